@@ -1,0 +1,142 @@
+"""What the classic cells share: gates that read the state, so time is a loop, `jax.lax.scan`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from rnnlab.cells.inputs import checked, state_dtype, zero_masked
+from rnnlab.scan.checks import check_choice
+
+BACKENDS = ("auto", "scan")
+
+
+class ClassicCell(nnx.Module):
+    """A cell with `gates` gates over input and state. Subclasses give `_next`, one step's equations.
+
+    Parameters: `kernel` (in_features, gates * features), `recurrent_kernel` (features,
+    gates * features), each gate initialised on its own, and `bias` (gates * features,).
+    The carry is one state of (*batch, features), or a tuple of them whose last is the output.
+    """
+
+    gates: int
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        kernel_init: nnx.Initializer,
+        recurrent_init: nnx.Initializer,
+        bias_init: nnx.Initializer,
+        dtype: DTypeLike | None,
+        param_dtype: DTypeLike,
+        backend: str,
+        rngs: nnx.Rngs,
+    ):
+        check_choice("backend", backend, BACKENDS)
+        self.in_features = in_features
+        self.features = features
+        self.dtype = jnp.dtype(param_dtype if dtype is None else dtype)
+        self.backend = backend
+
+        def by_gate(init, shape):
+            # Orthogonal initialisers factorise, which 16-bit dtypes cannot: draw, then cast.
+            draw_dtype = jnp.promote_types(param_dtype, jnp.float32)
+            parts = [init(rngs.params(), shape, draw_dtype) for _ in range(self.gates)]
+            return nnx.Param(jnp.concatenate(parts, -1).astype(param_dtype))
+
+        self.kernel = by_gate(kernel_init, (in_features, features))
+        self.recurrent_kernel = by_gate(recurrent_init, (features, features))
+        self.bias = by_gate(bias_init, (features,))
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Any:
+        """Zeros of shape (*batch_shape, features), float32 or wider."""
+        return jnp.zeros((*batch_shape, self.features), state_dtype(self.dtype))
+
+    def __call__(
+        self,
+        carry: Any,
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> tuple[Any, Float[Array, "*batch time features"]]:
+        """The carry after the last step and the outputs of all steps, 0 where masked."""
+        xs = checked(self, carry, xs, reset, mask, time=True)
+        with jax.named_scope(type(self).__name__):
+            weights = self._weights()
+            init = self.initial_carry(xs.shape[:-2])
+            # One matmul for all steps; time is made the leading axis while rows are still narrow.
+            rows = (
+                self._project(_time_first(xs, -2)),
+                _time_first(reset, -1),
+                _time_first(mask, -1),
+            )
+
+            def body(carry, row):
+                carry = self._advance(weights, carry, init, *row)
+                return carry, self._output(carry)
+
+            carry, ys = lax.scan(body, self._widen(carry), rows)
+        return carry, zero_masked(jnp.moveaxis(ys, 0, -2), mask)
+
+    def step(
+        self,
+        carry: Any,
+        x: Float[Array, "*batch in_features"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> tuple[Any, Float[Array, "*batch features"]]:
+        """One step; its memory does not grow with the steps before it."""
+        x = checked(self, carry, x, reset, mask, time=False)
+        init = self.initial_carry(x.shape[:-1])
+        carry = self._advance(
+            self._weights(), self._widen(carry), init, self._project(x), reset, mask
+        )
+        return carry, zero_masked(self._output(carry), mask)
+
+    def _next(self, weights: tuple[Array, ...], carry: Any, pre: Array) -> Any:
+        raise TypeError(f"{type(self).__name__} defines no step")
+
+    def _weights(self) -> tuple[Array, ...]:
+        """What `_next` needs beside the state, cast once and not at every step."""
+        return (self.recurrent_kernel[...].astype(self.dtype),)
+
+    def _advance(self, weights, carry, init, pre, reset, mask):
+        """Reset first, then step, then hold."""
+        if reset is not None:
+            carry = _where(reset, init, carry)
+        new = self._next(weights, carry, pre.astype(state_dtype(self.dtype)))
+        return new if mask is None else _where(mask, new, carry)
+
+    def _project(self, x: Array) -> Array:
+        bias = self.bias[...].astype(self.dtype)
+        pre = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        return pre + jnp.broadcast_to(bias, pre.shape)
+
+    def _widen(self, carry: Any) -> Any:
+        return jax.tree.map(lambda c: c.astype(state_dtype(self.dtype)), carry)
+
+    def _output(self, carry: Any) -> Array:
+        h = carry[-1] if isinstance(carry, tuple) else carry
+        return h.astype(self.dtype)
+
+
+def recurrent_dot(h: Array, kernel: Array) -> Array:
+    """`h @ kernel` with operands in the kernel's dtype and the sum in h's."""
+    return jnp.matmul(h.astype(kernel.dtype), kernel, preferred_element_type=h.dtype)
+
+
+def _where(flag, x, y):
+    return jax.tree.map(lambda x, y: jnp.where(jnp.expand_dims(flag, -1), x, y), x, y)
+
+
+def _time_first(x, axis):
+    return None if x is None else jnp.moveaxis(x, axis, 0)

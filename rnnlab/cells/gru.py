@@ -1,0 +1,107 @@
+"""The gated recurrent unit."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from rnnlab.cells.classic import ClassicCell, recurrent_dot
+
+
+def gru_next(
+    h: Array,
+    pre: Array,
+    recurrent_kernel: Array,
+    candidate_bias: Array,
+    reset_after: bool = True,
+) -> Array:
+    """The next state from the last one and the projected input `pre = x W + b`, gates r, z, n."""
+    width = h.shape[-1]
+    bias = jnp.broadcast_to(candidate_bias, h.shape)
+    if reset_after:
+        recurrent = recurrent_dot(h, recurrent_kernel)
+        gates, candidate = recurrent[..., : 2 * width], recurrent[..., 2 * width :] + bias
+    else:
+        gates = recurrent_dot(h, recurrent_kernel[:, : 2 * width])
+    r, z = jnp.split(jax.nn.sigmoid(pre[..., : 2 * width] + gates), 2, axis=-1)
+    if reset_after:
+        inner = r * candidate
+    else:
+        inner = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :]) + bias
+    n = jnp.tanh(pre[..., 2 * width :] + inner)
+    return n + z * (h - n)
+
+
+class GRU(ClassicCell):
+    """Gated recurrent unit, on `jax.lax.scan`; by default the variant of cuDNN and torch.nn.GRU.
+
+        r[t] = sigmoid(x[t] Wr + h[t-1] Ur + br)
+        z[t] = sigmoid(x[t] Wz + h[t-1] Uz + bz)
+        n[t] = tanh(x[t] Wn + bn + r[t] * (h[t-1] Un + b_hn))
+        h[t] = (1 - z[t]) n[t] + z[t] h[t-1],   y[t] = h[t]
+
+    `kernel`, `recurrent_kernel` and `bias` hold the gates in the order r, z, n; `candidate_bias` is
+    b_hn. torch's two biases of r and of z are one here: their sum.
+
+    Args:
+      in_features, features: width of the input and of the state.
+      rngs: source of the parameters' keys.
+      reset_after: True applies r after the recurrent matmul, as above; False before it, as in the
+        original paper, `n = tanh(x Wn + bn + (r * h) Un + b_hn)`, at the price of a second matmul.
+      kernel_init, recurrent_init, bias_init: initialisers, applied to each gate on its own.
+      dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
+        wider.
+      param_dtype: dtype of the parameters.
+      backend: `"auto"` or `"scan"`.
+
+    Raises:
+      ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
+
+    Source: Cho et al., arXiv 1406.1078 (reset before); the other form is that of cuDNN.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> cell = GRU(3, 8, rngs=nnx.Rngs(0))
+    >>> carry, ys = cell(cell.initial_carry((2,)), jnp.ones((2, 5, 3)))
+    >>> carry.shape, ys.shape
+    ((2, 8), (2, 5, 8))
+    """
+
+    gates = 3
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        rngs: nnx.Rngs,
+        reset_after: bool = True,
+        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        recurrent_init: nnx.Initializer = nnx.initializers.orthogonal(),
+        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        backend: str = "auto",
+    ):
+        super().__init__(
+            in_features,
+            features,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            backend=backend,
+            rngs=rngs,
+        )
+        self.reset_after = reset_after
+        self.candidate_bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
+
+    def _weights(self) -> tuple[Array, ...]:
+        return (*super()._weights(), self.candidate_bias[...])
+
+    def _next(self, weights: tuple[Array, ...], carry: Array, pre: Array) -> Array:
+        recurrent_kernel, candidate_bias = weights
+        bias = candidate_bias.astype(carry.dtype)
+        return gru_next(carry, pre, recurrent_kernel, bias, self.reset_after)

@@ -1,0 +1,100 @@
+"""Long short-term memory."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from rnnlab.cells.classic import ClassicCell, recurrent_dot
+
+
+class LSTMCarry(NamedTuple):
+    """The LSTM's two states: the cell `c` and the output `h`, each (*batch, features)."""
+
+    c: Float[Array, "*batch features"]
+    h: Float[Array, "*batch features"]
+
+
+def lstm_next(carry: LSTMCarry, pre: Array, recurrent_kernel: Array) -> LSTMCarry:
+    """The next states from the last and the projected input `pre = x W + b`, gates i, f, g, o."""
+    i, f, g, o = jnp.split(pre + recurrent_dot(carry.h, recurrent_kernel), 4, axis=-1)
+    c = jax.nn.sigmoid(f) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
+
+
+class LSTM(ClassicCell):
+    """Long short-term memory, on `jax.lax.scan`. Its carry is `LSTMCarry(c, h)`.
+
+        i, f, o = sigmoid(x[t] W + h[t-1] U + b) of their gates,   g = tanh(...) of its own
+        c[t] = f c[t-1] + i g
+        h[t] = o tanh(c[t]),   y[t] = h[t]
+
+    `kernel`, `recurrent_kernel` and `bias` hold the gates in torch's order i, f, g, o; torch's two
+    biases are one here: their sum.
+
+    Args:
+      in_features, features: width of the input and of each state.
+      rngs: source of the parameters' keys.
+      forget_bias: added to the initial bias of the forget gate; 1 keeps memory from the start.
+      kernel_init, recurrent_init, bias_init: initialisers, applied to each gate on its own.
+      dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
+        wider.
+      param_dtype: dtype of the parameters.
+      backend: `"auto"` or `"scan"`.
+
+    Raises:
+      ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
+
+    Source: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000); its bias of
+    1 after Jozefowicz et al., "An Empirical Exploration of Recurrent Network Architectures" (2015).
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> cell = LSTM(3, 8, rngs=nnx.Rngs(0))
+    >>> carry, ys = cell(cell.initial_carry((2,)), jnp.ones((2, 5, 3)))
+    >>> carry.c.shape, carry.h.shape, ys.shape
+    ((2, 8), (2, 8), (2, 5, 8))
+    """
+
+    gates = 4
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        rngs: nnx.Rngs,
+        forget_bias: float = 1.0,
+        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        recurrent_init: nnx.Initializer = nnx.initializers.orthogonal(),
+        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        backend: str = "auto",
+    ):
+        super().__init__(
+            in_features,
+            features,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            backend=backend,
+            rngs=rngs,
+        )
+        bias = self.bias[...]
+        self.bias[...] = bias.at[features : 2 * features].add(forget_bias)
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> LSTMCarry:
+        """Two states of zeros, each (*batch_shape, features), float32 or wider."""
+        zeros = super().initial_carry(batch_shape)
+        return LSTMCarry(zeros, zeros)
+
+    def _next(self, weights: tuple[Array, ...], carry: LSTMCarry, pre: Array) -> LSTMCarry:
+        return lstm_next(carry, pre, *weights)

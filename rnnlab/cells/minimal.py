@@ -1,0 +1,149 @@
+"""What minGRU and minLSTM share: gates that read the input alone, so time is a linear recurrence."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from rnnlab.cells.inputs import checked, state_dtype, zero_masked
+from rnnlab.scan import BACKENDS, gated_scan
+from rnnlab.scan.checks import check_choice
+from rnnlab.scan.step import Gates, coefficients, inflow
+
+GATE_RANGES = ((0, 1), (-1, 1))
+
+
+def positive(x: Array) -> Array:
+    """The paper's candidate activation g: `x + 0.5` for x >= 0, else `sigmoid(x)`; always > 0.
+
+    Source: arXiv 2410.01201, appendix B.
+    """
+    return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
+
+
+CANDIDATES = {"positive": positive, "identity": lambda x: x, "tanh": jnp.tanh}
+
+
+def into_range(a: Array, gate_range: tuple[int, int]) -> Array:
+    """A decay in (0, 1) moved into `gate_range`. (-1, 1) lets a state flip its sign, as parity needs.
+
+    Source: arXiv 2411.12537.
+    """
+    return a if gate_range == (0, 1) else 2 * a - 1
+
+
+class MinimalCell(nnx.Module):
+    """A cell whose pre-activations are projections of the input. Subclasses name them and the gates.
+
+    For each name in `projections` it has a `<name>_kernel` (in_features, features) and a
+    `<name>_bias` (features,). `gates` maps the pre-activations to the recurrence's (a, b).
+    """
+
+    projections: tuple[str, ...]
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        candidate: str,
+        gate_range: tuple[int, int],
+        carry_init: nnx.Initializer | None,
+        kernel_init: nnx.Initializer,
+        bias_init: nnx.Initializer,
+        dtype: DTypeLike | None,
+        param_dtype: DTypeLike,
+        backend: str,
+        rngs: nnx.Rngs,
+    ):
+        check_choice("candidate", candidate, CANDIDATES)
+        check_choice("gate_range", tuple(gate_range), GATE_RANGES)
+        check_choice("backend", backend, BACKENDS)
+        self.in_features = in_features
+        self.features = features
+        self.candidate = candidate
+        self.gate_range = tuple(gate_range)
+        self.dtype = jnp.dtype(param_dtype if dtype is None else dtype)
+        self.backend = backend
+        for name in self.projections:
+            kernel = kernel_init(rngs.params(), (in_features, features), param_dtype)
+            setattr(self, f"{name}_kernel", nnx.Param(kernel))
+            bias = bias_init(rngs.params(), (features,), param_dtype)
+            setattr(self, f"{name}_bias", nnx.Param(bias))
+        self.carry = (
+            None
+            if carry_init is None
+            else nnx.Param(carry_init(rngs.params(), (1, features), param_dtype)[0])
+        )
+
+    @property
+    def gates(self) -> Gates:
+        raise TypeError(f"{type(self).__name__} defines no gates")
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch features"]:
+        """Zeros, or the learned state, of shape (*batch_shape, features), float32 or wider."""
+        return jnp.broadcast_to(self._initial(), (*batch_shape, self.features))
+
+    def __call__(
+        self,
+        carry: Float[Array, "*batch features"],
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch time features"]]:
+        """The state after the last step and the states of all steps, 0 where masked."""
+        xs = checked(self, carry, xs, reset, mask, time=True)
+        with jax.named_scope(type(self).__name__):
+            carry, init = self._states(carry)
+            ys, carry = gated_scan(
+                self.gates,
+                self._project(xs),
+                carry,
+                init=init,
+                reset=reset,
+                mask=mask,
+                backend=self.backend,
+            )
+        return carry, zero_masked(ys, mask)
+
+    def step(
+        self,
+        carry: Float[Array, "*batch features"],
+        x: Float[Array, "*batch in_features"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]]:
+        """One step; its memory does not grow with the steps before it."""
+        x = checked(self, carry, x, reset, mask, time=False)
+        carry, init = self._states(carry)
+        cut = None if reset is None else jnp.expand_dims(reset, -1)
+        keep = None if mask is None else jnp.expand_dims(mask, -1)
+        a, b = coefficients(self.gates, self._project(x), init, cut, keep)
+        carry = b + inflow(a, carry, cut)
+        return carry, zero_masked(carry.astype(self.dtype), mask)
+
+    def _project(self, x: Array) -> list[Array]:
+        x = x.astype(self.dtype)
+        pre = []
+        for name in self.projections:
+            kernel = getattr(self, f"{name}_kernel")[...].astype(self.dtype)
+            bias = getattr(self, f"{name}_bias")[...].astype(self.dtype)
+            pre.append(x @ kernel + jnp.broadcast_to(bias, (*x.shape[:-1], self.features)))
+        return pre
+
+    def _states(self, carry: Array) -> tuple[Array, Array]:
+        dtype = state_dtype(self.dtype, carry.dtype)
+        init = self._initial().astype(dtype)
+        return carry.astype(dtype), init.reshape((1,) * (carry.ndim - 1) + init.shape)
+
+    def _initial(self) -> Array:
+        dtype = state_dtype(self.dtype)
+        if self.carry is None:
+            return jnp.zeros((self.features,), dtype)
+        return self.carry[...].astype(dtype)

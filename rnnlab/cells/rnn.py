@@ -1,0 +1,78 @@
+"""The Elman RNN: one gateless state."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from rnnlab.cells.classic import ClassicCell, recurrent_dot
+from rnnlab.scan.checks import check_choice
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+def rnn_next(h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh") -> Array:
+    """The next state from the last one and the projected input `pre = x W + b`."""
+    return ACTIVATIONS[activation](pre + recurrent_dot(h, recurrent_kernel))
+
+
+class VanillaRNN(ClassicCell):
+    """Elman RNN, on `jax.lax.scan`.
+
+        h[t] = tanh(x[t] W + h[t-1] U + b),   y[t] = h[t]
+
+    Args:
+      in_features, features: width of the input and of the state.
+      rngs: source of the parameters' keys.
+      activation: `"tanh"` or `"relu"`.
+      kernel_init, recurrent_init, bias_init: initialisers of W, U and b.
+      dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. The carry is float32 or wider.
+      param_dtype: dtype of the parameters.
+      backend: `"auto"` or `"scan"`.
+
+    Raises:
+      ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
+
+    Source: Elman, "Finding Structure in Time", Cognitive Science 14 (1990).
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> cell = VanillaRNN(3, 8, rngs=nnx.Rngs(0))
+    >>> carry, ys = cell(cell.initial_carry((2,)), jnp.ones((2, 5, 3)))
+    >>> carry.shape, ys.shape
+    ((2, 8), (2, 5, 8))
+    """
+
+    gates = 1
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        rngs: nnx.Rngs,
+        activation: str = "tanh",
+        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        recurrent_init: nnx.Initializer = nnx.initializers.orthogonal(),
+        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        backend: str = "auto",
+    ):
+        check_choice("activation", activation, ACTIVATIONS)
+        super().__init__(
+            in_features,
+            features,
+            kernel_init=kernel_init,
+            recurrent_init=recurrent_init,
+            bias_init=bias_init,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            backend=backend,
+            rngs=rngs,
+        )
+        self.activation = activation
+
+    def _next(self, weights: tuple[Array, ...], carry: Array, pre: Array) -> Array:
+        return rnn_next(carry, pre, *weights, activation=self.activation)

@@ -1,0 +1,7 @@
+"""What goes around cells."""
+
+from rnnlab.nn.bidirectional import Bidirectional as Bidirectional
+from rnnlab.nn.block import Block as Block
+from rnnlab.nn.block import BlockCarry as BlockCarry
+from rnnlab.nn.conv import CausalConv as CausalConv
+from rnnlab.nn.stack import Stack as Stack

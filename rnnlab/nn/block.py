@@ -1,0 +1,143 @@
+"""The residual block around a cell."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Key
+
+from rnnlab.cells.inputs import checked, zero_masked
+from rnnlab.nn.conv import CausalConv
+from rnnlab.nn.dropout import check_rate, dropout
+
+
+class BlockCarry(NamedTuple):
+    """A block's state: its convolution's window, () without one, and its cell's carry."""
+
+    conv: Any
+    cell: Any
+
+
+class Block(nnx.Module):
+    """Norm, convolution, cell and projection in a residual branch, then an MLP in another.
+
+        x = x + dropout(project(cell(conv(norm(x)))))
+        x = x + dropout(mlp(norm(x)))
+
+    A block keeps the cell's contract, `step` and cutting included; a reset cuts the convolution's
+    window too. With a convolution, `mask` must be right padding.
+
+    Args:
+      width: width of the residual stream, which is input and output.
+      cell: makes the cell, called as `cell(width, expansion * width, rngs=..., dtype=...,
+        param_dtype=...)`; a class of `rnnlab.CELLS` or a `functools.partial` of one with options.
+      rngs: source of the parameters' keys.
+      expansion: width of the cell over that of the stream.
+      conv_size: taps of the causal convolution before the cell; None leaves it out.
+      mlp_expansion: width of the MLP's hidden layer over that of the stream; None leaves it out.
+      dropout: rate after each branch.
+      dtype: dtype of the computation; None is `param_dtype`. Carries are float32 or wider.
+      param_dtype: dtype of the parameters.
+
+    Raises:
+      ValueError: an option is out of range, or a call's shapes or dtypes do not fit.
+
+    Source: arXiv 2410.01201, appendix C: RMS norm, Conv4, minRNN, MLP, each branch residual.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab.cells import MinGRU
+    >>> block = Block(8, MinGRU, rngs=nnx.Rngs(0), expansion=2, conv_size=4, mlp_expansion=4)
+    >>> carry, ys = block(block.initial_carry((2,)), jnp.ones((2, 5, 8)))
+    >>> carry.conv.shape, carry.cell.shape, ys.shape
+    ((2, 3, 8), (2, 16), (2, 5, 8))
+    """
+
+    def __init__(
+        self,
+        width: int,
+        cell: Callable[..., nnx.Module],
+        *,
+        rngs: nnx.Rngs,
+        expansion: int = 1,
+        conv_size: int | None = None,
+        mlp_expansion: int | None = None,
+        dropout: float = 0.0,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        check_rate("dropout", dropout)
+        if expansion < 1:
+            raise ValueError(f"expansion is {expansion}; at least 1 is needed")
+        if mlp_expansion is not None and mlp_expansion < 1:
+            raise ValueError(f"mlp_expansion is {mlp_expansion}; at least 1, or None, is needed")
+        self.in_features = width
+        self.features = width
+        self.dropout = dropout
+        self.dtype = jnp.dtype(param_dtype if dtype is None else dtype)
+        dtypes = {"dtype": self.dtype, "param_dtype": param_dtype}
+        self.norm = nnx.RMSNorm(width, rngs=rngs, **dtypes)
+        self.conv = None if conv_size is None else CausalConv(width, conv_size, rngs=rngs, **dtypes)
+        self.cell = cell(width, expansion * width, rngs=rngs, **dtypes)
+        self.project = nnx.Linear(self.cell.features, width, rngs=rngs, **dtypes)
+        self.mlp = (
+            None if mlp_expansion is None else _mlp(width, mlp_expansion * width, rngs, dtypes)
+        )
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> BlockCarry:
+        """The convolution's empty window and the cell's initial carry."""
+        conv = () if self.conv is None else self.conv.initial_carry(batch_shape)
+        return BlockCarry(conv, self.cell.initial_carry(batch_shape))
+
+    def __call__(
+        self,
+        carry: BlockCarry,
+        xs: Float[Array, "*batch time width"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[BlockCarry, Float[Array, "*batch time width"]]:
+        """The last carry and the outputs of all steps, 0 where masked. `key` None: no dropout."""
+        xs = checked(self, carry, xs, reset, mask, time=True)
+        return self._run(self.conv, self.cell, carry, xs, key, reset=reset, mask=mask)
+
+    def step(
+        self,
+        carry: BlockCarry,
+        x: Float[Array, "*batch width"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[BlockCarry, Float[Array, "*batch width"]]:
+        """One step."""
+        x = checked(self, carry, x, reset, mask, time=False)
+        conv = None if self.conv is None else self.conv.step
+        return self._run(conv, self.cell.step, carry, x, key, reset=reset, mask=mask)
+
+    def _run(self, conv, cell, carry, x, key, *, reset, mask):
+        """Both branches, over a sequence or over one step, as `conv` and `cell` are."""
+        cell_key, mlp_key = (None, None) if key is None else jax.random.split(key)
+        x = x.astype(self.dtype)
+        window, y = carry.conv, self.norm(x)
+        if conv is not None:
+            window, y = conv(window, y, reset=reset, mask=mask)
+        state, y = cell(carry.cell, y, reset=reset, mask=mask)
+        x = x + dropout(self.project(y), self.dropout, cell_key)
+        if self.mlp is not None:
+            x = x + dropout(self.mlp(x), self.dropout, mlp_key)
+        return BlockCarry(window, state), zero_masked(x, mask)
+
+
+def _mlp(width, hidden, rngs, dtypes):
+    return nnx.Sequential(
+        nnx.RMSNorm(width, rngs=rngs, **dtypes),
+        nnx.Linear(width, hidden, rngs=rngs, **dtypes),
+        jax.nn.gelu,
+        nnx.Linear(hidden, width, rngs=rngs, **dtypes),
+    )

@@ -1,0 +1,36 @@
+"""Dropout as a pure function of a key."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Key
+
+
+def dropout(
+    x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None
+) -> Float[Array, "*shape"]:
+    """Zeroes each entry with probability `rate` and scales the rest by `1 / (1 - rate)`.
+
+    `key` None is deterministic: x itself.
+
+    Raises:
+      ValueError: rate is not in [0, 1).
+
+    Source: Srivastava et al., "Dropout", JMLR 15 (2014), in its inverted form.
+
+    >>> import jax, jax.numpy as jnp
+    >>> x = jnp.ones(4)
+    >>> bool((dropout(x, 0.5, None) == x).all())
+    True
+    >>> sorted(set(dropout(jnp.ones(99), 0.5, jax.random.key(0)).tolist()))
+    [0.0, 2.0]
+    """
+    check_rate("rate", rate)
+    if key is None or rate == 0:
+        return x
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+
+
+def check_rate(name: str, rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} is {rate}; a number in [0, 1) is needed")

@@ -1,0 +1,157 @@
+"""The recurrence with its gates inside: pre-activations in, states out.
+
+A minimal cell's coefficients are pointwise functions of its pre-activations. Computed inside the
+recurrence they are never stored: the forward pass reads the pre-activations and writes `h`, and the
+backward pass reads those again and recomputes the gates.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Float
+
+from rnnlab.scan import sequential
+from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
+from rnnlab.scan.linear import BACKENDS, linear, previous, transpose
+from rnnlab.scan.step import Gates, coefficients, inflow
+
+
+def gated_scan(
+    gates: Gates,
+    pre: Sequence[Float[Array, "*batch time features"]],
+    h0: Float[Array, "*batch features"],
+    *,
+    init: Float[Array, "*#batch features"] | None = None,
+    reset: Bool[Array, "*batch time"] | None = None,
+    mask: Bool[Array, "*batch time"] | None = None,
+    reverse: bool = False,
+    backend: str = "auto",
+) -> tuple[Float[Array, "*batch time features"], Float[Array, "*batch features"]]:
+    """Solves `h[t] = a[t] * h[t-1] + b[t]` with `a, b = gates(*pre)`, gates and states in one pass.
+
+    Args:
+      gates: pointwise and pure; takes as many arrays as `pre` has, in h0's dtype, and returns
+        (a, b). One program is compiled for each gates object: pass a module-level function, or a
+        `functools.partial` that is kept.
+      pre: pre-activations, all of one shape.
+      h0: state before the first step. Its dtype, at least float32, is that of the arithmetic.
+      init: state that a reset puts back; None is zeros. It broadcasts against `h0`.
+      reset: where True, the state is `init` before that step, by `where`.
+      mask: where False, the state is held: `h[t]` is the state before the step.
+      reverse, backend: as in `linear_scan`.
+
+    Returns:
+      All states, in the dtype of the last pre-activation, and the last of them in h0's dtype; for
+      time 0 that is `h0` itself.
+
+    The backward pass keeps the pre-activations and `h`. Gradients reach `pre`, `h0` and `init`,
+    in reverse mode and of any order.
+
+    Raises:
+      ValueError: as `linear_scan`.
+
+    Source: arXiv 2410.01201, section 3 (cells whose gates do not read the state).
+
+    >>> import jax, jax.numpy as jnp
+    >>> def leaky(x):
+    ...     return jax.nn.sigmoid(x), jnp.ones_like(x)
+    >>> h, last = gated_scan(leaky, [jnp.zeros((3, 1))], jnp.zeros(1))
+    >>> print(h[:, 0], last)
+    [1.   1.5  1.75] [1.75]
+    """
+    pre = tuple(jnp.asarray(x) for x in pre)
+    shape = pre[-1].shape
+    for k, x in enumerate(pre):
+        check_floating(**{f"pre[{k}]": x})
+        check_shape(f"pre[{k}]", x, shape, "the shape of the last pre-activation")
+    if len(shape) < 2:
+        raise ValueError(f"pre has shape {shape}; (*batch, time, features) is needed")
+    check_floating(h0=h0)
+    state_shape = (*shape[:-2], shape[-1])
+    check_shape("h0", h0, state_shape, "the shape of pre without its time")
+    check_flags(shape[:-1], "the shape of pre without its features", reset=reset, mask=mask)
+    check_choice("backend", backend, BACKENDS)
+    h0 = jnp.asarray(h0, jnp.promote_types(jnp.result_type(h0), jnp.float32))
+    init = jnp.zeros_like(h0) if init is None else jnp.asarray(init, h0.dtype)
+    init = lax.broadcast_to_rank(init, h0.ndim)
+    init = jnp.broadcast_to(init, state_shape)
+    if pre[-1].size == 0:
+        return pre[-1], h0
+    reset = None if reset is None else jnp.expand_dims(reset, -1)
+    mask = None if mask is None else jnp.expand_dims(mask, -1)
+    return _jitted(gates, pre, h0, init, reset, mask, reverse, backend)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 6, 7))
+def _gated(gates, pre, h0, init, reset, mask, reverse, backend):
+    def looped(*operands):
+        return sequential.gated(gates, *operands, reverse=reverse)
+
+    def composed(pre, h0, init, reset, mask):
+        a, b = _coefficients(gates, pre, init, reset, mask)
+        h, last = linear(a, b, h0, reset, reverse=reverse, backend="associative")
+        return h.astype(pre[-1].dtype), last
+
+    return _looped_or(looped, composed, backend, pre, h0, init, reset, mask)
+
+
+_jitted = jax.jit(_gated, static_argnums=(0, 6, 7))
+
+
+def _gated_forward(gates, pre, h0, init, reset, mask, reverse, backend):
+    h, last = _gated(gates, pre, h0, init, reset, mask, reverse, backend)
+    return (h, last), (pre, h0, init, reset, mask, h)
+
+
+def _gated_backward(gates, reverse, backend, residuals, cotangents):
+    dpre, dh0, dinit = _gated_transpose(gates, *residuals, *cotangents, reverse, backend)
+    return dpre, dh0, dinit, None, None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 9, 10))
+def _gated_transpose(gates, pre, h0, init, reset, mask, h, dh, dlast, reverse, backend):
+    def looped(*operands):
+        return sequential.gated_transpose(gates, *operands, reverse=reverse)
+
+    composed = partial(_composed_transpose, gates, reverse, "associative")
+    return _looped_or(looped, composed, backend, pre, h0, init, reset, mask, h, dh, dlast)
+
+
+def _composed_transpose(gates, reverse, backend, pre, h0, init, reset, mask, h, dh, dlast):
+    """What `sequential.gated_transpose` computes, written with `transpose`: it can be derived."""
+    (a, _), pull = jax.vjp(lambda p, i: _coefficients(gates, p, i, reset, mask), pre, init)
+    g, dh0 = transpose(a, dh.astype(a.dtype), dlast, reset, reverse=reverse, backend=backend)
+    dpre, dinit = pull((inflow(g, previous(h, h0, reverse), reset), g))
+    return dpre, dh0, dinit
+
+
+def _gated_transpose_forward(gates, *operands_and_options):
+    *operands, reverse, backend = operands_and_options
+    return _gated_transpose(gates, *operands, reverse, backend), tuple(operands)
+
+
+def _gated_transpose_backward(gates, reverse, backend, operands, cotangents):
+    pre, h0, init, reset, mask, *rest = operands
+
+    def composed(pre, h0, init, *rest):
+        return _composed_transpose(gates, reverse, backend, pre, h0, init, reset, mask, *rest)
+
+    dpre, dh0, dinit, *drest = jax.vjp(composed, pre, h0, init, *rest)[1](cotangents)
+    return dpre, dh0, dinit, None, None, *drest
+
+
+def _coefficients(gates, pre, init, reset, mask):
+    return coefficients(gates, pre, jnp.expand_dims(init, -2), reset, mask)
+
+
+def _looped_or(looped, composed, backend, *operands):
+    if backend == "auto":
+        return lax.platform_dependent(*operands, cpu=looped, default=composed)
+    return (looped if backend == "sequential" else composed)(*operands)
+
+
+_gated.defvjp(_gated_forward, _gated_backward)
+_gated_transpose.defvjp(_gated_transpose_forward, _gated_transpose_backward)

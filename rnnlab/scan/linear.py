@@ -1,0 +1,160 @@
+"""The linear recurrence `h[t] = a[t] * h[t-1] + b[t]`, its backends and its gradient.
+
+With A the matrix that `h = A^-1 (b + a[0] h0)` inverts, the cotangents of `b` are A^-T times those
+of `h`: the same recurrence against time (Martin and Cundy, "Parallelizing Linear Recurrent Neural
+Nets Over Sequence Length", arXiv 1709.04057, section 2.2). `_linear` and `_transpose` are that
+pair. Each is the other's transpose, so each is the other's gradient rule and derivatives of any
+order follow. Only the coefficients and one solution are kept for the backward pass.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Float
+
+from rnnlab.scan import associative, sequential
+from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
+from rnnlab.scan.step import inflow
+
+_MODULES = {"sequential": sequential, "associative": associative}
+BACKENDS = ("auto", *_MODULES)
+"""Names that `backend` may take."""
+
+
+def linear_scan(
+    a: Float[Array, "*batch time features"],
+    b: Float[Array, "*batch time features"],
+    h0: Float[Array, "*batch features"] | None = None,
+    *,
+    reset: Bool[Array, "*batch time"] | None = None,
+    reverse: bool = False,
+    backend: str = "auto",
+) -> Float[Array, "*batch time features"]:
+    """Solves `h[t] = a[t] * h[t-1] + b[t]` along the second-last axis.
+
+    Args:
+      a: decay of the state at each step. It is ignored where `reset`.
+      b: input to the state, of `a`'s shape.
+      h0: state before the first step; None is zeros.
+      reset: where True, the state is cleared before that step's input is added, by `where`: nothing
+        from before reaches anything after, NaN included, neither forward nor in the gradient.
+      reverse: runs from the last step to the first, `h[t] = a[t] * h[t+1] + b[t]`; `h0` then comes
+        after the last step and `reset[t]` clears what comes from `t + 1`.
+      backend: `"sequential"` is one loop over time, `"associative"` is
+        `jax.lax.associative_scan`, and `"auto"` takes the first on CPU and the second elsewhere,
+        by the platform that the program is lowered for. docs/scan.md has the measurements.
+
+    Returns:
+      All states, in b's dtype. The arithmetic is done in float32 or, if an argument has it, float64.
+
+    The gradient (reverse mode, of any order) is the recurrence run the other way and keeps `a` and
+    `h` only. Forward mode is not defined: `jax.jvp` and `jax.jacfwd` raise TypeError.
+
+    Raises:
+      ValueError: shapes differ, a dtype is not real floating (`reset`: not bool), or the backend
+        is unknown.
+
+    Source: arXiv 1709.04057, section 2.2.
+
+    >>> import jax.numpy as jnp
+    >>> a, b = jnp.full((3, 1), 0.5), jnp.ones((3, 1))
+    >>> print(linear_scan(a, b)[:, 0])
+    [1.   1.5  1.75]
+    >>> print(linear_scan(a, b, reset=jnp.array([False, True, False]))[:, 0])
+    [1.  1.  1.5]
+    """
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    check_floating(a=a, b=b)
+    if b.ndim < 2:
+        raise ValueError(f"b has shape {b.shape}; (*batch, time, features) is needed")
+    check_shape("a", a, b.shape, "the shape of b")
+    check_flags(b.shape[:-1], "the shape of b without its features", reset=reset)
+    check_choice("backend", backend, BACKENDS)
+    dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
+    state_shape = (*b.shape[:-2], b.shape[-1])
+    if h0 is None:
+        h0 = jnp.zeros(state_shape, dtype)
+    else:
+        check_floating(h0=h0)
+        check_shape("h0", h0, state_shape, "the shape of b without its time")
+        h0 = jnp.asarray(h0, jnp.promote_types(dtype, jnp.result_type(h0)))
+    if b.size == 0:
+        return b
+    cut = None if reset is None else jnp.expand_dims(reset, -1)
+    return linear(a, b, h0, cut, reverse=reverse, backend=backend)[0]
+
+
+@partial(jax.jit, static_argnames=("reverse", "backend"))
+def linear(
+    a: Array, b: Array, h0: Array, cut: Array | None, *, reverse: bool, backend: str
+) -> tuple[Array, Array]:
+    """`linear_scan` with the last state beside all of them, in h0's dtype, for checked arguments."""
+    return _linear(a, b, h0, cut, reverse, backend)
+
+
+@partial(jax.jit, static_argnames=("reverse", "backend"))
+def transpose(
+    a: Array, dh: Array, dlast: Array, cut: Array | None, *, reverse: bool, backend: str
+) -> tuple[Array, Array]:
+    """Cotangents of `linear`'s b and h0, from those of its two results."""
+    return _transpose(a, dh, dlast, cut, reverse, backend)
+
+
+def previous(h: Array, h0: Array, reverse: bool) -> Array:
+    """The state before each step, in h0's dtype: `h` one step on, `h0` at the end that it left."""
+    edge, h = jnp.expand_dims(h0, -2), h.astype(h0.dtype)
+    parts = (h[..., 1:, :], edge) if reverse else (edge, h[..., :-1, :])
+    return jnp.concatenate(parts, axis=-2)
+
+
+def on_backend(run: Callable[..., object], backend: str, *operands):
+    """`run(module, *operands)` with the module of the backend; auto asks the lowering platform."""
+    if backend != "auto":
+        return run(_MODULES[backend], *operands)
+    return lax.platform_dependent(
+        *operands, cpu=partial(run, sequential), default=partial(run, associative)
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _linear(a, b, h0, cut, reverse, backend):
+    return on_backend(lambda m, *xs: m.linear(*xs, reverse=reverse), backend, a, b, h0, cut)
+
+
+def _linear_forward(a, b, h0, cut, reverse, backend):
+    h, last = _linear(a, b, h0, cut, reverse, backend)
+    return (h, last), (a, h, h0, cut)
+
+
+def _linear_backward(reverse, backend, residuals, cotangents):
+    a, h, h0, cut = residuals
+    db, dh0 = _transpose(a, *cotangents, cut, reverse, backend)
+    return _decay_cotangent(a, h, h0, db, cut, reverse), db, dh0, None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _transpose(a, dh, dlast, cut, reverse, backend):
+    return on_backend(lambda m, *xs: m.transpose(*xs, reverse=reverse), backend, a, dh, dlast, cut)
+
+
+def _transpose_forward(a, dh, dlast, cut, reverse, backend):
+    g, dh0 = _transpose(a, dh, dlast, cut, reverse, backend)
+    return (g, dh0), (a, g, cut)
+
+
+def _transpose_backward(reverse, backend, residuals, cotangents):
+    a, g, cut = residuals
+    v, last = _linear(a, *cotangents, cut, reverse, backend)
+    return _decay_cotangent(a, v, cotangents[1], g, cut, reverse), v, last, None
+
+
+def _decay_cotangent(a, h, h0, g, cut, reverse):
+    """The cotangent of `a`: the state before a step times the cotangent of the state after it."""
+    return inflow(g.astype(h0.dtype), previous(h, h0, reverse), cut).astype(a.dtype)
+
+
+_linear.defvjp(_linear_forward, _linear_backward)
+_transpose.defvjp(_transpose_forward, _transpose_backward)

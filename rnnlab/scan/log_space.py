@@ -1,0 +1,153 @@
+"""The recurrence in log space, for positive terms: `log h` from `log a` and `log b`.
+
+`log_linear_scan` composes pairs of logarithms and stays accurate at any length.
+`cumulative_log_scan` is the published form of the minimal cells' parallel mode. It subtracts two
+sums that grow with time, loses digits with them, and is here for comparison only; docs/scan.md has
+both errors side by side.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Float
+
+from rnnlab.scan.checks import check_flags, check_floating, check_shape
+from rnnlab.scan.linear import previous, transpose
+
+
+def log_linear_scan(
+    log_a: Float[Array, "*batch time features"],
+    log_b: Float[Array, "*batch time features"],
+    log_h0: Float[Array, "*batch features"] | None = None,
+    *,
+    reset: Bool[Array, "*batch time"] | None = None,
+    reverse: bool = False,
+) -> Float[Array, "*batch time features"]:
+    """Solves `log h[t] = logaddexp(log a[t] + log h[t-1], log b[t])` by an associative scan.
+
+    Args:
+      log_a, log_b: logarithms of the decay and of the input; -inf stands for 0.
+      log_h0: logarithm of the state before the first step; None is -inf, a state of zeros.
+      reset, reverse: as in `linear_scan`.
+
+    Returns:
+      The logarithms of all states, in log_b's dtype; 16-bit inputs are computed in float32.
+
+    Its gradient is a linear recurrence in real space: with `share[t] = a[t] h[t-1] / h[t]`, a number
+    in [0, 1], the cotangents obey `g[t] = dlog_h[t] + share[t+1] * g[t+1]`. Where `h` is 0 it is 0.
+
+    Raises:
+      ValueError: shapes differ, or a dtype is not real floating (`reset`: not bool).
+
+    Source: arXiv 2410.01201, appendix B, with pairs in place of the cumulative sums.
+
+    >>> import jax.numpy as jnp
+    >>> half, one = jnp.log(jnp.full((3, 1), 0.5)), jnp.zeros((3, 1))
+    >>> print(jnp.exp(log_linear_scan(half, one))[:, 0])
+    [1.   1.5  1.75]
+    """
+    log_a, log_b, log_h0 = _checked(log_a, log_b, log_h0)
+    check_flags(log_b.shape[:-1], "the shape of log_b without its features", reset=reset)
+    if log_b.size == 0:
+        return log_b
+    cut = None if reset is None else jnp.expand_dims(reset, -1)
+    dtype = log_h0.dtype
+    log_h = _jitted(log_a.astype(dtype), log_b.astype(dtype), log_h0, cut, reverse)
+    return log_h.astype(log_b.dtype)
+
+
+def cumulative_log_scan(
+    log_a: Float[Array, "*batch time features"],
+    log_b: Float[Array, "*batch time features"],
+    log_h0: Float[Array, "*batch features"] | None = None,
+) -> Float[Array, "*batch time features"]:
+    """The published form: `log h = s + logcumsumexp(log b - s)` with `s = cumsum(log a)`.
+
+    For comparison only: its error grows with the length, it has no resets, and a decay of 0 makes it
+    NaN. Arguments, result and errors are those of `log_linear_scan`.
+
+    Source: Heinsen, "Efficient Parallelization of a Ubiquitous Sequential Computation", arXiv
+    2311.06281; arXiv 2410.01201, appendix B, listing 3.
+
+    >>> import jax.numpy as jnp
+    >>> half, one = jnp.log(jnp.full((3, 1), 0.5)), jnp.zeros((3, 1))
+    >>> print(jnp.exp(cumulative_log_scan(half, one))[:, 0].round(4))
+    [1.   1.5  1.75]
+    """
+    log_a, log_b, log_h0 = _checked(log_a, log_b, log_h0)
+    axis = log_b.ndim - 2
+    log_s = lax.cumsum(log_a.astype(log_h0.dtype), axis)
+    start = jnp.expand_dims(log_h0, -2)
+    terms = jnp.concatenate([start, log_b.astype(log_h0.dtype) - log_s], axis)
+    return (log_s + lax.cumlogsumexp(terms, axis)[..., 1:, :]).astype(log_b.dtype)
+
+
+def _checked(log_a, log_b, log_h0):
+    log_a, log_b = jnp.asarray(log_a), jnp.asarray(log_b)
+    check_floating(log_a=log_a, log_b=log_b)
+    if log_b.ndim < 2:
+        raise ValueError(f"log_b has shape {log_b.shape}; (*batch, time, features) is needed")
+    check_shape("log_a", log_a, log_b.shape, "the shape of log_b")
+    dtype = jnp.promote_types(jnp.promote_types(log_a.dtype, log_b.dtype), jnp.float32)
+    state_shape = (*log_b.shape[:-2], log_b.shape[-1])
+    if log_h0 is None:
+        return log_a, log_b, jnp.full(state_shape, -jnp.inf, dtype)
+    check_floating(log_h0=log_h0)
+    check_shape("log_h0", log_h0, state_shape, "the shape of log_b without its time")
+    return log_a, log_b, jnp.asarray(log_h0, jnp.promote_types(dtype, jnp.result_type(log_h0)))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _log_linear(log_a, log_b, log_h0, cut, reverse):
+    first = -1 if reverse else 0
+    cut_first = None if cut is None else cut[..., first, :]
+    start = _log_inflow(log_a[..., first, :], log_h0, cut_first)
+    log_b = log_b.at[..., first, :].set(jnp.logaddexp(start, log_b[..., first, :]))
+    axis = log_b.ndim - 2
+    if cut is None:
+        return lax.associative_scan(_compose, (log_a, log_b), reverse=reverse, axis=axis)[1]
+    return lax.associative_scan(_compose_cut, (log_a, log_b, cut), reverse=reverse, axis=axis)[1]
+
+
+def _log_linear_forward(log_a, log_b, log_h0, cut, reverse):
+    log_h = _log_linear(log_a, log_b, log_h0, cut, reverse)
+    return log_h, (log_a, log_b, log_h0, cut, log_h)
+
+
+def _log_linear_backward(reverse, residuals, dlog_h):
+    log_a, log_b, log_h0, cut, log_h = residuals
+    before = _log_inflow(log_a, previous(log_h, log_h0, reverse), cut)
+    share = _ratio(before, log_h)
+    g, dlog_h0 = transpose(
+        share, dlog_h, jnp.zeros_like(log_h0), cut, reverse=reverse, backend="auto"
+    )
+    return g * share, g * _ratio(log_b, log_h), dlog_h0, None
+
+
+_log_linear.defvjp(_log_linear_forward, _log_linear_backward)
+_jitted = jax.jit(_log_linear, static_argnums=4)
+
+
+def _log_inflow(log_a, log_h, cut):
+    return log_a + log_h if cut is None else jnp.where(cut, -jnp.inf, log_a + log_h)
+
+
+def _compose(earlier, later):
+    log_a1, log_b1 = earlier
+    log_a2, log_b2 = later
+    return log_a1 + log_a2, jnp.logaddexp(log_a2 + log_b1, log_b2)
+
+
+def _compose_cut(earlier, later):
+    log_a1, log_b1, cut1 = earlier
+    log_a2, log_b2, cut2 = later
+    log_b = jnp.logaddexp(_log_inflow(log_a2, log_b1, cut2), log_b2)
+    return _log_inflow(log_a2, log_a1, cut2), log_b, cut1 | cut2
+
+
+def _ratio(log_x, log_y):
+    """x / y for 0 <= x <= y, 0 where both are."""
+    empty = log_y == -jnp.inf
+    return jnp.where(empty, 0, jnp.exp(log_x - jnp.where(empty, 0, log_y)))

@@ -1,0 +1,37 @@
+"""One step of the recurrence: the few lines that every backend and every `step` method share."""
+
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+from jax import Array
+
+Gates = Callable[..., tuple[Array, Array]]
+"""Pointwise map from the pre-activations of a gated recurrence to its coefficients (a, b)."""
+
+
+def inflow(a: Array, h: Array, cut: Array | None) -> Array:
+    """What the state before a step contributes after it: `a * h`, or 0 where `cut`.
+
+    The choice is made by `where` and not by a product, so that a NaN before a cut stays there.
+    """
+    return a * h if cut is None else jnp.where(cut, 0, a * h)
+
+
+def coefficients(
+    gates: Gates,
+    pre: Sequence[Array],
+    init: Array,
+    reset: Array | None,
+    mask: Array | None,
+) -> tuple[Array, Array]:
+    """Coefficients (a, b) of `h = b + inflow(a, h, reset)`, with the flags already in them.
+
+    They have `init`'s dtype. A masked step holds the state (a = 1, b = 0); a reset puts it back to
+    `init` first, which for a linear step is `b + a * init` and no inflow from before.
+    """
+    a, b = gates(*(x.astype(init.dtype) for x in pre))
+    if mask is not None:
+        a, b = jnp.where(mask, a, 1), jnp.where(mask, b, 0)
+    if reset is not None:
+        b = jnp.where(reset, b + a * init, b)
+    return a, b

@@ -1,0 +1,152 @@
+"""Float64 oracles: plain NumPy loops, written from the equations. Imports nothing from rnnlab."""
+
+import numpy as np
+
+
+def f64(*arrays):
+    return tuple(np.asarray(x).astype(np.float64) for x in arrays)
+
+
+def relative_error(x, ref):
+    """max|x - ref| / max|ref|; NaN and infinities in `x` count as infinite error."""
+    x, ref = f64(x, ref)
+    assert x.shape == ref.shape, f"shapes differ: {x.shape} and {ref.shape}"
+    if ref.size == 0:
+        return 0.0
+    if not np.isfinite(x).all():
+        return np.inf
+    scale = np.abs(ref).max()
+    return float(np.abs(x - ref).max() / (scale if scale > 0 else 1.0))
+
+
+def order(length, reverse):
+    return range(length - 1, -1, -1) if reverse else range(length)
+
+
+# The linear recurrence
+
+
+def linear_scan(a, b, h0=None, reset=None, reverse=False):
+    a, b = f64(a, b)
+    h = np.zeros_like(b)
+    state = np.zeros(b.shape[:-2] + b.shape[-1:]) if h0 is None else f64(h0)[0].copy()
+    for t in order(b.shape[-2], reverse):
+        if reset is not None:
+            state = np.where(np.asarray(reset)[..., t, None], 0.0, state)
+        state = a[..., t, :] * state + b[..., t, :]
+        h[..., t, :] = state
+    return h
+
+
+def linear_scan_gradients(a, b, h0, dh, reset=None, reverse=False):
+    """Cotangents of a, b and h0, by walking the loop above backwards."""
+    a, b, h0, dh = f64(a, b, h0, dh)
+    h = linear_scan(a, b, h0, reset, reverse)
+    da, db, g = np.zeros_like(a), np.zeros_like(b), np.zeros_like(h0)
+    steps = list(order(b.shape[-2], reverse))
+    for k in reversed(range(len(steps))):
+        t = steps[k]
+        before = h0 if k == 0 else h[..., steps[k - 1], :]
+        g = g + dh[..., t, :]
+        db[..., t, :] = g
+        da[..., t, :] = g * before
+        g = g * a[..., t, :]
+        if reset is not None:
+            cut = np.asarray(reset)[..., t, None]
+            da[..., t, :] = np.where(cut, 0.0, da[..., t, :])
+            g = np.where(cut, 0.0, g)
+    return da, db, g
+
+
+def numerical_gradient(f, x, dx=1e-6):
+    """Central differences of a scalar function of one float64 array."""
+    x = np.array(x, np.float64)
+    grad = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        keep = x[i]
+        x[i] = keep + dx
+        up = f(x)
+        x[i] = keep - dx
+        grad[i] = (up - f(x)) / (2 * dx)
+        x[i] = keep
+    return grad
+
+
+# The cells: one step each, from arXiv 2410.01201 and the classic definitions
+
+
+def sigmoid(x):
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def candidate(x, kind):
+    if kind == "positive":
+        return np.where(x >= 0, x + 0.5, sigmoid(x))
+    return np.tanh(x) if kind == "tanh" else x
+
+
+def gate_range(a, low):
+    return a if low == 0 else 2 * a - 1
+
+
+def mingru_step(p, h, x, kind="positive", low=0):
+    z = sigmoid(x @ p["update_kernel"] + p["update_bias"])
+    c = candidate(x @ p["candidate_kernel"] + p["candidate_bias"], kind)
+    return gate_range(1 - z, low) * h + z * c
+
+
+def minlstm_step(p, h, x, kind="positive", low=0, normalize=True):
+    f = sigmoid(x @ p["forget_kernel"] + p["forget_bias"])
+    i = sigmoid(x @ p["input_kernel"] + p["input_bias"])
+    c = candidate(x @ p["candidate_kernel"] + p["candidate_bias"], kind)
+    if normalize:
+        f, i = f / (f + i), i / (f + i)
+    return gate_range(f, low) * h + i * c
+
+
+def rnn_step(p, h, x, activation="tanh"):
+    pre = x @ p["kernel"] + h @ p["recurrent_kernel"] + p["bias"]
+    return np.tanh(pre) if activation == "tanh" else np.maximum(pre, 0)
+
+
+def gru_step(p, h, x, reset_after=True):
+    width = h.shape[-1]
+    pre = x @ p["kernel"] + p["bias"]
+    u = p["recurrent_kernel"]
+    r = sigmoid(pre[..., :width] + h @ u[:, :width])
+    z = sigmoid(pre[..., width : 2 * width] + h @ u[:, width : 2 * width])
+    if reset_after:
+        inner = r * (h @ u[:, 2 * width :] + p["candidate_bias"])
+    else:
+        inner = (r * h) @ u[:, 2 * width :] + p["candidate_bias"]
+    n = np.tanh(pre[..., 2 * width :] + inner)
+    return (1 - z) * n + z * h
+
+
+def lstm_step(p, carry, x):
+    c, h = carry
+    width = h.shape[-1]
+    pre = x @ p["kernel"] + h @ p["recurrent_kernel"] + p["bias"]
+    i, f, g, o = (pre[..., k * width : (k + 1) * width] for k in range(4))
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return c, sigmoid(o) * np.tanh(c)
+
+
+def run_cell(step, params, carry, xs, initial=None, reset=None, mask=None):
+    """Folds `step` over time with the contract's flags: reset first, then hold."""
+    two = isinstance(carry, tuple)
+    carry = carry if two else (carry,)
+    initial = tuple(np.zeros_like(c) for c in carry) if initial is None else initial
+    ys = []
+    for t in range(xs.shape[-2]):
+        x = xs[..., t, :]
+        keep = np.ones(x.shape[:-1], bool) if mask is None else np.asarray(mask)[..., t]
+        x = np.where(keep[..., None], x, 0.0)
+        if reset is not None:
+            cut = np.asarray(reset)[..., t, None]
+            carry = tuple(np.where(cut, i, c) for i, c in zip(initial, carry, strict=True))
+        new = step(params, carry if two else carry[0], x)
+        new = new if two else (new,)
+        carry = tuple(np.where(keep[..., None], n, c) for n, c in zip(new, carry, strict=True))
+        ys.append(np.where(keep[..., None], carry[-1], 0.0))
+    return (carry if two else carry[0]), np.stack(ys, -2)
