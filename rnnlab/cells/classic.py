@@ -10,8 +10,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.inputs import checked, state_dtype, zero_masked
+from rnnlab.cells.inputs import checked, zero_masked
 from rnnlab.scan.checks import check_choice
+from rnnlab.scan.step import state_dtype
 
 BACKENDS = ("auto", "scan")
 

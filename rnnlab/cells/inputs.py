@@ -46,8 +46,3 @@ def check_carry(cell: Any, carry: Any, batch_shape: Sequence[int]) -> None:
 def zero_masked(x: Array, mask: Array | None) -> Array:
     """0 where `mask`, which lacks x's last axis, is False."""
     return x if mask is None else jnp.where(jnp.expand_dims(mask, -1), x, 0)
-
-
-def state_dtype(*dtypes: Any) -> Any:
-    """The dtype of carries and gates: float32, or float64 where the cell computes in it."""
-    return jnp.result_type(jnp.float32, *dtypes)

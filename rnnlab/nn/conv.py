@@ -8,7 +8,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.inputs import checked, state_dtype, zero_masked
+from rnnlab.cells.inputs import checked, zero_masked
+from rnnlab.scan.step import state_dtype
 
 
 class CausalConv(nnx.Module):
@@ -97,8 +98,10 @@ class CausalConv(nnx.Module):
 
         ys = self._weighted([lagged(k) for k in range(self.kernel_size)])
         # The window ends with the last real input, which padding follows.
-        end = length if mask is None else jnp.sum(mask, -1, keepdims=True)
-        taken = jnp.broadcast_to(end + jnp.arange(window), (*xs.shape[:-2], window))
+        end = jnp.full((*xs.shape[:-2], 1), length, jnp.int32)
+        if mask is not None:
+            end = jnp.sum(mask, -1, keepdims=True, dtype=jnp.int32)
+        taken = end + jnp.arange(window, dtype=jnp.int32).reshape((1,) * (xs.ndim - 2) + (-1,))
         carry = jnp.take_along_axis(inputs, jnp.expand_dims(taken, -1), axis=-2)
         if segment is not None:
             current = jnp.sum(reset, -1, keepdims=True, dtype=jnp.int32)

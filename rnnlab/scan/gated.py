@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from rnnlab.scan import sequential
 from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
 from rnnlab.scan.linear import BACKENDS, linear, previous, transpose
-from rnnlab.scan.step import Gates, coefficients, inflow
+from rnnlab.scan.step import Gates, coefficients, inflow, state_dtype
 
 
 def gated_scan(
@@ -74,7 +74,7 @@ def gated_scan(
     check_shape("h0", h0, state_shape, "the shape of pre without its time")
     check_flags(shape[:-1], "the shape of pre without its features", reset=reset, mask=mask)
     check_choice("backend", backend, BACKENDS)
-    h0 = jnp.asarray(h0, jnp.promote_types(jnp.result_type(h0), jnp.float32))
+    h0 = jnp.asarray(h0, state_dtype(jnp.result_type(h0)))
     init = jnp.zeros_like(h0) if init is None else jnp.asarray(init, h0.dtype)
     init = lax.broadcast_to_rank(init, h0.ndim)
     init = jnp.broadcast_to(init, state_shape)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from rnnlab.scan import associative, sequential
 from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
-from rnnlab.scan.step import inflow
+from rnnlab.scan.step import inflow, state_dtype
 
 _MODULES = {"sequential": sequential, "associative": associative}
 BACKENDS = ("auto", *_MODULES)
@@ -73,14 +73,14 @@ def linear_scan(
     check_shape("a", a, b.shape, "the shape of b")
     check_flags(b.shape[:-1], "the shape of b without its features", reset=reset)
     check_choice("backend", backend, BACKENDS)
-    dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
+    dtype = state_dtype(a.dtype, b.dtype)
     state_shape = (*b.shape[:-2], b.shape[-1])
     if h0 is None:
         h0 = jnp.zeros(state_shape, dtype)
     else:
         check_floating(h0=h0)
         check_shape("h0", h0, state_shape, "the shape of b without its time")
-        h0 = jnp.asarray(h0, jnp.promote_types(dtype, jnp.result_type(h0)))
+        h0 = jnp.asarray(h0, state_dtype(dtype, jnp.result_type(h0)))
     if b.size == 0:
         return b
     cut = None if reset is None else jnp.expand_dims(reset, -1)

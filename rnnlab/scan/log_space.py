@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from rnnlab.scan.checks import check_flags, check_floating, check_shape
 from rnnlab.scan.linear import previous, transpose
+from rnnlab.scan.step import state_dtype
 
 
 def log_linear_scan(
@@ -90,13 +91,13 @@ def _checked(log_a, log_b, log_h0):
     if log_b.ndim < 2:
         raise ValueError(f"log_b has shape {log_b.shape}; (*batch, time, features) is needed")
     check_shape("log_a", log_a, log_b.shape, "the shape of log_b")
-    dtype = jnp.promote_types(jnp.promote_types(log_a.dtype, log_b.dtype), jnp.float32)
+    dtype = state_dtype(log_a.dtype, log_b.dtype)
     state_shape = (*log_b.shape[:-2], log_b.shape[-1])
     if log_h0 is None:
         return log_a, log_b, jnp.full(state_shape, -jnp.inf, dtype)
     check_floating(log_h0=log_h0)
     check_shape("log_h0", log_h0, state_shape, "the shape of log_b without its time")
-    return log_a, log_b, jnp.asarray(log_h0, jnp.promote_types(dtype, jnp.result_type(log_h0)))
+    return log_a, log_b, jnp.asarray(log_h0, state_dtype(dtype, jnp.result_type(log_h0)))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))

@@ -4,9 +4,16 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 Gates = Callable[..., tuple[Array, Array]]
 """Pointwise map from the pre-activations of a gated recurrence to its coefficients (a, b)."""
+
+
+def state_dtype(*dtypes: DTypeLike) -> jnp.dtype:
+    """The dtype that states, gates and sums are kept in: float64 if any is, else float32."""
+    wide = jnp.dtype(jnp.float64)
+    return wide if wide in map(jnp.dtype, dtypes) else jnp.dtype(jnp.float32)
 
 
 def inflow(a: Array, h: Array, cut: Array | None) -> Array:

@@ -1,0 +1,312 @@
+"""The contracts as tests, for rnnlab's cells and backends and for your own.
+
+>>> from flax import nnx
+>>> import rnnlab
+>>> from rnnlab.testing import check_cell
+>>> check_cell(rnnlab.MinGRU(3, 4, rngs=nnx.Rngs(0)))
+
+`CELL_CHECKS` and `SEQUENCE_CHECKS` map names to single checks, to be parametrised over; every check
+raises AssertionError. A Bidirectional cell keeps the second set alone: it has no step and no cut.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array, lax
+
+from rnnlab.scan import linear_scan
+from rnnlab.scan.step import state_dtype
+
+# Rounding of a few hundred dependent operations: some tens of units in the last place.
+TOLERANCE = {
+    jnp.dtype(jnp.float64): 1e-12,
+    jnp.dtype(jnp.float32): 2e-6,
+    jnp.dtype(jnp.float16): 4e-3,
+    jnp.dtype(jnp.bfloat16): 3e-2,
+}
+"""Largest max|x - reference| / max|reference| that the suite accepts, by dtype."""
+
+LENGTH = 9
+
+
+def check_cell(cell: nnx.Module, seed: int = 0) -> None:
+    """Runs every check of the cell contract. Raises AssertionError at the first broken one."""
+    for check in {**SEQUENCE_CHECKS, **CELL_CHECKS}.values():
+        check(cell, jax.random.key(seed))
+
+
+def assert_close(x: Any, reference: Any, what: str = "values") -> None:
+    """Every leaf of `x` is close to `reference`'s, by the tolerance of the narrowest dtype in `x`."""
+    leaves, wanted = jax.tree.leaves(x), jax.tree.leaves(reference)
+    assert len(leaves) == len(wanted), f"{what}: {len(leaves)} leaves, {len(wanted)} wanted"
+    limit = max(TOLERANCE[jnp.dtype(leaf.dtype)] for leaf in leaves)
+    for leaf, want in zip(leaves, wanted, strict=True):
+        assert leaf.shape == want.shape, f"{what}: shape {leaf.shape}, {want.shape} wanted"
+        leaf, want = np.asarray(leaf, np.float64), np.asarray(want, np.float64)
+        if want.size:
+            scale = np.abs(want).max() or 1.0
+            error = np.abs(leaf - want).max() / scale
+            assert error <= limit, f"{what}: relative error {error:.2e}, {limit:.0e} allowed"
+
+
+def sequence_equals_steps(cell: nnx.Module, key: Array) -> None:
+    """One call over time is `step` folded over it, flags included."""
+    run, carry, xs = _example(cell, key, (2,))
+    reset, mask = _flags(xs)
+
+    @jax.jit
+    def fold(carry, xs, reset, mask):
+        def body(carry, row):
+            x, reset, mask = row
+            return cell.step(carry, x, reset=reset, mask=mask)
+
+        rows = [jnp.moveaxis(x, 1, 0) for x in (xs, reset, mask)]
+        carry, ys = lax.scan(body, carry, tuple(rows))
+        return carry, jnp.moveaxis(ys, 0, 1)
+
+    whole, folded = run(carry, xs, reset, mask), fold(carry, xs, reset, mask)
+    assert_close(whole, folded, "sequence against steps")
+
+
+def resumes_at_any_cut(cell: nnx.Module, key: Array) -> None:
+    """Two calls with the carry handed on are one call, wherever the sequence is cut."""
+    run, carry, xs = _example(cell, key, (2,))
+    reset, mask = _flags(xs)
+    whole = run(carry, xs, reset, mask)
+    for cut in (0, 1, 4, LENGTH):
+        middle, left = run(carry, xs[:, :cut], reset[:, :cut], mask[:, :cut])
+        end, right = run(middle, xs[:, cut:], reset[:, cut:], mask[:, cut:])
+        pieces = end, jnp.concatenate([left, right], 1)
+        assert_close(pieces, whole, f"cut at {cut}")
+
+
+def carry_keeps_its_type(cell: nnx.Module, key: Array) -> None:
+    """The returned carry has the shapes and dtypes of the initial one, at least float32."""
+    del key
+    carry = cell.initial_carry((2,))
+    xs = jnp.ones((2, LENGTH, cell.in_features))
+    for call, x in ((cell, xs), (cell.step, xs[:, 0])):
+        after = jax.eval_shape(lambda carry, x, call=call: call(carry, x)[0], carry, x)
+        wanted = jax.tree.map(lambda c: (c.shape, c.dtype), carry)
+        assert jax.tree.map(lambda c: (c.shape, c.dtype), after) == wanted
+    for leaf in jax.tree.leaves(carry):
+        assert jnp.finfo(leaf.dtype).bits >= 32, f"a carry of {leaf.dtype} changes when cut"
+
+
+def outputs_are_causal(cell: nnx.Module, key: Array) -> None:
+    """An input changes no output before it."""
+    run, carry, xs = _example(cell, key, (2,))
+    changed = xs.at[:, 5:].add(1)
+    assert_close(run(carry, changed)[1][:, :5], run(carry, xs)[1][:, :5], "outputs before")
+
+
+def reset_restores_the_initial_carry(cell: nnx.Module, key: Array) -> None:
+    """A reset at the first step makes the given carry irrelevant, NaN included."""
+    run, carry, xs = _example(cell, key, (2,))
+    fresh = run(cell.initial_carry((2,)), xs)
+    lost = jax.tree.map(lambda c: jnp.full_like(c, jnp.nan), carry)
+    reset = jnp.zeros(xs.shape[:-1], bool).at[:, 0].set(True)
+    assert_close(run(lost, xs, reset), fresh, "after a reset")
+
+
+def last_carry_of_packed_rows(cell: nnx.Module, key: Array) -> None:
+    """The carry after packed segments is that of the last one alone."""
+    run, carry, xs = _example(cell, key, (2,))
+    reset = jnp.zeros(xs.shape[:-1], bool).at[:, 4].set(True)
+    alone = run(cell.initial_carry((2,)), xs[:, 4:])[0]
+    assert_close(run(carry, xs, reset)[0], alone, "carry of packed rows")
+
+
+def packed_equals_separate(cell: nnx.Module, key: Array) -> None:
+    """Segments in one row, divided by resets, give what each gives alone, gradients included."""
+    run, _, xs = _example(cell, key, (2,))
+    reset = jnp.zeros(xs.shape[:-1], bool).at[:, 4].set(True)
+    carry = cell.initial_carry((2,))
+
+    def packed(xs):
+        return run(carry, xs, reset)[1]
+
+    def separate(xs):
+        return jnp.concatenate([run(carry, xs[:, :4])[1], run(carry, xs[:, 4:])[1]], 1)
+
+    assert_close(packed(xs), separate(xs), "packed rows")
+    assert_close(_gradient(packed)(xs), _gradient(separate)(xs), "their gradients")
+
+
+def padded_equals_unpadded(cell: nnx.Module, key: Array) -> None:
+    """A masked row gives what its real part gives alone, 0 after it, and the carry at its end."""
+    lengths = (LENGTH, 5, 0)
+    run, carry, xs = _example(cell, key, (3,))
+    mask = jnp.arange(LENGTH)[None] < jnp.array(lengths)[:, None]
+    after, ys = run(carry, xs, None, mask)
+    for row, length in enumerate(lengths):
+        one = slice(row, row + 1)
+        start = jax.tree.map(lambda c, one=one: c[one], carry)
+        alone, real = run(start, xs[one, :length])
+        ended = jax.tree.map(lambda c, one=one: c[one], after)
+        assert_close(ended, alone, f"carry of a row of {length}")
+        assert_close(ys[one, :length], real, f"outputs of a row of {length}")
+        assert not ys[one, length:].any(), "outputs in padding are not 0"
+
+
+def nan_stays_in_its_segment(cell: nnx.Module, key: Array) -> None:
+    """A NaN input changes no other segment's outputs or input gradients, in either direction."""
+    run, _, xs = _example(cell, key, (2,))
+    reset = jnp.zeros(xs.shape[:-1], bool).at[:, jnp.array([3, 6])].set(True)
+    carry = cell.initial_carry((2,))
+
+    def outputs(xs):
+        return run(carry, xs, reset)[1]
+
+    poisoned = xs.at[:, 4].set(jnp.nan)
+    for f in (outputs, _gradient(outputs)):
+        clean, dirty = f(xs), f(poisoned)
+        assert jnp.isnan(dirty[:, 3:6]).any(), "the planted NaN did not show"
+        for part in (slice(0, 3), slice(6, None)):
+            assert_close(dirty[:, part], clean[:, part], "the segments beside a NaN")
+
+
+def nan_in_padding_is_harmless(cell: nnx.Module, key: Array) -> None:
+    """What padding holds changes nothing: outputs, carry, gradients of inputs and parameters."""
+    graphdef, params = nnx.split(cell)
+    _, carry, xs = _example(cell, key, (2,))
+    mask = jnp.arange(LENGTH)[None] < jnp.array([[LENGTH], [4]])
+
+    @jax.jit
+    def loss_and_gradients(xs):
+        def loss(params, xs):
+            model = nnx.merge(graphdef, params, copy=True)
+            after, ys = model(carry, xs, mask=mask)
+            return sum(jnp.sum(jnp.sin(_wide(y))) for y in jax.tree.leaves((after, ys)))
+
+        return jax.value_and_grad(loss, (0, 1))(params, xs)
+
+    poisoned = jnp.where(mask[..., None], xs, jnp.nan)
+    assert_close(loss_and_gradients(poisoned), loss_and_gradients(xs), "beside NaN padding")
+
+
+def batch_axes_are_vmap(cell: nnx.Module, key: Array) -> None:
+    """Any number of leading axes, none included, is as many `jax.vmap`s."""
+    run, carry, xs = _example(cell, key, (2, 3))
+    together = run(carry, xs)
+    assert_close(jax.vmap(jax.vmap(run))(carry, xs), together, "batch axes")
+    first = jax.tree.map(lambda x: x[0, 0], together)
+    alone = run(jax.tree.map(lambda c: c[0, 0], carry), xs[0, 0])
+    assert_close(alone, first, "no batch axis")
+
+
+def gradients_are_finite(cell: nnx.Module, key: Array) -> None:
+    """Inputs of +-1000, which saturate every gate, give finite outputs and gradients."""
+    run, carry, xs = _example(cell, key, (2,))
+    xs = 1000 * jnp.sign(xs)
+
+    def outputs(xs):
+        return run(carry, xs)[1]
+
+    assert jnp.isfinite(outputs(xs)).all(), "outputs at saturated gates"
+    assert jnp.isfinite(_gradient(outputs)(xs)).all(), "gradients at saturated gates"
+
+
+SEQUENCE_CHECKS = {
+    check.__name__: check
+    for check in (
+        packed_equals_separate,
+        padded_equals_unpadded,
+        nan_stays_in_its_segment,
+        nan_in_padding_is_harmless,
+        batch_axes_are_vmap,
+        gradients_are_finite,
+    )
+}
+"""What holds for whatever maps sequences to sequences under the contract."""
+
+CELL_CHECKS = {
+    check.__name__: check
+    for check in (
+        sequence_equals_steps,
+        resumes_at_any_cut,
+        carry_keeps_its_type,
+        outputs_are_causal,
+        reset_restores_the_initial_carry,
+        last_carry_of_packed_rows,
+    )
+}
+"""What holds besides for whatever can stream."""
+
+
+def check_scan(scan: Any, seed: int = 0) -> None:
+    """Checks a function of `linear_scan`'s arguments a, b, h0, reset and reverse, and its gradients.
+
+    The reference is the sequential backend in the same dtype, itself held to a float64 loop.
+
+    >>> from functools import partial
+    >>> check_scan(partial(linear_scan, backend="associative"))
+    """
+    keys = jax.random.split(jax.random.key(seed), 5)
+    for length in (1, 2, 7, 64):
+        shape = (2, length, 3)
+        a = jax.nn.sigmoid(jax.random.normal(keys[0], shape))
+        b, dh = jax.random.normal(keys[1], shape), jax.random.normal(keys[2], shape)
+        h0 = jax.random.normal(keys[3], (2, 3))
+        resets = jax.random.bernoulli(keys[4], 0.2, shape[:-1])
+        for reset in (None, resets):
+            for reverse in (False, True):
+                results = [
+                    _with_gradients(f, (a, b, h0), dh, reset=reset, reverse=reverse)
+                    for f in (scan, _sequential)
+                ]
+                flags = f"length {length}, reset {reset is not None}, reverse {reverse}"
+                assert_close(*results, f"scan and its gradients at {flags}")
+
+
+def _sequential(a, b, h0, *, reset, reverse):
+    return linear_scan(a, b, h0, reset=reset, reverse=reverse, backend="sequential")
+
+
+def _with_gradients(f, arguments, dh, **flags):
+    def call(*arguments):
+        return f(*arguments, **flags)
+
+    h, pull = jax.vjp(call, *arguments)
+    return h, pull(dh)
+
+
+def _example(cell, key, batch):
+    """The cell as a jitted function, a random carry and random inputs."""
+    carry_key, xs_key = jax.random.split(key)
+    carry = cell.initial_carry(batch)
+    leaves, treedef = jax.tree.flatten(carry)
+    keys = jax.random.split(carry_key, len(leaves))
+    leaves = [c + jax.random.normal(k, c.shape, c.dtype) for c, k in zip(leaves, keys, strict=True)]
+    xs = jax.random.normal(xs_key, (*batch, LENGTH, cell.in_features))
+
+    @jax.jit
+    def run(carry, xs, reset=None, mask=None):
+        return cell(carry, xs, reset=reset, mask=mask)
+
+    return run, jax.tree.unflatten(treedef, leaves), xs
+
+
+def _flags(xs):
+    """Two resets a row, one of them in the second row's padding, which starts at step 6."""
+    reset = jnp.zeros(xs.shape[:-1], bool).at[:, 2].set(True).at[:, 7].set(True)
+    return reset, jnp.arange(LENGTH)[None] < jnp.array([[LENGTH], [6]])
+
+
+def _gradient(f):
+    """Gradient of a scalar of f's outputs that weighs each differently."""
+    return jax.jit(jax.grad(lambda xs: _weighted_sum(f(xs))))
+
+
+def _weighted_sum(ys):
+    weights = 1 + 0.1 * jnp.arange(ys.size, dtype=jnp.float32).reshape(ys.shape)
+    # NaN outputs are left out, so that each output's own gradient shows whom it reaches.
+    ys = _wide(ys)
+    return jnp.sum(jnp.where(jnp.isnan(ys), 0 * ys, weights.astype(ys.dtype) * jnp.sin(ys)))
+
+
+def _wide(y):
+    return y.astype(state_dtype(y.dtype))

@@ -1,0 +1,89 @@
+"""Every cell, block and stack keeps the contract."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from rnnlab import CELLS, GRU, LSTM, Bidirectional, Block, CausalConv, MinGRU, MinLSTM, Stack
+from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS
+
+
+def build(make, **options):
+    """A cell away from its initialisation, where zero biases would hide mistakes."""
+    cell = make(rngs=nnx.Rngs(0), **options)
+    graphdef, params = nnx.split(cell)
+    leaves, treedef = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [
+        p + 0.3 * jax.random.normal(k, p.shape, p.dtype) for p, k in zip(leaves, keys, strict=True)
+    ]
+    return nnx.merge(graphdef, jax.tree.unflatten(treedef, moved))
+
+
+def full_block(cell):
+    return functools.partial(Block, 4, cell, expansion=2, conv_size=3, mlp_expansion=2, dropout=0.5)
+
+
+def stack_of_blocks(rngs):
+    return Stack([full_block(MinLSTM)(rngs=rngs), full_block(LSTM)(rngs=rngs)])
+
+
+def mixed_stack(rngs):
+    return Stack([MinGRU(3, 4, rngs=rngs), GRU(4, 5, rngs=rngs)])
+
+
+STREAMING = {
+    **{name: functools.partial(cell, 3, 4) for name, cell in CELLS.items()},
+    "mingru associative": functools.partial(MinGRU, 3, 4, backend="associative"),
+    "minlstm associative": functools.partial(MinLSTM, 3, 4, backend="associative"),
+    "mingru signed": functools.partial(MinGRU, 3, 4, gate_range=(-1, 1), candidate="tanh"),
+    "minlstm unnormalised": functools.partial(
+        MinLSTM, 3, 4, normalize=False, candidate="identity", forget_bias=3.0
+    ),
+    "mingru learned carry": functools.partial(
+        MinGRU, 3, 4, carry_init=nnx.initializers.normal(1.0)
+    ),
+    "gru reset before": functools.partial(GRU, 3, 4, reset_after=False),
+    "conv": functools.partial(CausalConv, 4, 3),
+    "block": full_block(MinGRU),
+    "stack of blocks": stack_of_blocks,
+    "mixed stack": mixed_stack,
+}
+
+
+@functools.cache
+def streaming(name):
+    return build(STREAMING[name])
+
+
+@functools.cache
+def bidirectional(name):
+    def make(rngs):
+        cell = full_block(MinGRU) if name == "block" else functools.partial(CELLS[name], 3, 4)
+        return Bidirectional(cell(rngs=rngs), cell(rngs=rngs))
+
+    return build(make)
+
+
+@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
+def test_streaming(name, check):
+    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](streaming(name), jax.random.key(2))
+
+
+@pytest.mark.parametrize("name", [*CELLS, "block"])
+@pytest.mark.parametrize("check", SEQUENCE_CHECKS)
+def test_bidirectional(name, check):
+    SEQUENCE_CHECKS[check](bidirectional(name), jax.random.key(3))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "check", ["sequence_equals_steps", "resumes_at_any_cut", "carry_keeps_its_type"]
+)
+def test_16_bit(name, check, dtype):
+    CELL_CHECKS[check](build(STREAMING[name], dtype=dtype), jax.random.key(4))
