@@ -1,7 +1,7 @@
 """rnnlab: the lab bench for recurrent sequence models in JAX.
 
-The linear recurrence `h[t] = a[t] h[t-1] + b[t]` solved in parallel, the minimal cells that are that
-recurrence, and the classic cells beside them.
+The linear recurrence `h[t] = a[t] h[t-1] + b[t]` solved in parallel, the minimal cells that are
+that recurrence, and the classic cells beside them.
 """
 
 from rnnlab.cells import CELLS as CELLS

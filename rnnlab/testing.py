@@ -39,7 +39,7 @@ def check_cell(cell: nnx.Module, seed: int = 0) -> None:
 
 
 def assert_close(x: Any, reference: Any, what: str = "values") -> None:
-    """Every leaf of `x` is close to `reference`'s, by the tolerance of the narrowest dtype in `x`."""
+    """Every leaf of `x` is as close to `reference`'s as the narrowest dtype in `x` asks."""
     leaves, wanted = jax.tree.leaves(x), jax.tree.leaves(reference)
     assert len(leaves) == len(wanted), f"{what}: {len(leaves)} leaves, {len(wanted)} wanted"
     limit = max(TOLERANCE[jnp.dtype(leaf.dtype)] for leaf in leaves)
@@ -238,7 +238,7 @@ CELL_CHECKS = {
 
 
 def check_scan(scan: Any, seed: int = 0) -> None:
-    """Checks a function of `linear_scan`'s arguments a, b, h0, reset and reverse, and its gradients.
+    """Checks a function of `linear_scan`'s arguments a, b, h0, reset, reverse, and its gradients.
 
     The reference is the sequential backend in the same dtype, itself held to a float64 loop.
 

@@ -1,6 +1,7 @@
 """What the classic cells share: gates that read the state, so time is a loop, `jax.lax.scan`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ BACKENDS = ("auto", "scan")
 
 
 class ClassicCell(nnx.Module):
-    """A cell with `gates` gates over input and state. Subclasses give `_next`, one step's equations.
+    """A cell with `gates` gates over input and state. Subclasses give one step's `equations`.
 
     Parameters: `kernel` (in_features, gates * features), `recurrent_kernel` (features,
     gates * features), each gate initialised on its own, and `bias` (gates * features,).
@@ -48,13 +49,18 @@ class ClassicCell(nnx.Module):
 
         def by_gate(init, shape):
             # Orthogonal initialisers factorise, which 16-bit dtypes cannot: draw, then cast.
-            draw_dtype = jnp.promote_types(param_dtype, jnp.float32)
+            draw_dtype = state_dtype(param_dtype)
             parts = [init(rngs.params(), shape, draw_dtype) for _ in range(self.gates)]
             return nnx.Param(jnp.concatenate(parts, -1).astype(param_dtype))
 
         self.kernel = by_gate(kernel_init, (in_features, features))
         self.recurrent_kernel = by_gate(recurrent_init, (features, features))
         self.bias = by_gate(bias_init, (features,))
+
+    @property
+    def equations(self) -> Callable[..., Any]:
+        """`(carry, pre, *weights) -> carry`. One object for equal options, as it keys a scan."""
+        raise TypeError(f"{type(self).__name__} defines no equations")
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Any:
         """Zeros of shape (*batch_shape, features), float32 or wider."""
@@ -71,20 +77,13 @@ class ClassicCell(nnx.Module):
         """The carry after the last step and the outputs of all steps, 0 where masked."""
         xs = checked(self, carry, xs, reset, mask, time=True)
         with jax.named_scope(type(self).__name__):
-            weights = self._weights()
-            init = self.initial_carry(xs.shape[:-2])
             # One matmul for all steps; time is made the leading axis while rows are still narrow.
-            rows = (
-                self._project(_time_first(xs, -2)),
-                _time_first(reset, -1),
-                _time_first(mask, -1),
+            pre = self._project(_time_first(xs, -2))
+            rows = pre, _time_first(reset, -1), _time_first(mask, -1)
+            init = self.initial_carry(xs.shape[:-2])
+            carry, ys = _scan(
+                self.equations, self.dtype, self._weights(), self._widen(carry), init, rows
             )
-
-            def body(carry, row):
-                carry = self._advance(weights, carry, init, *row)
-                return carry, self._output(carry)
-
-            carry, ys = lax.scan(body, self._widen(carry), rows)
         return carry, zero_masked(jnp.moveaxis(ys, 0, -2), mask)
 
     def step(
@@ -98,24 +97,13 @@ class ClassicCell(nnx.Module):
         """One step; its memory does not grow with the steps before it."""
         x = checked(self, carry, x, reset, mask, time=False)
         init = self.initial_carry(x.shape[:-1])
-        carry = self._advance(
-            self._weights(), self._widen(carry), init, self._project(x), reset, mask
-        )
-        return carry, zero_masked(self._output(carry), mask)
-
-    def _next(self, weights: tuple[Array, ...], carry: Any, pre: Array) -> Any:
-        raise TypeError(f"{type(self).__name__} defines no step")
+        row = self._project(x), reset, mask
+        carry = _advance(self.equations, self._weights(), self._widen(carry), init, row)
+        return carry, zero_masked(_output(carry, self.dtype), mask)
 
     def _weights(self) -> tuple[Array, ...]:
-        """What `_next` needs beside the state, cast once and not at every step."""
+        """What the equations need beside the state, cast once and not at every step."""
         return (self.recurrent_kernel[...].astype(self.dtype),)
-
-    def _advance(self, weights, carry, init, pre, reset, mask):
-        """Reset first, then step, then hold."""
-        if reset is not None:
-            carry = _where(reset, init, carry)
-        new = self._next(weights, carry, pre.astype(state_dtype(self.dtype)))
-        return new if mask is None else _where(mask, new, carry)
 
     def _project(self, x: Array) -> Array:
         bias = self.bias[...].astype(self.dtype)
@@ -125,14 +113,34 @@ class ClassicCell(nnx.Module):
     def _widen(self, carry: Any) -> Any:
         return jax.tree.map(lambda c: c.astype(state_dtype(self.dtype)), carry)
 
-    def _output(self, carry: Any) -> Array:
-        h = carry[-1] if isinstance(carry, tuple) else carry
-        return h.astype(self.dtype)
-
 
 def recurrent_dot(h: Array, kernel: Array) -> Array:
     """`h @ kernel` with operands in the kernel's dtype and the sum in h's."""
     return jnp.matmul(h.astype(kernel.dtype), kernel, preferred_element_type=h.dtype)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _scan(equations, dtype, weights, carry, init, rows):
+    def body(carry, row):
+        carry = _advance(equations, weights, carry, init, row)
+        return carry, _output(carry, dtype)
+
+    return lax.scan(body, carry, rows)
+
+
+def _advance(equations, weights, carry, init, row):
+    """Reset first, then step, then hold."""
+    pre, reset, mask = row
+    if reset is not None:
+        carry = _where(reset, init, carry)
+    dtype = jax.tree.leaves(carry)[0].dtype
+    new = equations(carry, pre.astype(dtype), *weights)
+    return new if mask is None else _where(mask, new, carry)
+
+
+def _output(carry: Any, dtype: DTypeLike) -> Array:
+    h = carry[-1] if isinstance(carry, tuple) else carry
+    return h.astype(dtype)
 
 
 def _where(flag, x, y):

@@ -1,5 +1,8 @@
 """The gated recurrent unit."""
 
+from collections.abc import Callable
+from functools import lru_cache, partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -7,6 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from rnnlab.cells.classic import ClassicCell, recurrent_dot
+from rnnlab.scan.step import state_dtype
 
 
 def gru_next(
@@ -99,9 +103,14 @@ class GRU(ClassicCell):
         self.candidate_bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
 
     def _weights(self) -> tuple[Array, ...]:
-        return (*super()._weights(), self.candidate_bias[...])
+        bias = self.candidate_bias[...].astype(state_dtype(self.dtype))
+        return (*super()._weights(), bias)
 
-    def _next(self, weights: tuple[Array, ...], carry: Array, pre: Array) -> Array:
-        recurrent_kernel, candidate_bias = weights
-        bias = candidate_bias.astype(carry.dtype)
-        return gru_next(carry, pre, recurrent_kernel, bias, self.reset_after)
+    @property
+    def equations(self) -> Callable[..., Array]:
+        return _equations(self.reset_after)
+
+
+@lru_cache
+def _equations(reset_after: bool) -> Callable[..., Array]:
+    return partial(gru_next, reset_after=reset_after)

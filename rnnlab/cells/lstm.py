@@ -1,6 +1,6 @@
 """Long short-term memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -50,8 +50,9 @@ class LSTM(ClassicCell):
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
 
-    Source: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000); its bias of
-    1 after Jozefowicz et al., "An Empirical Exploration of Recurrent Network Architectures" (2015).
+    Source: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000); its bias
+    of 1 after Jozefowicz et al., "An Empirical Exploration of Recurrent Network Architectures"
+    (2015).
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -96,5 +97,6 @@ class LSTM(ClassicCell):
         zeros = super().initial_carry(batch_shape)
         return LSTMCarry(zeros, zeros)
 
-    def _next(self, weights: tuple[Array, ...], carry: LSTMCarry, pre: Array) -> LSTMCarry:
-        return lstm_next(carry, pre, *weights)
+    @property
+    def equations(self) -> Callable[..., LSTMCarry]:
+        return lstm_next

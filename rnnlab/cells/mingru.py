@@ -2,13 +2,12 @@
 
 from functools import lru_cache, partial
 
-import jax
 from flax import nnx
 from jax import Array
 from jax import numpy as jnp
 from jax.typing import DTypeLike
 
-from rnnlab.cells.minimal import CANDIDATES, MinimalCell, into_range
+from rnnlab.cells.minimal import CANDIDATES, MinimalCell, complements, into_range
 from rnnlab.scan.step import Gates
 
 
@@ -21,12 +20,10 @@ def mingru_gates(
 ) -> tuple[Array, Array]:
     """Coefficients of `h = a h + b` from the pre-activations of the update gate and the candidate.
 
-        z = sigmoid(update),  a = 1 - z,  b = z * g(candidate)
-
-    `1 - z` is computed as `sigmoid(-update)`, which keeps its digits where z is close to 1.
+    z = sigmoid(update),  a = 1 - z,  b = z * g(candidate)
     """
-    a = into_range(jax.nn.sigmoid(-update), gate_range)
-    return a, jax.nn.sigmoid(update) * CANDIDATES[activation](candidate)
+    z, a = complements(update)
+    return into_range(a, gate_range), z * CANDIDATES[activation](candidate)
 
 
 class MinGRU(MinimalCell):
@@ -43,8 +40,8 @@ class MinGRU(MinimalCell):
       gate_range: (0, 1), or (-1, 1) for a decay of `2 (1 - z) - 1`.
       carry_init: None starts from zeros. An initialiser makes the initial state a parameter.
       kernel_init, bias_init: initialisers of each projection.
-      dtype: dtype of the projections and of `ys`; None is `param_dtype`. Gates and carry are float32
-        (float64 where dtype is), so that cutting a sequence never changes it.
+      dtype: dtype of the projections and of `ys`; None is `param_dtype`. Gates and carry are
+        float32 (float64 where dtype is), so that cutting a sequence never changes it.
       param_dtype: dtype of the parameters.
       backend: the scan's; see `rnnlab.linear_scan`.
 

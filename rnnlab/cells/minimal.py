@@ -1,4 +1,4 @@
-"""What minGRU and minLSTM share: gates that read the input alone, so time is a linear recurrence."""
+"""What minGRU and minLSTM share: gates that read the input alone, a recurrence that is linear."""
 
 from collections.abc import Sequence
 
@@ -25,11 +25,28 @@ def positive(x: Array) -> Array:
     return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
 
 
+@jax.custom_jvp
+def complements(x: Array) -> tuple[Array, Array]:
+    """`sigmoid(x)` and `1 - sigmoid(x)`, each with all its digits, for one exponential."""
+    e = jnp.exp(-jnp.abs(x))
+    large = 1 / (1 + e)
+    small = e * large
+    return jnp.where(x >= 0, large, small), jnp.where(x >= 0, small, large)
+
+
+@complements.defjvp
+def _complements_jvp(primals, tangents):
+    s, c = complements(*primals)
+    ds = s * c * tangents[0]
+    return (s, c), (ds, -ds)
+
+
 CANDIDATES = {"positive": positive, "identity": lambda x: x, "tanh": jnp.tanh}
 
 
 def into_range(a: Array, gate_range: tuple[int, int]) -> Array:
-    """A decay in (0, 1) moved into `gate_range`. (-1, 1) lets a state flip its sign, as parity needs.
+    """A decay in (0, 1) moved into `gate_range`. (-1, 1) lets a state flip its sign, as parity
+    needs.
 
     Source: arXiv 2411.12537.
     """
@@ -37,7 +54,7 @@ def into_range(a: Array, gate_range: tuple[int, int]) -> Array:
 
 
 class MinimalCell(nnx.Module):
-    """A cell whose pre-activations are projections of the input. Subclasses name them and the gates.
+    """A cell whose pre-activations are projections of the input; subclasses name them and gates.
 
     For each name in `projections` it has a `<name>_kernel` (in_features, features) and a
     `<name>_bias` (features,). `gates` maps the pre-activations to the recurrence's (a, b).
@@ -129,18 +146,19 @@ class MinimalCell(nnx.Module):
         return carry, zero_masked(carry.astype(self.dtype), mask)
 
     def _project(self, x: Array) -> list[Array]:
-        x = x.astype(self.dtype)
+        # As one matrix: contracting several axes, XLA transposes the cotangents of each projection.
+        rows = x.astype(self.dtype).reshape(-1, self.in_features)
         pre = []
         for name in self.projections:
             kernel = getattr(self, f"{name}_kernel")[...].astype(self.dtype)
             bias = getattr(self, f"{name}_bias")[...].astype(self.dtype)
-            pre.append(x @ kernel + jnp.broadcast_to(bias, (*x.shape[:-1], self.features)))
+            pre.append((rows @ kernel + bias[None]).reshape(*x.shape[:-1], self.features))
         return pre
 
     def _states(self, carry: Array) -> tuple[Array, Array]:
-        dtype = state_dtype(self.dtype, carry.dtype)
-        init = self._initial().astype(dtype)
-        return carry.astype(dtype), init.reshape((1,) * (carry.ndim - 1) + init.shape)
+        """The carry in the dtype of states, and what a reset puts in its place."""
+        carry = carry.astype(state_dtype(self.dtype, carry.dtype))
+        return carry, jnp.broadcast_to(self._initial().astype(carry.dtype), carry.shape)
 
     def _initial(self) -> Array:
         dtype = state_dtype(self.dtype)

@@ -31,18 +31,34 @@ def minlstm_gates(
     return into_range(a, gate_range), i * CANDIDATES[activation](candidate)
 
 
+@jax.custom_jvp
 def _shares(forget: Array, input: Array) -> tuple[Array, Array]:
     """f / (f + i) and i / (f + i) without the 0/0 of two closed gates.
 
     With u = exp(-forget) and v = exp(-input) they are (1 + v) and (1 + u) over 2 + u + v. Numerator
     and denominator are divided by the largest of 1, u and v: three exponentials that cannot
-    overflow, where the paper's form through softplus takes four and two logarithms. The quotients
-    do not depend on that divisor, so no gradient flows through it.
+    overflow, where the paper's form through softplus takes four and two logarithms.
     """
-    shift = jax.lax.stop_gradient(jnp.maximum(jnp.maximum(-forget, -input), 0))
-    one, u, v = jnp.exp(-shift), jnp.exp(-forget - shift), jnp.exp(-input - shift)
+    one, u, v = _scaled_exponentials(forget, input)
     scale = 1 / ((one + u) + (one + v))
     return (one + v) * scale, (one + u) * scale
+
+
+@_shares.defjvp
+def _shares_jvp(primals, tangents):
+    # d log(a / (1 - a)) = (1 - f) dforget - (1 - i) dinput, and da = a (1 - a) times that.
+    a, b = _shares(*primals)
+    one, u, v = _scaled_exponentials(*primals)
+    # A divisor that underflows to 0 belongs to a share that did too: any finite quotient will do.
+    tiny = jnp.finfo(a.dtype).tiny
+    not_f, not_i = u / jnp.maximum(one + u, tiny), v / jnp.maximum(one + v, tiny)
+    da = a * b * (not_f * tangents[0] - not_i * tangents[1])
+    return (a, b), (da, -da)
+
+
+def _scaled_exponentials(forget: Array, input: Array) -> tuple[Array, Array, Array]:
+    largest = jnp.maximum(jnp.maximum(-forget, -input), 0)
+    return jnp.exp(-largest), jnp.exp(-forget - largest), jnp.exp(-input - largest)
 
 
 class MinLSTM(MinimalCell):
@@ -57,13 +73,13 @@ class MinLSTM(MinimalCell):
       rngs: source of the parameters' keys.
       candidate: g, one of `"positive"` (the paper's, default), `"identity"`, `"tanh"`.
       gate_range: (0, 1), or (-1, 1) for a decay of `2 a - 1`.
-      normalize: divides both gates by their sum. The paper does; its released configurations do not.
+      normalize: divides both gates by their sum. The paper does, its released settings do not.
       forget_bias: added to the initial bias of the forget gate. The paper's ablation trains faster
         with it raised; its released configurations have 3.
       carry_init: None starts from zeros. An initialiser makes the initial state a parameter.
       kernel_init, bias_init: initialisers of each projection.
-      dtype: dtype of the projections and of `ys`; None is `param_dtype`. Gates and carry are float32
-        (float64 where dtype is), so that cutting a sequence never changes it.
+      dtype: dtype of the projections and of `ys`; None is `param_dtype`. Gates and carry are
+        float32 (float64 where dtype is), so that cutting a sequence never changes it.
       param_dtype: dtype of the parameters.
       backend: the scan's; see `rnnlab.linear_scan`.
 

@@ -1,5 +1,8 @@
 """The Elman RNN: one gateless state."""
 
+from collections.abc import Callable
+from functools import lru_cache, partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -74,5 +77,11 @@ class VanillaRNN(ClassicCell):
         )
         self.activation = activation
 
-    def _next(self, weights: tuple[Array, ...], carry: Array, pre: Array) -> Array:
-        return rnn_next(carry, pre, *weights, activation=self.activation)
+    @property
+    def equations(self) -> Callable[..., Array]:
+        return _equations(self.activation)
+
+
+@lru_cache
+def _equations(activation: str) -> Callable[..., Array]:
+    return partial(rnn_next, activation=activation)

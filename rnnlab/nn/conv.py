@@ -26,7 +26,7 @@ class CausalConv(nnx.Module):
       kernel_size: number of taps, at least 1.
       rngs: source of the parameters' keys.
       kernel_init, bias_init: initialisers of `kernel` (kernel_size, features) and `bias`.
-      dtype: dtype of the products and of `ys`; None is `param_dtype`. The carry is float32 or wider.
+      dtype: dtype of products and `ys`; None is `param_dtype`. The carry is float32 or wider.
       param_dtype: dtype of the parameters.
 
     Raises:

@@ -1,5 +1,6 @@
 """Layers one above another."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ class Stack(nnx.Module):
         layers = list(layers)
         if not layers:
             raise ValueError("layers is empty; at least one cell or block is needed")
-        for k, (below, above) in enumerate(zip(layers, layers[1:], strict=False)):
+        for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.features != above.in_features:
                 raise ValueError(
                     f"layers[{k + 1}] has in_features {above.in_features}; {below.features} is "

@@ -24,7 +24,7 @@ def gated_scan(
     pre: Sequence[Float[Array, "*batch time features"]],
     h0: Float[Array, "*batch features"],
     *,
-    init: Float[Array, "*#batch features"] | None = None,
+    init: Float[Array, "*state features"] | None = None,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
     reverse: bool = False,
@@ -38,7 +38,7 @@ def gated_scan(
         `functools.partial` that is kept.
       pre: pre-activations, all of one shape.
       h0: state before the first step. Its dtype, at least float32, is that of the arithmetic.
-      init: state that a reset puts back; None is zeros. It broadcasts against `h0`.
+      init: state that a reset puts back, of h0's shape or (features,); None is zeros.
       reset: where True, the state is `init` before that step, by `where`.
       mask: where False, the state is held: `h[t]` is the state before the step.
       reverse, backend: as in `linear_scan`.
@@ -75,9 +75,10 @@ def gated_scan(
     check_flags(shape[:-1], "the shape of pre without its features", reset=reset, mask=mask)
     check_choice("backend", backend, BACKENDS)
     h0 = jnp.asarray(h0, state_dtype(jnp.result_type(h0)))
-    init = jnp.zeros_like(h0) if init is None else jnp.asarray(init, h0.dtype)
-    init = lax.broadcast_to_rank(init, h0.ndim)
-    init = jnp.broadcast_to(init, state_shape)
+    init = jnp.zeros(shape[-1:]) if init is None else jnp.asarray(init)
+    if init.shape != shape[-1:]:
+        check_shape("init", init, state_shape, "the shape of h0, or its last axis alone")
+    init = jnp.broadcast_to(init.astype(h0.dtype), state_shape)
     if pre[-1].size == 0:
         return pre[-1], h0
     reset = None if reset is None else jnp.expand_dims(reset, -1)

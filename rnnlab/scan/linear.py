@@ -48,7 +48,7 @@ def linear_scan(
         by the platform that the program is lowered for. docs/scan.md has the measurements.
 
     Returns:
-      All states, in b's dtype. The arithmetic is done in float32 or, if an argument has it, float64.
+      All states, in b's dtype. Arithmetic is float32 or, if an argument has it, float64.
 
     The gradient (reverse mode, of any order) is the recurrence run the other way and keeps `a` and
     `h` only. Forward mode is not defined: `jax.jvp` and `jax.jacfwd` raise TypeError.
@@ -91,7 +91,7 @@ def linear_scan(
 def linear(
     a: Array, b: Array, h0: Array, cut: Array | None, *, reverse: bool, backend: str
 ) -> tuple[Array, Array]:
-    """`linear_scan` with the last state beside all of them, in h0's dtype, for checked arguments."""
+    """`linear_scan` for checked arguments, with the last state in h0's dtype beside all of them."""
     return _linear(a, b, h0, cut, reverse, backend)
 
 

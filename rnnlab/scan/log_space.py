@@ -36,8 +36,8 @@ def log_linear_scan(
     Returns:
       The logarithms of all states, in log_b's dtype; 16-bit inputs are computed in float32.
 
-    Its gradient is a linear recurrence in real space: with `share[t] = a[t] h[t-1] / h[t]`, a number
-    in [0, 1], the cotangents obey `g[t] = dlog_h[t] + share[t+1] * g[t+1]`. Where `h` is 0 it is 0.
+    Its gradient is a linear recurrence in real space: with `share[t] = a[t] h[t-1] / h[t]`, in
+    [0, 1], the cotangents obey `g[t] = dlog_h[t] + share[t+1] * g[t+1]`. Where `h` is 0 it is 0.
 
     Raises:
       ValueError: shapes differ, or a dtype is not real floating (`reset`: not bool).
@@ -66,8 +66,8 @@ def cumulative_log_scan(
 ) -> Float[Array, "*batch time features"]:
     """The published form: `log h = s + logcumsumexp(log b - s)` with `s = cumsum(log a)`.
 
-    For comparison only: its error grows with the length, it has no resets, and a decay of 0 makes it
-    NaN. Arguments, result and errors are those of `log_linear_scan`.
+    For comparison only: its error grows with the length, it has no resets, and a decay of 0 makes
+    it NaN. Arguments, result and errors are those of `log_linear_scan`.
 
     Source: Heinsen, "Efficient Parallelization of a Ubiquitous Sequential Computation", arXiv
     2311.06281; arXiv 2410.01201, appendix B, listing 3.

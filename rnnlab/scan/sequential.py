@@ -64,7 +64,7 @@ def gated(
     *,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    """`linear` with its coefficients computed on the way, from one row of pre-activations a step."""
+    """`linear` with its coefficients computed on the way, from a row of pre-activations a step."""
     *others, final = pre
     length = final.shape[-2]
 
@@ -119,14 +119,14 @@ def gated_transpose(
     return dpre, dh0, dinit
 
 
-def _row(x: Array | None, t: Array, dtype=None) -> Array | None:
+def _row(x: Array | None, t: Array | int, dtype=None) -> Array | None:
     if x is None:
         return None
     row = lax.dynamic_index_in_dim(x, t, x.ndim - 2, keepdims=False, allow_negative_indices=False)
     return row if dtype is None else row.astype(dtype)
 
 
-def _put(x: Array, row: Array, t: Array) -> Array:
+def _put(x: Array, row: Array, t: Array | int) -> Array:
     row = jnp.expand_dims(row.astype(x.dtype), x.ndim - 2)
     starts = (0,) * (x.ndim - 2) + (t, 0)
     return lax.dynamic_update_slice(x, row, starts, allow_negative_indices=False)

@@ -1,0 +1,259 @@
+"""linear_scan against the float64 loop: values, gradients of any order, flags, dtypes, nesting."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnlab import linear_scan
+from rnnlab.scan.linear import linear
+from rnnlab.testing import TOLERANCE
+
+# "auto" is the first of these on CPU: test_auto_is_chosen_when_lowered holds it to that.
+BACKEND = pytest.mark.parametrize("backend", ["sequential", "associative"])
+REVERSE = pytest.mark.parametrize("reverse", [False, True])
+
+
+def example(shape, dtype=jnp.float32, seed=0, mean=0.0):
+    """Decays whose pre-activations are N(mean, 1), normal inputs, state and cotangent, resets."""
+    keys = jax.random.split(jax.random.key(seed), 5)
+    state = (*shape[:-2], shape[-1])
+    a = jax.nn.sigmoid(mean + jax.random.normal(keys[0], shape)).astype(dtype)
+    b = jax.random.normal(keys[1], shape).astype(dtype)
+    h0 = jax.random.normal(keys[2], state).astype(dtype)
+    dh = jax.random.normal(keys[3], shape).astype(dtype)
+    return a, b, h0, dh, jax.random.bernoulli(keys[4], 0.2, shape[:-1])
+
+
+@functools.partial(jax.jit, static_argnames=("reverse", "backend"))
+def with_gradients(a, b, h0, dh, reset, reverse, backend):
+    def scan(a, b, h0):
+        return linear_scan(a, b, h0, reset=reset, reverse=reverse, backend=backend)
+
+    h, pull = jax.vjp(scan, a, b, h0)
+    return h, *pull(dh)
+
+
+def check(a, b, h0, dh, *, backend, reset=None, reverse=False):
+    """Values and all three gradients, within the tolerance of the narrowest dtype."""
+    limit = max(TOLERANCE[jnp.dtype(x.dtype)] for x in (a, b, h0))
+    results = with_gradients(a, b, h0, dh, reset, reverse, backend)
+    h = reference.linear_scan(a, b, h0, reset, reverse)
+    wanted = h, *reference.linear_scan_gradients(a, b, h0, dh, reset, reverse)
+    for x, ref in zip(results, wanted, strict=True):
+        assert reference.relative_error(x, ref) <= limit
+
+
+@BACKEND
+@REVERSE
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 64, 129])
+def test_equals_the_loop(length, reverse, backend):
+    a, b, h0, dh, reset = example((2, length, 3))
+    check(a, b, h0, dh, reverse=reverse, backend=backend)
+    check(a, b, h0, dh, reset=reset, reverse=reverse, backend=backend)
+
+
+def test_h0_none_is_zeros():
+    a, b, h0, _, _ = example((2, 5, 3))
+    np.testing.assert_array_equal(linear_scan(a, b), linear_scan(a, b, 0 * h0))
+
+
+@BACKEND
+@pytest.mark.parametrize("batch", [(), (1,), (2, 3), (0,)])
+def test_any_batch_axes(batch, backend):
+    a, b, h0, dh, reset = example((*batch, 5, 2))
+    check(a, b, h0, dh, reset=reset, backend=backend)
+
+
+@BACKEND
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_16_bit_in_and_out_with_a_float32_state(dtype, backend):
+    a, b, h0, dh, reset = example((2, 64, 3), dtype)
+    assert linear_scan(a, b, h0, backend=backend).dtype == dtype
+    check(a, b, h0, dh, reset=reset, backend=backend)
+    # 2,000 equal steps towards 1000 / 3: a 16-bit sum would stop far below it.
+    slow, small = jnp.full((2000, 1), 0.997, dtype), jnp.ones((2000, 1), dtype)
+    wanted = reference.linear_scan(slow, small)
+    error = reference.relative_error(linear_scan(slow, small, backend=backend), wanted)
+    assert error <= jnp.finfo(dtype).eps
+
+
+@BACKEND
+def test_float64_stays(x64, backend):
+    a, b, h0, dh, reset = example((2, 64, 3), jnp.float64)
+    assert linear_scan(a, b, h0, backend=backend).dtype == jnp.float64
+    check(a, b, h0, dh, reset=reset, backend=backend)
+
+
+@BACKEND
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        (jnp.float32, jnp.bfloat16, jnp.float32),
+        (jnp.bfloat16, jnp.float32, jnp.float16),
+        (jnp.float64, jnp.float32, jnp.bfloat16),
+        (jnp.float32, jnp.float32, jnp.float64),
+    ],
+)
+def test_mixed_dtypes(x64, dtypes, backend):
+    a, b, h0, dh, reset = example((2, 9, 3), jnp.float64)
+    a, b, h0 = (x.astype(dtype) for x, dtype in zip((a, b, h0), dtypes, strict=True))
+    check(a, b, h0, dh.astype(b.dtype), reset=reset, backend=backend)
+
+
+@BACKEND
+@REVERSE
+def test_gradients_of_gradients(reverse, backend):
+    a, b, h0, _, reset = example((2, 5, 2))
+
+    def scan(*operands):
+        operands = map(jnp.asarray, operands)  # check_grads perturbs NumPy arrays
+        return linear_scan(*operands, reset=reset, reverse=reverse, backend=backend)
+
+    jax.test_util.check_grads(scan, (a, b, h0), order=2, modes=["rev"], atol=2e-2, rtol=2e-2)
+
+
+@BACKEND
+@REVERSE
+def test_nan_does_not_pass_a_reset(reverse, backend):
+    a, b, h0, dh, _ = example((2, 9, 3))
+    reset = jnp.zeros((2, 9), bool).at[:, jnp.array([3, 6])].set(True)
+    middle = slice(1, 4) if reverse else slice(3, 6)  # `t = 3` is the last step of its segment
+    middle = slice(4, 7) if reverse else middle
+    outside = np.setdiff1d(np.arange(9), np.arange(9)[middle])
+
+    def results(a, b):
+        return with_gradients(a, b, h0, dh, reset, reverse, backend)[:3]
+
+    clean = results(a, b)
+    for dirty in (
+        results(a, b.at[:, middle].set(jnp.nan)),
+        results(a.at[:, middle].set(jnp.nan), b),
+        results(a.at[:, middle].set(jnp.inf), b),
+    ):
+        assert not jnp.isfinite(dirty[0][:, middle]).all()
+        for x, y in zip(dirty, clean, strict=True):
+            np.testing.assert_array_equal(x[:, outside], y[:, outside])
+
+
+@BACKEND
+def test_under_jit_vmap_checkpoint_and_scan(backend):
+    a, b, h0, dh, reset = example((3, 6, 2))
+
+    def loss(a, b, h0):
+        h = linear_scan(a, b, h0, reset=reset, backend=backend)
+        return jnp.sum(h * dh)
+
+    def one(a, b, h0, reset, dh):
+        h = jax.checkpoint(lambda *x: linear_scan(*x, reset=reset, backend=backend))(a, b, h0)
+        return jnp.sum(h * dh)
+
+    def mapped(a, b, h0):
+        return jnp.sum(jax.vmap(one)(a, b, h0, reset, dh))
+
+    def looped(a, b, h0):
+        def body(total, row):
+            return total + one(*row), None
+
+        return jax.lax.scan(body, jnp.zeros(()), (a, b, h0, reset, dh))[0]
+
+    wanted = reference.linear_scan_gradients(a, b, h0, dh, reset)
+    for f in (loss, mapped, looped):
+        for x, ref in zip(jax.jit(jax.grad(f, (0, 1, 2)))(a, b, h0), wanted, strict=True):
+            assert reference.relative_error(x, ref) <= TOLERANCE[jnp.dtype(jnp.float32)]
+
+
+@BACKEND
+def test_vmap_over_one_argument_alone(backend):
+    a, b, h0, _, _ = example((4, 6, 2))
+    mapped = jax.vmap(lambda b: linear_scan(a[0], b, h0[0], backend=backend))(b)
+    for k in range(4):
+        wanted = reference.linear_scan(a[0], b[k], h0[0])
+        assert reference.relative_error(mapped[k], wanted) <= TOLERANCE[jnp.dtype(jnp.float32)]
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    length=st.sampled_from([1, 4, 11]),  # few shapes: each is compiled
+    features=st.just(2),
+    seed=st.integers(0, 2**31 - 1),
+    mean=st.sampled_from([-8.0, 0.0, 8.0]),
+    reverse=st.booleans(),
+    with_reset=st.booleans(),
+    backend=st.sampled_from(["sequential", "associative"]),
+)
+def test_random_calls(length, features, seed, mean, reverse, with_reset, backend):
+    a, b, h0, dh, reset = example((2, length, features), seed=seed, mean=mean)
+    check(a, b, h0, dh, reset=reset if with_reset else None, reverse=reverse, backend=backend)
+
+
+@BACKEND
+@pytest.mark.parametrize("mean", [0.0, 8.0])
+def test_error_does_not_grow_with_length(mean, backend):
+    a, b, _, _, _ = example((1, 4096, 8), mean=mean)
+    wanted = reference.linear_scan(a, b)
+    for length in (64, 512, 4096):
+        h = linear_scan(a[:, :length], b[:, :length], backend=backend)
+        assert reference.relative_error(h, wanted[:, :length]) <= 2e-6
+
+
+@pytest.mark.slow
+@BACKEND
+@pytest.mark.parametrize("mean", [0.0, 8.0])
+def test_error_at_length_65536(mean, backend):
+    a, b, _, _, _ = example((1, 65536, 16), mean=mean)
+    h = linear_scan(a, b, backend=backend)
+    assert reference.relative_error(h, reference.linear_scan(a, b)) <= 2e-6
+
+
+def test_forward_mode_is_refused():
+    a, b, _, _, _ = example((3, 2))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(linear_scan, (a, b), (a, b))
+
+
+def test_auto_is_chosen_when_lowered():
+    a, b, _, _, _ = example((2, 8, 3))
+    lowered = jax.jit(linear_scan).trace(a, b)
+    cpu = lowered.lower(lowering_platforms=("cpu",)).as_text()
+    gpu = lowered.lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.while" in cpu
+    assert "stablehlo.while" not in gpu
+
+
+@BACKEND
+def test_an_eager_call_compiles_once(backend):
+    a, b, h0, _, _ = example((2, 8, 3))
+    linear_scan(a, b, h0, backend=backend)
+    before = linear._cache_size()
+    linear_scan(b, a, 2 * h0, backend=backend)
+    assert linear._cache_size() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: {"a": x["a"][:, :1]}, r"a has shape \(2, 1, 3\); \(2, 4, 3\)"),
+        (lambda x: {"b": x["b"][0, 0]}, r"b has shape \(3,\)"),
+        (lambda x: {"h0": x["h0"][:1]}, r"h0 has shape \(1, 3\); \(2, 3\)"),
+        (lambda x: {"b": x["b"].astype(int)}, "b has dtype int32; .*cast it"),
+        (lambda x: {"a": x["a"].astype(jnp.complex64)}, "a has dtype complex64"),
+        (lambda x: {"reset": jnp.zeros((2, 3), bool)}, r"reset has shape \(2, 3\); \(2, 4\)"),
+        (lambda x: {"reset": jnp.zeros((2, 4))}, "reset has dtype float32; bool"),
+        (
+            lambda x: {"backend": "parallel"},
+            "backend is 'parallel'; one of 'auto', 'sequential', 'associative'",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(unchecked, change, message):
+    a, b, h0, _, _ = example((2, 4, 3))
+    arguments = {"a": a, "b": b, "h0": h0}
+    with pytest.raises(ValueError, match=message):
+        linear_scan(**(arguments | change(arguments)))

@@ -1,0 +1,112 @@
+"""The log-space forms against the float64 loop in real space."""
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+import pytest
+import reference
+
+from rnnlab import log_linear_scan
+from rnnlab.scan import cumulative_log_scan
+
+REVERSE = pytest.mark.parametrize("reverse", [False, True])
+
+
+def example(length, batch=(2,)):
+    keys = jax.random.split(jax.random.key(0), 4)
+    shape = (*batch, length, 3)
+    log_a = jax.nn.log_sigmoid(jax.random.normal(keys[0], shape))
+    log_b, log_h0 = jax.random.normal(keys[1], shape), jax.random.normal(keys[2], (*batch, 3))
+    return log_a, log_b, log_h0, jax.random.bernoulli(keys[3], 0.2, shape[:-1])
+
+
+def in_real_space(log_a, log_b, log_h0=None, reset=None, reverse=False):
+    a, b = np.exp(reference.f64(log_a, log_b))
+    h0 = None if log_h0 is None else np.exp(reference.f64(log_h0)[0])
+    return reference.linear_scan(a, b, h0, reset, reverse)
+
+
+@REVERSE
+@pytest.mark.parametrize("with_reset", [False, True])
+@pytest.mark.parametrize("with_h0", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 2, 7, 129])
+def test_equals_the_loop(length, with_h0, with_reset, reverse):
+    log_a, log_b, log_h0, reset = example(length)
+    log_h0, reset = log_h0 if with_h0 else None, reset if with_reset else None
+    log_h = log_linear_scan(log_a, log_b, log_h0, reset=reset, reverse=reverse)
+    wanted = in_real_space(log_a, log_b, log_h0, reset, reverse)
+    assert reference.relative_error(jnp.exp(log_h), wanted) <= 4e-6
+
+
+@REVERSE
+def test_gradients_equal_those_of_differences(x64, reverse):
+    arrays = list(reference.f64(*example(4)[:3]))
+    reset = example(4)[3]
+
+    def loss(*arrays):
+        return jnp.sum(jnp.sin(log_linear_scan(*arrays, reset=reset, reverse=reverse)))
+
+    for k in range(3):
+
+        def change(x, k=k):
+            changed = [x if j == k else y for j, y in enumerate(arrays)]
+            return np.sum(np.sin(np.log(in_real_space(*changed, reset, reverse))))
+
+        wanted = reference.numerical_gradient(change, arrays[k])
+        got = jax.grad(loss, k)(*map(jnp.asarray, arrays))
+        assert reference.relative_error(got, wanted) <= 1e-8
+
+
+def test_gradients_of_gradients():
+    log_a, log_b, log_h0, reset = example(4)
+
+    def scan(*arrays):
+        return log_linear_scan(*map(jnp.asarray, arrays), reset=reset)
+
+    arrays = (log_a, log_b, log_h0)
+    jax.test_util.check_grads(scan, arrays, order=2, modes=["rev"], atol=2e-2, rtol=2e-2)
+
+
+def test_zeros_are_minus_infinity_and_have_gradient_zero():
+    log_a, log_b, _, _ = example(6)
+    log_b = log_b.at[:, :3].set(-jnp.inf)
+    log_h = log_linear_scan(log_a, log_b)
+    assert (log_h[:, :3] == -jnp.inf).all()
+    assert jnp.isfinite(log_h[:, 3:]).all()
+    weights = jnp.where(jnp.isfinite(log_h), 1.0, 0.0)
+
+    def loss(log_a, log_b):
+        log_h = log_linear_scan(log_a, log_b)
+        return jnp.sum(jnp.where(weights > 0, log_h, 0))
+
+    for gradient in jax.grad(loss, (0, 1))(log_a, log_b):
+        assert jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("length", [1, 7, 64])
+def test_published_form_equals_the_loop_while_short(length):
+    log_a, log_b, log_h0, _ = example(length)
+    wanted = in_real_space(log_a, log_b, log_h0)
+    got = jnp.exp(cumulative_log_scan(log_a, log_b, log_h0))
+    assert reference.relative_error(got, wanted) <= 2e-5
+
+
+def test_published_form_loses_digits_with_length_and_pairs_do_not():
+    log_a, log_b, _, _ = example(4096, batch=(1,))
+    wanted = in_real_space(log_a, log_b)
+    published = reference.relative_error(jnp.exp(cumulative_log_scan(log_a, log_b)), wanted)
+    pairs = reference.relative_error(jnp.exp(log_linear_scan(log_a, log_b)), wanted)
+    assert pairs <= 4e-6
+    assert published > 10 * pairs
+
+
+@pytest.mark.parametrize("scan", [log_linear_scan, cumulative_log_scan])
+def test_bad_arguments_are_named(unchecked, scan):
+    log_a, log_b, log_h0, _ = example(4)
+    with pytest.raises(ValueError, match=r"log_a has shape \(2, 1, 3\); \(2, 4, 3\)"):
+        scan(log_a[:, :1], log_b)
+    with pytest.raises(ValueError, match="log_b has dtype int32"):
+        scan(log_a, log_b.astype(int))
+    with pytest.raises(ValueError, match=r"log_h0 has shape \(1, 3\); \(2, 3\)"):
+        scan(log_a, log_b, log_h0[:1])
