@@ -35,30 +35,32 @@ def minlstm_gates(
 def _shares(forget: Array, input: Array) -> tuple[Array, Array]:
     """f / (f + i) and i / (f + i) without the 0/0 of two closed gates.
 
-    With u = exp(-forget) and v = exp(-input) they are (1 + v) and (1 + u) over 2 + u + v. Numerator
-    and denominator are divided by the largest of 1, u and v: three exponentials that cannot
-    overflow, where the paper's form through softplus takes four and two logarithms.
+    With u = exp(-forget) and v = exp(-input) they are (1 + v) and (1 + u) over 2 + u + v: two
+    exponentials, where the paper's form through softplus takes four and two logarithms.
     """
-    one, u, v = _scaled_exponentials(forget, input)
-    scale = 1 / ((one + u) + (one + v))
-    return (one + v) * scale, (one + u) * scale
+    u, v, scale = _scaled_exponentials(forget, input)
+    return (1 + v) * scale, (1 + u) * scale
 
 
 @_shares.defjvp
 def _shares_jvp(primals, tangents):
-    # d log(a / (1 - a)) = (1 - f) dforget - (1 - i) dinput, and da = a (1 - a) times that.
-    a, b = _shares(*primals)
-    one, u, v = _scaled_exponentials(*primals)
-    # A divisor that underflows to 0 belongs to a share that did too: any finite quotient will do.
-    tiny = jnp.finfo(a.dtype).tiny
-    not_f, not_i = u / jnp.maximum(one + u, tiny), v / jnp.maximum(one + v, tiny)
-    da = a * b * (not_f * tangents[0] - not_i * tangents[1])
+    # d log(a / b) = (1 - f) dforget - (1 - i) dinput with 1 - f = u / (1 + u), 1 - i = v / (1 + v).
+    u, v, scale = _scaled_exponentials(*primals)
+    a, b = (1 + v) * scale, (1 + u) * scale
+    da = a * (u * scale) * tangents[0] - b * (v * scale) * tangents[1]
     return (a, b), (da, -da)
 
 
 def _scaled_exponentials(forget: Array, input: Array) -> tuple[Array, Array, Array]:
-    largest = jnp.maximum(jnp.maximum(-forget, -input), 0)
-    return jnp.exp(-largest), jnp.exp(-forget - largest), jnp.exp(-input - largest)
+    """u, v and 1 / (2 + u + v), u and v without what both exceed exp(40) by.
+
+    Beside exp(40) the ones are nothing, so that a common factor of u and v cancels. One of them
+    alone stops at exp(87), near the end of float32: its own share is then 1 to all digits.
+    """
+    common = jnp.maximum(jnp.minimum(-forget, -input) - 40, 0)
+    u = jnp.exp(jnp.minimum(-forget - common, 87))
+    v = jnp.exp(jnp.minimum(-input - common, 87))
+    return u, v, 1 / (2 + u + v)
 
 
 class MinLSTM(MinimalCell):

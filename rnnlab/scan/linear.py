@@ -87,6 +87,13 @@ def linear_scan(
     return linear(a, b, h0, cut, reverse=reverse, backend=backend)[0]
 
 
+def resolved(backend: str, platform: str) -> str:
+    """The backend that runs on a platform ("cpu", "gpu", "tpu") when `backend` is asked for."""
+    if backend != "auto":
+        return backend
+    return "sequential" if platform == "cpu" else "associative"
+
+
 @partial(jax.jit, static_argnames=("reverse", "backend"))
 def linear(
     a: Array, b: Array, h0: Array, cut: Array | None, *, reverse: bool, backend: str

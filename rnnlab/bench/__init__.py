@@ -1,0 +1,1 @@
+"""Measurements that cannot flatter: compile apart from run, in turns, outputs consumed."""

@@ -1,0 +1,150 @@
+"""The error of every form of the scan against a float64 loop, over length, dtype and gate range."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnlab.bench import rows
+from rnnlab.bench.report import Table
+from rnnlab.bench.speedup import find_device
+from rnnlab.scan import cumulative_log_scan, linear_scan, log_linear_scan
+from rnnlab.scan.step import state_dtype
+
+GATES = {
+    "N(0, 1)": (0.0, False),
+    "N(8, 1)": (8.0, False),
+    "N(0, 1), range (-1, 1)": (0.0, True),
+}
+"""Pre-activations of the decay, and whether it is moved from (0, 1) to (-1, 1)."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Prints the relative error max|h - ref| / max|ref| of every form against a float64 loop.
+
+    The decay is sigmoid of N(0, 1) or of N(8, 1), whose memory spans thousands of steps; inputs are
+    uniform in (0, 1), since the log forms take positive terms alone. Writes OUT/accuracy.jsonl.
+
+    Attributes:
+      lengths: sequence lengths.
+      dtypes: dtypes of inputs and outputs; the scans' own arithmetic is float32.
+      width: independent recurrences in each measurement.
+      out: folder for the results. Rows are added to those that are there.
+    """
+
+    lengths: tuple[int, ...] = (64, 1024, 16384, 65536)
+    dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
+    width: int = 64
+    out: Path = Path("runs/accuracy")
+
+    def validate(self) -> None:
+        """Raises ValueError at the first option that is out of range."""
+        if not self.lengths or min(self.lengths) < 1:
+            raise ValueError(f"lengths is {self.lengths}; lengths of at least 1 are needed")
+
+
+def run(config: Accuracy, advance: Callable[[str], None] = lambda text: None) -> Iterator[rows.Row]:
+    """Measures and yields rows, each written to OUT/accuracy.jsonl before it is yielded."""
+    config.validate()
+    common = {"benchmark": "accuracy", **rows.environment(find_device("auto"))}
+    for gates, (mean, signed) in GATES.items():
+        for length in config.lengths:
+            advance(f"{gates}, length {length}")
+            a, b = _operands(length, config.width, mean, signed)
+            for dtype in config.dtypes:
+                # The reference starts from the rounded inputs: what is left is the scan's error.
+                a_in, b_in = jnp.asarray(a, dtype), jnp.asarray(b, dtype)
+                reference = _loop(np.asarray(a_in, np.float64), np.asarray(b_in, np.float64))
+                for form, scan in _forms(signed).items():
+                    h = np.asarray(scan(a_in, b_in)).astype(np.float64)
+                    error = np.abs(h - reference).max() / np.abs(reference).max()
+                    row = {
+                        **common,
+                        "form": form,
+                        "gates": gates,
+                        "length": length,
+                        "width": config.width,
+                        "dtype": dtype,
+                        "seed": 0,
+                        "relative_error": float(error) if np.isfinite(error) else None,
+                    }
+                    rows.append(config.out / "accuracy.jsonl", row)
+                    yield row
+
+
+def steps(config: Accuracy) -> int:
+    """How often `run` calls `advance`."""
+    return len(GATES) * len(config.lengths)
+
+
+def table(measured: list[rows.Row]) -> Table:
+    lengths = sorted({r["length"] for r in measured})
+    headings = ("dtype", "gates", "form", *(f"length {n:,}" for n in lengths))
+    cells: dict[tuple[str, str, str], dict[int, float | None]] = {}
+    for r in measured:
+        cells.setdefault((r["dtype"], r["gates"], r["form"]), {})[r["length"]] = r["relative_error"]
+    order = list(dict.fromkeys(r["dtype"] for r in measured))
+    keys = sorted(cells, key=lambda key: order.index(key[0]))
+    lines = [
+        (*key, *("NaN" if (e := cells[key].get(n)) is None else f"{e:.1e}" for n in lengths))
+        for key in keys
+    ]
+    ends = {k for k, (x, y) in enumerate(pairwise(keys)) if x[:2] != y[:2]}
+    row = measured[0]
+    title = (
+        f"Relative error against a float64 loop; {row['processor']}, jax {row['versions']['jax']}"
+    )
+    return Table(title, headings, lines, frozenset(ends))
+
+
+def _forms(signed: bool):
+    """Forms by name, each from real-space decay and input to real-space states."""
+    real = {b: _real(b) for b in ("sequential", "associative")}
+    if signed:  # a negative decay has no logarithm
+        return real
+    return real | {
+        "log pairs": _in_log_space(log_linear_scan),
+        "published log form": _in_log_space(cumulative_log_scan),
+        "published log form, in the inputs' dtype": _published_narrow,
+    }
+
+
+def _real(backend):
+    return jax.jit(lambda a, b: linear_scan(a, b, backend=backend))
+
+
+def _in_log_space(scan):
+    """The logarithms are taken in float32 even of 16-bit inputs."""
+
+    @jax.jit
+    def call(a, b):
+        wide = state_dtype(a.dtype)
+        return jnp.exp(scan(jnp.log(a.astype(wide)), jnp.log(b.astype(wide)))).astype(b.dtype)
+
+    return call
+
+
+@jax.jit
+def _published_narrow(a, b):
+    """What a mixed-precision run computes that leaves the published form in 16 bit."""
+    log_s = jnp.cumsum(jnp.log(a), 0)
+    return jnp.exp(log_s + jax.lax.cumlogsumexp(jnp.log(b) - log_s, 0))
+
+
+def _operands(length, width, mean, signed):
+    rng = np.random.default_rng(0)
+    a = 1 / (1 + np.exp(-rng.normal(mean, 1.0, (length, width))))
+    b = rng.uniform(size=(length, width))
+    return (2 * a - 1 if signed else a).astype(np.float32), b.astype(np.float32)
+
+
+def _loop(a, b):
+    h, state = np.empty_like(b), np.zeros(b.shape[1])
+    for t in range(len(b)):
+        state = h[t] = a[t] * state + b[t]
+    return h

@@ -1,0 +1,152 @@
+"""Result rows as pictures."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from rnnlab.bench.report import PAPER, describe, minimal_seconds
+from rnnlab.bench.rows import Row
+from rnnlab.bench.speedup import TWINS
+
+# From Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLORS = {
+    "rnn": "#999999",
+    "gru": "#D55E00",
+    "lstm": "#0072B2",
+    "mingru": "#E69F00",
+    "minlstm": "#56B4E9",
+}
+STYLES = {"rnnlab": "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
+FAMILIES = {
+    "GRU and minGRU": ("gru", "mingru"),
+    "LSTM and minLSTM": ("lstm", "minlstm"),
+    "Elman RNN": ("rnn",),
+}
+NAMES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM", "mingru": "minGRU", "minlstm": "minLSTM"}
+
+
+def speedup_figure(rows: Sequence[Row]) -> Figure:
+    """Step time against length by family, and the times that a classic step takes a minimal one's.
+
+    Draws the training step where it was measured, else the forward pass.
+    """
+    pass_ = "train" if any(r["pass"] == "train" for r in rows) else rows[0]["pass"]
+    rows = [r for r in rows if r["pass"] == pass_]
+    lengths = sorted({r["length"] for r in rows})
+    what = "training step" if pass_ == "train" else "forward pass"
+    families = {
+        title: chosen
+        for title, cells in FAMILIES.items()
+        if (chosen := [r for r in rows if r["cell"] in cells])
+    }
+    compared = [r for r in rows if r["cell"] in TWINS and minimal_seconds(rows, r)]
+    count = len(families) + bool(compared)
+    across = min(count, 2)
+    down = -(-count // 2)
+    figure = Figure(figsize=(6.5 * across, 4.9 * down), layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes, (title, chosen) in zip(panels, families.items(), strict=False):
+        for key, line in _lines(chosen):
+            axes.plot(
+                [r["length"] for r in line], [1e3 * r["step_seconds"] for r in line], **_style(*key)
+            )
+        axes.set(title=f"{title}: {what} of one layer", ylabel="time (ms)")
+    if compared:
+        _ratio_panel(panels[len(families)], rows, compared, pass_)
+    for axes in panels[:count]:
+        axes.set_xlabel("sequence length (steps)")
+        _log_log(axes, lengths)
+        axes.legend(fontsize=8)
+    for axes in panels[count:]:
+        axes.remove()
+    figure.suptitle(describe(rows), fontsize=10)
+    return figure
+
+
+def _ratio_panel(axes: Axes, rows: Sequence[Row], compared: Sequence[Row], pass_: str) -> None:
+    for key, line in _lines(compared):
+        ratios = [r["step_seconds"] / minimal_seconds(rows, r) for r in line]
+        axes.plot([r["length"] for r in line], ratios, **_style(*key))
+    axes.axhline(1, color="black", linewidth=0.8)
+    measured = {(r["cell"], r["length"]) for r in compared} if pass_ == "train" else set()
+    for cell in TWINS:
+        points = {n: ratio for (c, n), ratio in PAPER.items() if c == cell and (c, n) in measured}
+        if points:
+            label = f"{NAMES[cell]}: the paper's figure (T4 GPU, its loop)"
+            mark = {"marker": "*", "markersize": 12, "linestyle": "none", "color": COLORS[cell]}
+            axes.plot(list(points), list(points.values()), label=label, **mark)
+    axes.set(
+        title="Classic cell over its minimal twin",
+        ylabel="times as long as rnnlab's minGRU or minLSTM",
+    )
+
+
+def scan_figure(rows: Sequence[Row]) -> Figure:
+    """Time over the floor of the same bytes, against length, one panel a pass."""
+    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    passes = list(dict.fromkeys(r["pass"] for r in rows))
+    panels = figure.subplots(1, len(passes), sharey=True, squeeze=False)[0]
+    colors = dict(zip(dict.fromkeys(r["backend"] for r in rows), COLORS.values(), strict=False))
+    markers = dict(zip(dict.fromkeys(_lanes(r) for r in rows), "os^Dv", strict=False))
+    for axes, pass_ in zip(panels, passes, strict=True):
+        chosen = [r for r in rows if r["pass"] == pass_]
+        keyed = sorted(chosen, key=lambda r: (r["backend"], _lanes(r), r["length"]))
+        for (backend, lanes), line in groupby(keyed, key=lambda r: (r["backend"], _lanes(r))):
+            line = list(line)
+            axes.plot(
+                [r["length"] for r in line],
+                [r["ratio"] for r in line],
+                color=colors[backend],
+                marker=markers[lanes],
+                label=f"{backend}, {lanes}",
+            )
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.set(title=pass_, xlabel="sequence length (steps)")
+        _log_log(axes, sorted({r["length"] for r in chosen}))
+    panels[0].set_ylabel("time over that of the same bytes, read and written once")
+    panels[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    row = rows[0]
+    figure.suptitle(
+        f"{row['processor']}, jax {row['versions']['jax']}, {row['dtype']}", fontsize=10
+    )
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def _lines(rows: Sequence[Row]):
+    def key(row):
+        return row["cell"], row["implementation"], row["backend"]
+
+    order = list(dict.fromkeys(map(key, rows)))
+    ordered = sorted(rows, key=lambda r: (order.index(key(r)), r["length"]))
+    return [(k, list(group)) for k, group in groupby(ordered, key)]
+
+
+def _style(cell: str, implementation: str, backend: str) -> dict[str, object]:
+    plain = implementation in ("Python loop", "flax.nnx.RNN") or backend == "native"
+    return {
+        "color": COLORS[cell],
+        "linestyle": STYLES[implementation],
+        "marker": "s" if backend == "associative" else "o",
+        "markersize": 4.5,
+        "label": f"{NAMES[cell]}: {implementation}" + ("" if plain else f", {backend}"),
+    }
+
+
+def _lanes(row: Row) -> str:
+    return f"batch {row['batch_size']} × {row['width']} features"
+
+
+def _log_log(axes: Axes, lengths: Sequence[int]) -> None:
+    axes.set(xscale="log", yscale="log", xticks=lengths, xticklabels=[f"{n:,}" for n in lengths])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+    axes.grid(which="major", alpha=0.35)

@@ -1,0 +1,76 @@
+"""The clock: programs are compiled ahead, warmed up, and timed in turns to the end."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+Call = Callable[[], None]
+"""Runs a prepared program once and returns when its results exist."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A program that is ready to be timed.
+
+    Attributes:
+      call: runs it once, to the end.
+      compile_seconds: time that tracing and compiling took; None where nothing is compiled ahead.
+      temp_bytes: size of XLA's temporary buffers; None where it does not say.
+    """
+
+    call: Call
+    compile_seconds: float | None = None
+    temp_bytes: int | None = None
+
+
+def prepare(f: Callable[..., Any], *arguments: Any) -> Prepared:
+    """Compiles `f` for the arguments, with every result an output so that no work can be left out.
+
+    >>> import jax.numpy as jnp
+    >>> ready = prepare(lambda x: x + 1, jnp.ones(3))
+    >>> seconds = in_turns([ready.call], repeats=2)
+    >>> seconds.shape
+    (1, 2)
+    """
+    start = time.perf_counter()
+    compiled = jax.jit(f).lower(*arguments).compile()
+    compile_seconds = time.perf_counter() - start
+    memory = compiled.memory_analysis()
+
+    def call() -> None:
+        jax.block_until_ready(compiled(*arguments))
+
+    temp_bytes = None if memory is None else int(memory.temp_size_in_bytes)
+    return Prepared(call, compile_seconds, temp_bytes)
+
+
+def in_turns(calls: Sequence[Call], repeats: int) -> np.ndarray:
+    """Seconds of each call in each of `repeats` rounds, shape (calls, repeats).
+
+    Every call runs once unmeasured. A round then runs each of them once, so that whatever else the
+    machine does falls on all alike.
+    """
+    for call in calls:
+        call()
+    seconds = np.empty((len(calls), repeats))
+    for k in range(repeats):
+        for row, call in zip(seconds, calls, strict=True):
+            start = time.perf_counter()
+            call()
+            row[k] = time.perf_counter() - start
+    return seconds
+
+
+def quartiles(seconds: np.ndarray) -> tuple[float, float, float]:
+    """First quartile, median and third quartile."""
+    q1, median, q3 = np.percentile(seconds, [25, 50, 75])
+    return float(q1), float(median), float(q3)
+
+
+def ratio(seconds: np.ndarray, floor: np.ndarray) -> tuple[float, float, float]:
+    """Quartiles of the ratios of neighbours, calls of one round to the floor of that round."""
+    return quartiles(seconds / floor)
