@@ -4,6 +4,8 @@ torch is never a dependency. `available()` says whether it can take part on a pl
 """
 
 import importlib.util
+from collections.abc import Callable
+from typing import Any
 
 from rnnlab.bench.programs import Problem
 from rnnlab.bench.timing import Prepared
@@ -28,7 +30,7 @@ def torch_program(name: str, pass_: str, problem: Problem) -> Prepared:
     options = {"device": device, "dtype": getattr(torch, problem.dtype)}
     torch.manual_seed(0)
     if name in MINIMAL:
-        model = _log_space_cell(name, problem.width, options)
+        model = log_space_cell(name, problem.width, options)
     else:
         kinds = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
         layer = kinds[name](problem.width, problem.width, batch_first=True, **options)
@@ -67,7 +69,7 @@ class _FirstOutput:
         return self.layer(xs)[0]
 
 
-def _log_space_cell(name, width, options):
+def log_space_cell(name: str, width: int, options: dict[str, Any]) -> Callable[[Any], Any]:
     """Appendix B of arXiv 2410.01201, from zeros: cumulative sums of logarithms, then exp."""
     import torch
     from torch.nn import functional as F
@@ -92,5 +94,5 @@ def _log_space_cell(name, width, options):
         log_s = log_a.cumsum(1)
         return (log_s + (log_b - log_s).logcumsumexp(1)).exp()
 
-    run.parameters = projections.parameters
+    run.parameters, run.projections = projections.parameters, projections
     return run
