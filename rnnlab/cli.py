@@ -1,7 +1,7 @@
 """The `rnnlab` command."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from rnnlab.bench import accuracy, layer, scan, speedup
-from rnnlab.bench.report import show, speedup_table
+from rnnlab.bench.report import show
 from rnnlab.bench.rows import Row
 
 USAGE = 2
@@ -43,29 +43,19 @@ def main(arguments: list[str] | None = None) -> int:
             args=arguments,
             config=(OmitArgPrefixes, OmitSubcommandPrefixes),
         )
-        if isinstance(command, speedup.Speedup):
-            return _run(speedup, command, speedup_table, _save_speedup)
-        return _bench(command.benchmark)
+        return run(command.benchmark if isinstance(command, Bench) else command)
     except ValueError as error:
         print(f"rnnlab: error: {error}", file=sys.stderr)
         return USAGE
 
 
-def _bench(config: scan.Scan | layer.Layer | accuracy.Accuracy) -> int:
-    if isinstance(config, scan.Scan):
-        return _run(scan, config, scan.table, _save_scan)
-    module = layer if isinstance(config, layer.Layer) else accuracy
-    return _run(module, config, module.table)
+def run(config: speedup.Speedup | scan.Scan | layer.Layer | accuracy.Accuracy) -> int:
+    """Measures with a progress bar, then shows and draws the rows, also after an interrupt.
 
-
-def _run(
-    module: Any,
-    config: Any,
-    table: Callable[[list[Row]], Any],
-    save: Callable[[list[Row], Path], Path] | None = None,
-) -> int:
-    """Measures with a progress bar, then shows and draws the rows, also after an interrupt."""
+    Returns the exit code. Raises ValueError where an option is out of range.
+    """
     config.validate()
+    module = _MODULES[type(config)]
     measured: list[Row] = []
     code = 0
     try:
@@ -75,12 +65,17 @@ def _run(
         code = INTERRUPTED
         print("rnnlab: interrupted; the rows measured so far are kept", file=sys.stderr)
     if measured:
-        show(table(measured))
-        written = [config.out / f"{measured[0]['benchmark']}.jsonl"]
-        if save is not None:
-            written.append(save(measured, config.out))
-        print("Written:", ", ".join(map(str, written)))
+        show(module.table(measured))
+        print("Written:", ", ".join(map(str, _written(config.out, measured))))
     return code
+
+
+_MODULES = {
+    speedup.Speedup: speedup,
+    scan.Scan: scan,
+    layer.Layer: layer,
+    accuracy.Accuracy: accuracy,
+}
 
 
 def _with_progress(module: Any, config: Any) -> Iterator[Row]:
@@ -99,23 +94,16 @@ def _with_progress(module: Any, config: Any) -> Iterator[Row]:
         yield from module.run(config, advance)
 
 
-# Drawing is imported when there is something to draw: it takes most of a second.
+def _written(out: Path, measured: list[Row]) -> list[Path]:
+    """The results' files, a picture drawn among them where there is one for these rows."""
+    from rnnlab.bench import plots  # when there is something to draw: it takes most of a second
 
-
-def _save_speedup(measured: list[Row], out: Path) -> Path:
-    from rnnlab.bench.plots import save, speedup_figure
-
-    path = out / "speedup.png"
-    save(speedup_figure(measured), path)
-    return path
-
-
-def _save_scan(measured: list[Row], out: Path) -> Path:
-    from rnnlab.bench.plots import save, scan_figure
-
-    path = out / "scan.png"
-    save(scan_figure(measured), path)
-    return path
+    name = measured[0]["benchmark"]
+    written = [out / f"{name}.jsonl"]
+    if name in plots.FIGURES:
+        written.append(out / f"{name}.png")
+        plots.save(plots.FIGURES[name](measured), written[-1])
+    return written
 
 
 if __name__ == "__main__":

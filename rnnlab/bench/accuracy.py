@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab.bench import rows
-from rnnlab.bench.report import Table
+from rnnlab.bench.report import Table, machine
 from rnnlab.bench.speedup import find_device
 from rnnlab.scan import cumulative_log_scan, linear_scan, log_linear_scan
 from rnnlab.scan.step import state_dtype
@@ -95,10 +95,7 @@ def table(measured: list[rows.Row]) -> Table:
         for key in keys
     ]
     ends = {k for k, (x, y) in enumerate(pairwise(keys)) if x[:2] != y[:2]}
-    row = measured[0]
-    title = (
-        f"Relative error against a float64 loop; {row['processor']}, jax {row['versions']['jax']}"
-    )
+    title = f"relative error against a float64 loop on {machine(measured[0])}"
     return Table(title, headings, lines, frozenset(ends))
 
 

@@ -10,7 +10,7 @@ from flax import nnx
 from jax import lax
 
 from rnnlab.bench import rows
-from rnnlab.bench.report import Table
+from rnnlab.bench.report import Table, machine
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import in_turns, prepare, quartiles, ratio
@@ -117,9 +117,7 @@ def table(measured: list[rows.Row]) -> Table:
         )
         for r in measured
     ]
-    row = measured[0]
-    place = row["processor"] if row["platform"] == "cpu" else row["device"]
-    title = f"minimal layers on {place}; jax {row['versions']['jax']}, {row['dtype']}"
+    title = f"minimal layers on {machine(measured[0])}; {measured[0]['dtype']}"
     return Table(title, headings, lines, frozenset())
 
 

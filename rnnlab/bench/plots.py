@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from rnnlab.bench.report import PAPER, describe, minimal_seconds
+from rnnlab.bench.comparison import PAPER, TWINS, describe, minimal_seconds
 from rnnlab.bench.rows import Row
-from rnnlab.bench.speedup import TWINS
 
 # From Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLORS = {
@@ -114,6 +113,9 @@ def scan_figure(rows: Sequence[Row]) -> Figure:
         f"{row['processor']}, jax {row['versions']['jax']}, {row['dtype']}", fontsize=10
     )
     return figure
+
+
+FIGURES = {"speedup": speedup_figure, "scan": scan_figure}
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -30,7 +30,7 @@ def environment(device: jax.Device) -> Row:
         "versions": {name: v for name in PACKAGES if (v := _version(name))},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
-        "command": " ".join(["rnnlab", *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 

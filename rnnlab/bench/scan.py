@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from rnnlab.bench import rows
-from rnnlab.bench.report import Table
+from rnnlab.bench.report import Table, machine
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import in_turns, prepare, quartiles, ratio
 from rnnlab.scan import BACKENDS, linear_scan
@@ -150,11 +150,7 @@ def table(measured: list[rows.Row]) -> Table:
         for r in measured
     ]
     ends = {k for k, (row, after) in enumerate(pairwise(lines)) if row[:2] != after[:2]}
-    row = measured[0]
-    title = (
-        f"linear_scan on {row['processor'] if row['platform'] == 'cpu' else row['device']}; "
-        f"jax {row['versions']['jax']}, {row['dtype']}"
-    )
+    title = f"linear_scan on {machine(measured[0])}; {measured[0]['dtype']}"
     return Table(title, headings, lines, frozenset(ends))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from rnnlab.bench import rows
+from rnnlab.bench.comparison import table as table
 from rnnlab.bench.programs import (
     FLAX_CELLS,
     PASSES,
@@ -21,11 +22,7 @@ from rnnlab.cells import CELLS
 from rnnlab.scan import BACKENDS, resolved
 from rnnlab.scan.checks import check_choice
 
-TWINS = {"gru": "mingru", "lstm": "minlstm"}
-"""Which minimal cell stands for which classic one."""
-
 DTYPES = ("float32", "bfloat16", "float16")
-LOOP_LENGTH = 512  # A Python loop over more steps than this measures patience.
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Speedup:
     """Times one layer of each cell, forward and in a training step, over several lengths.
 
     Beside rnnlab's cells run flax.nnx.RNN, a Python loop over a jitted step (the paper's own
-    baseline, up to length 512), and, where torch is installed, its cells and the paper's log-space
+    baseline), and, where torch is installed, its cells and the paper's log-space
     minimal cells. Writes OUT/speedup.jsonl and OUT/speedup.png, and prints the table.
 
     Attributes:
@@ -47,6 +44,7 @@ class Speedup:
       repeats: timed rounds; by default 5, with --quick 3.
       device: cpu, gpu, tpu, or auto for the one that JAX prefers.
       out: folder for the results. Rows are added to those that are there.
+      loop_length: the longest sequence for the Python loop, which is slow and keeps every step.
       quick: the small version, in under 30 seconds on two cores.
     """
 
@@ -60,6 +58,7 @@ class Speedup:
     repeats: int | None = None
     device: str = "auto"
     out: Path = Path("runs/speedup")
+    loop_length: int = 512
     quick: bool = False
 
     def validate(self) -> None:
@@ -137,7 +136,7 @@ def entries(config: Speedup, platform: str) -> list[Entry]:
             lines += [
                 Entry(cell, "rnnlab", "scan", _of(cell_program, cell, "auto")),
                 Entry(cell, "flax.nnx.RNN", "scan", _of(flax_program, cell)),
-                Entry(cell, "Python loop", "step", _of(loop_program, cell), LOOP_LENGTH),
+                Entry(cell, "Python loop", "step", _of(loop_program, cell), config.loop_length),
             ]
             torch_backend = "cuDNN" if platform == "gpu" else "native"
         else:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from rnnlab import cli
-from rnnlab.bench import report, rows, speedup
-from rnnlab.bench.report import PAPER
+from rnnlab.bench import comparison, rows, speedup
+from rnnlab.bench.report import markdown
 
 SMALL = ["--lengths", "4", "8", "--batch-size", "2", "--width", "4", "--repeats", "2"]
 
@@ -33,7 +33,7 @@ def test_speedup_writes_rows_picture_and_table(tmp_path, capsys):
             assert row["temp_bytes"] is not None
     assert (tmp_path / "speedup.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
-    assert report.PAPER_HEADING in printed
+    assert comparison.PAPER_HEADING in printed
     assert "mingru" in printed
 
 
@@ -125,10 +125,10 @@ def test_ratio_and_papers_figure_stand_in_the_table():
     }
     loop = base | {"cell": "gru", "implementation": "Python loop", "step_seconds": 6.0}
     minimal = base | {"cell": "mingru", "implementation": "rnnlab", "step_seconds": 1.5}
-    table = report.speedup_table([loop, minimal])
-    assert table.lines[0][-2:] == ("4.00", str(PAPER["gru", 512]))
+    table = comparison.table([loop, minimal])
+    assert table.lines[0][-2:] == ("4.00", str(comparison.PAPER["gru", 512]))
     assert table.lines[1][-2:] == ("1.00", "")
-    text = report.markdown(table, ["cell", "× minimal cell"])
+    text = markdown(table, ["cell", "× minimal cell"])
     assert text.splitlines()[2] == "| gru | 4.00 |"
     assert json.dumps(loop)
 

@@ -1,0 +1,68 @@
+"""Puts the experiments' rows into the pages, between the markers that name them.
+
+Command:  python experiments/pages.py
+
+A page holds `<!-- rows: NAME -->` and `<!-- end -->`; what stands between them is written from the
+committed rows, and a test fails where the two differ. No number is typed by hand.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from rnnlab.bench import accuracy, comparison, layer, scan
+from rnnlab.bench.report import markdown
+from rnnlab.bench.rows import Row, read
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "docs/scan.md", "docs/benchmarks.md")
+SPEEDUP_COLUMNS = (
+    "length",
+    "cell",
+    "implementation",
+    "backend",
+    "step, ms",
+    "tokens/s",
+    "temporaries, MB",
+    "× minimal cell",
+    comparison.PAPER_HEADING,
+)
+
+
+def training(name: str) -> str:
+    rows = _rows(f"{name}/speedup.jsonl")
+    chosen = [r for r in rows if r["pass"] == "train"]
+    return markdown(comparison.table(chosen), SPEEDUP_COLUMNS)
+
+
+def full(name: str, table: Callable[[list[Row]], object]) -> str:
+    return markdown(table(_rows(name)))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "speedup": lambda: training("speedup"),
+    "speedup in full": lambda: full("speedup/speedup.jsonl", comparison.table),
+    "speedup at the paper's size": lambda: training("speedup_paper_size"),
+    "scan floor": lambda: full("scan_floor/scan.jsonl", scan.table),
+    "layer floor": lambda: full("layer_floor/layer.jsonl", layer.table),
+    "scan error": lambda: full("scan_error/accuracy.jsonl", accuracy.table),
+}
+
+
+def filled(page: str) -> str:
+    """A page's text with its tables made anew."""
+
+    def table(match: re.Match) -> str:
+        return f"<!-- rows: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- rows: (.*?) -->\n.*?<!-- end -->", table, page, flags=re.DOTALL)
+
+
+def _rows(name: str) -> list[Row]:
+    return list(read(ROOT / "experiments" / name))
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,88 @@
+"""Bidirectional against two plain runs, row by row, and against torch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab import CELLS, GRU, Bidirectional, MinGRU
+from rnnlab.testing import assert_close
+
+
+def pair(name, **options):
+    rngs = nnx.Rngs(0)
+    return Bidirectional(CELLS[name](3, 4, rngs=rngs), CELLS[name](3, 4, rngs=rngs), **options)
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+@pytest.mark.parametrize("name", CELLS)
+def test_each_row_is_read_from_both_ends_of_its_own_length(name, merge, getkey):
+    both = pair(name, merge=merge)
+    lengths = (7, 4, 0)
+    xs = jax.random.normal(getkey(), (3, 7, 3))
+    mask = jnp.arange(7)[None] < jnp.array(lengths)[:, None]
+    carry, ys = both(both.initial_carry((3,)), xs, mask=mask)
+    for row, length in enumerate(lengths):
+        real = xs[row, :length]
+        ahead, forward = both.forward(both.forward.initial_carry(()), real)
+        behind, backward = both.backward(both.backward.initial_carry(()), real[::-1])
+        backward = backward[::-1]
+        wanted = (
+            jnp.concatenate([forward, backward], -1) if merge == "concat" else forward + backward
+        )
+        assert_close(ys[row, :length], wanted)
+        ended = jax.tree.map(lambda c, row=row: c[row], carry)
+        assert_close(ended, (ahead, behind))
+
+
+def test_packed_rows_with_padding_equal_separate_ones(getkey):
+    both = pair("lstm")
+    xs = jax.random.normal(getkey(), (1, 9, 3))
+    mask = jnp.arange(9)[None] < 7
+    # The second flag is in the padding, right after the last real step: it parts nothing.
+    reset = jnp.zeros((1, 9), bool).at[0, jnp.array([3, 7])].set(True)
+    _, ys = both(both.initial_carry((1,)), xs, reset=reset, mask=mask)
+    for part in (slice(0, 3), slice(3, 7)):
+        _, alone = both(both.initial_carry((1,)), xs[:, part])
+        assert_close(ys[:, part], alone)
+
+
+def test_equals_torch(getkey):
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
+    both = pair("gru")
+    with torch.no_grad():
+        for cell, suffix in ((both.forward, "l0"), (both.backward, "l0_reverse")):
+            weights = {
+                k: np.asarray(v) for k, v in nnx.to_pure_dict(nnx.state(cell, nnx.Param)).items()
+            }
+            getattr(layer, f"weight_ih_{suffix}").copy_(torch.tensor(weights["kernel"].T))
+            getattr(layer, f"weight_hh_{suffix}").copy_(torch.tensor(weights["recurrent_kernel"].T))
+            getattr(layer, f"bias_ih_{suffix}").copy_(torch.tensor(weights["bias"]))
+            getattr(layer, f"bias_hh_{suffix}").zero_()
+        xs = jax.random.normal(getkey(), (2, 5, 3))
+        lengths = torch.tensor([5, 3])
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            torch.tensor(np.asarray(xs)), lengths, batch_first=True
+        )
+        theirs, _ = torch.nn.utils.rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)
+    mask = jnp.arange(5)[None] < jnp.array([[5], [3]])
+    _, ys = both(both.initial_carry((2,)), xs, mask=mask)
+    np.testing.assert_allclose(ys, theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_it_has_no_step():
+    both = pair("mingru")
+    with pytest.raises(ValueError, match="no step: its backward cell reads the future"):
+        both.step(both.initial_carry((2,)), jnp.ones((2, 3)))
+
+
+def test_cells_that_do_not_fit_are_refused():
+    rngs = nnx.Rngs(0)
+    with pytest.raises(ValueError, match="backward has in_features 2; forward's 3"):
+        Bidirectional(MinGRU(3, 4, rngs=rngs), MinGRU(2, 4, rngs=rngs))
+    with pytest.raises(ValueError, match="backward has features 5; forward's 4"):
+        Bidirectional(MinGRU(3, 4, rngs=rngs), GRU(3, 5, rngs=rngs), merge="sum")
+    with pytest.raises(ValueError, match="merge is 'mean'; one of 'concat', 'sum'"):
+        pair("gru", merge="mean")

@@ -1,0 +1,60 @@
+"""Pages say what the committed rows say, and their examples run."""
+
+import doctest
+import importlib.util
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def pages():
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "experiments" / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tables_are_those_of_the_rows(pages):
+    for name in pages.PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert pages.filled(text) == text, f"{name} is out of date: run experiments/pages.py"
+
+
+def test_every_table_stands_somewhere(pages):
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in pages.PAGES)
+    assert set(re.findall(r"<!-- rows: (.*?) -->", text)) == set(pages.TABLES)
+
+
+def test_rows_say_where_they_are_from(pages):
+    from rnnlab.bench.rows import read
+
+    files = list((ROOT / "experiments").glob("*/*.jsonl"))
+    assert files
+    for path in files:
+        for row in read(path):
+            assert {"device", "versions", "seed", "command", "xla_flags"} <= set(row), path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scan.md", "docs/benchmarks.md"])
+def test_examples_run(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    names = {}
+    # The pages' examples are written for JAX's defaults.
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+            test = doctest.DocTestParser().get_doctest(block, names, page, page, 0)
+            runner = doctest.DocTestRunner()
+            runner.run(test, clear_globs=False)
+            assert runner.failures == 0
+            names = test.globs
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
