@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.scan import sequential
+from rnnlab.scan import associative, blocks, composed
 from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
-from rnnlab.scan.linear import BACKENDS, linear, previous, transpose
-from rnnlab.scan.step import Gates, coefficients, inflow, state_dtype
+from rnnlab.scan.linear import BACKENDS, transpose
+from rnnlab.scan.step import Gates, state_dtype
 
 
 def gated_scan(
@@ -63,6 +63,8 @@ def gated_scan(
     [1.   1.5  1.75] [1.75]
     """
     pre = tuple(jnp.asarray(x) for x in pre)
+    if not pre:
+        raise ValueError("pre is empty; at least one array of pre-activations is needed")
     shape = pre[-1].shape
     for k, x in enumerate(pre):
         check_floating(**{f"pre[{k}]": x})
@@ -88,15 +90,9 @@ def gated_scan(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 6, 7))
 def _gated(gates, pre, h0, init, reset, mask, reverse, backend):
-    def looped(*operands):
-        return sequential.gated(gates, *operands, reverse=reverse)
-
-    def composed(pre, h0, init, reset, mask):
-        a, b = _coefficients(gates, pre, init, reset, mask)
-        h, last = linear(a, b, h0, reset, reverse=reverse, backend="associative")
-        return h.astype(pre[-1].dtype), last
-
-    return _looped_or(looped, composed, backend, pre, h0, init, reset, mask)
+    in_blocks = partial(blocks.gated, gates, reverse=reverse)
+    at_once = partial(composed.gated, associative.linear, gates, reverse=reverse)
+    return _on_backend(in_blocks, at_once, backend, pre, h0, init, reset, mask)
 
 
 _jitted = jax.jit(_gated, static_argnums=(0, 6, 7))
@@ -114,19 +110,10 @@ def _gated_backward(gates, reverse, backend, residuals, cotangents):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 9, 10))
 def _gated_transpose(gates, pre, h0, init, reset, mask, h, dh, dlast, reverse, backend):
-    def looped(*operands):
-        return sequential.gated_transpose(gates, *operands, reverse=reverse)
-
-    composed = partial(_composed_transpose, gates, reverse, "associative")
-    return _looped_or(looped, composed, backend, pre, h0, init, reset, mask, h, dh, dlast)
-
-
-def _composed_transpose(gates, reverse, backend, pre, h0, init, reset, mask, h, dh, dlast):
-    """What `sequential.gated_transpose` computes, written with `transpose`: it can be derived."""
-    (a, _), pull = jax.vjp(lambda p, i: _coefficients(gates, p, i, reset, mask), pre, init)
-    g, dh0 = transpose(a, dh.astype(a.dtype), dlast, reset, reverse=reverse, backend=backend)
-    dpre, dinit = pull((inflow(g, previous(h, h0, reverse), reset), g))
-    return dpre, dh0, dinit
+    in_blocks = partial(blocks.gated_transpose, gates, reverse=reverse)
+    at_once = partial(composed.gated_transpose, associative.transpose, gates, reverse=reverse)
+    operands = pre, h0, init, reset, mask, h, dh, dlast
+    return _on_backend(in_blocks, at_once, backend, *operands)
 
 
 def _gated_transpose_forward(gates, *operands_and_options):
@@ -135,23 +122,23 @@ def _gated_transpose_forward(gates, *operands_and_options):
 
 
 def _gated_transpose_backward(gates, reverse, backend, operands, cotangents):
+    # Blocks have no derivative; the same composed of the differentiable transpose has.
     pre, h0, init, reset, mask, *rest = operands
+    differentiable = partial(transpose, backend=backend)
 
-    def composed(pre, h0, init, *rest):
-        return _composed_transpose(gates, reverse, backend, pre, h0, init, reset, mask, *rest)
+    def at_once(pre, h0, init, *rest):
+        return composed.gated_transpose(
+            differentiable, gates, pre, h0, init, reset, mask, *rest, reverse=reverse
+        )
 
-    dpre, dh0, dinit, *drest = jax.vjp(composed, pre, h0, init, *rest)[1](cotangents)
+    dpre, dh0, dinit, *drest = jax.vjp(at_once, pre, h0, init, *rest)[1](cotangents)
     return dpre, dh0, dinit, None, None, *drest
 
 
-def _coefficients(gates, pre, init, reset, mask):
-    return coefficients(gates, pre, jnp.expand_dims(init, -2), reset, mask)
-
-
-def _looped_or(looped, composed, backend, *operands):
+def _on_backend(in_blocks, at_once, backend, *operands):
     if backend == "auto":
-        return lax.platform_dependent(*operands, cpu=looped, default=composed)
-    return (looped if backend == "sequential" else composed)(*operands)
+        return lax.platform_dependent(*operands, cpu=in_blocks, default=at_once)
+    return (in_blocks if backend == "sequential" else at_once)(*operands)
 
 
 _gated.defvjp(_gated_forward, _gated_backward)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 
 from rnnlab.scan import associative, sequential
 from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
+from rnnlab.scan.composed import previous
 from rnnlab.scan.step import inflow, state_dtype
 
 _MODULES = {"sequential": sequential, "associative": associative}
@@ -44,7 +45,8 @@ def linear_scan(
       reverse: runs from the last step to the first, `h[t] = a[t] * h[t+1] + b[t]`; `h0` then comes
         after the last step and `reset[t]` clears what comes from `t + 1`.
       backend: `"sequential"` is one loop over time, `"associative"` is
-        `jax.lax.associative_scan`, and `"auto"` takes the first on CPU and the second elsewhere,
+        `jax.lax.associative_scan`, in which the product of `a` over any span has to stay finite, as
+        it does for gates; `"auto"` takes the first on CPU and the second elsewhere,
         by the platform that the program is lowered for. docs/scan.md has the measurements.
 
     Returns:
@@ -67,20 +69,23 @@ def linear_scan(
     [1.  1.  1.5]
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
+    reset = None if reset is None else jnp.asarray(reset)
     check_floating(a=a, b=b)
     if b.ndim < 2:
         raise ValueError(f"b has shape {b.shape}; (*batch, time, features) is needed")
     check_shape("a", a, b.shape, "the shape of b")
     check_flags(b.shape[:-1], "the shape of b without its features", reset=reset)
     check_choice("backend", backend, BACKENDS)
+    check_choice("reverse", reverse, (False, True))
     dtype = state_dtype(a.dtype, b.dtype)
     state_shape = (*b.shape[:-2], b.shape[-1])
     if h0 is None:
         h0 = jnp.zeros(state_shape, dtype)
     else:
+        h0 = jnp.asarray(h0)
         check_floating(h0=h0)
         check_shape("h0", h0, state_shape, "the shape of b without its time")
-        h0 = jnp.asarray(h0, state_dtype(dtype, jnp.result_type(h0)))
+        h0 = h0.astype(state_dtype(dtype, h0.dtype))
     if b.size == 0:
         return b
     cut = None if reset is None else jnp.expand_dims(reset, -1)
@@ -110,14 +115,7 @@ def transpose(
     return _transpose(a, dh, dlast, cut, reverse, backend)
 
 
-def previous(h: Array, h0: Array, reverse: bool) -> Array:
-    """The state before each step, in h0's dtype: `h` one step on, `h0` at the end that it left."""
-    edge, h = jnp.expand_dims(h0, -2), h.astype(h0.dtype)
-    parts = (h[..., 1:, :], edge) if reverse else (edge, h[..., :-1, :])
-    return jnp.concatenate(parts, axis=-2)
-
-
-def on_backend(run: Callable[..., object], backend: str, *operands):
+def _on_backend(run: Callable[..., object], backend: str, *operands):
     """`run(module, *operands)` with the module of the backend; auto asks the lowering platform."""
     if backend != "auto":
         return run(_MODULES[backend], *operands)
@@ -128,7 +126,7 @@ def on_backend(run: Callable[..., object], backend: str, *operands):
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _linear(a, b, h0, cut, reverse, backend):
-    return on_backend(lambda m, *xs: m.linear(*xs, reverse=reverse), backend, a, b, h0, cut)
+    return _on_backend(lambda m, *xs: m.linear(*xs, reverse=reverse), backend, a, b, h0, cut)
 
 
 def _linear_forward(a, b, h0, cut, reverse, backend):
@@ -138,13 +136,15 @@ def _linear_forward(a, b, h0, cut, reverse, backend):
 
 def _linear_backward(reverse, backend, residuals, cotangents):
     a, h, h0, cut = residuals
-    db, dh0 = _transpose(a, *cotangents, cut, reverse, backend)
-    return _decay_cotangent(a, h, h0, db, cut, reverse), db, dh0, None
+    dh, dlast = cotangents
+    # Widened, so that a 16-bit g neither overflows nor rounds before it is multiplied by h.
+    g, dh0 = _transpose(a, dh.astype(dlast.dtype), dlast, cut, reverse, backend)
+    return _decay_cotangent(a, h, h0, g, cut, reverse), g.astype(dh.dtype), dh0, None
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _transpose(a, dh, dlast, cut, reverse, backend):
-    return on_backend(lambda m, *xs: m.transpose(*xs, reverse=reverse), backend, a, dh, dlast, cut)
+    return _on_backend(lambda m, *xs: m.transpose(*xs, reverse=reverse), backend, a, dh, dlast, cut)
 
 
 def _transpose_forward(a, dh, dlast, cut, reverse, backend):
@@ -154,8 +154,9 @@ def _transpose_forward(a, dh, dlast, cut, reverse, backend):
 
 def _transpose_backward(reverse, backend, residuals, cotangents):
     a, g, cut = residuals
-    v, last = _linear(a, *cotangents, cut, reverse, backend)
-    return _decay_cotangent(a, v, cotangents[1], g, cut, reverse), v, last, None
+    dg, ddh0 = cotangents
+    v, last = _linear(a, dg.astype(ddh0.dtype), ddh0, cut, reverse, backend)
+    return _decay_cotangent(a, v, ddh0, g, cut, reverse), v.astype(dg.dtype), last, None
 
 
 def _decay_cotangent(a, h, h0, g, cut, reverse):

@@ -14,7 +14,8 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from rnnlab.scan.checks import check_flags, check_floating, check_shape
-from rnnlab.scan.linear import previous, transpose
+from rnnlab.scan.composed import previous
+from rnnlab.scan.linear import transpose
 from rnnlab.scan.step import state_dtype
 
 

@@ -1,19 +1,16 @@
 """The recurrence as a loop over time that works in place.
 
 The loops index the time axis of batch-major arrays, so nothing is transposed, and write each row
-where they have read it: `h` takes the place of `b`, and its cotangents the place of theirs. XLA
-then neither clears a second buffer nor, in a training step, allocates one. That works only where a
-row is read by one fusion, the one whose result is the carried state; where several read it, XLA
-would copy the whole buffer at every step, and the output gets a buffer of its own instead.
+where they have read it: `h` takes the place of `b`, and `g` the place of `dh`. XLA then neither
+clears a second buffer nor, in a training step, allocates one. It works because a row is read by one
+fusion alone, the one whose result is the carried state: where two read it, XLA copies the whole
+buffer at every step.
 """
 
-from collections.abc import Sequence
-
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from rnnlab.scan.step import Gates, coefficients, inflow
+from rnnlab.scan.step import inflow
 
 
 def linear(
@@ -52,71 +49,6 @@ def transpose(
     g = _row(dh, at(0), dtype) + dlast
     g, db = lax.fori_loop(1, length, body, (g, _put(dh, g, at(0))))
     return db, inflow(_row(a, at(length - 1), dtype), g, _row(cut, at(length - 1)))
-
-
-def gated(
-    gates: Gates,
-    pre: Sequence[Array],
-    h0: Array,
-    init: Array,
-    reset: Array | None,
-    mask: Array | None,
-    *,
-    reverse: bool,
-) -> tuple[Array, Array]:
-    """`linear` with its coefficients computed on the way, from a row of pre-activations a step."""
-    *others, final = pre
-    length = final.shape[-2]
-
-    def body(i, carry):
-        state, h = carry
-        t = length - 1 - i if reverse else i
-        rows = [_row(x, t) for x in (*others, h)]
-        a, b = coefficients(gates, rows, init, _row(reset, t), _row(mask, t))
-        state = b + inflow(a, state, _row(reset, t))
-        return state, _put(h, state, t)
-
-    last, h = lax.fori_loop(0, length, body, (h0, final))
-    return h, last
-
-
-def gated_transpose(
-    gates: Gates,
-    pre: Sequence[Array],
-    h0: Array,
-    init: Array,
-    reset: Array | None,
-    mask: Array | None,
-    h: Array,
-    dh: Array,
-    dlast: Array,
-    *,
-    reverse: bool,
-) -> tuple[tuple[Array, ...], Array, Array]:
-    """Cotangents of `gated`'s pre-activations, h0 and init, the gates computed a second time."""
-    length, dtype = h.shape[-2], h0.dtype
-
-    def body(i, carry):
-        g, dinit, dpre = carry
-        t = i if reverse else length - 1 - i
-        cut, keep = _row(reset, t), _row(mask, t)
-        earlier = t + 1 if reverse else t - 1
-        before = _row(h, jnp.clip(earlier, 0, length - 1), dtype)
-        before = jnp.where(i == length - 1, h0, before)
-
-        def coefficients_of(rows, init):
-            return coefficients(gates, rows, init, cut, keep)
-
-        (a, _), pull = jax.vjp(coefficients_of, tuple(_row(x, t) for x in pre), init)
-        g = g + _row(dh, t, dtype)
-        drows, dinit_t = pull((inflow(g, before, cut), g))
-        dpre = tuple(_put(x, row, t) for x, row in zip(dpre, drows, strict=True))
-        return inflow(a, g, cut), dinit + dinit_t, dpre
-
-    # Equal fill values would be one constant to XLA, which it then copies for every further buffer.
-    empty = tuple(lax.full_like(x, k) for k, x in enumerate(pre))
-    dh0, dinit, dpre = lax.fori_loop(0, length, body, (dlast, jnp.zeros_like(init), empty))
-    return dpre, dh0, dinit
 
 
 def _row(x: Array | None, t: Array | int, dtype=None) -> Array | None:

@@ -19,9 +19,12 @@ def state_dtype(*dtypes: DTypeLike) -> jnp.dtype:
 def inflow(a: Array, h: Array, cut: Array | None) -> Array:
     """What the state before a step contributes after it: `a * h`, or 0 where `cut`.
 
-    The choice is made by `where` and not by a product, so that a NaN before a cut stays there.
+    The choice is made by `where` and not by a product, so that a NaN before a cut stays there. It
+    is made of the factors too: the derivative of the product would multiply 0 by that NaN.
     """
-    return a * h if cut is None else jnp.where(cut, 0, a * h)
+    if cut is None:
+        return a * h
+    return jnp.where(cut, 0, a) * jnp.where(cut, 0, h)
 
 
 def coefficients(
@@ -36,6 +39,8 @@ def coefficients(
     They have `init`'s dtype. A masked step holds the state (a = 1, b = 0); a reset puts it back to
     `init` first, which for a linear step is `b + a * init` and no inflow from before.
     """
+    if mask is not None:
+        pre = [jnp.where(mask, x, 0) for x in pre]
     a, b = gates(*(x.astype(init.dtype) for x in pre))
     if mask is not None:
         a, b = jnp.where(mask, a, 1), jnp.where(mask, b, 0)
