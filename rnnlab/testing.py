@@ -112,6 +112,22 @@ def reset_restores_the_initial_carry(cell: nnx.Module, key: Array) -> None:
     assert_close(run(lost, xs, reset), fresh, "after a reset")
 
 
+def step_gradients_stop_at_a_reset(cell: nnx.Module, key: Array) -> None:
+    """A NaN carry before a reset changes no gradient of the step after it."""
+    _, carry, xs = _example(cell, key, (2,))
+    reset = jnp.array([True, False])
+
+    @jax.jit
+    def gradient(carry, x):
+        def loss(x):
+            return jnp.sum(jnp.sin(_wide(cell.step(carry, x, reset=reset)[1][0])))
+
+        return jax.grad(loss)(x)
+
+    lost = jax.tree.map(lambda c: c.at[0].set(jnp.nan), carry)
+    assert_close(gradient(lost, xs[:, 0]), gradient(carry, xs[:, 0]), "gradients after a reset")
+
+
 def last_carry_of_packed_rows(cell: nnx.Module, key: Array) -> None:
     """The carry after packed segments is that of the last one alone."""
     run, carry, xs = _example(cell, key, (2,))
@@ -231,6 +247,7 @@ CELL_CHECKS = {
         carry_keeps_its_type,
         outputs_are_causal,
         reset_restores_the_initial_carry,
+        step_gradients_stop_at_a_reset,
         last_carry_of_packed_rows,
     )
 }
@@ -240,7 +257,8 @@ CELL_CHECKS = {
 def check_scan(scan: Any, seed: int = 0) -> None:
     """Checks a function of `linear_scan`'s arguments a, b, h0, reset, reverse, and its gradients.
 
-    The reference is the sequential backend in the same dtype, itself held to a float64 loop.
+    The reference is the sequential backend in the same dtype, itself held to a float64 loop. No NaN
+    may pass a reset, time may be 0, h0 None, and h has b's dtype.
 
     >>> from functools import partial
     >>> check_scan(partial(linear_scan, backend="associative"))
@@ -260,6 +278,17 @@ def check_scan(scan: Any, seed: int = 0) -> None:
                 ]
                 flags = f"length {length}, reset {reset is not None}, reverse {reverse}"
                 assert_close(*results, f"scan and its gradients at {flags}")
+    assert scan(a[:, :0], b[:, :0], None, reset=None, reverse=False).shape == (2, 0, 3)
+    narrow = scan(a, b.astype(jnp.bfloat16), None, reset=None, reverse=False)
+    assert narrow.dtype == jnp.bfloat16, f"h has dtype {narrow.dtype}, b's is bfloat16"
+    reset = jnp.zeros(shape[:-1], bool).at[:, 5].set(True)
+    lost = jnp.full_like(h0, jnp.nan)
+    for x, clean in zip(
+        _with_gradients(scan, (a, b, lost), dh, reset=reset, reverse=False)[1][:2],
+        _with_gradients(scan, (a, b, h0), dh, reset=reset, reverse=False)[1][:2],
+        strict=True,
+    ):
+        assert_close(x[:, 5:], clean[:, 5:], "gradients after a reset that follows NaN")
 
 
 def _sequential(a, b, h0, *, reset, reverse):
@@ -281,7 +310,9 @@ def _example(cell, key, batch):
     leaves, treedef = jax.tree.flatten(carry)
     keys = jax.random.split(carry_key, len(leaves))
     leaves = [c + jax.random.normal(k, c.shape, c.dtype) for c, k in zip(leaves, keys, strict=True)]
-    xs = jax.random.normal(xs_key, (*batch, LENGTH, cell.in_features))
+    # In the cell's dtype, whose tolerance then holds for gradients of the inputs too.
+    xs = jax.random.normal(xs_key, (*batch, LENGTH, cell.in_features), jnp.float32)
+    xs = xs.astype(getattr(cell, "dtype", jnp.float32))
 
     @jax.jit
     def run(carry, xs, reset=None, mask=None):

@@ -36,3 +36,10 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def implicit_promotion():
+    """JAX's default promotion: optax's Adam raises a float to an integer count."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

@@ -11,7 +11,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.inputs import checked, zero_masked
+from rnnlab.cells.inputs import check_size, checked, compute_dtype, zero_masked
 from rnnlab.scan.checks import check_choice
 from rnnlab.scan.step import state_dtype
 
@@ -41,10 +41,11 @@ class ClassicCell(nnx.Module):
         backend: str,
         rngs: nnx.Rngs,
     ):
+        check_size(in_features=in_features, features=features)
         check_choice("backend", backend, BACKENDS)
         self.in_features = in_features
         self.features = features
-        self.dtype = jnp.dtype(param_dtype if dtype is None else dtype)
+        self.dtype = compute_dtype(dtype, param_dtype)
         self.backend = backend
 
         def by_gate(init, shape):
@@ -75,15 +76,13 @@ class ClassicCell(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Any, Float[Array, "*batch time features"]]:
         """The carry after the last step and the outputs of all steps, 0 where masked."""
-        xs = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         with jax.named_scope(type(self).__name__):
             # One matmul for all steps; time is made the leading axis while rows are still narrow.
             pre = self._project(_time_first(xs, -2))
             rows = pre, _time_first(reset, -1), _time_first(mask, -1)
             init = self.initial_carry(xs.shape[:-2])
-            carry, ys = _scan(
-                self.equations, self.dtype, self._weights(), self._widen(carry), init, rows
-            )
+            carry, ys = _scan(self.equations, self.dtype, self._weights(), carry, init, rows)
         return carry, zero_masked(jnp.moveaxis(ys, 0, -2), mask)
 
     def step(
@@ -95,28 +94,30 @@ class ClassicCell(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Any, Float[Array, "*batch features"]]:
         """One step; its memory does not grow with the steps before it."""
-        x = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         init = self.initial_carry(x.shape[:-1])
         row = self._project(x), reset, mask
-        carry = _advance(self.equations, self._weights(), self._widen(carry), init, row)
+        carry = _advance(self.equations, self._weights(), carry, init, row)
         return carry, zero_masked(_output(carry, self.dtype), mask)
 
     def _weights(self) -> tuple[Array, ...]:
-        """What the equations need beside the state, cast once and not at every step."""
-        return (self.recurrent_kernel[...].astype(self.dtype),)
+        """What the equations need beside the state, in the states' dtype."""
+        return (self.recurrent_kernel[...].astype(state_dtype(self.dtype)),)
 
     def _project(self, x: Array) -> Array:
         bias = self.bias[...].astype(self.dtype)
         pre = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
         return pre + jnp.broadcast_to(bias, pre.shape)
 
-    def _widen(self, carry: Any) -> Any:
-        return jax.tree.map(lambda c: c.astype(state_dtype(self.dtype)), carry)
 
+def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
+    """`h @ kernel` with operands in `dtype` and the sum in h's.
 
-def recurrent_dot(h: Array, kernel: Array) -> Array:
-    """`h @ kernel` with operands in the kernel's dtype and the sum in h's."""
-    return jnp.matmul(h.astype(kernel.dtype), kernel, preferred_element_type=h.dtype)
+    The kernel is narrowed here and not before the loop, so that its cotangent is summed over time
+    in its own dtype: in bfloat16 that sum loses its digits within a few thousand steps.
+    """
+    operands = h.astype(dtype), kernel.astype(dtype)
+    return jnp.matmul(*operands, preferred_element_type=h.dtype)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -133,8 +134,7 @@ def _advance(equations, weights, carry, init, row):
     pre, reset, mask = row
     if reset is not None:
         carry = _where(reset, init, carry)
-    dtype = jax.tree.leaves(carry)[0].dtype
-    new = equations(carry, pre.astype(dtype), *weights)
+    new = equations(carry, pre, *weights)
     return new if mask is None else _where(mask, new, carry)
 
 

@@ -21,18 +21,19 @@ def gru_next(
     reset_after: bool = True,
 ) -> Array:
     """The next state from the last one and the projected input `pre = x W + b`, gates r, z, n."""
-    width = h.shape[-1]
+    width, dtype = h.shape[-1], pre.dtype
+    pre = pre.astype(h.dtype)
     bias = jnp.broadcast_to(candidate_bias, h.shape)
     if reset_after:
-        recurrent = recurrent_dot(h, recurrent_kernel)
+        recurrent = recurrent_dot(h, recurrent_kernel, dtype)
         gates, candidate = recurrent[..., : 2 * width], recurrent[..., 2 * width :] + bias
     else:
-        gates = recurrent_dot(h, recurrent_kernel[:, : 2 * width])
+        gates = recurrent_dot(h, recurrent_kernel[:, : 2 * width], dtype)
     r, z = jnp.split(jax.nn.sigmoid(pre[..., : 2 * width] + gates), 2, axis=-1)
     if reset_after:
         inner = r * candidate
     else:
-        inner = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :]) + bias
+        inner = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :], dtype) + bias
     n = jnp.tanh(pre[..., 2 * width :] + inner)
     return n + z * (h - n)
 

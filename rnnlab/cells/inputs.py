@@ -6,18 +6,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from rnnlab.scan.checks import check_flags, check_floating, check_shape
 
 
 def checked(
     cell: Any, carry: Any, x: Array, reset: Array | None, mask: Array | None, *, time: bool
-) -> Array:
-    """`x` with masked inputs zeroed, once it, the carry and the flags are found to fit `cell`.
+) -> tuple[Any, Array, Array | None, Array | None]:
+    """The arguments of a call as arrays, once they are found to fit `cell`; masked inputs zeroed.
 
-    Zeroing by `where` before any arithmetic is what makes a NaN in padding harmless.
+    Zeroing by `where` before any arithmetic is what makes a NaN in padding harmless. The carry gets
+    the dtypes of `initial_carry`.
     """
     name, x = ("xs", jnp.asarray(x)) if time else ("x", jnp.asarray(x))
+    reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
     layout = "(*batch, time, in_features)" if time else "(*batch, in_features)"
     check_floating(**{name: x})
     if x.ndim < 1 + time or x.shape[-1] != cell.in_features:
@@ -25,22 +28,41 @@ def checked(
             f"{name} has shape {x.shape}; {layout} with in_features {cell.in_features} is needed"
         )
     check_flags(x.shape[:-1], f"the shape of {name} without features", reset=reset, mask=mask)
-    check_carry(cell, carry, x.shape[: -2 if time else -1])
-    return zero_masked(x, mask)
+    carry = _checked_carry(cell, carry, x.shape[: -2 if time else -1])
+    return carry, zero_masked(x, mask), reset, mask
 
 
-def check_carry(cell: Any, carry: Any, batch_shape: Sequence[int]) -> None:
+def _checked_carry(cell: Any, carry: Any, batch_shape: Sequence[int]) -> Any:
     wanted = jax.eval_shape(lambda: cell.initial_carry(tuple(batch_shape)))
+    source = f"initial_carry({tuple(batch_shape)})"
     if jax.tree.structure(carry) != jax.tree.structure(wanted):
         raise ValueError(
-            f"carry is {jax.tree.structure(carry)}; {jax.tree.structure(wanted)} is needed: "
-            "start from initial_carry(batch_shape)"
+            f"carry is a {type(carry).__name__} built unlike what {source} returns, which is a "
+            f"{type(wanted).__name__}: start from that"
         )
-    for (path, leaf), want in zip(
-        jax.tree_util.tree_leaves_with_path(carry), jax.tree.leaves(wanted), strict=True
-    ):
+
+    def leaf(path, state, want):
         name = f"carry{jax.tree_util.keystr(path)}"
-        check_shape(name, leaf, want.shape, f"that of initial_carry({tuple(batch_shape)})")
+        state = jnp.asarray(state)
+        check_floating(**{name: state})
+        check_shape(name, state, want.shape, f"that of {source}")
+        return state.astype(want.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, carry, wanted)
+
+
+def check_size(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}; an int of at least 1 is needed")
+
+
+def compute_dtype(dtype: DTypeLike | None, param_dtype: DTypeLike) -> jnp.dtype:
+    """The dtype that a layer computes in: `dtype`, or `param_dtype` where that is None."""
+    for name, value in (("param_dtype", param_dtype), ("dtype", dtype)):
+        if value is not None and not jnp.issubdtype(value, jnp.floating):
+            raise ValueError(f"{name} is {jnp.dtype(value)}; a real floating dtype is needed")
+    return jnp.dtype(param_dtype if dtype is None else dtype)
 
 
 def zero_masked(x: Array, mask: Array | None) -> Array:

@@ -22,7 +22,8 @@ class LSTMCarry(NamedTuple):
 
 def lstm_next(carry: LSTMCarry, pre: Array, recurrent_kernel: Array) -> LSTMCarry:
     """The next states from the last and the projected input `pre = x W + b`, gates i, f, g, o."""
-    i, f, g, o = jnp.split(pre + recurrent_dot(carry.h, recurrent_kernel), 4, axis=-1)
+    recurrent = recurrent_dot(carry.h, recurrent_kernel, pre.dtype)
+    i, f, g, o = jnp.split(pre.astype(recurrent.dtype) + recurrent, 4, axis=-1)
     c = jax.nn.sigmoid(f) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
     return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
 

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.inputs import checked, zero_masked
+from rnnlab.cells.inputs import check_size, checked, compute_dtype, zero_masked
 from rnnlab.scan import BACKENDS, gated_scan
 from rnnlab.scan.checks import check_choice
 from rnnlab.scan.step import Gates, coefficients, inflow, state_dtype
@@ -77,14 +77,16 @@ class MinimalCell(nnx.Module):
         backend: str,
         rngs: nnx.Rngs,
     ):
+        check_size(in_features=in_features, features=features)
         check_choice("candidate", candidate, CANDIDATES)
-        check_choice("gate_range", tuple(gate_range), GATE_RANGES)
+        gate_range = tuple(gate_range) if isinstance(gate_range, list) else gate_range
+        check_choice("gate_range", gate_range, GATE_RANGES)
         check_choice("backend", backend, BACKENDS)
         self.in_features = in_features
         self.features = features
         self.candidate = candidate
-        self.gate_range = tuple(gate_range)
-        self.dtype = jnp.dtype(param_dtype if dtype is None else dtype)
+        self.gate_range = gate_range
+        self.dtype = compute_dtype(dtype, param_dtype)
         self.backend = backend
         for name in self.projections:
             kernel = kernel_init(rngs.params(), (in_features, features), param_dtype)
@@ -103,7 +105,10 @@ class MinimalCell(nnx.Module):
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch features"]:
         """Zeros, or the learned state, of shape (*batch_shape, features), float32 or wider."""
-        return jnp.broadcast_to(self._initial(), (*batch_shape, self.features))
+        shape = (*batch_shape, self.features)
+        if self.carry is None:
+            return jnp.zeros(shape, state_dtype(self.dtype))
+        return jnp.broadcast_to(self.carry[...].astype(state_dtype(self.dtype)), shape)
 
     def __call__(
         self,
@@ -114,14 +119,13 @@ class MinimalCell(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch time features"]]:
         """The state after the last step and the states of all steps, 0 where masked."""
-        xs = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         with jax.named_scope(type(self).__name__):
-            carry, init = self._states(carry)
             ys, carry = gated_scan(
                 self.gates,
                 self._project(xs),
                 carry,
-                init=init,
+                init=self.initial_carry(()),
                 reset=reset,
                 mask=mask,
                 backend=self.backend,
@@ -137,8 +141,8 @@ class MinimalCell(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]]:
         """One step; its memory does not grow with the steps before it."""
-        x = checked(self, carry, x, reset, mask, time=False)
-        carry, init = self._states(carry)
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        init = self.initial_carry(x.shape[:-1])
         cut = None if reset is None else jnp.expand_dims(reset, -1)
         keep = None if mask is None else jnp.expand_dims(mask, -1)
         a, b = coefficients(self.gates, self._project(x), init, cut, keep)
@@ -154,14 +158,3 @@ class MinimalCell(nnx.Module):
             bias = getattr(self, f"{name}_bias")[...].astype(self.dtype)
             pre.append((rows @ kernel + bias[None]).reshape(*x.shape[:-1], self.features))
         return pre
-
-    def _states(self, carry: Array) -> tuple[Array, Array]:
-        """The carry in the dtype of states, and what a reset puts in its place."""
-        carry = carry.astype(state_dtype(self.dtype, carry.dtype))
-        return carry, jnp.broadcast_to(self._initial().astype(carry.dtype), carry.shape)
-
-    def _initial(self) -> Array:
-        dtype = state_dtype(self.dtype)
-        if self.carry is None:
-            return jnp.zeros((self.features,), dtype)
-        return self.carry[...].astype(dtype)

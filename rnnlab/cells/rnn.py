@@ -17,7 +17,8 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 def rnn_next(h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh") -> Array:
     """The next state from the last one and the projected input `pre = x W + b`."""
-    return ACTIVATIONS[activation](pre + recurrent_dot(h, recurrent_kernel))
+    recurrent = recurrent_dot(h, recurrent_kernel, pre.dtype)
+    return ACTIVATIONS[activation](pre.astype(h.dtype) + recurrent)
 
 
 class VanillaRNN(ClassicCell):

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Key
 
 from rnnlab.cells.inputs import checked
+from rnnlab.nn.dropout import key_option
 from rnnlab.scan.checks import check_choice
 
 MERGES = ("concat", "sum")
@@ -62,6 +64,7 @@ class Bidirectional(nnx.Module):
         self.merge = merge
         self.in_features = forward.in_features
         self.features = forward.features
+        self.dtype = forward.dtype
         if merge == "concat":
             self.features += backward.features
 
@@ -76,16 +79,20 @@ class Bidirectional(nnx.Module):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, Any], Float[Array, "*batch time features"]]:
-        """Both carries and the merged outputs of all steps, 0 where masked."""
-        xs = checked(self, carry, xs, reset, mask, time=True)
-        ahead, behind = carry
-        ahead, ys = self.forward(ahead, xs, reset=reset, mask=mask)
+        """Both carries and the merged outputs, 0 where masked. `key` None: no dropout."""
+        (ahead, behind), xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        ahead_key, behind_key = (None, None) if key is None else jax.random.split(key)
+        ahead, ys = self.forward(
+            ahead, xs, reset=reset, mask=mask, **key_option(self.forward, ahead_key)
+        )
         behind, back = self.backward(
             behind,
             _reversed_rows(xs, mask),
             reset=None if reset is None else _reversed_resets(reset, mask),
             mask=mask,
+            **key_option(self.backward, behind_key),
         )
         back = _reversed_rows(back, mask)
         merged = jnp.concatenate([ys, back], -1) if self.merge == "concat" else ys + back

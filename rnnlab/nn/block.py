@@ -10,9 +10,10 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
-from rnnlab.cells.inputs import checked, zero_masked
+from rnnlab.cells.inputs import check_size, checked, compute_dtype, zero_masked
 from rnnlab.nn.conv import CausalConv
-from rnnlab.nn.dropout import check_rate, dropout
+from rnnlab.nn.dropout import check_rate, dropout, key_option
+from rnnlab.nn.norm import RMSNorm
 
 
 class BlockCarry(NamedTuple):
@@ -71,16 +72,15 @@ class Block(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
     ):
         check_rate("dropout", dropout)
-        if expansion < 1:
-            raise ValueError(f"expansion is {expansion}; at least 1 is needed")
-        if mlp_expansion is not None and mlp_expansion < 1:
-            raise ValueError(f"mlp_expansion is {mlp_expansion}; at least 1, or None, is needed")
+        check_size(width=width, expansion=expansion)
+        if mlp_expansion is not None:
+            check_size(mlp_expansion=mlp_expansion)
         self.in_features = width
         self.features = width
         self.dropout = dropout
-        self.dtype = jnp.dtype(param_dtype if dtype is None else dtype)
+        self.dtype = compute_dtype(dtype, param_dtype)
         dtypes = {"dtype": self.dtype, "param_dtype": param_dtype}
-        self.norm = nnx.RMSNorm(width, rngs=rngs, **dtypes)
+        self.norm = RMSNorm(width, rngs=rngs, **dtypes)
         self.conv = None if conv_size is None else CausalConv(width, conv_size, rngs=rngs, **dtypes)
         self.cell = cell(width, expansion * width, rngs=rngs, **dtypes)
         self.project = nnx.Linear(self.cell.features, width, rngs=rngs, **dtypes)
@@ -103,7 +103,7 @@ class Block(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[BlockCarry, Float[Array, "*batch time width"]]:
         """The last carry and the outputs of all steps, 0 where masked. `key` None: no dropout."""
-        xs = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         return self._run(self.conv, self.cell, carry, xs, key, reset=reset, mask=mask)
 
     def step(
@@ -116,19 +116,20 @@ class Block(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[BlockCarry, Float[Array, "*batch width"]]:
         """One step."""
-        x = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         conv = None if self.conv is None else self.conv.step
         return self._run(conv, self.cell.step, carry, x, key, reset=reset, mask=mask)
 
     def _run(self, conv, cell, carry, x, key, *, reset, mask):
         """Both branches, over a sequence or over one step, as `conv` and `cell` are."""
-        cell_key, mlp_key = (None, None) if key is None else jax.random.split(key)
+        cell_key, branch_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         x = x.astype(self.dtype)
         window, y = carry.conv, self.norm(x)
         if conv is not None:
             window, y = conv(window, y, reset=reset, mask=mask)
-        state, y = cell(carry.cell, y, reset=reset, mask=mask)
-        x = x + dropout(self.project(y), self.dropout, cell_key)
+        options = key_option(self.cell, cell_key)
+        state, y = cell(carry.cell, y, reset=reset, mask=mask, **options)
+        x = x + dropout(self.project(y), self.dropout, branch_key)
         if self.mlp is not None:
             x = x + dropout(self.mlp(x), self.dropout, mlp_key)
         return BlockCarry(window, state), zero_masked(x, mask)
@@ -136,7 +137,7 @@ class Block(nnx.Module):
 
 def _mlp(width, hidden, rngs, dtypes):
     return nnx.Sequential(
-        nnx.RMSNorm(width, rngs=rngs, **dtypes),
+        RMSNorm(width, rngs=rngs, **dtypes),
         nnx.Linear(width, hidden, rngs=rngs, **dtypes),
         jax.nn.gelu,
         nnx.Linear(hidden, width, rngs=rngs, **dtypes),

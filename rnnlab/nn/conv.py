@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.inputs import checked, zero_masked
+from rnnlab.cells.inputs import check_size, checked, compute_dtype, zero_masked
 from rnnlab.scan.step import state_dtype
 
 
@@ -54,12 +54,11 @@ class CausalConv(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        if kernel_size < 1:
-            raise ValueError(f"kernel_size is {kernel_size}; at least 1 is needed")
+        check_size(features=features, kernel_size=kernel_size)
         self.in_features = features
         self.features = features
         self.kernel_size = kernel_size
-        self.dtype = jnp.dtype(param_dtype if dtype is None else dtype)
+        self.dtype = compute_dtype(dtype, param_dtype)
         self.kernel = nnx.Param(kernel_init(rngs.params(), (kernel_size, features), param_dtype))
         self.bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
 
@@ -78,10 +77,10 @@ class CausalConv(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch time features"]]:
         """The last window and the outputs of all steps, 0 where masked."""
-        xs = checked(self, carry, xs, reset, mask, time=True).astype(self.dtype)
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         window, length = self.kernel_size - 1, xs.shape[-2]
         # Inputs and their segment numbers, the carried ones in front, which belong to segment 0.
-        inputs = jnp.concatenate([carry.astype(self.dtype), xs], -2)
+        inputs = jnp.concatenate([carry, xs.astype(carry.dtype)], -2)
         segment = None
         if reset is not None:
             number = jnp.cumsum(reset, -1, dtype=jnp.int32)
@@ -90,7 +89,7 @@ class CausalConv(nnx.Module):
 
         def lagged(k):
             taken = slice(window - k, window - k + length)
-            x = inputs[..., taken, :]
+            x = inputs[..., taken, :].astype(self.dtype)
             if segment is None:
                 return x
             same = segment[..., taken] == segment[..., window:]
@@ -107,7 +106,7 @@ class CausalConv(nnx.Module):
             current = jnp.sum(reset, -1, keepdims=True, dtype=jnp.int32)
             same = jnp.take_along_axis(segment, taken, axis=-1) == current
             carry = jnp.where(jnp.expand_dims(same, -1), carry, 0)
-        return carry.astype(state_dtype(self.dtype)), zero_masked(ys, mask)
+        return carry, zero_masked(ys, mask)
 
     def step(
         self,
@@ -118,8 +117,7 @@ class CausalConv(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch features"]]:
         """One step."""
-        x = checked(self, carry, x, reset, mask, time=False).astype(self.dtype)
-        carry = carry.astype(state_dtype(self.dtype))
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         if reset is not None:
             carry = jnp.where(reset[..., None, None], 0, carry)
         inputs = jnp.concatenate([carry, x.astype(carry.dtype)[..., None, :]], -2)

@@ -1,5 +1,8 @@
 """Dropout as a pure function of a key."""
 
+import inspect
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -34,3 +37,10 @@ def dropout(
 def check_rate(name: str, rate: float) -> None:
     if not 0 <= rate < 1:
         raise ValueError(f"{name} is {rate}; a number in [0, 1) is needed")
+
+
+def key_option(layer: Any, key: Array | None) -> dict[str, Array]:
+    """The key as an argument for a layer that takes one; bare cells, which drop nothing, do not."""
+    if key is None or "key" not in inspect.signature(type(layer).__call__).parameters:
+        return {}
+    return {"key": key}

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Key
 
 from rnnlab.cells.inputs import checked
-from rnnlab.nn.block import Block
+from rnnlab.nn.dropout import key_option
 
 
 class Stack(nnx.Module):
@@ -46,6 +46,7 @@ class Stack(nnx.Module):
         self.layers = nnx.List(layers)
         self.in_features = layers[0].in_features
         self.features = layers[-1].features
+        self.dtype = layers[-1].dtype
 
     def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, ...]:
         """The layers' initial carries."""
@@ -61,7 +62,7 @@ class Stack(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch time features"]]:
         """The layers' last carries and the top layer's outputs, 0 where masked."""
-        xs = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         return self._run(self.layers, carry, xs, key, reset=reset, mask=mask)
 
     def step(
@@ -74,16 +75,14 @@ class Stack(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch features"]]:
         """One step."""
-        x = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         steps = [layer.step for layer in self.layers]
         return self._run(steps, carry, x, key, reset=reset, mask=mask)
 
     def _run(self, calls, carry, x, key, **flags):
         after = []
         for k, (call, layer, state) in enumerate(zip(calls, self.layers, carry, strict=True)):
-            # Bare cells have no dropout and take no key.
-            keyed = key is not None and isinstance(layer, Block | Stack)
-            options = {"key": jax.random.fold_in(key, k)} if keyed else {}
-            state, x = call(state, x, **flags, **options)
+            layer_key = None if key is None else jax.random.fold_in(key, k)
+            state, x = call(state, x, **flags, **key_option(layer, layer_key))
             after.append(state)
         return tuple(after), x

@@ -8,6 +8,8 @@ from rnnlab import cli
 from rnnlab.bench import comparison, rows, speedup
 from rnnlab.bench.report import markdown
 
+pytestmark = pytest.mark.usefixtures("implicit_promotion")
+
 SMALL = ["--lengths", "4", "8", "--batch-size", "2", "--width", "4", "--repeats", "2"]
 
 

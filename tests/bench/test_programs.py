@@ -11,6 +11,8 @@ from rnnlab.bench import programs, torch_programs
 from rnnlab.bench.programs import Problem
 from rnnlab.cells import CELLS
 
+pytestmark = pytest.mark.usefixtures("implicit_promotion")
+
 
 def problem(length=5):
     return Problem(length, batch_size=2, width=3, dtype="float32", device=jax.devices()[0])

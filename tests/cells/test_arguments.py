@@ -1,6 +1,8 @@
 """What a cell refuses: one line that names the argument, its value and what is needed."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -31,7 +33,7 @@ def test_bad_carries(unchecked, name):
     cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"carry.* has shape \(3, 4\); \(2, 4\) is needed"):
         cell(cell.initial_carry((3,)), jnp.ones((2, 5, 3)))
-    with pytest.raises(ValueError, match="start from initial_carry"):
+    with pytest.raises(ValueError, match="carry is a tuple built unlike what initial_carry"):
         cell((cell.initial_carry((2,)),), jnp.ones((2, 5, 3)))
     with pytest.raises(ValueError, match=r"x has shape \(2, 4\)"):
         cell.step(cell.initial_carry((2,)), jnp.ones((2, 4)))
@@ -46,11 +48,35 @@ def test_bad_carries(unchecked, name):
         (GRU, {"backend": "sequential"}, "backend is 'sequential'; one of 'auto', 'scan'"),
         (LSTM, {"backend": "cudnn"}, "backend is 'cudnn'"),
         (VanillaRNN, {"activation": "gelu"}, "activation is 'gelu'; one of 'tanh', 'relu'"),
+        (MinGRU, {"gate_range": None}, "gate_range is None"),
+        (GRU, {"dtype": jnp.int32}, "dtype is int32; a real floating dtype"),
+        (MinLSTM, {"param_dtype": jnp.int8}, "param_dtype is int8"),
     ],
 )
-def test_bad_options(make, options, message):
+def test_bad_options(unchecked, make, options, message):
     with pytest.raises(ValueError, match=message):
         make(3, 4, rngs=nnx.Rngs(0), **options)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_bad_sizes(unchecked, name):
+    with pytest.raises(ValueError, match="features is 0; an int of at least 1"):
+        CELLS[name](3, 0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"in_features is 2\.0"):
+        CELLS[name](2.0, 3, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_carries_take_the_cells_dtype(unchecked, name):
+    """NumPy's float64 and 16-bit carries come in; the cell's own dtype goes out."""
+    cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
+    start = cell.initial_carry((2,))
+    for dtype in (np.float64, jnp.bfloat16):
+        carry = jax.tree.map(lambda c, dtype=dtype: np.asarray(c).astype(dtype), start)
+        after, _ = cell(carry, np.ones((2, 5, 3), np.float32))
+        assert {leaf.dtype for leaf in jax.tree.leaves(after)} == {jnp.dtype(jnp.float32)}
+    with pytest.raises(ValueError, match="has dtype int32; a real floating"):
+        cell(jax.tree.map(lambda c: c.astype(int), start), jnp.ones((2, 5, 3)))
 
 
 def test_initialisation():

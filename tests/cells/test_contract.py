@@ -37,11 +37,11 @@ def mixed_stack(rngs):
 
 STREAMING = {
     **{name: functools.partial(cell, 3, 4) for name, cell in CELLS.items()},
-    "mingru associative": functools.partial(MinGRU, 3, 4, backend="associative"),
-    "minlstm associative": functools.partial(MinLSTM, 3, 4, backend="associative"),
-    "mingru signed": functools.partial(MinGRU, 3, 4, gate_range=(-1, 1), candidate="tanh"),
-    "minlstm unnormalised": functools.partial(
-        MinLSTM, 3, 4, normalize=False, candidate="identity", forget_bias=3.0
+    "mingru associative": functools.partial(
+        MinGRU, 3, 4, backend="associative", gate_range=(-1, 1), candidate="tanh"
+    ),
+    "minlstm associative": functools.partial(
+        MinLSTM, 3, 4, backend="associative", normalize=False, candidate="identity", forget_bias=3.0
     ),
     "mingru learned carry": functools.partial(
         MinGRU, 3, 4, carry_init=nnx.initializers.normal(1.0)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab import GRU, Block, MinGRU, Stack
+from rnnlab import GRU, Bidirectional, Block, MinGRU, Stack
 from rnnlab.nn.dropout import dropout
-from rnnlab.testing import assert_close
+from rnnlab.testing import assert_close, check_cell
 
 
 def block(**options):
@@ -66,6 +66,27 @@ def test_a_stack_takes_bare_cells_and_a_key(getkey):
     assert call(stack, xs, key=getkey()).shape == (2, 5, 3)
 
 
+def test_a_key_reaches_blocks_within_other_layers(getkey):
+    """Behind Bidirectional, in a stack within a stack, and as a block's own cell."""
+
+    def dropping(width, features, *, rngs, **dtypes):
+        return Block(width, MinGRU, rngs=rngs, dropout=0.9, **dtypes)
+
+    rngs = nnx.Rngs(0)
+    both = Bidirectional(dropping(4, 4, rngs=rngs), dropping(4, 4, rngs=rngs), merge="sum")
+    nested = Stack([Stack([dropping(4, 4, rngs=rngs)])])
+    inside = Block(4, dropping, rngs=rngs)
+    xs, key = jax.random.normal(getkey(), (2, 5, 4)), getkey()
+    for module in (both, nested, inside, Stack([both])):
+        assert (call(module, xs, key=key) != call(module, xs)).any()
+
+
+def test_16_bit_blocks_keep_the_contract():
+    for dtype in (jnp.bfloat16, jnp.float16):
+        options = {"conv_size": 3, "mlp_expansion": 2, "expansion": 2}
+        check_cell(Block(4, MinGRU, rngs=nnx.Rngs(0), dtype=dtype, **options))
+
+
 def test_dropout_keeps_the_mean(getkey):
     x = jnp.ones(20_000)
     y = dropout(x, 0.25, getkey())
@@ -83,9 +104,10 @@ def test_any_callable_makes_the_cell():
     ("options", "message"),
     [
         ({"dropout": 1.0}, r"dropout is 1.0; a number in \[0, 1\)"),
-        ({"expansion": 0}, "expansion is 0; at least 1"),
+        ({"expansion": 0}, "expansion is 0; an int of at least 1"),
         ({"mlp_expansion": 0}, "mlp_expansion is 0"),
-        ({"conv_size": 0}, "kernel_size is 0; at least 1"),
+        ({"dtype": jnp.int32}, "dtype is int32; a real floating dtype"),
+        ({"conv_size": 0}, "kernel_size is 0; an int of at least 1"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):

@@ -124,8 +124,8 @@ def test_gradients_of_gradients(reverse, backend):
 def test_nan_does_not_pass_a_reset(reverse, backend):
     a, b, h0, dh, _ = example((2, 9, 3))
     reset = jnp.zeros((2, 9), bool).at[:, jnp.array([3, 6])].set(True)
-    middle = slice(1, 4) if reverse else slice(3, 6)  # `t = 3` is the last step of its segment
-    middle = slice(4, 7) if reverse else middle
+    # Forward a flag is on the first step of its segment, in reverse on the last.
+    middle = slice(4, 7) if reverse else slice(3, 6)
     outside = np.setdiff1d(np.arange(9), np.arange(9)[middle])
 
     def results(a, b):
@@ -140,6 +140,41 @@ def test_nan_does_not_pass_a_reset(reverse, backend):
         assert not jnp.isfinite(dirty[0][:, middle]).all()
         for x, y in zip(dirty, clean, strict=True):
             np.testing.assert_array_equal(x[:, outside], y[:, outside])
+
+
+@BACKEND
+@REVERSE
+def test_nan_does_not_pass_a_reset_in_second_derivatives(reverse, backend):
+    a, b, h0, dh, _ = example((2, 9, 3))
+    reset = jnp.zeros((2, 9), bool).at[:, jnp.array([3, 6])].set(True)
+    dirty = slice(4, 7) if reverse else slice(3, 6)
+    outside = np.setdiff1d(np.arange(9), np.arange(9)[dirty])
+
+    @jax.jit
+    def second(a, b):
+        def weighted(a, b):
+            h = linear_scan(a, b, h0, reset=reset, reverse=reverse, backend=backend)
+            return jnp.sum(h[:, outside] ** 2 * dh[:, outside])
+
+        def of_gradients(a, b):
+            da, db = jax.grad(weighted, (0, 1))(a, b)
+            return jnp.sum(jnp.sin(da[:, outside])) + jnp.sum(jnp.cos(db[:, outside]))
+
+        return jax.grad(of_gradients, (0, 1))(a, b)
+
+    clean, poisoned = second(a, b), second(a, b.at[:, dirty].set(jnp.nan))
+    for x, y in zip(poisoned, clean, strict=True):
+        np.testing.assert_array_equal(x[:, outside], y[:, outside])
+
+
+@BACKEND
+def test_16_bit_cotangents_do_not_overflow_inside(backend):
+    """The cotangent of b passes float16's range; that of a is 0 all the same, and not NaN."""
+    a, b, h0 = jnp.ones((100, 1)), jnp.zeros((100, 1), jnp.float16), jnp.zeros(1)
+    dh = jnp.full((100, 1), 1000, jnp.float16)
+    _, da, db, _ = with_gradients(a, b, h0, dh, None, False, backend)
+    assert (da == 0).all()
+    assert jnp.isinf(db[0]).all()
 
 
 @BACKEND

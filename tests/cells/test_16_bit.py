@@ -1,0 +1,32 @@
+"""Sums over time stay wide in 16 bit: gradients of long sequences are those of float32."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+import reference
+from flax import nnx
+
+from rnnlab import CELLS
+from rnnlab.testing import TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients_over_a_thousand_steps(name, dtype, getkey):
+    xs = jax.random.normal(getkey(), (1, 1024, 4))
+
+    def gradients(dtype):
+        cell = CELLS[name](4, 8, rngs=nnx.Rngs(0), dtype=dtype)
+        graphdef, params = nnx.split(cell)
+
+        @jax.jit
+        def loss(params, xs):
+            model = nnx.merge(graphdef, params, copy=True)
+            return jnp.mean(model(model.initial_carry((1,)), xs)[1].astype(jnp.float32))
+
+        return jax.grad(loss)(params, xs)
+
+    wanted, got = (nnx.to_pure_dict(gradients(d)) for d in (jnp.float32, dtype))
+    for key in wanted:
+        error = reference.relative_error(got[key], wanted[key])
+        assert error <= TOLERANCE[jnp.dtype(dtype)], key
