@@ -2,7 +2,7 @@
 
 Command:  rnnlab speedup --out experiments/speedup_paper_size --cells gru lstm mingru minlstm
           --lengths 512 4096 --batch-size 64 --passes train --repeats 3 --loop-length 4096
-Device:   2 cores of a shared x86 machine; 7 minutes, 12 GB of memory.
+Device:   2 cores of a shared x86 machine; 5 minutes.
 Result:   experiments/speedup_paper_size/speedup.jsonl and speedup.png.
 
 The paper: 175x and 235x at length 512, 1324x and 1361x at 4096 (arXiv 2410.01201, section 4.1).

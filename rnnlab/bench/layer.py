@@ -13,7 +13,7 @@ from rnnlab.bench import rows
 from rnnlab.bench.report import Table, machine
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import in_turns, prepare, quartiles, ratio
+from rnnlab.bench.timing import against_floor, in_turns, prepare
 from rnnlab.cells import CELLS
 from rnnlab.cells.minimal import MinimalCell
 from rnnlab.scan import resolved
@@ -66,8 +66,6 @@ def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> It
             kernel = jax.device_put(jnp.concatenate(kernels, -1), device)
             ready = prepare(layer, params, xs, dys), prepare(_matmuls, kernel, xs)
             seconds, floor = in_turns([r.call for r in ready], config.repeats)
-            q1, median, q3 = quartiles(seconds)
-            low, middle, high = ratio(seconds, floor)
             row = {
                 **common,
                 "cell": name,
@@ -78,15 +76,7 @@ def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> It
                 "dtype": "float32",
                 "seed": 0,
                 "repeats": config.repeats,
-                "compile_seconds": ready[0].compile_seconds,
-                "temp_bytes": ready[0].temp_bytes,
-                "seconds": median,
-                "seconds_q1": q1,
-                "seconds_q3": q3,
-                "floor_seconds": quartiles(floor)[1],
-                "ratio": middle,
-                "ratio_q1": low,
-                "ratio_q3": high,
+                **against_floor(ready[0], seconds, floor),
             }
             rows.append(config.out / "layer.jsonl", row)
             yield row

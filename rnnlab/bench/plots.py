@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from rnnlab.bench.comparison import PAPER, TWINS, describe, minimal_seconds
+from rnnlab.bench.report import machine
 from rnnlab.bench.rows import Row
 
 # From Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -108,10 +109,7 @@ def scan_figure(rows: Sequence[Row]) -> Figure:
         _log_log(axes, sorted({r["length"] for r in chosen}))
     panels[0].set_ylabel("time over that of the same bytes, read and written once")
     panels[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
-    row = rows[0]
-    figure.suptitle(
-        f"{row['processor']}, jax {row['versions']['jax']}, {row['dtype']}", fontsize=10
-    )
+    figure.suptitle(f"{machine(rows[0])}; {rows[0]['dtype']}", fontsize=10)
     return figure
 
 

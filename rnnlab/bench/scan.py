@@ -13,7 +13,7 @@ from jax import Array, lax
 from rnnlab.bench import rows
 from rnnlab.bench.report import Table, machine
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import in_turns, prepare, quartiles, ratio
+from rnnlab.bench.timing import against_floor, in_turns, prepare
 from rnnlab.scan import BACKENDS, linear_scan
 from rnnlab.scan.checks import check_choice
 
@@ -92,8 +92,6 @@ def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Ite
             ready += [prepare(wrap(scan), *operands) for scan in scans.values()]
             floor_seconds, *seconds = in_turns([r.call for r in ready], config.repeats)
             for backend, prepared, times in zip(scans, ready[1:], seconds, strict=True):
-                q1, median, q3 = quartiles(times)
-                low, middle, high = ratio(times, floor_seconds)
                 row = {
                     **common,
                     "backend": backend,
@@ -104,15 +102,7 @@ def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Ite
                     "dtype": config.dtype,
                     "seed": 0,
                     "repeats": config.repeats,
-                    "compile_seconds": prepared.compile_seconds,
-                    "temp_bytes": prepared.temp_bytes,
-                    "seconds": median,
-                    "seconds_q1": q1,
-                    "seconds_q3": q3,
-                    "floor_seconds": quartiles(floor_seconds)[1],
-                    "ratio": middle,
-                    "ratio_q1": low,
-                    "ratio_q3": high,
+                    **against_floor(prepared, times, floor_seconds),
                 }
                 rows.append(config.out / "scan.jsonl", row)
                 yield row

@@ -71,6 +71,21 @@ def quartiles(seconds: np.ndarray) -> tuple[float, float, float]:
     return float(q1), float(median), float(q3)
 
 
-def ratio(seconds: np.ndarray, floor: np.ndarray) -> tuple[float, float, float]:
-    """Quartiles of the ratios of neighbours, calls of one round to the floor of that round."""
-    return quartiles(seconds / floor)
+def against_floor(prepared: Prepared, seconds: np.ndarray, floor: np.ndarray) -> dict[str, Any]:
+    """The columns of a row that compares a program with a floor timed in the same rounds.
+
+    `ratio` is the median of the ratios of neighbours: each round's call to that round's floor.
+    """
+    q1, median, q3 = quartiles(seconds)
+    low, middle, high = quartiles(seconds / floor)
+    return {
+        "compile_seconds": prepared.compile_seconds,
+        "temp_bytes": prepared.temp_bytes,
+        "seconds": median,
+        "seconds_q1": q1,
+        "seconds_q3": q3,
+        "floor_seconds": quartiles(floor)[1],
+        "ratio": middle,
+        "ratio_q1": low,
+        "ratio_q3": high,
+    }

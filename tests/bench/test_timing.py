@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab.bench.timing import in_turns, prepare, quartiles, ratio
+from rnnlab.bench.timing import Prepared, against_floor, in_turns, prepare, quartiles
 
 
 def test_a_planted_slow_function_is_seen_as_slow():
@@ -61,4 +61,6 @@ def test_rounds_alternate():
 def test_ratios_are_those_of_neighbours():
     # Both double halfway; the ratio within each round stays 2.
     seconds, floor = np.array([2.0, 2.0, 4.0, 4.0]), np.array([1.0, 1.0, 2.0, 2.0])
-    assert ratio(seconds, floor) == (2.0, 2.0, 2.0)
+    columns = against_floor(Prepared(lambda: None), seconds, floor)
+    assert [columns[k] for k in ("ratio_q1", "ratio", "ratio_q3")] == [2.0, 2.0, 2.0]
+    assert columns["seconds"] == 3.0
