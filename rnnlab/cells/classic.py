@@ -11,7 +11,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.inputs import check_size, checked, compute_dtype, zero_masked
+from rnnlab.cells.inputs import affine, check_size, checked, compute_dtype, zero_masked
 from rnnlab.scan.checks import check_choice
 from rnnlab.scan.step import state_dtype
 
@@ -105,9 +105,7 @@ class ClassicCell(nnx.Module):
         return (self.recurrent_kernel[...].astype(state_dtype(self.dtype)),)
 
     def _project(self, x: Array) -> Array:
-        bias = self.bias[...].astype(self.dtype)
-        pre = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
-        return pre + jnp.broadcast_to(bias, pre.shape)
+        return affine(x, self.kernel[...], self.bias[...], self.dtype)
 
 
 def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:

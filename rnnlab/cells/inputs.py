@@ -65,6 +65,15 @@ def compute_dtype(dtype: DTypeLike | None, param_dtype: DTypeLike) -> jnp.dtype:
     return jnp.dtype(param_dtype if dtype is None else dtype)
 
 
+def affine(x: Array, kernel: Array, bias: Array, dtype: DTypeLike) -> Array:
+    """`x @ kernel + bias` in `dtype`, over any leading axes.
+
+    They are made one first: contracting several, XLA transposes the whole cotangent of the result.
+    """
+    rows = x.astype(dtype).reshape(-1, x.shape[-1]) @ kernel.astype(dtype)
+    return (rows + bias.astype(dtype)[None]).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
 def zero_masked(x: Array, mask: Array | None) -> Array:
     """0 where `mask`, which lacks x's last axis, is False."""
     return x if mask is None else jnp.where(jnp.expand_dims(mask, -1), x, 0)

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.inputs import check_size, checked, compute_dtype, zero_masked
+from rnnlab.cells.inputs import affine, check_size, checked, compute_dtype, zero_masked
 from rnnlab.scan import BACKENDS, gated_scan
 from rnnlab.scan.checks import check_choice
 from rnnlab.scan.step import Gates, coefficients, inflow, state_dtype
@@ -150,11 +150,12 @@ class MinimalCell(nnx.Module):
         return carry, zero_masked(carry.astype(self.dtype), mask)
 
     def _project(self, x: Array) -> list[Array]:
-        # As one matrix: contracting several axes, XLA transposes the cotangents of each projection.
-        rows = x.astype(self.dtype).reshape(-1, self.in_features)
-        pre = []
-        for name in self.projections:
-            kernel = getattr(self, f"{name}_kernel")[...].astype(self.dtype)
-            bias = getattr(self, f"{name}_bias")[...].astype(self.dtype)
-            pre.append((rows @ kernel + bias[None]).reshape(*x.shape[:-1], self.features))
-        return pre
+        return [
+            affine(
+                x,
+                getattr(self, f"{name}_kernel")[...],
+                getattr(self, f"{name}_bias")[...],
+                self.dtype,
+            )
+            for name in self.projections
+        ]
