@@ -147,6 +147,7 @@ def _lanes(row: Row) -> str:
 
 def _log_log(axes: Axes, lengths: Sequence[int]) -> None:
     axes.set(xscale="log", yscale="log", xticks=lengths, xticklabels=[f"{n:,}" for n in lengths])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
     axes.grid(which="major", alpha=0.35)
