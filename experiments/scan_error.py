@@ -1,7 +1,7 @@
 """Which form of the recurrence keeps its digits, over length, dtype and gate range?
 
 Command:  rnnlab bench accuracy --out experiments/scan_error
-Device:   any; 2 minutes on 2 CPU cores.
+Device:   any; 5 minutes on 2 CPU cores.
 Result:   experiments/scan_error/accuracy.jsonl, and the table in docs/scan.md.
 
 Expected: both real-space forms near float32 rounding at every length; the published log-space form

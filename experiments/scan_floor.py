@@ -1,7 +1,7 @@
 """How far is each backend of the scan from the time of its bytes?
 
 Command:  rnnlab bench scan --out experiments/scan_floor
-Device:   2 cores of a shared x86 machine; 2 minutes.
+Device:   2 cores of a shared x86 machine; 1 minute.
 Result:   experiments/scan_floor/scan.jsonl and scan.png, and the table in docs/scan.md.
 
 Expected on CPU: the sequential loop within 1.3 times the floor, forward + backward, where arrays

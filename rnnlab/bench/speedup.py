@@ -38,7 +38,7 @@ class Speedup:
       lengths: sequence lengths; by default 128 512 2048, with --quick 128 512.
       batch_size: sequences in a batch.
       width: features of the input and of the state.
-      backend: backends of the minimal cells.
+      backend: backends of the minimal cells; by default auto associative, with --quick auto.
       dtype: dtype of the computation; parameters are float32.
       passes: forward, train (forward, backward and optimiser step); with --quick train alone.
       repeats: timed rounds; by default 5, with --quick 3.
@@ -52,7 +52,7 @@ class Speedup:
     lengths: tuple[int, ...] | None = None
     batch_size: int = 16
     width: int = 128
-    backend: tuple[str, ...] = ("auto", "associative")
+    backend: tuple[str, ...] | None = None
     dtype: str = "float32"
     passes: tuple[str, ...] | None = None
     repeats: int | None = None
@@ -65,7 +65,7 @@ class Speedup:
         """Raises ValueError at the first option that is out of range."""
         for cell in self.cells or ():
             check_choice("cells", cell, CELLS)
-        for backend in self.backend:
+        for backend in self.backend or ():
             check_choice("backend", backend, BACKENDS)
         for pass_ in self.passes or ():
             check_choice("passes", pass_, PASSES)
@@ -85,6 +85,7 @@ class Speedup:
         defaults = {
             "cells": tuple(CELLS),
             "lengths": (128, 512, 2048),
+            "backend": ("auto", "associative"),
             "passes": PASSES,
             "repeats": 5,
         }
@@ -92,6 +93,7 @@ class Speedup:
             defaults = {
                 "cells": ("gru", "lstm", "mingru", "minlstm"),
                 "lengths": (128, 512),
+                "backend": ("auto",),
                 "passes": ("train",),
                 "repeats": 3,
             }
