@@ -10,7 +10,7 @@ from flax import nnx
 from rnnlab.tasks.batch import Batch, scored
 from rnnlab.tasks.data import Data
 from rnnlab.train.feed import check
-from rnnlab.train.metrics import measured
+from rnnlab.train.metrics import Measurement
 
 
 def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
@@ -33,14 +33,13 @@ def evaluate(
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """The data's metrics over all scored steps. `between` is called after each batch."""
-    outputs, targets = [], []
+    measurement = Measurement(data.metrics, data.unit)
     for batch in batches:
         check(data, batch)
         # A step's outputs are kept where any of its targets is scored.
         keep = scored(batch)
         if keep.ndim == 3:
             keep = keep.any(-1)
-        outputs.append(np.asarray(predict(params, batch))[keep])
-        targets.append(batch.targets[keep])
+        measurement.add(np.asarray(predict(params, batch))[keep], batch.targets[keep])
         between()
-    return measured(data.metrics, np.concatenate(outputs), np.concatenate(targets), data.unit)
+    return measurement.result()

@@ -14,6 +14,9 @@ def feed(data: Data, accumulation: int, start: int, stop: int) -> Iterator[Batch
     """The batches of updates `start` to `stop - 1`, each with a leading axis of `accumulation`.
 
     Update n reads the batches n * accumulation and the ones after it, whenever it runs.
+
+    Raises:
+      ValueError: a batch has ids out of range, or those of one update differ in shape.
     """
 
     def prepare(update: int) -> Batch:
@@ -21,6 +24,12 @@ def feed(data: Data, accumulation: int, start: int, stop: int) -> Iterator[Batch
         batches = [data.train(first + k) for k in range(accumulation)]
         for batch in batches:
             check(data, batch)
+        shapes = sorted({batch.inputs.shape for batch in batches})
+        if len(shapes) > 1:
+            raise ValueError(
+                f"accumulation is {accumulation}, over batches of shapes {shapes[0]} and "
+                f"{shapes[1]}; 1 is needed where lengths differ from batch to batch"
+            )
         return jax.device_put(jax.tree.map(lambda *x: np.stack(x), *batches))
 
     with ThreadPoolExecutor(max_workers=1) as worker:

@@ -67,7 +67,7 @@ def train(
     """Trains from the folder's newest checkpoint, or from the start, to the last step.
 
     Returns the outcome: the metrics at the best step on every held-out set, when it was reached,
-    speed, and the curve of the first metric.
+    speed in real tokens, not padding, and the curve of the first metric.
 
     Raises:
       Interrupted: a signal came; the state is on disk.
@@ -152,7 +152,8 @@ class _Run:
             step = start = start + 1
             # One update is in flight while the next batch is made; no more, or memory would grow.
             loss = float(metrics["loss"])
-            counted += int(np.prod(batches.inputs.shape[:3]))
+            mask = batches.mask
+            counted += int(np.prod(batches.inputs.shape[:3]) if mask is None else np.sum(mask))
             self.display.advance(step, {"loss": loss, "tokens_per_second": self._speed()})
             if step % settings.log_every == 0 or step == settings.steps:
                 now = time.perf_counter()

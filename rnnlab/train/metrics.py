@@ -1,48 +1,61 @@
-"""What a model is judged by, on the host, over all scored steps of a held-out set."""
+"""What a model is judged by, on the host, over all scored steps of a held-out set.
+
+In all metrics `outputs` are (steps, out_features), and `targets` (steps,) for classes, else
+(steps, out_features) with NaN in entries that are not scored.
+"""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
 
-class Metric(NamedTuple):
-    """`value(outputs, targets)` of scored steps, and whether a higher one is better.
+class Mean(NamedTuple):
+    """A metric that is `finish` of a mean over terms, so that it needs no outputs but a batch's.
 
-    `outputs` are (steps, out_features); `targets` (steps,) for classes, else (steps, out_features)
-    with NaN in entries that are not scored.
+    Attributes:
+      terms: `terms(outputs, targets)`, one a step or one a scored entry.
+      higher_is_better: whether it is.
+      finish: what is done to the mean.
     """
+
+    terms: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    higher_is_better: bool = False
+    finish: Callable[[float], float] = float
+
+    def value(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        """The metric of these steps."""
+        return self.finish(float(np.mean(self.terms(outputs, targets))))
+
+
+class Whole(NamedTuple):
+    """A metric that needs all outputs at once."""
 
     value: Callable[[np.ndarray, np.ndarray], float]
     higher_is_better: bool
 
 
-def nll(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Negative log likelihood in nats a step, of classes, or summed over labels.
+def nll(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Negative log likelihood of each step in nats, of its class, or summed over its labels.
 
     >>> import numpy as np
-    >>> round(nll(np.zeros((3, 4)), np.array([0, 1, 2])), 4)  # the logarithm of 4
-    1.3863
+    >>> nll(np.zeros((2, 4)), np.array([0, 1])).round(4).tolist()  # the logarithm of 4
+    [1.3863, 1.3863]
     """
     outputs = outputs.astype(np.float64)
     if targets.ndim == 1:
-        return float(-np.mean(np.take_along_axis(log_softmax(outputs, -1), targets[:, None], -1)))
+        return -np.take_along_axis(log_softmax(outputs, -1), targets[:, None], -1)[:, 0]
     terms = targets * log_expit(outputs) + (1 - targets) * log_expit(-outputs)
-    return float(-np.mean(np.nansum(terms, -1)))
+    return -np.nansum(terms, -1)
 
 
-def bits(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """`nll` in bits: bits per character where steps are characters."""
-    return nll(outputs, targets) / float(np.log(2))
-
-
-def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Share of steps (of labels, where there are several a step) that are predicted right."""
+def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Whether each step (each label, where there are several a step) is predicted right."""
     if targets.ndim == 1:
-        return float(np.mean(outputs.argmax(-1) == targets))
+        return outputs.argmax(-1) == targets
     scored = ~np.isnan(targets)
-    return float(np.mean((outputs > 0)[scored] == (targets > 0.5)[scored]))
+    return (outputs > 0)[scored] == (targets > 0.5)[scored]
 
 
 def f1(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -75,62 +88,92 @@ def roc_auc(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float(roc_auc_score(targets[scored] > 0.5, expit(outputs[scored].astype(np.float64))))
 
 
-def mse(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Mean squared error of the scored values."""
-    return float(np.mean(np.square(_errors(outputs, targets))))
+def errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Output less target of each scored value."""
+    scored = ~np.isnan(targets)
+    return outputs[scored].astype(np.float64) - targets[scored]
 
 
-def rmse(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Root mean squared error of the scored values."""
-    return float(np.sqrt(mse(outputs, targets)))
+def squared(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Squares of `errors`."""
+    return np.square(errors(outputs, targets))
 
 
-def mae(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Mean absolute error of the scored values."""
-    return float(np.mean(np.abs(_errors(outputs, targets))))
+def absolute(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Sizes of `errors`."""
+    return np.abs(errors(outputs, targets))
 
 
-METRICS = {
-    "nll": Metric(nll, False),
-    "bits": Metric(bits, False),
-    "accuracy": Metric(accuracy, True),
-    "f1": Metric(f1, True),
-    "roc_auc": Metric(roc_auc, True),
-    "mse": Metric(mse, False),
-    "rmse": Metric(rmse, False),
-    "mae": Metric(mae, False),
+METRICS: dict[str, Mean | Whole] = {
+    "nll": Mean(nll),
+    "bits": Mean(nll, finish=lambda mean: mean / float(np.log(2))),
+    "accuracy": Mean(correct, higher_is_better=True),
+    "f1": Whole(f1, higher_is_better=True),
+    "roc_auc": Whole(roc_auc, higher_is_better=True),
+    "mse": Mean(squared),
+    "rmse": Mean(squared, finish=lambda mean: float(np.sqrt(mean))),
+    "mae": Mean(absolute),
 }
-"""Metrics by name."""
+"""Metrics by name. `bits` is per character where steps are characters."""
 
 IN_UNITS = ("rmse", "mae")
 """Metrics that scale with the targets, and are given in the data's own units."""
 
 
-def measured(
-    names: tuple[str, ...], outputs: np.ndarray, targets: np.ndarray, unit: float
-) -> dict[str, float]:
-    """Metrics by name, all NaN where an output is not finite.
+class Measurement:
+    """Metrics of a held-out set, added up batch by batch.
 
-    `unit` is the size of 1 of the targets in the data's own units.
+    Only what a `Whole` metric needs is kept: the rest of the memory is one batch's.
 
-    Raises:
-      ValueError: no step is scored, or a metric needs scikit-learn, which is not installed.
+    >>> import numpy as np
+    >>> measurement = Measurement(("mse", "rmse"), unit=10.0)
+    >>> measurement.add(np.array([[1.0]]), np.array([[0.0]]))
+    >>> measurement.add(np.array([[3.0], [5.0]]), np.array([[2.0], [np.nan]]))
+    >>> measurement.result()
+    {'mse': 1.0, 'rmse': 10.0}
     """
-    if not len(targets):
-        raise ValueError("no step of the held-out set is scored; give it more data")
-    if not np.isfinite(outputs).all():  # else the likeliest class would be the first
-        return dict.fromkeys(names, float("nan"))
-    try:
-        return {
-            name: METRICS[name].value(outputs, targets) * (unit if name in IN_UNITS else 1.0)
-            for name in names
-        }
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the metrics {', '.join(names)} need {error.name}; pip install 'rnnlab[data]'"
-        ) from None
 
+    def __init__(self, names: tuple[str, ...], unit: float):
+        """Metrics by `names` of `METRICS`; `unit` is the size of 1 of the targets."""
+        self.names, self.unit = names, unit
+        self._steps, self._finite = 0, True
+        self._sums = {name: 0.0 for name in names if isinstance(METRICS[name], Mean)}
+        self._counts = dict.fromkeys(self._sums, 0)
+        self._keeps = len(self._sums) < len(names)
+        self._kept: list[tuple[np.ndarray, np.ndarray]] = []
 
-def _errors(outputs: np.ndarray, targets: np.ndarray) -> Any:
-    scored = ~np.isnan(targets)
-    return outputs[scored].astype(np.float64) - targets[scored]
+    def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
+        """Takes the scored steps of a batch."""
+        self._steps += len(targets)
+        self._finite = self._finite and bool(np.isfinite(outputs).all())
+        if not self._finite:
+            return
+        for name in self._sums:
+            terms = METRICS[name].terms(outputs, targets)
+            self._sums[name] += float(np.sum(terms))
+            self._counts[name] += len(terms)
+        if self._keeps:
+            self._kept.append((outputs, targets))
+
+    def result(self) -> dict[str, float]:
+        """The metrics by name, all NaN where an output was not finite.
+
+        Raises:
+          ValueError: no step was scored, or a metric needs scikit-learn, which is not installed.
+        """
+        if not self._steps:
+            raise ValueError("no step of the held-out set is scored; give it more data")
+        if not self._finite:  # else the likeliest class would be the first
+            return dict.fromkeys(self.names, float("nan"))
+        try:
+            return {name: self._value(name) for name in self.names}
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"the metrics {', '.join(self.names)} need {error.name}; pip install 'rnnlab[data]'"
+            ) from None
+
+    def _value(self, name: str) -> float:
+        if name not in self._sums:
+            return METRICS[name].value(*map(np.concatenate, zip(*self._kept, strict=True)))
+        value = METRICS[name].finish(self._sums[name] / self._counts[name])
+        return value * self.unit if name in IN_UNITS else value

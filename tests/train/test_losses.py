@@ -1,6 +1,7 @@
 """Losses and metrics against plain loops, and what is not scored."""
 
 import math
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from rnnlab.tasks.batch import IGNORE
 from rnnlab.train.losses import LOSSES, binary, categorical, loss_function, squared
-from rnnlab.train.metrics import METRICS, measured
+from rnnlab.train.metrics import METRICS, Measurement
 
 
 def plain_categorical(outputs, targets, mask):
@@ -129,6 +130,25 @@ def test_metrics_of_scikit_learn():
     assert math.isnan(METRICS["roc_auc"].value(outputs, np.zeros(4, int)))
     labels = np.array([[1.0, 0.0], [np.nan, 1.0]])
     assert METRICS["roc_auc"].value(np.array([[3.0, 2.0], [0, 2.5]]), labels) == 1.0
+
+
+def measured(names, outputs, targets, unit):
+    """The metrics of a set that comes in two batches."""
+    measurement = Measurement(names, unit)
+    for part in (slice(0, 1), slice(1, None)):
+        measurement.add(outputs[part], targets[part])
+    return measurement.result()
+
+
+def test_batches_add_up_to_the_whole(example):
+    outputs, _, classes, labels = example
+    steps, targets = outputs[classes >= 0], classes[classes >= 0]
+    names = ("nll", "bits", "accuracy", *(["f1", "roc_auc"] if find_spec("sklearn") else []))
+    whole = {name: METRICS[name].value(steps, targets) for name in names}
+    assert measured(names, steps, targets, 1.0) == pytest.approx(whole)
+    kept = ~np.isnan(labels).all(-1)
+    whole = {name: METRICS[name].value(outputs[kept], labels[kept]) for name in names[:3]}
+    assert measured(names[:3], outputs[kept], labels[kept], 1.0) == pytest.approx(whole)
 
 
 def test_outputs_that_are_not_finite_make_no_metric():
