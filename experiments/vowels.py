@@ -10,13 +10,13 @@ Paper:    none of minimal cells. Kernel methods reach 0.978 to 0.986, an ensembl
 
 from rnnlab.architecture import Architecture
 from rnnlab.experiment import Experiment, Preset
-from rnnlab.tasks import Vowels
+from rnnlab.tasks import Sequences
 from rnnlab.train.settings import Training
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
-            Vowels(batch_size=32),
+            Sequences(batch_size=32),
             Architecture(
                 width=64,
                 depth=2,

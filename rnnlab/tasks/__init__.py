@@ -9,8 +9,8 @@ from rnnlab.tasks.forecasting import Forecasting as Forecasting
 from rnnlab.tasks.formal import FormalLanguage as FormalLanguage
 from rnnlab.tasks.listops import ListOps as ListOps
 from rnnlab.tasks.mqar import MQAR as MQAR
+from rnnlab.tasks.sequences import Sequences as Sequences
 from rnnlab.tasks.text import Text as Text
-from rnnlab.tasks.vowels import Vowels as Vowels
 
 TASKS = {
     task.__name__: task
@@ -24,8 +24,8 @@ TASKS = {
         ListOps,
         MQAR,
         SelectiveCopying,
+        Sequences,
         Text,
-        Vowels,
     )
 }
 """The tasks by name."""

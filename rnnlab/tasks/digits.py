@@ -7,7 +7,7 @@ import numpy as np
 from rnnlab.extras import extra
 from rnnlab.scan.checks import check_choice, check_size
 from rnnlab.tasks.data import FIXED, Data, generator
-from rnnlab.tasks.labelled import Part, classification, stratified
+from rnnlab.tasks.supervised import labelled, stratified, supervised
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,14 @@ class Digits:
         if self.permuted:
             pixels = pixels[:, generator(FIXED, pixels.shape[1]).permutation(pixels.shape[1])]
         images = pixels.reshape(len(pixels), -1, self.width)
-        train, valid, test = (
-            Part(images[rows], labels[rows]) for rows in stratified(labels, [self.valid, self.test])
-        )
+        taken, *kept = stratified(labels, [self.valid, self.test])
         if self.share < 1:
-            rows = stratified(train.labels, [self.share])[1]
-            train = Part(train.sequences[rows], train.labels[rows])
-        return classification(train, {"valid": valid, "test": test}, 10, self.batch_size, seed)
+            taken = taken[stratified(labels[taken], [self.share])[1]]
+        train, valid, test = (labelled(images[rows], labels[rows]) for rows in (taken, *kept))
+        return supervised(
+            train,
+            {"valid": valid, "test": test},
+            out_features=10,
+            batch_size=self.batch_size,
+            seed=seed,
+        )

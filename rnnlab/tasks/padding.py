@@ -64,10 +64,7 @@ def unscored(targets: np.ndarray) -> float:
 
 
 def cut(whole: Batch, batch_size: int) -> Iterator[Batch]:
-    """The rows of `whole` in order, `batch_size` at a time.
-
-    All batches have one shape, so that one compiled program serves them: the last is filled up with
-    rows that are padding from end to end and not scored.
+    """The rows of `whole` in order, `batch_size` at a time, the last `filled`.
 
     >>> whole = Batch(np.ones((3, 2), np.int32), np.ones((3, 2), np.int32), np.ones((3, 2), bool))
     >>> [batch.mask.any(axis=1).tolist() for batch in cut(whole, 2)]
@@ -76,21 +73,25 @@ def cut(whole: Batch, batch_size: int) -> Iterator[Batch]:
     check_size(batch_size=batch_size)
     if whole.mask is None:
         whole = whole._replace(mask=np.ones(whole.inputs.shape[:2], bool))
-    fills = Batch(0, unscored(whole.targets), False, False)
     for start in range(0, len(whole.inputs), batch_size):
-        taken = [None if x is None else x[start : start + batch_size] for x in whole]
-        yield Batch(
-            *(
-                None if x is None else _filled(x, batch_size, fill)
-                for x, fill in zip(taken, fills, strict=True)
-            )
-        )
+        taken = (None if x is None else x[start : start + batch_size] for x in whole)
+        yield filled(Batch(*taken), batch_size)
 
 
-def _filled(x: np.ndarray, rows: int, value: float) -> np.ndarray:
-    if len(x) == rows:
-        return x
-    return np.concatenate([x, np.full((rows - len(x), *x.shape[1:]), value, x.dtype)])
+def filled(batch: Batch, rows: int) -> Batch:
+    """A batch with a mask, filled up to `rows` rows by padding from end to end, not scored.
+
+    Batches of one shape are served by one compiled program.
+    """
+    fills = Batch(0, unscored(batch.targets), False, False)
+    short = rows - len(batch.inputs)
+
+    def fill(x: np.ndarray | None, value: float) -> np.ndarray | None:
+        if x is None:
+            return None
+        return np.concatenate([x, np.full((short, *x.shape[1:]), value, x.dtype)])
+
+    return Batch(*map(fill, batch, fills))
 
 
 @dataclass(frozen=True)

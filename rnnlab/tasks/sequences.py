@@ -1,0 +1,174 @@
+"""Sequences of different lengths from a file, and what is asked of each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnlab.extras import extra_file
+from rnnlab.scan.checks import check_size
+from rnnlab.tasks.batch import Batch, scored
+from rnnlab.tasks.batching import Batching
+from rnnlab.tasks.data import Data
+from rnnlab.tasks.read.errors import refuse
+from rnnlab.tasks.read.npz import read_npz
+from rnnlab.tasks.read.ts import read_ts
+from rnnlab.tasks.supervised import labelled, one_label, stratified, supervised
+
+_VOWELS = ("sktime", "datasets", "data", "JapaneseVowels")
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A class or value of each sequence, or of each of its steps, from a `.ts` or `.npz` file.
+
+    Without a path they are the Japanese Vowels of the UCI archive: which of 9 speakers said two
+    vowels, from 12 coefficients a step over 7 to 29 steps; 270 utterances to train on, of which a
+    share of each speaker's is kept for validation, and 370 to test on.
+
+    Input values are standardised over the real steps of the training part, each feature by its
+    own mean and deviation; those that do not vary there become 0. Target values lose their
+    training mean and are scaled alike, so that RMSE and MAE stay in the data's own units. Where
+    each sequence has one class, the parts have every class in the same share. A class asked once a
+    sequence is asked at its last real step.
+
+    Attributes:
+      path: a `.ts` file, or an `.npz` file as `rnnlab.tasks.read.npz` reads it; None takes the
+        vowels that sktime ships, which is not imported.
+      test_path: a file like it to test on; None keeps a share of `path`'s rows.
+      batching: how training rows share a batch: `"pad"`, `"bucket"` or `"pack"`.
+      batch_size: rows a batch.
+      valid, test: shares that are held out; `test` only where there is no `test_path`.
+
+    Raises:
+      ValueError: a setting is out of range, sktime is not installed, or a file is not readable.
+
+    Source: Kudo, Toyama and Shimbo (1999), Multidimensional curve classification using
+    passing-through regions, Pattern Recognition Letters 20.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "signs.npz")
+    ...     values = np.random.default_rng(0).normal(size=(40, 6, 1))
+    ...     np.savez(file, inputs=values, targets=(values.sum((1, 2)) > 0).astype(int))
+    ...     data = Sequences(file, batch_size=8).open(seed=0)
+    >>> data.out_features, data.train(0).inputs.shape
+    (2, (8, 6, 1))
+    """
+
+    path: Path | None = None
+    test_path: Path | None = None
+    batching: Batching = "pad"
+    batch_size: int = 32
+    valid: float = 0.1
+    test: float = 0.15
+
+    def __post_init__(self):
+        check_size(batch_size=self.batch_size)
+        if self.path is None and self.test_path is not None:
+            raise ValueError("test_path is given without path; give both, or path alone")
+
+    def open(self, seed: int) -> Data:
+        """Reads the files. `seed` orders the training batches."""
+        path, test_path = self._files()
+        known = _read(path)
+        strata = known.rows.targets[scored(known.rows)]
+        if not one_label(known.rows):
+            strata = np.zeros(len(known.rows.inputs), int)
+        shares = [self.valid] if test_path else [self.valid, self.test]
+        parts = [_taken(known.rows, rows) for rows in stratified(strata, shares)]
+        classes = known.classes
+        if test_path:
+            tested = _read(test_path)
+            _check_alike(known, tested)
+            parts.append(tested.rows)
+            classes = max(classes, tested.classes)
+        tokens = known.rows.inputs.ndim == 2
+        vocab_size = 1 + max(int(part.inputs.max()) for part in parts) if tokens else None
+        if not tokens:
+            parts = _standardised_inputs(parts)
+        unit = 1.0
+        if not classes:
+            parts, unit = _standardised_targets(parts)
+        train, valid, test = parts
+        return supervised(
+            train,
+            {"valid": valid, "test": test},
+            out_features=classes or train.targets.shape[-1],
+            batch_size=self.batch_size,
+            seed=seed,
+            vocab_size=vocab_size,
+            batching=self.batching,
+            unit=unit,
+        )
+
+    def _files(self) -> tuple[Path, Path | None]:
+        if self.path is None:
+            names = (f"JapaneseVowels_{part}.ts" for part in ("TRAIN", "TEST"))
+            train, test = (extra_file(*_VOWELS, name) for name in names)
+            return train, test
+        return Path(self.path), self.test_path and Path(self.test_path)
+
+
+class _File(NamedTuple):
+    """A file's rows, with a mask, and the number of its classes, 0 where targets are values."""
+
+    path: Path
+    rows: Batch
+    classes: int
+
+
+def _read(path: Path) -> _File:
+    if path.suffix == ".ts":
+        read = read_ts(path)
+        if not read.classes:
+            raise refuse(path, "has no labels; @classLabel true is needed")
+        for number, sequence in enumerate(read.sequences, 1):
+            if np.isnan(sequence).any():
+                raise refuse(path, f"sequence {number} has a gap; none is allowed")
+        return _File(path, labelled(read.sequences, read.labels), len(read.classes))
+    if path.suffix == ".npz":
+        rows = read_npz(path)
+        if rows.mask is None:
+            rows = rows._replace(mask=np.ones(rows.inputs.shape[:2], bool))
+        if not scored(rows).any():
+            raise refuse(path, "has no scored target; at least one is needed")
+        values = rows.targets.dtype.kind == "f"
+        return _File(path, rows, 0 if values else 1 + int(rows.targets.max()))
+    raise refuse(path, "is neither a .ts nor an .npz file; one of them is needed")
+
+
+def _check_alike(train: _File, test: _File) -> None:
+    """Refuses a test file whose rows are of another kind than the training file's."""
+    for name, one, two in zip(("inputs", "targets"), train.rows[:2], test.rows[:2], strict=True):
+        if one.dtype != two.dtype or one.shape[2:] != two.shape[2:]:
+            raise refuse(
+                test.path,
+                f"{name} are {two.dtype} of {two.shape[2:]} a step; {one.dtype} of "
+                f"{one.shape[2:]}, as in {train.path.name}, are needed",
+            )
+
+
+def _taken(rows: Batch, numbers: np.ndarray) -> Batch:
+    """Some of the rows, cut to the longest of them."""
+    longest = int(rows.mask[numbers].sum(axis=1).max())
+    return Batch(*(None if x is None else x[numbers, :longest] for x in rows))
+
+
+def _standardised_inputs(parts: list[Batch]) -> list[Batch]:
+    steps = parts[0].inputs[parts[0].mask]
+    mean, deviation = steps.mean(axis=0), steps.std(axis=0)
+    scale = np.where(deviation > 0, deviation, np.inf)
+    return [
+        part._replace(inputs=np.where(part.mask[..., None], (part.inputs - mean) / scale, 0))
+        for part in parts
+    ]
+
+
+def _standardised_targets(parts: list[Batch]) -> tuple[list[Batch], float]:
+    """Targets less their training mean, over the deviation of all of them, which is the unit."""
+    known = np.where(scored(parts[0]), parts[0].targets, np.nan)
+    mean = np.nanmean(known, axis=(0, 1), keepdims=True)
+    unit = float(np.sqrt(np.nanmean((known - mean) ** 2))) or 1.0
+    return [part._replace(targets=(part.targets - mean) / unit) for part in parts], unit

@@ -1,0 +1,175 @@
+"""Sequences of a user's own and the Japanese Vowels: parts, scaling, labels, floors, batching."""
+
+import numpy as np
+import pytest
+
+from rnnlab.tasks.batch import IGNORE, scored
+from rnnlab.tasks.batching import training_batches
+from rnnlab.tasks.read.errors import DataError
+from rnnlab.tasks.read.ts import read_ts
+from rnnlab.tasks.sequences import Sequences
+from rnnlab.tasks.supervised import labelled
+
+HEADER = "@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n"
+
+
+def written(path, lines):
+    path.write_text(HEADER + lines)
+    return path
+
+
+def sequences_of(batches):
+    for batch in batches:
+        for x, y, mask in zip(*batch[:3], strict=True):
+            length = int(mask.sum())
+            if length:
+                assert mask[:length].all()
+                assert (y[: length - 1] == IGNORE).all()
+                assert (y[length:] == IGNORE).all()
+                assert (x[length:] == 0).all()
+                yield x[:length], int(y[length - 1])
+
+
+def test_two_files_are_scaled_by_the_training_part(tmp_path):
+    train = written(tmp_path / "train.ts", "1,2:0,0:a\n3:4:b\n5,6,7:1,2,3:a\n8,9:5,5:b\n")
+    test = written(tmp_path / "test.ts", "1:1:b\n10,20:0,0:a\n")
+    data = Sequences(train, test, batch_size=1, valid=0.5).open(seed=0)
+    read = read_ts(train)
+    raw = {
+        (len(x), label): x for x, label in zip(read.sequences, read.labels.tolist(), strict=True)
+    }
+    valid = list(sequences_of(data.heldout["valid"]()))
+    known = list(sequences_of(data.train(n) for n in range(2)))
+    assert sorted(label for _, label in valid) == sorted(label for _, label in known) == [0, 1]
+    assert {(len(x), label) for x, label in valid + known} == set(raw)
+    steps = np.concatenate([raw[len(x), label] for x, label in known])
+    tested = list(sequences_of(data.heldout["test"]()))
+    assert [label for _, label in tested] == [1, 0]
+    expected = [raw[len(x), label] for x, label in valid + known]
+    expected += [np.array([[1, 1]]), np.array([[10, 0], [20, 0]])]
+    for (x, _), y in zip(valid + known + tested, expected, strict=True):
+        np.testing.assert_allclose(x, (y - steps.mean(axis=0)) / steps.std(axis=0), rtol=1e-5)
+
+
+def test_the_shipped_vowels():
+    pytest.importorskip("sktime", reason="ships the files")
+    data = Sequences().open(seed=0)
+    assert (data.in_features, data.out_features) == (12, 9)
+    test = list(sequences_of(data.heldout["test"]()))
+    assert len(test) == 370
+    assert (min(len(x) for x, _ in test), max(len(x) for x, _ in test)) == (7, 29)
+    valid = list(sequences_of(data.heldout["valid"]()))
+    assert np.bincount([label for _, label in valid]).tolist() == [3] * 9
+    train = list(sequences_of(data.train(n) for n in range(9)))[:243]
+    assert np.bincount([label for _, label in train]).tolist() == [27] * 9
+    steps = np.concatenate([x for x, _ in train]).astype(float)
+    np.testing.assert_allclose(steps.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(steps.std(axis=0), 1, atol=1e-5)
+    floors = data.floors()
+    assert set(floors) == {"majority class", "logistic regression", "linear SVM", "MLP"}
+
+
+def test_token_ids_with_a_class_at_every_step(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 5, (20, 6))
+    ids[0, 0], ids[0, 1] = 7, 0
+    np.savez(tmp_path / "a.npz", inputs=ids, targets=ids % 3, lengths=rng.integers(2, 7, 20))
+    data = Sequences(tmp_path / "a.npz", batch_size=4, test=0.2).open(seed=0)
+    assert (data.vocab_size, data.in_features, data.out_features) == (8, None, 3)
+    parts = [data.train(n) for n in range(4)]
+    parts += [batch for batches in data.heldout.values() for batch in batches()]
+    for batch in parts:
+        np.testing.assert_array_equal(batch.targets[batch.mask], batch.inputs[batch.mask] % 3)
+        assert (batch.targets[~batch.mask] == IGNORE).all()
+    assert set(data.floors()) == {"majority class"}
+
+
+def test_values_stay_in_their_own_units(tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = np.concatenate([rng.normal(5, 3, (30, 4, 1)), np.ones((30, 4, 1))], axis=-1)
+    targets = 100 + 10 * rng.normal(size=(30, 4, 2))
+    targets[3, 2, 1] = np.nan
+    np.savez(tmp_path / "a.npz", inputs=inputs, targets=targets)
+    data = Sequences(tmp_path / "a.npz", batch_size=4).open(seed=0)
+    assert (data.loss, data.metrics, data.out_features) == ("squared", ("rmse", "mae"), 2)
+    (test,) = data.heldout["test"]()
+    assert (test.inputs[..., 1] == 0).all()  # constant in training
+    assert test.targets.dtype == np.float32
+    # Differences between targets come back, times the unit; the shift is the training mean.
+    shifts = {
+        tuple(np.round(targets[row] - data.unit * y, 3)[0])
+        for y in test.targets[test.mask.all(axis=1)]
+        for row in range(30)
+        if np.allclose(np.diff(targets[row], axis=0), data.unit * np.diff(y, axis=0), atol=1e-3)
+    }
+    assert len(shifts) == 1
+    assert np.allclose(shifts.pop(), 100, atol=5)
+    floor = data.floors()["training mean"]
+    steps = scored(test)
+    assert floor["rmse"] == pytest.approx(data.unit * np.sqrt(np.mean(test.targets[steps] ** 2)))
+
+
+@pytest.fixture
+def whole():
+    """40 sequences of numbered steps, the class of each its number modulo 7."""
+    rng = np.random.default_rng(0)
+    lengths, start = rng.integers(1, 12, 40), 0
+    sequences = []
+    for length in lengths:
+        sequences.append(np.arange(start, start + length, dtype=np.float32)[:, None] + 1)
+        start += length
+    return labelled(sequences, np.arange(40) % 7)
+
+
+@pytest.mark.parametrize("batching", ["pad", "bucket", "pack"])
+def test_each_sequence_comes_once_an_epoch_with_its_class(whole, batching):
+    take = training_batches(whole, batching, 8, seed=0)
+    last = np.cumsum(whole.mask.sum(axis=1))  # the number of each sequence's last step
+    ends = dict(zip(last.tolist(), (np.arange(40) % 7).tolist(), strict=True))
+    steps = set(whole.inputs[whole.mask].ravel().tolist())
+    seen, asked, real, n = set(), {}, 0, 0
+    while seen != steps:
+        batch = take(n)
+        new = batch.inputs[batch.mask].ravel().tolist()
+        real, n = real + len(new), n + 1
+        seen |= set(new)
+        at = scored(batch)
+        asked |= dict(
+            zip(batch.inputs[at].ravel().tolist(), batch.targets[at].tolist(), strict=True)
+        )
+        assert (batch.inputs[~batch.mask] == 0).all()
+        if batching == "pack":
+            assert batch.reset.sum() == at.sum()
+    assert asked == ends
+    # No more than what an epoch's last batch takes of the next epoch.
+    assert real <= len(steps) + 8 * 11
+
+
+def test_buckets_and_packs_read_less_padding(whole):
+    filled = {}
+    for batching in ("pad", "bucket", "pack"):
+        take = training_batches(whole, batching, 4, seed=0)
+        masks = [take(n).mask for n in range(10)]
+        filled[batching] = np.mean(np.concatenate([mask.ravel() for mask in masks]))
+        assert len({mask.shape for mask in masks}) <= 4
+    assert filled["pad"] < filled["bucket"] < filled["pack"]
+
+
+def test_bad_files_are_refused(tmp_path):
+    good = written(tmp_path / "good.ts", "1,2:0,0:a\n3:4:b\n5:6:a\n7:8:b\n")
+    with pytest.raises(DataError, match=r"gap.ts: sequence 1 has a gap"):
+        Sequences(good, written(tmp_path / "gap.ts", "1:?:b\n"), valid=0.5).open(seed=0)
+    with pytest.raises(DataError, match="cannot be read"):
+        Sequences(tmp_path / "none.ts").open(seed=0)
+    with pytest.raises(DataError, match=r"a.csv: is neither a .ts nor an .npz file"):
+        Sequences(tmp_path / "a.csv").open(seed=0)
+    np.savez(tmp_path / "b.npz", inputs=[[1, 2]], targets=[[0, 1]])
+    with pytest.raises(DataError, match=r"b.npz: inputs are int32 of \(\) a step; float32 of"):
+        Sequences(good, tmp_path / "b.npz", valid=0.5).open(seed=0)
+    np.savez(tmp_path / "c.npz", inputs=[[1, 2]], targets=[[-1, -1]])
+    with pytest.raises(DataError, match=r"c.npz: has no scored target"):
+        Sequences(tmp_path / "c.npz").open(seed=0)
+    with pytest.raises(ValueError, match="test_path is given without path"):
+        Sequences(test_path=good)
+    with pytest.raises(ValueError, match="batching is 'heap'; one of 'pad', 'bucket', 'pack'"):
+        Sequences(good, good, batching="heap", valid=0.5).open(seed=0)
