@@ -17,9 +17,9 @@ class Table(NamedTuple):
 
 def machine(row: Row) -> str:
     """The device that a row was measured on, and its JAX."""
-    name = (
-        f"{row['processor']}, {row['cores']} cores" if row["platform"] == "cpu" else row["device"]
-    )
+    name, cores = row["device"], row["cores"]
+    if row["platform"] == "cpu":
+        name = f"{row['processor']}, {cores} {'core' if cores == 1 else 'cores'}"
     return f"{name}; jax {row['versions']['jax']}"
 
 

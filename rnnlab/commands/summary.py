@@ -1,6 +1,7 @@
 """Results of many experiments in one table: a line a setting, a column a cell, means over seeds."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 
 from rnnlab.bench.plots import NAMES
@@ -11,6 +12,7 @@ from rnnlab.tables import Table, machine
 
 PAPER_HEADING = "published figure (its own setting)"
 HIDDEN = ("model.cell", "train.seed")
+_NAMES = NAMES | MORE_NAMES
 
 
 def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
@@ -19,8 +21,17 @@ def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
     Several seeds give their mean and, in brackets, the lowest and the highest. `paper` has a
     publication's figure, with its terms, by experiment.
     """
-    cells = list(dict.fromkeys(row["cell"] for row in results))
-    headings = ("experiment", "setting", "metric", "best floor", *map(_name, cells), "seeds")
+    found = dict.fromkeys(row["cell"] for row in results)
+    cells = [cell for cell in _NAMES if cell in found]
+    cells += [cell for cell in found if cell not in _NAMES]
+    headings = (
+        "experiment",
+        "setting",
+        "metric",
+        "best floor",
+        *(_NAMES.get(c, c) for c in cells),
+        "seeds",
+    )
     headings += (PAPER_HEADING,)
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in results:
@@ -42,14 +53,16 @@ def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
 
 
 def _setting(row: Row) -> str:
-    """A run's preset, where it is not `cpu`, and what it was varied in beside its cell and seed."""
-    preset = [] if row["preset"] == "cpu" else [f"preset {row['preset']}"]
+    """Preset, where it is not `cpu`; file; what was varied beside cell and seed."""
+    given = [] if row["preset"] == "cpu" else [f"preset {row['preset']}"]
+    if row["data"].get("path"):
+        given.append(Path(row["data"]["path"]).name)
     varied = [
         f"{name.rpartition('.')[2].replace('_', ' ')} {text(value)}"
         for name, value in row["varied"].items()
         if name not in HIDDEN
     ]
-    return ", ".join(preset + varied)
+    return ", ".join(given + varied)
 
 
 def _value(row: Row) -> float:
@@ -72,7 +85,3 @@ def _best_floor(row: Row) -> str:
     pick = max if better(row) == "higher" else min
     name = pick(floors, key=floors.get)
     return f"{number(floors[name])} ({name})"
-
-
-def _name(cell: str) -> str:
-    return (NAMES | MORE_NAMES).get(cell, cell)

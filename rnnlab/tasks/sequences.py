@@ -1,6 +1,7 @@
 """Sequences of different lengths from a file, and what is asked of each."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ class Sequences:
     own mean and deviation; those that do not vary there become 0. Target values lose their
     training mean and are scaled alike, so that RMSE and MAE stay in the data's own units. Where
     each sequence has one class, the parts have every class in the same share. A class asked once a
-    sequence is asked at its last real step.
+    sequence is asked at its last real step. Where scikit-learn is installed, F1 and ROC-AUC are
+    given too, which tell more than accuracy where one class is rare.
 
     Attributes:
       path: a `.ts` file, or an `.npz` file as `rnnlab.tasks.read.npz` reads it; None takes the
@@ -101,6 +103,7 @@ class Sequences:
             vocab_size=vocab_size,
             batching=self.batching,
             unit=unit,
+            metrics=("f1", "roc_auc") if classes and find_spec("sklearn") else (),
         )
 
     def _files(self) -> tuple[Path, Path | None]:

@@ -1,8 +1,8 @@
 """Rows with targets as a task: parts, batches and floors."""
 
 import functools
-import importlib.util
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -70,6 +70,7 @@ def supervised(
     vocab_size: int | None = None,
     batching: Batching = "pad",
     unit: float = 1.0,
+    metrics: tuple[str, ...] = (),
 ) -> Data:
     """The task of telling each row's targets, from the row itself.
 
@@ -82,6 +83,7 @@ def supervised(
       vocab_size: number of token ids; None where inputs are values.
       batching: how training rows share a batch: see `training_batches`.
       unit: size of 1 of the targets, where these are values.
+      metrics: more of them, beside accuracy and NLL of classes, RMSE and MAE of values.
 
     Floors, on the last set, are the commonest training class or the mean training value; and where
     each row has one class, the last thing asked, and scikit-learn is installed, the classifiers of
@@ -91,7 +93,7 @@ def supervised(
     test = list(heldout.values())[-1]
     return Data(
         loss="categorical" if classes else "squared",
-        metrics=("accuracy", "nll") if classes else ("rmse", "mae"),
+        metrics=(("accuracy", "nll") if classes else ("rmse", "mae")) + metrics,
         out_features=out_features,
         train=training_batches(train, batching, batch_size, seed),
         heldout={name: functools.partial(cut, part, batch_size) for name, part in heldout.items()},
@@ -110,7 +112,7 @@ def _class_floors(train: Batch, test: Batch, unit: float) -> dict[str, float]:
     asked = test.targets[scored(test)]
     floors = {"majority class": float(np.mean(asked == commonest))}
     sequences = train.inputs.ndim == 3 and all(map(one_label, (train, test)))
-    if sequences and importlib.util.find_spec("sklearn") is not None:
+    if sequences and find_spec("sklearn"):
         floors |= classical.accuracies(*_unpadded(train), *_unpadded(test))
     return floors
 
