@@ -44,7 +44,7 @@ def training_batches(
     if whole.mask is None or batching == "pad":
         return functools.partial(_order(whole, batch_size, seed).take, whole)
     if batching == "bucket":
-        return _bucketed(whole, batch_size, seed)
+        return _bucketed(whole, min(batch_size, len(whole.inputs)), seed)
     packed = _packed(whole)
     return functools.partial(_order(packed, batch_size, seed).take, packed)
 

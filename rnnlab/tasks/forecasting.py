@@ -195,13 +195,18 @@ class Forecasting:
                     f"has no value to forecast in its {name} part, steps {start} to {end - 1}",
                     column=series.column,
                 )
-        if np.nanstd(series.values[: ends[0]]) == 0:
-            raise refuse(
-                path,
-                "is constant in its training part; a series that varies is needed",
-                column=series.column,
-            )
+        self._check_varies(source)
         return source
+
+    def _check_varies(self, source: "Source") -> None:
+        known = source.series.values[: source.ends[0]]
+        if np.nanmax(known) == np.nanmin(known):
+            reason = "is constant in its training part; a series that varies is needed"
+        elif not 1e-100 < np.nanmax(np.abs(known)) < 1e100:
+            reason = "is too small or too large to be squared; another unit is needed"
+        else:
+            return
+        raise refuse(source.path, reason, column=source.series.column)
 
     def _ahead(self, values: np.ndarray) -> np.ndarray:
         """values[t+h] - last[t] for h = 1 to horizon."""

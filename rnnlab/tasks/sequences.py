@@ -1,5 +1,6 @@
 """Sequences of different lengths from a file, and what is asked of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,9 @@ from rnnlab.tasks.read.errors import refuse
 from rnnlab.tasks.read.npz import read_npz
 from rnnlab.tasks.read.ts import read_ts
 from rnnlab.tasks.supervised import labelled, one_label, stratified, supervised
+
+MOST_IDS = 1_000_000
+"""The most token ids or classes: more are taken for a mistake, not for a table to allocate."""
 
 _VOWELS = ("sktime", "datasets", "data", "JapaneseVowels")
 
@@ -76,23 +80,26 @@ class Sequences:
         path, test_path = self._files()
         known = _read(path)
         strata = known.rows.targets[scored(known.rows)]
-        if not one_label(known.rows):
+        single = one_label(known.rows)
+        if not single:
             strata = np.zeros(len(known.rows.inputs), int)
         shares = [self.valid] if test_path else [self.valid, self.test]
-        parts = [_taken(known.rows, rows) for rows in stratified(strata, shares)]
-        classes = known.classes
+        try:
+            parts = [_taken(known.rows, rows) for rows in stratified(strata, shares)]
+        except ValueError as error:
+            raise refuse(path, f"cannot be split: {error}") from None
         if test_path:
-            tested = _read(test_path)
-            _check_alike(known, tested)
-            parts.append(tested.rows)
-            classes = max(classes, tested.classes)
+            parts.append(_read(test_path, known).rows)
+        for name, part in zip(("training", "validation", "test"), parts, strict=True):
+            if not scored(part).any():
+                raise refuse(path, f"no target of the {name} part is scored; more are needed")
+        classes = len(known.classes)
         tokens = known.rows.inputs.ndim == 2
-        vocab_size = 1 + max(int(part.inputs.max()) for part in parts) if tokens else None
         if not tokens:
             parts = _standardised_inputs(parts)
         unit = 1.0
         if not classes:
-            parts, unit = _standardised_targets(parts)
+            parts, unit = _standardised_targets(path, parts)
         train, valid, test = parts
         return supervised(
             train,
@@ -100,10 +107,10 @@ class Sequences:
             out_features=classes or train.targets.shape[-1],
             batch_size=self.batch_size,
             seed=seed,
-            vocab_size=vocab_size,
+            vocab_size=known.vocab_size if tokens else None,
             batching=self.batching,
             unit=unit,
-            metrics=("f1", "roc_auc") if classes and find_spec("sklearn") else (),
+            metrics=("f1", "roc_auc") if classes and single and find_spec("sklearn") else (),
         )
 
     def _files(self) -> tuple[Path, Path | None]:
@@ -115,34 +122,64 @@ class Sequences:
 
 
 class _File(NamedTuple):
-    """A file's rows, with a mask, and the number of its classes, 0 where targets are values."""
+    """A file's rows, with a mask, and what they are made of.
+
+    Attributes:
+      classes: their names, or numbers; empty where targets are values.
+      vocab_size: number of token ids, 0 where inputs are values.
+    """
 
     path: Path
     rows: Batch
-    classes: int
+    classes: Sequence[str] | range
+    vocab_size: int
 
 
-def _read(path: Path) -> _File:
-    if path.suffix == ".ts":
-        read = read_ts(path)
-        if not read.classes:
-            raise refuse(path, "has no labels; @classLabel true is needed")
-        for number, sequence in enumerate(read.sequences, 1):
-            if np.isnan(sequence).any():
-                raise refuse(path, f"sequence {number} has a gap; none is allowed")
-        return _File(path, labelled(read.sequences, read.labels), len(read.classes))
-    if path.suffix == ".npz":
-        rows = read_npz(path)
-        if rows.mask is None:
-            rows = rows._replace(mask=np.ones(rows.inputs.shape[:2], bool))
-        if not scored(rows).any():
-            raise refuse(path, "has no scored target; at least one is needed")
-        values = rows.targets.dtype.kind == "f"
-        return _File(path, rows, 0 if values else 1 + int(rows.targets.max()))
-    raise refuse(path, "is neither a .ts nor an .npz file; one of them is needed")
+def _read(path: Path, train: _File | None = None) -> _File:
+    """Reads a file: one to train on, or one to test on, of the kind, ids and classes of `train`."""
+    readers = {".ts": _read_ts, ".npz": _read_npz}
+    if path.suffix.lower() not in readers:
+        raise refuse(path, "is neither a .ts nor an .npz file; one of them is needed")
+    found = readers[path.suffix.lower()](path, train)
+    if train is not None:
+        _check_alike(found, train)
+    elif len(found.classes) == 1:
+        raise refuse(path, "has one class alone; at least 2 are needed")
+    return found
 
 
-def _check_alike(train: _File, test: _File) -> None:
+def _read_ts(path: Path, train: _File | None) -> _File:
+    read = read_ts(path, gaps=False)
+    if not read.classes:
+        raise refuse(path, "has no labels; @classLabel true is needed")
+    if train is None:
+        return _File(path, labelled(read.sequences, read.labels), read.classes, 0)
+    unknown = sorted(set(read.classes) - set(train.classes))
+    if unknown:
+        known = ", ".join(map(str, train.classes[:20]))
+        reason = f"has the class {unknown[0]!r}; those of {train.path.name} are needed: {known}"
+        raise refuse(path, reason)
+    labels = np.array([train.classes.index(name) for name in read.classes])[read.labels]
+    return _File(path, labelled(read.sequences, labels), train.classes, 0)
+
+
+def _read_npz(path: Path, train: _File | None) -> _File:
+    limits = {"vocab_size": MOST_IDS, "num_classes": MOST_IDS}
+    if train is not None:
+        limits = {
+            "vocab_size": train.vocab_size or MOST_IDS,
+            "num_classes": len(train.classes) or MOST_IDS,
+        }
+    rows = read_npz(path, **limits)
+    if rows.mask is None:
+        rows = rows._replace(mask=np.ones(rows.inputs.shape[:2], bool))
+    if not scored(rows).any():
+        raise refuse(path, "has no scored target; at least one is needed")
+    classes = range(0 if rows.targets.dtype.kind == "f" else 1 + int(rows.targets.max()))
+    return _File(path, rows, classes, 1 + int(rows.inputs.max()) if rows.inputs.ndim == 2 else 0)
+
+
+def _check_alike(test: _File, train: _File) -> None:
     """Refuses a test file whose rows are of another kind than the training file's."""
     for name, one, two in zip(("inputs", "targets"), train.rows[:2], test.rows[:2], strict=True):
         if one.dtype != two.dtype or one.shape[2:] != two.shape[2:]:
@@ -151,6 +188,12 @@ def _check_alike(train: _File, test: _File) -> None:
                 f"{name} are {two.dtype} of {two.shape[2:]} a step; {one.dtype} of "
                 f"{one.shape[2:]}, as in {train.path.name}, are needed",
             )
+    if one_label(train.rows) != one_label(test.rows):
+        raise refuse(
+            test.path,
+            f"one of it and {train.path.name} has a class a sequence, the other a class a step; "
+            "the same is needed",
+        )
 
 
 def _taken(rows: Batch, numbers: np.ndarray) -> Batch:
@@ -160,18 +203,31 @@ def _taken(rows: Batch, numbers: np.ndarray) -> Batch:
 
 
 def _standardised_inputs(parts: list[Batch]) -> list[Batch]:
-    steps = parts[0].inputs[parts[0].mask]
+    # In float64: sums of squares in float32 lose the deviation beside a large mean.
+    steps = parts[0].inputs[parts[0].mask].astype(np.float64)
     mean, deviation = steps.mean(axis=0), steps.std(axis=0)
-    scale = np.where(deviation > 0, deviation, np.inf)
-    return [
-        part._replace(inputs=np.where(part.mask[..., None], (part.inputs - mean) / scale, 0))
-        for part in parts
-    ]
+    varies = steps.max(axis=0) > steps.min(axis=0)
+    scale = np.where(varies, deviation, np.inf)
+
+    def standardised(part: Batch) -> Batch:
+        inputs = np.where(part.mask[..., None], (part.inputs - mean) / scale, 0)
+        return part._replace(inputs=inputs.astype(np.float32))
+
+    return [standardised(part) for part in parts]
 
 
-def _standardised_targets(parts: list[Batch]) -> tuple[list[Batch], float]:
+def _standardised_targets(path: Path, parts: list[Batch]) -> tuple[list[Batch], float]:
     """Targets less their training mean, over the deviation of all of them, which is the unit."""
-    known = np.where(scored(parts[0]), parts[0].targets, np.nan)
+    known = np.where(scored(parts[0]), parts[0].targets, np.nan).astype(np.float64)
+    never = np.isnan(known).all(axis=(0, 1))
+    if never.any():
+        reason = f"target {int(never.argmax())} is scored nowhere in the training part"
+        raise refuse(path, f"{reason}; leave it out, or score some of it")
     mean = np.nanmean(known, axis=(0, 1), keepdims=True)
-    unit = float(np.sqrt(np.nanmean((known - mean) ** 2))) or 1.0
-    return [part._replace(targets=(part.targets - mean) / unit) for part in parts], unit
+    varies = (np.nanmax(known, axis=(0, 1)) > np.nanmin(known, axis=(0, 1))).any()
+    unit = float(np.sqrt(np.nanmean((known - mean) ** 2))) if varies else 1.0
+
+    def standardised(part: Batch) -> Batch:
+        return part._replace(targets=((part.targets - mean) / unit).astype(np.float32))
+
+    return [standardised(part) for part in parts], unit

@@ -29,6 +29,9 @@ def labelled(sequences: Sequence[np.ndarray], labels: np.ndarray) -> Batch:
 def stratified(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
     """Rows of parts in which every class has its share, drawn once and for all.
 
+    A class of too few rows for a share is not in that part; one that the shares would use up stays
+    in the first.
+
     Args:
       labels: (rows,) classes.
       shares: of the parts but the first, which gets the rest.
@@ -37,7 +40,7 @@ def stratified(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
       The rows of each part, in their own order.
 
     Raises:
-      ValueError: a share is not in (0, 1), their sum is 1 or more, or a class has no row in a part.
+      ValueError: a share is not in (0, 1), their sum is 1 or more, or a part gets no row.
 
     >>> [rows.tolist() for rows in stratified(np.array([0, 0, 0, 1, 1, 1]), [1 / 3])]
     [[1, 2, 4, 5], [0, 3]]
@@ -49,15 +52,18 @@ def stratified(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
         sizes = [round(share * len(rows)) for share in shares]
+        if sum(sizes) >= len(rows):
+            sizes = [0] * len(shares)
         cuts = np.cumsum([len(rows) - sum(sizes), *sizes])[:-1]
         for part, taken in zip(parts, np.split(rows, cuts), strict=True):
-            if len(taken) == 0:
-                raise ValueError(
-                    f"shares is {list(shares)}; larger ones are needed: a part gets none of the "
-                    f"{len(rows)} rows of class {label}"
-                )
             part.append(taken)
-    return [np.sort(np.concatenate(part)) for part in parts]
+    found = [np.sort(np.concatenate(part)) for part in parts]
+    if not all(map(len, found)):
+        raise ValueError(
+            f"of {len(labels)} rows, {len(np.unique(labels))} classes, shares of {list(shares)} "
+            "leave a part empty; more rows of a class or larger shares are needed"
+        )
+    return found
 
 
 def supervised(
@@ -96,7 +102,10 @@ def supervised(
         metrics=(("accuracy", "nll") if classes else ("rmse", "mae")) + metrics,
         out_features=out_features,
         train=training_batches(train, batching, batch_size, seed),
-        heldout={name: functools.partial(cut, part, batch_size) for name, part in heldout.items()},
+        heldout={
+            name: functools.partial(cut, part, min(batch_size, len(part.inputs)))
+            for name, part in heldout.items()
+        },
         floors=functools.partial(_class_floors if classes else _value_floors, train, test, unit),
         vocab_size=vocab_size,
         in_features=None if vocab_size else train.inputs.shape[-1],

@@ -79,7 +79,7 @@ class Text:
         streams = self.batch_size if self.stateful else 1
         if (split - 1) // streams < self.length or split == len(ids):
             raise ValueError(
-                f"the text has {len(ids)} symbols, {split} of them to train on; "
+                f"{self.path or 'the text'} has {len(ids)} symbols, {split} of them to train on; "
                 f"{streams * self.length + 1} or more are needed, and at least 1 held out"
             )
         train, batch = ids[:split], self._stateful if self.stateful else self._shuffled

@@ -59,7 +59,7 @@ def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def f1(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """F1 score: the mean over the classes that occur; over labels and steps together if several."""
+    """F1 score: the mean over classes that occur or are predicted; of labels, over all together."""
     from sklearn.metrics import f1_score
 
     if targets.ndim == 1:

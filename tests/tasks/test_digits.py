@@ -69,5 +69,11 @@ def test_settings_out_of_range_are_refused():
         Digits(width=3)
     with pytest.raises(ValueError, match=r"shares is \[0.5, 0.6\]"):
         Digits(valid=0.5, test=0.6).open(seed=0)
-    with pytest.raises(ValueError, match="a part gets none of the 2 rows of class 1"):
-        stratified(np.array([0] * 10 + [1] * 2), [0.2])
+    with pytest.raises(ValueError, match=r"of 4 rows, 2 classes, shares of \[0.2\] leave a part"):
+        stratified(np.array([0, 0, 1, 1]), [0.2])
+
+
+def test_a_rare_class_stays_in_training():
+    train, valid, test = stratified(np.array([0] * 20 + [1] * 2 + [2]), [0.1, 0.6])
+    assert 22 in train.tolist()
+    assert sorted([*train, *valid, *test]) == list(range(23))

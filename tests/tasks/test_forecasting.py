@@ -210,6 +210,8 @@ def test_the_built_in_series(series, steps, gaps, missing_from):
     [
         (values_of(30), {}, r"has 30 steps, 18 of them to train on; length \+ horizon = 23"),
         (np.ones(100), {}, "column 'x': is constant in its training part"),
+        (np.full(100, 0.1), {}, "column 'x': is constant in its training part"),
+        (np.arange(100) * 1e200, {}, "column 'x': is too small or too large"),
         (
             np.where(np.arange(100) < 80, values_of(), np.nan),
             {},

@@ -146,6 +146,9 @@ def test_month_ends_stay_month_ends(file):
         ("a,b\n1,2\n", (), "column is None; one of 'a', 'b'"),
         ("a,a\n1,2\n", ("a",), "row 1: column 'a' is there twice"),
         ("1,2\n3,4\n", (), "row 1: the first row is numbers"),
+        ("2020-01-01,2\n2020-01-02,4\n", (), "row 1: the first row is numbers or dates"),
+        ("date,a\n0001-01-01T00:00+05:00,1\n", ("a",), "row 2, .* is not a date"),
+        ("date,a\n2020-01-01T00:00:00.5,1\n", ("a",), "row 2, .* is not a date"),
         ("a\n", ("a",), "has no row under its header"),
         ("a\n1\ntwo\n", ("a",), "row 3, column 'a': 'two' is not a finite number"),
         ("a\n1_000\n", ("a",), "'1_000' is not"),
@@ -291,6 +294,7 @@ IDS = np.array([[0, 1], [2, 3]])
         ({"inputs": np.array([[[1.0], [1e99]]]), "targets": IDS[:1]}, "row 0, column 1: inputs"),
         ({"inputs": IDS, "targets": np.full((2, 2, 1), np.inf)}, "row 0, column 0: targets is inf"),
         ({"inputs": np.array([[{}]], object), "targets": IDS}, "cannot be read: Object arrays"),
+        ({"inputs": IDS, "targets": np.full((2, 2), 2**64 - 1, np.uint64)}, "holds 18446744073709"),
     ],
 )
 def test_archives_that_do_not_fit_are_refused(tmp_path, arrays, message):
@@ -303,4 +307,8 @@ def test_files_that_are_no_archives_are_refused(tmp_path, file):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("inputs.npy", b"not numpy")
-    refused(read_npz, file(packed.getvalue(), "b.npz"), "a.npz|b.npz")
+    refused(read_npz, file(packed.getvalue(), "b.npz"), "b.npz: cannot be read: a member is no arr")
+    np.savez_compressed(tmp_path / "c.npz", inputs=np.arange(200), targets=IDS)
+    damaged = bytearray((tmp_path / "c.npz").read_bytes())
+    damaged[60:90] = bytes(30)
+    refused(read_npz, file(bytes(damaged), "c.npz"), "c.npz: cannot be read")

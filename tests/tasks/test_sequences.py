@@ -155,9 +155,61 @@ def test_buckets_and_packs_read_less_padding(whole):
     assert filled["pad"] < filled["bucket"] < filled["pack"]
 
 
+def test_classes_are_known_by_their_names(tmp_path):
+    train = written(tmp_path / "train.ts", "1,2:0,0:a\n3:4:b\n5,6,7:1,2,3:a\n8,9:5,5:b\n")
+    turned = "@classLabel true b a\n@data\n1:1:b\n10:0:a\n"
+    (tmp_path / "test.ts").write_text(turned)
+    data = Sequences(train, tmp_path / "test.ts", valid=0.5).open(seed=0)
+    assert [label for _, label in sequences_of(data.heldout["test"]())] == [1, 0]
+    (tmp_path / "other.ts").write_text(turned.replace("true b a", "true b a c"))
+    with pytest.raises(DataError, match=r"other.ts: has the class 'c'; those of train.ts .*: a, b"):
+        Sequences(train, tmp_path / "other.ts", valid=0.5).open(seed=0)
+
+
+def test_statistics_hold_beside_a_large_mean(tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(10_000, 1, (2000, 10, 3))
+    inputs[..., 2] = 0.1
+    targets = rng.normal(1000, 1, (2000, 10, 1))
+    np.savez(tmp_path / "a.npz", inputs=inputs, targets=targets)
+    data = Sequences(tmp_path / "a.npz", batch_size=2000, valid=0.1).open(seed=0)
+    batch = data.train(0)
+    np.testing.assert_allclose(batch.inputs[..., :2].mean((0, 1)), 0, atol=1e-3)
+    np.testing.assert_allclose(batch.inputs[..., :2].std((0, 1)), 1, atol=1e-3)
+    assert (batch.inputs[..., 2] == 0).all()
+    assert data.unit == pytest.approx(1, rel=0.02)
+    assert abs(batch.targets.mean()) < 1e-3
+
+
+def test_bad_archives_are_refused(tmp_path):
+    file = tmp_path / "a.npz"
+    ids = np.random.default_rng(0).integers(0, 4, (30, 5))
+    np.savez(file, inputs=ids, targets=ids)
+    np.savez(tmp_path / "more.npz", inputs=ids + 1, targets=ids)
+    with pytest.raises(DataError, match=r"more.npz, row \d, column \d: inputs holds 4; an id in"):
+        Sequences(file, tmp_path / "more.npz").open(seed=0)
+    np.savez(tmp_path / "rows.npz", inputs=ids, targets=ids[:, 0])
+    with pytest.raises(DataError, match=r"rows.npz: one of it and a.npz has a class a sequence"):
+        Sequences(file, tmp_path / "rows.npz").open(seed=0)
+    ids[0, 0] = 2**31 - 2
+    np.savez(file, inputs=ids, targets=ids % 3)
+    with pytest.raises(DataError, match=r"inputs holds 2147483646; an id in \[0, 1000000\)"):
+        Sequences(file).open(seed=0)
+    values = np.full((30, 5, 2), np.nan)
+    values[..., 0] = 1
+    np.savez(file, inputs=values[..., :1], targets=values)
+    with pytest.raises(DataError, match=r"target 1 is scored nowhere in the training part"):
+        Sequences(file).open(seed=0)
+    sparse = np.full((30, 5), IGNORE)
+    sparse[0] = [0, 1, 0, 1, 0]
+    np.savez(file, inputs=np.abs(sparse), targets=sparse)
+    with pytest.raises(DataError, match=r"no target of the \w+ part is scored"):
+        Sequences(file).open(seed=0)
+
+
 def test_bad_files_are_refused(tmp_path):
     good = written(tmp_path / "good.ts", "1,2:0,0:a\n3:4:b\n5:6:a\n7:8:b\n")
-    with pytest.raises(DataError, match=r"gap.ts: sequence 1 has a gap"):
+    with pytest.raises(DataError, match=r"gap.ts, row 5, column 2: a value is missing"):
         Sequences(good, written(tmp_path / "gap.ts", "1:?:b\n"), valid=0.5).open(seed=0)
     with pytest.raises(DataError, match="cannot be read"):
         Sequences(tmp_path / "none.ts").open(seed=0)
@@ -169,6 +221,13 @@ def test_bad_files_are_refused(tmp_path):
     np.savez(tmp_path / "c.npz", inputs=[[1, 2]], targets=[[-1, -1]])
     with pytest.raises(DataError, match=r"c.npz: has no scored target"):
         Sequences(tmp_path / "c.npz").open(seed=0)
+    one = written(tmp_path / "one.ts", "1:2:a\n3:4:a\n").read_text().replace("true a b", "true a")
+    (tmp_path / "one.ts").write_text(one)
+    with pytest.raises(DataError, match=r"one.ts: has one class alone"):
+        Sequences(tmp_path / "one.ts", valid=0.5).open(seed=0)
+    few = written(tmp_path / "few.ts", "1:2:a\n3:4:b\n")
+    with pytest.raises(DataError, match=r"few.ts: cannot be split: of 2 rows, 2 classes, shares"):
+        Sequences(few).open(seed=0)
     with pytest.raises(ValueError, match="test_path is given without path"):
         Sequences(test_path=good)
     with pytest.raises(ValueError, match="batching is 'heap'; one of 'pad', 'bucket', 'pack'"):

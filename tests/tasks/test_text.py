@@ -117,7 +117,7 @@ def test_the_default_text_is_known_by_its_digest():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 400}, "the text has 400 symbols, 360 of them to train on; 401 or more"),
+        ({"length": 400}, "story.txt has 400 symbols, 360 of them to train on; 401 or more"),
         ({"length": 100, "batch_size": 8, "stateful": True}, "801 or more are needed"),
         ({"heldout": 0.0}, r"heldout is 0.0; a share in \(0, 1\)"),
         ({"heldout": 1.0}, "heldout is 1.0"),

@@ -124,8 +124,9 @@ def _check_header(path: Path, header: list[str], line: int) -> None:
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise refuse(path, f"column {twice!r} is there twice; rename one", row=line)
-    if all(NUMBER.fullmatch(name) for name in header):
-        raise refuse(path, "the first row is numbers; a header with names is needed", row=line)
+    if all(NUMBER.fullmatch(name) or parse_date(name) is not None for name in header):
+        reason = "the first row is numbers or dates; a header with names is needed"
+        raise refuse(path, reason, row=line)
 
 
 def _date_column(

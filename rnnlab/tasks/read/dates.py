@@ -29,8 +29,8 @@ class Calendar(NamedTuple):
 def parse_date(cell: str) -> np.datetime64 | None:
     """A date as datetime64[s] in UTC, or None where the cell is none.
 
-    ISO 8601 is read, with `/` for `-` as well, and years or months alone. Day or month first is
-    not: 01/02/2020 has two meanings.
+    ISO 8601 to the second is read, with `/` for `-` as well, and years or months alone. Day or
+    month first is not: 01/02/2020 has two meanings.
 
     >>> parse_date("2020/01/31 06:30"), parse_date("31.01.2020")
     (np.datetime64('2020-01-31T06:30:00'), None)
@@ -44,11 +44,11 @@ def parse_date(cell: str) -> np.datetime64 | None:
         cell += "-01"
     try:
         date = datetime.fromisoformat(cell)
-    except ValueError:
+        if date.tzinfo is not None:
+            date = date.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         return None
-    if date.tzinfo is not None:
-        date = date.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(date, "s")
+    return None if date.microsecond else np.datetime64(date, "s")
 
 
 def calendar(path: Path, dates: np.ndarray, rows: np.ndarray, column: str) -> Calendar:

@@ -44,7 +44,7 @@ def read_npz(
     inputs, mask = arrays["inputs"], _mask(path, arrays)
     real = np.ones(inputs.shape[:2], bool) if mask is None else mask
     if inputs.ndim == 2:
-        inputs = _ids(path, "inputs", np.where(real, inputs, 0), vocab_size, lowest=0)
+        inputs = _ids(path, "inputs", inputs, real, vocab_size, lowest=0)
     else:
         with np.errstate(over="ignore"):  # to infinity, which is refused
             inputs = np.where(real[..., None], inputs, 0).astype(np.float32)
@@ -62,8 +62,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _KEYS if name in archive.files}
             names = ", ".join(archive.files) or "none"
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file brings NumPy's and Python's parsers to any of them
         raise refuse(path, f"cannot be read: {error}; plain arrays are needed") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise refuse(path, "cannot be read: a member is no array; plain arrays are needed")
     for name in ("inputs", "targets"):
         if name not in arrays:
             raise refuse(path, f"has no array {name!r} (it has: {names}); add it")
@@ -71,7 +73,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     _check_array(path, "inputs", inputs, {2: "iu", 3: "fiu"})
     _check_array(path, "targets", targets, {1: "iu", 2: "iu", 3: "f"})
     if 0 in inputs.shape:
-        raise refuse(path, f"inputs has shape {inputs.shape}; rows and steps are needed")
+        raise refuse(path, f"inputs has shape {inputs.shape}; at least 1 in each is needed")
     wanted = inputs.shape[: min(targets.ndim, 2)]
     if targets.shape[:2] != wanted:
         raise refuse(path, f"targets has shape {targets.shape}; {wanted}, as inputs, is needed")
@@ -112,16 +114,23 @@ def _mask(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
     return mask
 
 
-def _ids(path: Path, name: str, ids: np.ndarray, limit: int | None, *, lowest: int) -> np.ndarray:
-    """`ids` as int32, all in [lowest, limit)."""
+def _ids(
+    path: Path, name: str, ids: np.ndarray, real: np.ndarray, limit: int | None, *, lowest: int
+) -> np.ndarray:
+    """`ids` as int32, all in [lowest, limit) where `real`, and `lowest` elsewhere."""
     limit = np.iinfo(np.int32).max if limit is None else limit
-    wrong = np.argwhere((ids < lowest) | (ids >= limit))
+    wrong = ids >= limit
+    if ids.dtype.kind == "i":
+        wrong |= ids < lowest
+    wrong = np.argwhere(wrong & real)
     if len(wrong):
         row, column = (int(place) for place in wrong[0])
         ignored = f", or {IGNORE} where unscored," if lowest == IGNORE else ""
         reason = f"{name} holds {ids[row, column]}; an id in [0, {limit}){ignored} is needed"
         raise refuse(path, reason, row=row, column=column)
-    return ids.astype(np.int32)
+    checked = np.full(ids.shape, lowest, np.int32)
+    checked[real] = ids[real]
+    return checked
 
 
 def _targets(path: Path, targets: np.ndarray, real: np.ndarray, limit: int | None) -> np.ndarray:
@@ -135,10 +144,8 @@ def _targets(path: Path, targets: np.ndarray, real: np.ndarray, limit: int | Non
             raise refuse(path, reason, row=row, column=column)
         return targets
     if targets.ndim == 2:
-        return _ids(
-            path, "targets", np.where(real, targets.astype(np.int64), IGNORE), limit, lowest=IGNORE
-        )
-    labels = _ids(path, "targets", targets[:, None], limit, lowest=0)
+        return _ids(path, "targets", targets, real, limit, lowest=IGNORE)
+    labels = _ids(path, "targets", targets[:, None], real[:, :1], limit, lowest=0)
     placed = np.full(real.shape, IGNORE, np.int32)
     np.put_along_axis(placed, real.sum(axis=1)[:, None] - 1, labels, axis=1)
     return placed

@@ -26,7 +26,7 @@ class Labelled(NamedTuple):
     classes: tuple[str, ...]
 
 
-def read_ts(path: str | os.PathLike) -> Labelled:
+def read_ts(path: str | os.PathLike, *, gaps: bool = True) -> Labelled:
     """Reads a `.ts` file: `@` header lines, `@data`, then a sequence a line.
 
     A line is its dimensions separated by `:`, their values separated by `,`, and last the label
@@ -35,6 +35,7 @@ def read_ts(path: str | os.PathLike) -> Labelled:
 
     Args:
       path: the file, UTF-8.
+      gaps: whether values may be missing.
 
     Raises:
       DataError: the file is none such, or a line does not agree with its header; row is the line
@@ -64,11 +65,16 @@ def read_ts(path: str | os.PathLike) -> Labelled:
         parts = line.split(":")
         if classes:
             labels.append(_label(path, parts.pop().strip(), classes, row))
+        if not parts:
+            raise refuse(path, "has a label and no values; write them before it", row=row)
         if dimensions is None:
             dimensions = len(parts)
         if len(parts) != dimensions:
             raise refuse(path, f"has {len(parts)} dimensions; {dimensions} are needed", row=row)
         sequence = _sequence(path, parts, row)
+        if not gaps and np.isnan(sequence).any():
+            column = int(np.isnan(sequence).any(axis=0).argmax()) + 1
+            raise refuse(path, "a value is missing; fill it in", row=row, column=column)
         if header.get("equallength", (None, ""))[1].lower() == "true":
             length = length or _count(path, header, "serieslength") or len(sequence)
             if len(sequence) != length:
@@ -90,7 +96,7 @@ def _header(path: Path, lines: list[str]) -> tuple[dict[str, tuple[int, str]], i
         if not line.startswith("@"):
             reason = f"{shown(line)} stands before @data; header lines begin with @"
             raise refuse(path, reason, row=row)
-        name, _, value = line[1:].partition(" ")
+        name, value = (*line[1:].split(None, 1), "", "")[:2]
         if name.lower() == "data":
             return header, row
         if name.lower() in header:
