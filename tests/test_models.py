@@ -14,6 +14,8 @@ from rnnlab.models import SequenceModel
 from rnnlab.nn.running_mean import RunningMean
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SMALL = {"width": 8, "depth": 2, "expansion": 2, "conv_size": 3, "mlp_expansion": 2, "heads": 2}
 BARE = {"width": 4, "depth": 2, "expansion": 1, "conv_size": None, "mlp_expansion": None}
 HYBRID = Architecture("mingru+transformer", **BARE, heads=2, readout="mean", context=16)

@@ -29,12 +29,14 @@ def call(module, xs, **options):
     return module(module.initial_carry(xs.shape[:-2]), xs, **options)[1]
 
 
+@pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize("name", [QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in REST)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
 def test_contract(name, check):
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](layer(name), jax.random.key(2))
 
 
+@pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize("check", ["sequence_equals_steps", "resumes_at_any_cut"])
 def test_16_bit(check):
     CELL_CHECKS[check](TemporalBlock(4, rngs=nnx.Rngs(0), dtype=jnp.bfloat16), jax.random.key(4))

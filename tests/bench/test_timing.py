@@ -39,8 +39,9 @@ def test_work_is_not_optimised_away():
 
         return prepare(run, jnp.full((200, 200), 1.0)).call
 
-    little, much = in_turns([work(1), work(40)], 5)
-    assert quartiles(much)[1] > 5 * quartiles(little)[1]
+    # The quickest of each, which other programs on the machine disturb least.
+    little, much = in_turns([work(1), work(40)], 10)
+    assert much.min() > 5 * little.min()
 
 
 def test_every_result_is_an_output():

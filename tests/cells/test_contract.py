@@ -53,6 +53,10 @@ STREAMING = {
     "mixed stack": mixed_stack,
 }
 
+# Whole models, which are stacks of blocks, keep the contract in tests/test_models.py.
+SLOW = ("stack of blocks", "minlstm associative")
+QUICK = [name for name in STREAMING if name not in SLOW]
+
 
 @functools.cache
 def streaming(name):
@@ -68,7 +72,7 @@ def bidirectional(name):
     return build(make)
 
 
-@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
 def test_streaming(name, check):
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](streaming(name), jax.random.key(2))

@@ -31,12 +31,14 @@ def call(module, xs, **options):
     return module(module.initial_carry(xs.shape[:-2]), xs, **options)[1]
 
 
+@pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize("name", [QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in REST)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
 def test_contract(name, check):
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](layer(name), jax.random.key(2))
 
 
+@pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("check", ["sequence_equals_steps", "packed_equals_separate"])
 def test_16_bit(check, dtype):
