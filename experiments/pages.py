@@ -23,7 +23,7 @@ PAPER = {
     "adding": "LSTM 0.164, GRU 5.3e-5, TCN 5.8e-5 (1803.01271)",
     "char_lm": "minGRU 1.548, minLSTM 1.555, Mamba 1.575, Transformer 1.547 on Shakespeare "
     "(2410.01201)",
-    "chorales": "LSTM 8.45, GRU 8.43, TCN 8.10 on other pieces (1803.01271)",
+    "chorales": "on the .mat file LSTM 8.45, GRU 8.43, RNN 8.91, TCN 8.10 (1803.01271)",
     "copy_memory": "LSTM 0.0204, GRU 0.0197, TCN 3.5e-5 after 1000 steps (1803.01271)",
     "selective_copying": "minGRU 0.995 at length 4096, 3 layers (2410.01201)",
 }
