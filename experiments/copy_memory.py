@@ -1,7 +1,7 @@
 """Which cells can hold ten symbols over a silence?
 
 Command:  rnnlab run experiments/copy_memory.py --preset cpu
-Device:   one core of a shared x86 machine; 6 minutes for the four cells.
+Device:   one core of a shared x86 machine; 7 minutes for the four cells.
 Expected: with a silence of 20 steps, at least one minimal and one classic cell below half of the
           memoryless floor of 10 ln 8 / 40 = 0.520 nats. (Over 100 steps minGRU did not leave its
           floor in 1250 updates at a learning rate of 3e-3; over 50 GRU halved it in 1000.)

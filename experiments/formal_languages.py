@@ -1,7 +1,7 @@
 """Which formal languages does each cell learn so that it holds on strings six times as long?
 
 Command:  rnnlab run experiments/formal_languages.py --preset cpu
-Device:   one core of a shared x86 machine; 25 minutes for 32 runs.
+Device:   one core of a shared x86 machine; 45 minutes for 28 runs, beside other work.
 Expected: strings of up to 40 in training, of 41 to 256 when asked. Even pairs is solved by all
           cells (above 95%); each language by the best cell at least 2 points above the commonest
           answer for its length. Modular arithmetic and missing duplicate may stay at that floor.

@@ -1,7 +1,7 @@
 """Can a cell evaluate nested list operations from a flat string?
 
 Command:  rnnlab run experiments/listops.py --preset cpu
-Device:   one core of a shared x86 machine; 8 minutes for the four cells.
+Device:   one core of a shared x86 machine; 17 minutes for the four cells, beside other work.
 Expected: on expressions of 20 to 80 symbols, at least 10 points above the commonest answer.
 Paper:    lengths 500 to 2000, 250,000 updates; convolution and MLP help (arXiv 2410.01201,
           version 3, whose figures could not be checked). A Transformer has 36.37% there, as the

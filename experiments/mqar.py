@@ -1,7 +1,7 @@
 """How much can each kind of state recall: multi-query associative recall against its size?
 
 Command:  rnnlab run experiments/mqar.py --preset cpu
-Device:   one core of a shared x86 machine; 8 minutes for the five models.
+Device:   one core of a shared x86 machine; 12 minutes for the five models, beside other work.
 Expected: 4 pairs of 8 keys and 8 values: every model above 90%; the better of the floors, any
           value of the row, is 1 in 4. (With 32 keys, 32 values and noise between the queries the
           Transformer solved it in 1000 updates, and no recurrent model left that floor.)

@@ -1,7 +1,7 @@
 """Does depth give minimal cells the selection by content that one layer of them lacks?
 
 Command:  rnnlab run experiments/selective_copying.py --preset cpu
-Device:   one core of a shared x86 machine; 10 minutes for 9 runs.
+Device:   one core of a shared x86 machine; 25 minutes for 9 runs.
 Expected: 2 or 3 layers at least 25 points of accuracy above 1 layer; 1 layer above chance, which is
           1 in 14, by 20 points at least.
 Paper:    length 4096, 16 tokens, 400,000 updates: minGRU reaches 99.5% with 3 layers, and the gain

@@ -1,7 +1,7 @@
 """Can a cell tell a digit from its pixels, one at a time?
 
 Command:  rnnlab run experiments/sequential_digits.py --preset cpu
-Device:   one core of a shared x86 machine; 10 minutes for 12 runs.
+Device:   one core of a shared x86 machine; 9 minutes for 12 runs.
 Expected: 64 steps of one pixel, read off the mean of the outputs: accuracy of at least 0.85 for
           every cell; the commonest digit has 0.10. (Read off the last output, minimal cells stayed
           at 0.76 to 0.85 and GRU reached 0.94.) Logistic regression, a linear SVM and an MLP see
