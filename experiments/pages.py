@@ -59,6 +59,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scan error": lambda: full("scan_error/accuracy.jsonl", accuracy.table),
     "language model step": lambda: full("language_model/lm.jsonl", language_model.table),
     "results": lambda: summary(),
+    "char_lm, tried": lambda: full("results/tried/char_lm.jsonl", result_table),
     "formal_languages, tried": lambda: full("results/tried/formal_languages.jsonl", result_table),
     **{
         path.stem: lambda name=path.stem: full(f"results/{name}.jsonl", result_table)
