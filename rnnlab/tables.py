@@ -17,10 +17,12 @@ class Table(NamedTuple):
 
 def machine(row: Row) -> str:
     """The device that a row was measured on, and its JAX."""
-    name, cores = row["device"], row["cores"]
-    if row["platform"] == "cpu":
-        name = f"{row['processor']}, {cores} {'core' if cores == 1 else 'cores'}"
+    name = row["device"] if row["platform"] != "cpu" else f"{row['processor']}, {_cores(row)}"
     return f"{name}; jax {row['versions']['jax']}"
+
+
+def _cores(row: Row) -> str:
+    return f"{row['cores']} core" + ("" if row["cores"] == 1 else "s")
 
 
 def milliseconds(seconds: float) -> str:
