@@ -11,7 +11,7 @@ from rnnlab.rows import Row
 from rnnlab.tables import machine
 
 MORE_COLORS = {"transformer": "#009E73", "mamba": "#CC79A7", "tcn": "#F0E442"}
-MORE_NAMES = {"transformer": "Transformer", "mamba": "Mamba", "tcn": "TCN"}
+CELL_NAMES = NAMES | {"transformer": "Transformer", "mamba": "Mamba", "tcn": "TCN"}
 AXES = ((0, "updates"), (1, "seconds, evaluations included"))
 
 
@@ -82,7 +82,7 @@ def _others(row: Row) -> str:
 
 
 def _label(row: Row) -> str:
-    name = (NAMES | MORE_NAMES).get(row["cell"], row["cell"])
+    name = CELL_NAMES.get(row["cell"], row["cell"])
     return ", ".join(part for part in (name, _others(row)) if part)
 
 

@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
-from rnnlab.bench.plots import NAMES
 from rnnlab.commands.compare import better, number, text
-from rnnlab.commands.curves import MORE_NAMES
+from rnnlab.commands.curves import CELL_NAMES
 from rnnlab.rows import Row
 from rnnlab.tables import Table, machine
 
 PAPER_HEADING = "published figure (its own setting)"
 HIDDEN = ("model.cell", "train.seed")
-_NAMES = NAMES | MORE_NAMES
 
 
 def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
@@ -22,17 +20,17 @@ def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
     publication's figure, with its terms, by experiment.
     """
     found = dict.fromkeys(row["cell"] for row in results)
-    cells = [cell for cell in _NAMES if cell in found]
-    cells += [cell for cell in found if cell not in _NAMES]
+    cells = [cell for cell in CELL_NAMES if cell in found]
+    cells += [cell for cell in found if cell not in CELL_NAMES]
     headings = (
         "experiment",
         "setting",
         "metric",
         "best floor",
-        *(_NAMES.get(c, c) for c in cells),
+        *(CELL_NAMES.get(c, c) for c in cells),
         "seeds",
+        PAPER_HEADING,
     )
-    headings += (PAPER_HEADING,)
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in results:
         key = row["experiment"], _setting(row), row["data_fingerprint"]

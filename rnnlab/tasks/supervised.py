@@ -97,6 +97,7 @@ def supervised(
     """
     classes = np.issubdtype(train.targets.dtype, np.integer)
     test = list(heldout.values())[-1]
+    value_floors = functools.partial(_value_floors, unit=unit)
     return Data(
         loss="categorical" if classes else "squared",
         metrics=(("accuracy", "nll") if classes else ("rmse", "mae")) + metrics,
@@ -106,7 +107,7 @@ def supervised(
             name: functools.partial(cut, part, min(batch_size, len(part.inputs)))
             for name, part in heldout.items()
         },
-        floors=functools.partial(_class_floors if classes else _value_floors, train, test, unit),
+        floors=functools.partial(_class_floors if classes else value_floors, train, test),
         vocab_size=vocab_size,
         in_features=None if vocab_size else train.inputs.shape[-1],
         unit=unit,
@@ -116,7 +117,7 @@ def supervised(
     )
 
 
-def _class_floors(train: Batch, test: Batch, unit: float) -> dict[str, float]:
+def _class_floors(train: Batch, test: Batch) -> dict[str, float]:
     commonest = np.bincount(train.targets[scored(train)]).argmax()
     asked = test.targets[scored(test)]
     floors = {"majority class": float(np.mean(asked == commonest))}
