@@ -10,12 +10,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Bool, Float
 
-from rnnlab.scan import associative, blocks, composed
+from rnnlab.scan import associative, blocks, composed, pallas
 from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
-from rnnlab.scan.linear import BACKENDS, transpose
+from rnnlab.scan.linear import BACKENDS, on_backend, transpose
 from rnnlab.scan.step import Gates, state_dtype
 
 
@@ -90,9 +90,14 @@ def gated_scan(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 6, 7))
 def _gated(gates, pre, h0, init, reset, mask, reverse, backend):
-    in_blocks = partial(blocks.gated, gates, reverse=reverse)
-    at_once = partial(composed.gated, associative.linear, gates, reverse=reverse)
-    return _on_backend(in_blocks, at_once, backend, pre, h0, init, reset, mask)
+    return on_backend(
+        backend,
+        h0.dtype,
+        (pre, h0, init, reset, mask),
+        loop=partial(blocks.gated, gates, reverse=reverse),
+        at_once=partial(composed.gated, associative.linear, gates, reverse=reverse),
+        kernel=lambda kernel, *xs: pallas.gated(kernel, gates, *xs, reverse=reverse),
+    )
 
 
 _jitted = jax.jit(_gated, static_argnums=(0, 6, 7))
@@ -110,10 +115,14 @@ def _gated_backward(gates, reverse, backend, residuals, cotangents):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 9, 10))
 def _gated_transpose(gates, pre, h0, init, reset, mask, h, dh, dlast, reverse, backend):
-    in_blocks = partial(blocks.gated_transpose, gates, reverse=reverse)
-    at_once = partial(composed.gated_transpose, associative.transpose, gates, reverse=reverse)
-    operands = pre, h0, init, reset, mask, h, dh, dlast
-    return _on_backend(in_blocks, at_once, backend, *operands)
+    return on_backend(
+        backend,
+        h0.dtype,
+        (pre, h0, init, reset, mask, h, dh, dlast),
+        loop=partial(blocks.gated_transpose, gates, reverse=reverse),
+        at_once=partial(composed.gated_transpose, associative.transpose, gates, reverse=reverse),
+        kernel=lambda kernel, *xs: pallas.gated_transpose(kernel, gates, *xs, reverse=reverse),
+    )
 
 
 def _gated_transpose_forward(gates, *operands_and_options):
@@ -122,7 +131,7 @@ def _gated_transpose_forward(gates, *operands_and_options):
 
 
 def _gated_transpose_backward(gates, reverse, backend, operands, cotangents):
-    # Blocks have no derivative; the same composed of the differentiable transpose has.
+    # Blocks and kernels have no derivative; the composition of the differentiable transpose has.
     pre, h0, init, reset, mask, *rest = operands
     differentiable = partial(transpose, backend=backend)
 
@@ -133,12 +142,6 @@ def _gated_transpose_backward(gates, reverse, backend, operands, cotangents):
 
     dpre, dh0, dinit, *drest = jax.vjp(at_once, pre, h0, init, *rest)[1](cotangents)
     return dpre, dh0, dinit, None, None, *drest
-
-
-def _on_backend(in_blocks, at_once, backend, *operands):
-    if backend == "auto":
-        return lax.platform_dependent(*operands, cpu=in_blocks, default=at_once)
-    return (in_blocks if backend == "sequential" else at_once)(*operands)
 
 
 _gated.defvjp(_gated_forward, _gated_backward)

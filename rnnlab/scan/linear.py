@@ -7,21 +7,22 @@ pair. Each is the other's transpose, so each is the other's gradient rule and de
 order follow. Only the coefficients and one solution are kept for the backward pass.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.scan import associative, sequential
+from rnnlab.scan import associative, pallas, sequential
 from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
 from rnnlab.scan.composed import previous
 from rnnlab.scan.step import inflow, state_dtype
 
-_MODULES = {"sequential": sequential, "associative": associative}
-BACKENDS = ("auto", *_MODULES)
+BACKENDS = ("auto", "sequential", "associative", "pallas")
 """Names that `backend` may take."""
 
 
@@ -47,7 +48,10 @@ def linear_scan(
       backend: `"sequential"` is one loop over time, `"associative"` is
         `jax.lax.associative_scan`, in which the product of `a` over any span has to stay finite, as
         it does for gates; `"auto"` takes the first on CPU and the second elsewhere,
-        by the platform that the program is lowered for. docs/scan.md has the measurements.
+        by the platform that the program is lowered for. `"pallas"` is a kernel for GPUs from
+        compute capability 9.0 on and for TPUs, float32 and 16-bit, and what `"auto"` takes
+        everywhere else: `rnnlab.scan.resolved` says which one runs. docs/performance.md has the
+        measurements.
 
     Returns:
       All states, in b's dtype. Arithmetic is float32 or, if an argument has it, float64.
@@ -92,11 +96,20 @@ def linear_scan(
     return linear(a, b, h0, cut, reverse=reverse, backend=backend)[0]
 
 
-def resolved(backend: str, platform: str) -> str:
-    """The backend that runs on a platform ("cpu", "gpu", "tpu") when `backend` is asked for."""
-    if backend != "auto":
+def resolved(backend: str, platform: str, dtype: DTypeLike = jnp.float32) -> str:
+    """The backend that runs on a platform ("cpu", "gpu", "tpu") when `backend` is asked for.
+
+    `dtype` is that of the states.
+
+    >>> resolved("auto", "cpu"), resolved("pallas", "cpu"), resolved("pallas", "tpu", "float64")
+    ('sequential', 'sequential', 'associative')
+    """
+    platform = "cuda" if platform == "gpu" else platform
+    if backend == "pallas" and platform in pallas.kernels(dtype):
         return backend
-    return "sequential" if platform == "cpu" else "associative"
+    if backend in ("auto", "pallas"):
+        return "sequential" if platform == "cpu" else "associative"
+    return backend
 
 
 @partial(jax.jit, static_argnames=("reverse", "backend"))
@@ -115,18 +128,39 @@ def transpose(
     return _transpose(a, dh, dlast, cut, reverse, backend)
 
 
-def _on_backend(run: Callable[..., object], backend: str, *operands):
-    """`run(module, *operands)` with the module of the backend; auto asks the lowering platform."""
-    if backend != "auto":
-        return run(_MODULES[backend], *operands)
-    return lax.platform_dependent(
-        *operands, cpu=partial(run, sequential), default=partial(run, associative)
-    )
+def on_backend(
+    backend: str,
+    dtype: DTypeLike,
+    operands: Sequence[Any],
+    *,
+    loop: Callable[..., Any],
+    at_once: Callable[..., Any],
+    kernel: Callable[..., Any],
+) -> Any:
+    """One of three forms of an operation on `operands`: the backend's, or the lowering platform's.
+
+    `loop` is the sequential one, `at_once` the associative one, and `kernel` takes the platform's
+    `pallas.Kernel` first. `dtype` is that of the states.
+    """
+    if backend == "sequential":
+        return loop(*operands)
+    if backend == "associative":
+        return at_once(*operands)
+    kernels = pallas.kernels(dtype) if backend == "pallas" else {}
+    forms = {platform: partial(kernel, found) for platform, found in kernels.items()}
+    return lax.platform_dependent(*operands, default=at_once, **{"cpu": loop, **forms})
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _linear(a, b, h0, cut, reverse, backend):
-    return _on_backend(lambda m, *xs: m.linear(*xs, reverse=reverse), backend, a, b, h0, cut)
+    return on_backend(
+        backend,
+        h0.dtype,
+        (a, b, h0, cut),
+        loop=partial(sequential.linear, reverse=reverse),
+        at_once=partial(associative.linear, reverse=reverse),
+        kernel=partial(pallas.linear, reverse=reverse),
+    )
 
 
 def _linear_forward(a, b, h0, cut, reverse, backend):
@@ -138,13 +172,52 @@ def _linear_backward(reverse, backend, residuals, cotangents):
     a, h, h0, cut = residuals
     dh, dlast = cotangents
     # Widened, so that a 16-bit g neither overflows nor rounds before it is multiplied by h.
-    g, dh0 = _transpose(a, dh.astype(dlast.dtype), dlast, cut, reverse, backend)
-    return _decay_cotangent(a, h, h0, g, cut, reverse), g.astype(dh.dtype), dh0, None
+    da, db, dh0 = _pullback(a, h, h0, dh.astype(dlast.dtype), dlast, cut, reverse, backend)
+    return da, db.astype(dh.dtype), dh0, None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(6, 7))
+def _pullback(a, h, h0, dh, dlast, cut, reverse, backend):
+    """Cotangents of `_linear`'s a, b and h0."""
+    return on_backend(
+        backend,
+        dlast.dtype,
+        (a, h, h0, dh, dlast, cut),
+        loop=partial(_composed_pullback, sequential.transpose, reverse=reverse),
+        at_once=partial(_composed_pullback, associative.transpose, reverse=reverse),
+        kernel=partial(pallas.pullback, reverse=reverse),
+    )
+
+
+def _composed_pullback(transpose, a, h, h0, dh, dlast, cut, *, reverse):
+    g, dh0 = transpose(a, dh, dlast, cut, reverse=reverse)
+    return _decay_cotangent(a, h, h0, g, cut, reverse), g, dh0
+
+
+def _pullback_forward(*operands_and_options):
+    return _pullback(*operands_and_options), operands_and_options[:6]
+
+
+def _pullback_backward(reverse, backend, operands, cotangents):
+    *operands, cut = operands
+    differentiable = partial(transpose, backend=backend)
+
+    def composed(*operands):
+        return _composed_pullback(differentiable, *operands, cut, reverse=reverse)
+
+    return *jax.vjp(composed, *operands)[1](cotangents), None
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _transpose(a, dh, dlast, cut, reverse, backend):
-    return _on_backend(lambda m, *xs: m.transpose(*xs, reverse=reverse), backend, a, dh, dlast, cut)
+    return on_backend(
+        backend,
+        dlast.dtype,
+        (a, dh, dlast, cut),
+        loop=partial(sequential.transpose, reverse=reverse),
+        at_once=partial(associative.transpose, reverse=reverse),
+        kernel=partial(pallas.transpose, reverse=reverse),
+    )
 
 
 def _transpose_forward(a, dh, dlast, cut, reverse, backend):
@@ -165,4 +238,5 @@ def _decay_cotangent(a, h, h0, g, cut, reverse):
 
 
 _linear.defvjp(_linear_forward, _linear_backward)
+_pullback.defvjp(_pullback_forward, _pullback_backward)
 _transpose.defvjp(_transpose_forward, _transpose_backward)

@@ -9,6 +9,16 @@ from jax.typing import DTypeLike
 Gates = Callable[..., tuple[Array, Array]]
 """Pointwise map from the pre-activations of a gated recurrence to its coefficients (a, b)."""
 
+Step = Callable[
+    [tuple[Array, ...], Sequence[Array], Array | None, Array | None],
+    tuple[tuple[Array, ...], tuple[Array, ...]],
+]
+"""What happens at a row of a walk over time: `step(carries, row, following, flag)`.
+
+`row` holds a row of each array that is walked over, `following` that of one more, one row on in the
+walk, `flag` an int32; the last two may be None. Returns the carries and the rows to write.
+"""
+
 
 def state_dtype(*dtypes: DTypeLike) -> jnp.dtype:
     """The dtype that states, gates and sums are kept in: float64 if any is, else float32."""
