@@ -1,6 +1,9 @@
-"""What the classic cells share: gates that read the state, so time is a loop, `jax.lax.scan`."""
+"""What the classic cells share: gates that read the state, so time is a loop, `jax.lax.scan`.
 
-from collections.abc import Callable, Sequence
+Or, for `backend="newton"`, the root of one equation over all steps, see `rnnlab.cells.newton`.
+"""
+
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,10 +15,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from rnnlab.cells.inputs import affine, checked, compute_dtype, zero_masked
+from rnnlab.cells.newton import Equations, Report, solve
 from rnnlab.scan.checks import check_choice, check_size
 from rnnlab.scan.step import state_dtype
-
-BACKENDS = ("auto", "scan")
 
 
 class ClassicCell(nnx.Module):
@@ -27,6 +29,7 @@ class ClassicCell(nnx.Module):
     """
 
     gates: int
+    backends = ("auto", "scan", "newton")
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class ClassicCell(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_size(in_features=in_features, features=features)
-        check_choice("backend", backend, BACKENDS)
+        check_choice("backend", backend, self.backends)
         self.in_features = in_features
         self.features = features
         self.dtype = compute_dtype(dtype, param_dtype)
@@ -59,8 +62,8 @@ class ClassicCell(nnx.Module):
         self.bias = by_gate(bias_init, (features,))
 
     @property
-    def equations(self) -> Callable[..., Any]:
-        """`(carry, pre, *weights) -> carry`. One object for equal options, as it keys a scan."""
+    def equations(self) -> Equations:
+        """One object for equal options, as it keys a compiled program."""
         raise TypeError(f"{type(self).__name__} defines no equations")
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Any:
@@ -78,12 +81,30 @@ class ClassicCell(nnx.Module):
         """The carry after the last step and the outputs of all steps, 0 where masked."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         with jax.named_scope(type(self).__name__):
-            # One matmul for all steps; time is made the leading axis while rows are still narrow.
-            pre = self._project(_time_first(xs, -2))
-            rows = pre, _time_first(reset, -1), _time_first(mask, -1)
-            init = self.initial_carry(xs.shape[:-2])
-            carry, ys = _scan(self.equations, self.dtype, self._weights(), carry, init, rows)
-        return carry, zero_masked(jnp.moveaxis(ys, 0, -2), mask)
+            carry, ys = self._run(carry, xs, reset, mask)
+        return carry, zero_masked(ys, mask)
+
+    def _run(self, carry, xs, reset, mask):
+        # One matmul for all steps; time is made the leading axis while rows are still narrow.
+        pre = self._project(_time_first(xs, -2))
+        rows = pre, _time_first(reset, -1), _time_first(mask, -1)
+        init = self.initial_carry(xs.shape[:-2])
+        run = _at_once if self.backend == "newton" and xs.size else _scan
+        carry, ys = run(self.equations, self.dtype, self._weights(), carry, init, rows)
+        return carry, jnp.moveaxis(ys, 0, -2)
+
+    def convergence(
+        self,
+        carry: Any,
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+    ) -> Report:
+        """How `backend="newton"` would find the states: iterations, residual, convergence."""
+        carry, xs, reset, _ = checked(self, carry, xs, reset, None, time=True)
+        pre = self._project(_time_first(xs, -2))
+        init = self.initial_carry(xs.shape[:-2])
+        return solve(self.equations, self._weights(), carry, init, pre, _time_first(reset, -1))[1]
 
     def step(
         self,
@@ -141,6 +162,13 @@ def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
     return jnp.matmul(*operands, preferred_element_type=h.dtype)
 
 
+def own_weights(kernel: Array, h: Array) -> list[Array]:
+    """What each gate of a unit reads of the unit's own state: the kernel's diagonals, like h."""
+    features = len(kernel)
+    by_gate = jnp.diagonal(kernel.reshape(features, -1, features), axis1=0, axis2=2)
+    return [jnp.broadcast_to(own, h.shape) for own in by_gate]
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _scan(equations, dtype, weights, carry, init, rows):
     def body(carry, row):
@@ -150,12 +178,35 @@ def _scan(equations, dtype, weights, carry, init, rows):
     return lax.scan(body, carry, rows)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def _at_once(equations, dtype, weights, carry, init, rows):
+    """`_scan` by `newton.solve`. Padding has to come last: with gaps in the mask the loop runs."""
+    pre, reset, mask = rows
+
+    def at_once():
+        carries, _ = solve(equations, weights, carry, init, pre, reset)
+        if mask is None:
+            return jax.tree.map(lambda x: x[-1], carries), _output(carries, dtype)
+        # Steps in padding run on, and nothing of them is kept.
+        after = jax.tree.map(lambda c, x: jnp.concatenate([c[None], x]), carry, carries)
+        count = mask.sum(0)[None, ..., None]
+        last = jax.tree.map(lambda x: jnp.take_along_axis(x, count, 0)[0], after)
+        if reset is not None:  # one in padding counts, as it does in the loop
+            last = _where(jnp.any(reset & ~mask, 0), init, last)
+        return last, _output(carries, dtype)
+
+    if mask is None:
+        return at_once()
+    gaps = jnp.any(mask[1:] & ~mask[:-1])
+    return lax.cond(gaps, lambda: _scan(equations, dtype, weights, carry, init, rows), at_once)
+
+
 def _advance(equations, weights, carry, init, row):
     """Reset first, then step, then hold."""
     pre, reset, mask = row
     if reset is not None:
         carry = _where(reset, init, carry)
-    new = equations(carry, pre, *weights)
+    new = equations.step(carry, pre, *weights)
     return new if mask is None else _where(mask, new, carry)
 
 

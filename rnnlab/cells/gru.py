@@ -1,6 +1,5 @@
 """The gated recurrent unit."""
 
-from collections.abc import Callable
 from functools import lru_cache, partial
 
 import jax
@@ -9,7 +8,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.cells.classic import ClassicCell, recurrent_dot
+from rnnlab.cells.classic import ClassicCell, own_weights, recurrent_dot
+from rnnlab.cells.newton import Equations
 from rnnlab.scan.step import state_dtype
 
 
@@ -21,6 +21,27 @@ def gru_next(
     reset_after: bool = True,
 ) -> Array:
     """The next state from the last one and the projected input `pre = x W + b`, gates r, z, n."""
+    _, z, _, n = _gates(h, pre, recurrent_kernel, candidate_bias, reset_after)
+    return n + z * (h - n)
+
+
+def gru_factors(
+    h: Array,
+    pre: Array,
+    recurrent_kernel: Array,
+    candidate_bias: Array,
+    reset_after: bool = True,
+) -> tuple[Array, Array]:
+    """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
+    r, z, inner, n = _gates(h, pre, recurrent_kernel, candidate_bias, reset_after)
+    by_r, by_z, by_n = own_weights(recurrent_kernel, h)
+    dr, dz = r * (1 - r) * by_r, z * (1 - z) * by_z
+    dn = (1 - n * n) * (dr * inner + r * by_n if reset_after else (r + dr * h) * by_n)
+    return jnp.ones_like(h), z + dz * (h - n) + (1 - z) * dn
+
+
+def _gates(h, pre, recurrent_kernel, candidate_bias, reset_after):
+    """r, z, what the state adds to the candidate (before r, where that comes after), and n."""
     width, dtype = h.shape[-1], pre.dtype
     pre = pre.astype(h.dtype)
     bias = jnp.broadcast_to(candidate_bias, h.shape)
@@ -30,16 +51,14 @@ def gru_next(
     else:
         gates = recurrent_dot(h, recurrent_kernel[:, : 2 * width], dtype)
     r, z = jnp.split(jax.nn.sigmoid(pre[..., : 2 * width] + gates), 2, axis=-1)
-    if reset_after:
-        inner = r * candidate
-    else:
-        inner = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :], dtype) + bias
-    n = jnp.tanh(pre[..., 2 * width :] + inner)
-    return n + z * (h - n)
+    if not reset_after:
+        candidate = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :], dtype) + bias
+    n = jnp.tanh(pre[..., 2 * width :] + (r * candidate if reset_after else candidate))
+    return r, z, candidate, n
 
 
 class GRU(ClassicCell):
-    """Gated recurrent unit, on `jax.lax.scan`; by default the variant of cuDNN and torch.nn.GRU.
+    """Gated recurrent unit; by default the variant of cuDNN and torch.nn.GRU.
 
         r[t] = sigmoid(x[t] Wr + h[t-1] Ur + br)
         z[t] = sigmoid(x[t] Wz + h[t-1] Uz + bz)
@@ -58,7 +77,8 @@ class GRU(ClassicCell):
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
         wider.
       param_dtype: dtype of the parameters.
-      backend: `"auto"` or `"scan"`.
+      backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
+        see `rnnlab.cells.newton`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
@@ -112,10 +132,12 @@ class GRU(ClassicCell):
         return {"r": r, "z": z}
 
     @property
-    def equations(self) -> Callable[..., Array]:
+    def equations(self) -> Equations:
         return _equations(self.reset_after)
 
 
 @lru_cache
-def _equations(reset_after: bool) -> Callable[..., Array]:
-    return partial(gru_next, reset_after=reset_after)
+def _equations(reset_after: bool) -> Equations:
+    return Equations(
+        partial(gru_next, reset_after=reset_after), partial(gru_factors, reset_after=reset_after)
+    )

@@ -1,6 +1,6 @@
 """Long short-term memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,7 +10,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from rnnlab.cells.classic import ClassicCell, recurrent_dot
+from rnnlab.cells import cudnn
+from rnnlab.cells.classic import ClassicCell, own_weights, recurrent_dot
+from rnnlab.cells.newton import Equations
 
 
 class LSTMCarry(NamedTuple):
@@ -22,14 +24,36 @@ class LSTMCarry(NamedTuple):
 
 def lstm_next(carry: LSTMCarry, pre: Array, recurrent_kernel: Array) -> LSTMCarry:
     """The next states from the last and the projected input `pre = x W + b`, gates i, f, g, o."""
-    recurrent = recurrent_dot(carry.h, recurrent_kernel, pre.dtype)
-    i, f, g, o = jnp.split(pre.astype(recurrent.dtype) + recurrent, 4, axis=-1)
-    c = jax.nn.sigmoid(f) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
+    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
+    c = f * carry.c + i * g
+    return LSTMCarry(c, o * jnp.tanh(c))
+
+
+def lstm_factors(
+    carry: LSTMCarry, pre: Array, recurrent_kernel: Array
+) -> tuple[LSTMCarry, LSTMCarry]:
+    """A unit's derivative of its next states by its last ones, as a product. See `newton`.
+
+    All of it but what the output gate reads of h: h' follows c', and c' both states.
+    """
+    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
+    by_i, by_f, by_g, _ = own_weights(recurrent_kernel, carry.h)
+    by_h = carry.c * f * (1 - f) * by_f + g * i * (1 - i) * by_i + i * (1 - g * g) * by_g
+    t = jnp.tanh(f * carry.c + i * g)
+    return LSTMCarry(jnp.ones_like(t), o * (1 - t * t)), LSTMCarry(f, by_h)
+
+
+def _gates(h, pre, recurrent_kernel):
+    recurrent = recurrent_dot(h, recurrent_kernel, pre.dtype)
+    i, f, g, o = jnp.split(pre.astype(h.dtype) + recurrent, 4, axis=-1)
+    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+
+
+EQUATIONS = Equations(lstm_next, lstm_factors)
 
 
 class LSTM(ClassicCell):
-    """Long short-term memory, on `jax.lax.scan`. Its carry is `LSTMCarry(c, h)`.
+    """Long short-term memory. Its carry is `LSTMCarry(c, h)`.
 
         i, f, o = sigmoid(x[t] W + h[t-1] U + b) of their gates,   g = tanh(...) of its own
         c[t] = f c[t-1] + i g
@@ -46,7 +70,8 @@ class LSTM(ClassicCell):
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
         wider.
       param_dtype: dtype of the parameters.
-      backend: `"auto"` or `"scan"`.
+      backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
+        see `rnnlab.cells.newton`; `"cudnn"` is NVIDIA's kernel, see `rnnlab.cells.cudnn`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
@@ -64,6 +89,7 @@ class LSTM(ClassicCell):
     """
 
     gates = 4
+    backends = (*ClassicCell.backends, "cudnn")
 
     def __init__(
         self,
@@ -98,10 +124,23 @@ class LSTM(ClassicCell):
         zeros = super().initial_carry(batch_shape)
         return LSTMCarry(zeros, zeros)
 
+    def _run(self, carry, xs, reset, mask):
+        if self.backend != "cudnn":
+            return super()._run(carry, xs, reset, mask)
+        cudnn.check(self.dtype, reset)
+        batch = xs.shape[:-2]
+        flat = [x.reshape(-1, *x.shape[len(batch) :]) for x in (carry.c, carry.h, xs)]
+        mask = None if mask is None else mask.reshape(-1, mask.shape[-1])
+        parameters = self.kernel[...], self.recurrent_kernel[...], self.bias[...]
+        parameters = [x.astype(jnp.float32) for x in parameters]
+        results = cudnn.lstm(*parameters, *flat, mask)
+        c, h, ys = (x.reshape(*batch, *x.shape[1:]) for x in results)
+        return LSTMCarry(c, h), ys
+
     def _gates(self, sigmoids: Array) -> dict[str, Array]:
         i, f, _, o = jnp.split(sigmoids, 4, axis=-1)
         return {"i": i, "f": f, "o": o}
 
     @property
-    def equations(self) -> Callable[..., LSTMCarry]:
-        return lstm_next
+    def equations(self) -> Equations:
+        return EQUATIONS

@@ -1,6 +1,5 @@
 """The Elman RNN: one gateless state."""
 
-from collections.abc import Callable
 from functools import lru_cache, partial
 
 import jax
@@ -9,7 +8,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.cells.classic import ClassicCell, recurrent_dot
+from rnnlab.cells.classic import ClassicCell, own_weights, recurrent_dot
+from rnnlab.cells.newton import Equations
 from rnnlab.scan.checks import check_choice
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -17,12 +17,24 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 def rnn_next(h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh") -> Array:
     """The next state from the last one and the projected input `pre = x W + b`."""
-    recurrent = recurrent_dot(h, recurrent_kernel, pre.dtype)
-    return ACTIVATIONS[activation](pre.astype(h.dtype) + recurrent)
+    return ACTIVATIONS[activation](_sum(h, pre, recurrent_kernel))
+
+
+def rnn_factors(
+    h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh"
+) -> tuple[Array, Array]:
+    """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
+    ones = jnp.ones_like(h)
+    inner, own = _sum(h, pre, recurrent_kernel), own_weights(recurrent_kernel, h)[0]
+    return ones, own * jax.jvp(ACTIVATIONS[activation], (inner,), (ones,))[1]
+
+
+def _sum(h, pre, recurrent_kernel):
+    return pre.astype(h.dtype) + recurrent_dot(h, recurrent_kernel, pre.dtype)
 
 
 class VanillaRNN(ClassicCell):
-    """Elman RNN, on `jax.lax.scan`.
+    """Elman RNN.
 
         h[t] = tanh(x[t] W + h[t-1] U + b),   y[t] = h[t]
 
@@ -33,7 +45,8 @@ class VanillaRNN(ClassicCell):
       kernel_init, recurrent_init, bias_init: initialisers of W, U and b.
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. The carry is float32 or wider.
       param_dtype: dtype of the parameters.
-      backend: `"auto"` or `"scan"`.
+      backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
+        see `rnnlab.cells.newton`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
@@ -79,10 +92,12 @@ class VanillaRNN(ClassicCell):
         self.activation = activation
 
     @property
-    def equations(self) -> Callable[..., Array]:
+    def equations(self) -> Equations:
         return _equations(self.activation)
 
 
 @lru_cache
-def _equations(activation: str) -> Callable[..., Array]:
-    return partial(rnn_next, activation=activation)
+def _equations(activation: str) -> Equations:
+    return Equations(
+        partial(rnn_next, activation=activation), partial(rnn_factors, activation=activation)
+    )

@@ -1,0 +1,69 @@
+"""The LSTM on cuDNN, through `jax.experimental.rnn`: float32, on NVIDIA's GPUs.
+
+cuDNN runs a whole sequence in one call, in batch-major order, and takes padded rows by their
+lengths. It has no resets, and JAX gives access to its LSTM alone, not to its GRU.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import rnn
+
+
+def lstm(
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array,
+    c: Array,
+    h: Array,
+    xs: Array,
+    mask: Array | None,
+) -> tuple[Array, Array, Array]:
+    """The last c and h, and all outputs, of `rnnlab.LSTM` with these parameters.
+
+    Args:
+      kernel, recurrent_kernel, bias: (in_features, 4 features), (features, 4 features) and
+        (4 features,), gates in the order i, f, g, o, which is cuDNN's.
+      c, h: (batch, features).
+      xs: (batch, time, in_features).
+      mask: (batch, time), True on the steps of each row, which come first.
+
+    Sums are those of float32, without the TF32 format that cuDNN may use otherwise, where JAX's
+    matmul precision is "highest".
+    """
+    (batch_size, length, in_features), features = xs.shape, c.shape[-1]
+    # cuDNN adds two biases; the LSTM here has one.
+    parts = kernel.T, recurrent_kernel.T, bias, jnp.zeros_like(bias)
+    weights = jnp.concatenate([part.reshape(-1) for part in parts])
+    lengths = jnp.full(batch_size, length) if mask is None else mask.sum(-1)
+    precision = jax.config.jax_default_matmul_precision
+    ys, last_h, last_c = rnn.lstm(
+        xs,
+        h[None],
+        c[None],
+        weights,
+        lengths.astype(jnp.int32),
+        in_features,
+        features,
+        1,
+        0.0,
+        False,
+        None if precision is None else jax.lax.Precision(precision),
+    )
+    empty = (lengths == 0)[:, None]
+    return jnp.where(empty, c, last_c[0]), jnp.where(empty, h, last_h[0]), ys
+
+
+def check(dtype: jnp.dtype, reset: Array | None) -> None:
+    """Raises ValueError where cuDNN cannot run."""
+    if dtype != jnp.float32:
+        raise ValueError(f"backend 'cudnn' computes in float32, not {dtype}: use backend 'scan'")
+    if reset is not None:
+        raise ValueError("backend 'cudnn' has no reset; give none, or use backend 'scan'")
+    try:
+        jax.local_devices(backend="cuda")
+    except RuntimeError:
+        raise ValueError(
+            "backend 'cudnn' needs an NVIDIA GPU and JAX for CUDA, and JAX sees "
+            f"{jax.default_backend()} alone: use backend 'scan'"
+        ) from None

@@ -1,0 +1,139 @@
+"""Classic cells by `backend="newton"`: equal to the loop, also where they do not converge."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab import GRU, LSTM, VanillaRNN
+from rnnlab.cells import newton
+
+OPTIONS = [
+    (VanillaRNN, {}),
+    (VanillaRNN, {"activation": "relu"}),
+    (GRU, {}),
+    (GRU, {"reset_after": False}),
+    (LSTM, {}),
+]
+CELLS = pytest.mark.parametrize(("cell", "options"), OPTIONS, ids=str)
+SHORT, LONG = 7, 200
+TANH = [(VanillaRNN, {}), *OPTIONS[2:]]
+
+
+def example(length, features=5, scale=1.0):
+    keys = jax.random.split(jax.random.key(0), 4)
+    xs = scale * jax.random.normal(keys[0], (3, length, features))
+    dys = jax.random.normal(keys[1], (3, length, features))
+    reset = jax.random.bernoulli(keys[2], 0.05, (3, length)).at[0, 0].set(True)
+    lengths = jnp.array([0, length // 2, length])
+    return xs, dys, reset, jnp.arange(length)[None] < lengths[:, None]
+
+
+def results(cell, options, backend, xs, dys, reset, mask, gain=1.0):
+    """Carry and outputs, and the gradients of parameters, carry and inputs."""
+    init = nnx.initializers.orthogonal(scale=gain)
+    model = cell(
+        xs.shape[-1],
+        xs.shape[-1],
+        rngs=nnx.Rngs(0),
+        recurrent_init=init,
+        backend=backend,
+        **options,
+    )
+    graphdef, params = nnx.split(model)
+    carry = jax.tree.map(lambda x: 0.5 + x, model.initial_carry(xs.shape[:-2]))
+
+    @jax.jit
+    def run(params, carry, xs):
+        def outputs(params, carry, xs):
+            return nnx.merge(graphdef, params, copy=True)(carry, xs, reset=reset, mask=mask)
+
+        found, pull = jax.vjp(outputs, params, carry, xs)
+        return found, pull((found[0], dys))
+
+    return run(params, carry, xs), model.convergence(carry, xs, reset=reset)
+
+
+def hold(found, wanted, limit):
+    for x, ref in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert jnp.max(jnp.abs(x - ref)) <= limit * jnp.maximum(1, jnp.max(jnp.abs(ref)))
+
+
+@CELLS
+@pytest.mark.parametrize("flags", [False, True])
+def test_equals_the_loop(quick_compile, cell, options, flags):
+    xs, dys, reset, mask = example(SHORT)
+    given = (reset, mask) if flags else (None, None)
+    (found, gradients), report = results(cell, options, "newton", xs, dys, *given)
+    (wanted, by_loop), _ = results(cell, options, "scan", xs, dys, *given)
+    assert report.converged
+    hold(found, wanted, 1e-5)
+    hold(gradients, by_loop, 1e-4)
+
+
+@pytest.mark.parametrize(("cell", "options"), TANH, ids=str)
+def test_iterations_do_not_grow_with_time(quick_compile, cell, options):
+    # Recurrent weights of norm 0.5: what an error does to later steps dies out.
+    xs, dys, _, _ = example(LONG)
+    (found, gradients), report = results(cell, options, "newton", xs, dys, None, None, 0.5)
+    (wanted, by_loop), _ = results(cell, options, "scan", xs, dys, None, None, 0.5)
+    assert report.converged
+    assert report.iterations <= 25  # an eighth of the steps
+    hold(found, wanted, 1e-5)
+    hold(gradients, by_loop, 1e-4)
+
+
+def test_chaos_is_reported(quick_compile):
+    # Recurrent weights of norm 4: errors grow from step to step.
+    xs, dys, _, _ = example(LONG)
+    _, report = results(VanillaRNN, {}, "newton", xs, dys, None, None, 4.0)
+    assert not report.converged
+    assert report.iterations == newton.ITERATIONS
+
+
+def test_where_it_does_not_converge_the_loop_runs(quick_compile, monkeypatch):
+    monkeypatch.setattr(newton, "ITERATIONS", 2)
+    jax.clear_caches()
+    xs, dys, reset, _ = example(SHORT)
+    (found, gradients), report = results(LSTM, {}, "newton", xs, dys, reset, None)
+    (wanted, by_loop), _ = results(LSTM, {}, "scan", xs, dys, reset, None)
+    assert not report.converged
+    hold(found, wanted, 1e-6)
+    hold(gradients, by_loop, 1e-6)
+    jax.clear_caches()
+
+
+def test_gaps_in_the_mask_go_to_the_loop(quick_compile):
+    xs, dys, reset, _ = example(SHORT)
+    mask = jnp.ones((3, SHORT), bool).at[1, 2].set(False)
+    (found, gradients), _ = results(GRU, {}, "newton", xs, dys, reset, mask)
+    (wanted, by_loop), _ = results(GRU, {}, "scan", xs, dys, reset, mask)
+    hold(found, wanted, 1e-6)
+    hold(gradients, by_loop, 1e-6)
+
+
+def test_nan_does_not_pass_a_reset(quick_compile):
+    xs, dys, _, _ = example(SHORT)
+    reset = jnp.zeros((3, SHORT), bool).at[:, 4].set(True)
+    (found, _), _ = results(LSTM, {}, "newton", xs.at[:, 2].set(jnp.nan), dys, reset, None)
+    assert jnp.isfinite(found[1][:, 4:]).all()
+    assert jnp.isnan(found[1][:, 2:4]).any()
+
+
+@CELLS
+def test_factors_are_the_derivative_by_a_units_own_states(x64, cell, options):
+    model = cell(1, 1, rngs=nnx.Rngs(0), dtype=jnp.float64, param_dtype=jnp.float64, **options)
+    weights = model._weights()
+    carry = jax.tree.map(lambda x: x + 0.3, model.initial_carry(()))
+    pre = model._project(jnp.full(1, 0.7))
+    p, q = model.equations.factors(carry, pre, *weights)
+    p, q = (jnp.concatenate(jax.tree.leaves(x)) for x in (p, q))
+    jacobian = jax.jacfwd(lambda carry: model.equations.step(carry, pre, *weights))(carry)
+    jacobian = jnp.array([x.item() for x in jax.tree.leaves(jacobian)]).reshape(len(p), len(q))
+    if cell is LSTM:  # the product leaves out what the output gate reads of h
+        o = jax.nn.sigmoid(pre + carry.h @ weights[0])[-1:]
+        c = model.equations.step(carry, pre, *weights).c
+        missing = o * (1 - o) * weights[0][:, 3] * jnp.tanh(c)
+        jacobian = jacobian.at[1, 1].add(-missing[0])
+    np.testing.assert_allclose(p[:, None] * q[None, :], jacobian, rtol=1e-12)
