@@ -7,13 +7,13 @@ the updated parameters, the optimiser's state, the loss and the gradient of the 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 
 from rnnlab.bench.timing import Prepared, prepare
 from rnnlab.cells import CELLS
@@ -40,34 +40,71 @@ class Problem:
         return jax.device_put(xs, self.device)
 
 
-def cell_program(name: str, backend: str, pass_: str, problem: Problem) -> Prepared:
+class Form(NamedTuple):
+    """A layer as a pure function: `outputs(params, xs)`, all steps', and its parameters."""
+
+    outputs: Callable[[Any, Array], Array]
+    params: Any
+
+
+def cell_form(name: str, backend: str, problem: Problem) -> Form:
     """An rnnlab cell called on whole sequences."""
-    cell = _cell(name, problem, backend=backend)
-    graphdef, params = nnx.split(cell)
+    graphdef, params = nnx.split(make_cell(name, problem, backend=backend))
 
     def outputs(params, xs):
         model = nnx.merge(graphdef, params, copy=True)
         return model(model.initial_carry(xs.shape[:1]), xs)[1]
 
-    return _prepare(outputs, params, pass_, problem)
+    return Form(outputs, params)
 
 
-def flax_program(name: str, pass_: str, problem: Problem) -> Prepared:
-    """Flax's own cell in `flax.nnx.RNN`."""
-    cell = FLAX_CELLS[name](
-        problem.width, problem.width, dtype=jnp.dtype(problem.dtype), rngs=nnx.Rngs(0)
-    )
-    graphdef, params, rest = nnx.split(nnx.RNN(cell, rngs=nnx.Rngs(0)), nnx.Param, ...)
+def flax_form(name: str, problem: Problem) -> Form:
+    """Flax's own cell in `flax.nnx.RNN`, with the parameters of rnnlab's."""
+    cell, features = make_cell(name, problem), problem.width
+    dtype = jnp.dtype(problem.dtype)
+    other = FLAX_CELLS[name](features, features, dtype=dtype, rngs=nnx.Rngs(0))
+    kernel, bias = {"kernel": cell.kernel[...]}, {"bias": cell.bias[...]}
+    recurrent = {"kernel": cell.recurrent_kernel[...]}
+    in_state_layer = name == "lstm"
+    weights = {
+        "dense_i": kernel if in_state_layer else kernel | bias,
+        "dense_h": recurrent | bias if in_state_layer else recurrent,
+    }
+    graphdef, params, rest = nnx.split(nnx.RNN(other, rngs=nnx.Rngs(0)), nnx.Param, ...)
+    params = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(weights))
 
     def outputs(params, xs):
         return nnx.merge(graphdef, params, rest, copy=True)(xs)
 
-    return _prepare(outputs, params, pass_, problem)
+    return Form(outputs, params)
+
+
+def plain_form(name: str, problem: Problem) -> Form:
+    """A minimal cell on `plain_scan`."""
+    cell = make_cell(name, problem)
+    graphdef, params = nnx.split(cell)
+
+    def outputs(params, xs):
+        model = nnx.merge(graphdef, params, copy=True)
+        a, b = model.gates(*model.project(xs))
+        return plain_scan(a, b, model.initial_carry(xs.shape[:1]))
+
+    return Form(outputs, params)
+
+
+def plain_scan(a: Array, b: Array, h0: Array) -> Array:
+    """What a user writes first: `jax.lax.associative_scan` over pairs, and JAX's own gradient."""
+
+    def compose(earlier, later):
+        return later[0] * earlier[0], later[0] * earlier[1] + later[1]
+
+    b = b.at[..., 0, :].add(a[..., 0, :] * h0)
+    return lax.associative_scan(compose, (a, b), axis=b.ndim - 2)[1]
 
 
 def loop_program(name: str, pass_: str, problem: Problem) -> Prepared:
     """The paper's baseline: a Python loop that calls a jitted step, and one back over its vjps."""
-    cell = _cell(name, problem)
+    cell = make_cell(name, problem)
     graphdef, params = nnx.split(cell)
     params = jax.device_put(params, problem.device)
     xs = problem.inputs()
@@ -120,20 +157,20 @@ def loop_program(name: str, pass_: str, problem: Problem) -> Prepared:
     return Prepared(run_forward if pass_ == "forward" else run_train)
 
 
-def _cell(name: str, problem: Problem, **options: Any) -> nnx.Module:
+def make_cell(name: str, problem: Problem, **options: Any) -> nnx.Module:
+    """The cell that every form of it is compared with, and whose parameters they have."""
     return CELLS[name](
         problem.width, problem.width, rngs=nnx.Rngs(0), dtype=problem.dtype, **options
     )
 
 
-def _prepare(
-    outputs: Callable[[Any, Array], Array], params: Any, pass_: str, problem: Problem
-) -> Prepared:
-    params, xs = jax.device_put(params, problem.device), problem.inputs()
+def form_program(form: Form, pass_: str, problem: Problem) -> Prepared:
+    """A form's forward pass, or its training step."""
+    params, xs = jax.device_put(form.params, problem.device), problem.inputs()
     if pass_ == "forward":
-        return prepare(outputs, params, xs)
+        return prepare(form.outputs, params, xs)
     state = jax.device_put(OPTIMIZER.init(params), problem.device)
-    return prepare(partial(_train_step, outputs), params, state, xs)
+    return prepare(partial(_train_step, form.outputs), params, state, xs)
 
 
 def _train_step(outputs, params, state, xs):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 
 from rnnlab import rows
+from rnnlab.bench.programs import plain_scan
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import against_floor, in_turns, prepare
 from rnnlab.scan import BACKENDS, linear_scan
@@ -142,16 +143,6 @@ def table(measured: list[rows.Row]) -> Table:
     ends = {k for k, (row, after) in enumerate(pairwise(lines)) if row[:2] != after[:2]}
     title = f"linear_scan on {machine(measured[0])}; {measured[0]['dtype']}"
     return Table(title, headings, lines, frozenset(ends))
-
-
-def plain_scan(a: Array, b: Array, h0: Array) -> Array:
-    """What a user writes first: `jax.lax.associative_scan` over pairs, and JAX's own gradient."""
-
-    def compose(earlier, later):
-        return later[0] * earlier[0], later[0] * earlier[1] + later[1]
-
-    b = b.at[..., 0, :].add(a[..., 0, :] * h0)
-    return lax.associative_scan(compose, (a, b), axis=b.ndim - 2)[1]
 
 
 def _operands(batch_size, length, width, dtype):

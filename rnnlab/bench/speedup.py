@@ -12,12 +12,13 @@ from rnnlab.bench.programs import (
     FLAX_CELLS,
     PASSES,
     Problem,
-    cell_program,
-    flax_program,
+    cell_form,
+    flax_form,
+    form_program,
     loop_program,
 )
 from rnnlab.bench.timing import Prepared, in_turns, quartiles
-from rnnlab.bench.torch_programs import available, torch_program
+from rnnlab.bench.torch_programs import available, torch_form, torch_program
 from rnnlab.cells import CELLS
 from rnnlab.scan import BACKENDS, resolved
 from rnnlab.scan.checks import check_choice
@@ -136,17 +137,17 @@ def entries(config: Speedup, platform: str) -> list[Entry]:
     for cell in config.cells:
         if cell in FLAX_CELLS:
             lines += [
-                Entry(cell, "rnnlab", "scan", _of(cell_program, cell, "auto")),
-                Entry(cell, "flax.nnx.RNN", "scan", _of(flax_program, cell)),
+                Entry(cell, "rnnlab", "scan", _formed(cell_form, cell, "auto")),
+                Entry(cell, "flax.nnx.RNN", "scan", _formed(flax_form, cell)),
                 Entry(cell, "Python loop", "step", _of(loop_program, cell), config.loop_length),
             ]
             torch_backend = "cuDNN" if platform == "gpu" else "native"
         else:
             ran = dict.fromkeys(resolved(backend, platform) for backend in config.backend)
-            lines += [Entry(cell, "rnnlab", b, _of(cell_program, cell, b)) for b in ran]
+            lines += [Entry(cell, "rnnlab", b, _formed(cell_form, cell, b)) for b in ran]
             torch_backend = "log space"
         if available(platform):
-            lines.append(Entry(cell, "torch", torch_backend, _of(torch_program, cell)))
+            lines.append(Entry(cell, "torch", torch_backend, _of(_torch, cell)))
     return lines
 
 
@@ -215,3 +216,14 @@ def _of(program, *arguments):
         return program(*arguments, pass_, problem)
 
     return prepare
+
+
+def _formed(form, *arguments):
+    def prepare(pass_: str, problem: Problem) -> Prepared:
+        return form_program(form(*arguments, problem), pass_, problem)
+
+    return prepare
+
+
+def _torch(name: str, pass_: str, problem: Problem) -> Prepared:
+    return torch_program(torch_form(name, problem), pass_)

@@ -5,10 +5,16 @@ torch is never a dependency. `available()` says whether it can take part on a pl
 
 import importlib.util
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from rnnlab.bench.programs import Problem
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from rnnlab.bench.programs import Problem, make_cell
 from rnnlab.bench.timing import Prepared
+from rnnlab.cells import CELLS
 
 CLASSIC = ("rnn", "gru", "lstm")
 MINIMAL = ("mingru", "minlstm")
@@ -22,25 +28,65 @@ def available(platform: str) -> bool:
     return platform == "cpu" or (platform == "gpu" and torch.cuda.is_available())
 
 
-def torch_program(name: str, pass_: str, problem: Problem) -> Prepared:
-    """`torch.nn.RNN`, `GRU` or `LSTM`, or a minimal cell in the paper's log space."""
+class TorchForm(NamedTuple):
+    """A layer in torch: `model(xs)` gives all steps' outputs, for inputs like `xs`."""
+
+    model: Any
+    xs: Any
+
+    def outputs(self) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            return self.model(self.xs).float().cpu().numpy()
+
+
+def torch_form(name: str, problem: Problem, scan: Callable[..., Any] | None = None) -> TorchForm:
+    """`torch.nn.RNN`, `GRU` or `LSTM`, or a minimal cell, with rnnlab's parameters and inputs.
+
+    A minimal cell is in the paper's log space, or runs on `scan(a, b)`, as `scanned_cell` does.
+    """
     import torch
 
     device = "cuda" if problem.device.platform == "gpu" else "cpu"
     options = {"device": device, "dtype": getattr(torch, problem.dtype)}
-    torch.manual_seed(0)
+    weights = nnx.to_pure_dict(nnx.state(make_cell(name, problem), nnx.Param))
     if name in MINIMAL:
-        model = log_space_cell(name, problem.width, options)
+        make = log_space_cell if scan is None else partial(scanned_cell, scan)
+        model = make(name, problem.width, options)
+        copies = []
+        for layer, key in zip(model.projections, CELLS[name].projections, strict=True):
+            copies.append((layer.weight, weights[f"{key}_kernel"].T))
+            copies.append((layer.bias, weights[f"{key}_bias"]))
     else:
         kinds = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
         layer = kinds[name](problem.width, problem.width, batch_first=True, **options)
         model = _FirstOutput(layer)
-    shape = (problem.batch_size, problem.length, problem.width)
-    xs = torch.randn(shape, **options).requires_grad_(pass_ == "train")
+        state_bias = jnp.zeros_like(weights["bias"])
+        if name == "gru":
+            state_bias = state_bias.at[-problem.width :].set(weights["candidate_bias"])
+        copies = [
+            (layer.weight_ih_l0, weights["kernel"].T),
+            (layer.weight_hh_l0, weights["recurrent_kernel"].T),
+            (layer.bias_ih_l0, weights["bias"]),
+            (layer.bias_hh_l0, state_bias),
+        ]
+    with torch.no_grad():
+        for target, source in copies:
+            target.copy_(torch.tensor(np.asarray(source)))
+    xs = torch.tensor(np.asarray(problem.inputs().astype(jnp.float32))).to(**options)
+    return TorchForm(model, xs)
+
+
+def torch_program(form: TorchForm, pass_: str) -> Prepared:
+    """A form's forward pass, or its training step."""
+    import torch
+
+    model, xs = form.model, form.xs.detach().requires_grad_(pass_ == "train")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
     def finish() -> None:
-        if device == "cuda":
+        if xs.is_cuda:
             torch.cuda.synchronize()
 
     def forward() -> None:
@@ -79,10 +125,7 @@ def log_space_cell(
     import torch
     from torch.nn import functional as F
 
-    count = 2 if name == "mingru" else 3
-    projections = torch.nn.ModuleList(
-        torch.nn.Linear(width, features or width, **options) for _ in range(count)
-    )
+    projections = _projections(name, width, features or width, options)
 
     def log_g(x):
         return torch.where(x >= 0, (F.relu(x) + 0.5).log(), -F.softplus(-x))
@@ -101,3 +144,34 @@ def log_space_cell(
 
     run.parameters, run.projections = projections.parameters, projections
     return run
+
+
+def scanned_cell(
+    scan: Callable[[Any, Any], Any], name: str, width: int, options: dict[str, Any]
+) -> Callable[[Any], Any]:
+    """A minimal cell in real space on `scan(a, b)`, whose arrays are (batch, features, time)."""
+    import torch
+    from torch.nn import functional as F
+
+    projections = _projections(name, width, width, options)
+
+    def run(xs):
+        pre = [projection(xs) for projection in projections]
+        g = torch.where(pre[-1] >= 0, pre[-1] + 0.5, pre[-1].sigmoid())
+        if name == "mingru":
+            a, b = (-pre[0]).sigmoid(), pre[0].sigmoid() * g
+        else:
+            gap = F.softplus(-pre[0]) - F.softplus(-pre[1])
+            a, b = (-gap).sigmoid(), gap.sigmoid() * g
+        a, b = (x.transpose(1, 2).contiguous() for x in (a, b))
+        return scan(a, b).transpose(1, 2)
+
+    run.parameters, run.projections = projections.parameters, projections
+    return run
+
+
+def _projections(name, width, features, options):
+    import torch
+
+    count = 2 if name == "mingru" else 3
+    return torch.nn.ModuleList(torch.nn.Linear(width, features, **options) for _ in range(count))

@@ -123,7 +123,7 @@ class MinimalCell(nnx.Module):
         with jax.named_scope(type(self).__name__):
             ys, carry = gated_scan(
                 self.gates,
-                self._project(xs),
+                self.project(xs),
                 carry,
                 init=self.initial_carry(()),
                 reset=reset,
@@ -145,7 +145,7 @@ class MinimalCell(nnx.Module):
         init = self.initial_carry(x.shape[:-1])
         cut = None if reset is None else jnp.expand_dims(reset, -1)
         keep = None if mask is None else jnp.expand_dims(mask, -1)
-        a, b = coefficients(self.gates, self._project(x), init, cut, keep)
+        a, b = coefficients(self.gates, self.project(x), init, cut, keep)
         carry = b + inflow(a, carry, cut)
         return carry, zero_masked(carry.astype(self.dtype), mask)
 
@@ -159,11 +159,14 @@ class MinimalCell(nnx.Module):
     ) -> dict[str, Float[Array, "*batch time features"]]:
         """The decay of every step on a scale from 0 to 1, whatever its range. Reads no state."""
         carry, xs, _, _ = checked(self, carry, xs, reset, mask, time=True)
-        a, _ = self.gates(*(pre.astype(carry.dtype) for pre in self._project(xs)))
+        a, _ = self.gates(*(pre.astype(carry.dtype) for pre in self.project(xs)))
         low, high = self.gate_range
         return {"decay": (a - low) / (high - low)}
 
-    def _project(self, x: Array) -> list[Array]:
+    def project(
+        self, x: Float[Array, "*batch in_features"]
+    ) -> list[Float[Array, "*batch features"]]:
+        """The pre-activations, one array for each name in `projections`."""
         return [
             affine(
                 x,

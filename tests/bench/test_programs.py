@@ -18,6 +18,10 @@ def problem(length=5):
     return Problem(length, batch_size=2, width=3, dtype="float32", device=jax.devices()[0])
 
 
+def cell_program(name, backend, pass_, problem):
+    return programs.form_program(programs.cell_form(name, backend, problem), pass_, problem)
+
+
 def results(monkeypatch, program, *arguments):
     """What a program's call waits for."""
     seen = []
@@ -30,13 +34,11 @@ def results(monkeypatch, program, *arguments):
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_the_python_loop_is_the_scan(monkeypatch, name):
     """Same outputs; same parameters and input gradients after a training step."""
-    ys = results(monkeypatch, programs.cell_program, name, "auto", "forward", problem())
+    ys = results(monkeypatch, cell_program, name, "auto", "forward", problem())
     looped = results(monkeypatch, programs.loop_program, name, "forward", problem())
     np.testing.assert_allclose(jnp.stack(looped, 1), ys, rtol=1e-5, atol=1e-6)
 
-    params, _, _, dxs = results(
-        monkeypatch, programs.cell_program, name, "auto", "train", problem()
-    )
+    params, _, _, dxs = results(monkeypatch, cell_program, name, "auto", "train", problem())
     (looped_params, _), reversed_dxs = results(
         monkeypatch, programs.loop_program, name, "train", problem()
     )
@@ -48,9 +50,7 @@ def test_the_python_loop_is_the_scan(monkeypatch, name):
 
 def test_a_training_step_updates_parameters_by_their_gradients(monkeypatch):
     p = problem()
-    params, _, loss, dxs = results(
-        monkeypatch, programs.cell_program, "mingru", "sequential", "train", p
-    )
+    params, _, loss, dxs = results(monkeypatch, cell_program, "mingru", "sequential", "train", p)
     cell = CELLS["mingru"](3, 3, rngs=nnx.Rngs(0))
     graphdef, start = nnx.split(cell)
 
@@ -71,27 +71,35 @@ def test_a_training_step_updates_parameters_by_their_gradients(monkeypatch):
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("pass_", programs.PASSES)
 def test_flax_programs_run(name, pass_):
-    programs.flax_program(name, pass_, problem()).call()
+    programs.form_program(programs.flax_form(name, problem()), pass_, problem()).call()
 
 
 @pytest.mark.parametrize("name", CELLS)
-@pytest.mark.parametrize("pass_", programs.PASSES)
-def test_torch_programs_run(name, pass_):
+def test_torch_forms_are_our_cells(name):
+    """The torch peers, with our weights, give our outputs: the rows compare equal models."""
     pytest.importorskip("torch")
-    torch_programs.torch_program(name, pass_, problem()).call()
+    p = problem()
+    form = torch_programs.torch_form(name, p)
+    ours = programs.cell_form(name, "auto", p)
+    wanted = ours.outputs(ours.params, p.inputs())
+    np.testing.assert_allclose(form.outputs(), wanted, rtol=2e-5, atol=1e-6)
+    for pass_ in programs.PASSES:
+        torch_programs.torch_program(form, pass_).call()
 
 
 @pytest.mark.parametrize("name", ["mingru", "minlstm"])
-def test_the_published_log_form_is_our_cell(name):
-    """The torch peer, with our weights, gives our outputs: the rows compare equal models."""
+def test_a_minimal_cell_on_any_scan_of_torch(name):
     torch = pytest.importorskip("torch")
-    peer = torch_programs.log_space_cell(name, 3, {"dtype": torch.float32})
-    cell = CELLS[name](3, 3, rngs=nnx.Rngs(0))
-    with torch.no_grad():
-        for layer, projection in zip(peer.projections, cell.projections, strict=True):
-            kernel = np.asarray(getattr(cell, f"{projection}_kernel")[...])
-            layer.weight.copy_(torch.tensor(kernel.T))
-            layer.bias.zero_()
-        xs = problem().inputs()
-        theirs = peer(torch.tensor(np.asarray(xs))).numpy()
-    np.testing.assert_allclose(theirs, cell(cell.initial_carry((2,)), xs)[1], rtol=2e-5)
+
+    def loop(a, b):
+        h, states = torch.zeros_like(a[..., 0]), []
+        for t in range(a.shape[-1]):
+            h = a[..., t] * h + b[..., t]
+            states.append(h)
+        return torch.stack(states, -1)
+
+    p = problem()
+    ours = programs.plain_form(name, p)
+    wanted = ours.outputs(ours.params, p.inputs())
+    found = torch_programs.torch_form(name, p, loop).outputs()
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-6)
