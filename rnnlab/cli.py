@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
-from rnnlab.bench import accuracy, language_model, layer, peers, scan, speedup
+from rnnlab.bench import accuracy, growth, language_model, layer, peers, scan, speedup, streaming
 from rnnlab.commands.compare import Compare, compare
 from rnnlab.commands.listing import List, list_experiments
 from rnnlab.commands.run import Resume, Run, parse, resume_run, run_experiment
@@ -26,12 +26,14 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Bench:
-    """The other benchmarks: scan, layer, peers, accuracy, lm."""
+    """The other benchmarks: scan, layer, peers, growth, streaming, accuracy, lm."""
 
     benchmark: (
         Annotated[scan.Scan, subcommand("scan")]
         | Annotated[layer.Layer, subcommand("layer")]
         | Annotated[peers.Peers, subcommand("peers")]
+        | Annotated[growth.Growth, subcommand("growth")]
+        | Annotated[streaming.Streaming, subcommand("streaming")]
         | Annotated[accuracy.Accuracy, subcommand("accuracy")]
         | Annotated[language_model.LanguageModel, subcommand("lm")]
     )
@@ -120,6 +122,8 @@ _MODULES = {
     scan.Scan: scan,
     layer.Layer: layer,
     peers.Peers: peers,
+    growth.Growth: growth,
+    streaming.Streaming: streaming,
     accuracy.Accuracy: accuracy,
     language_model.LanguageModel: language_model,
 }

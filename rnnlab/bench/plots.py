@@ -19,6 +19,8 @@ COLORS = {
     "lstm": "#0072B2",
     "mingru": "#E69F00",
     "minlstm": "#56B4E9",
+    "transformer": "#CC79A7",
+    "mamba": "#009E73",
 }
 STYLES = {"rnnlab": "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
 FAMILIES = {
@@ -26,7 +28,15 @@ FAMILIES = {
     "LSTM and minLSTM": ("lstm", "minlstm"),
     "Elman RNN": ("rnn",),
 }
-NAMES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM", "mingru": "minGRU", "minlstm": "minLSTM"}
+NAMES = {
+    "rnn": "RNN",
+    "gru": "GRU",
+    "lstm": "LSTM",
+    "mingru": "minGRU",
+    "minlstm": "minLSTM",
+    "transformer": "Transformer layer",
+    "mamba": "Mamba block",
+}
 
 
 def speedup_figure(rows: Sequence[Row]) -> Figure:
@@ -113,7 +123,45 @@ def scan_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-FIGURES = {"speedup": speedup_figure, "scan": scan_figure}
+PANELS = (
+    # axis, what is drawn, its unit, title
+    ("length", "step_seconds", "time of a step (ms)", 1e3, "Time of a training step"),
+    ("length", "temp_bytes", "temporary buffers (MB)", 1e-6, "Memory of a training step"),
+    ("length", "state_bytes", "state of one stream (bytes)", 1, "State carried from step to step"),
+    ("length", "compile_seconds", "time to compile (s)", 1, "Compilation"),
+    ("batch", "tokens_per_second", "tokens a second", 1, "What a batch buys"),
+    ("width", "step_seconds", "time of a step (ms)", 1e3, "Width"),
+)
+SIZES = {
+    "length": ("length", "sequence length (steps)"),
+    "batch": ("batch_size", "sequences in a batch"),
+    "width": ("width", "width (features)"),
+}
+
+
+def growth_figure(rows: Sequence[Row]) -> Figure:
+    """Cost of a layer's training step along each axis that was measured."""
+    figure = Figure(figsize=(16, 9.2), layout="constrained")
+    panels = figure.subplots(2, 3)
+    layers = list(dict.fromkeys(r["layer"] for r in rows))
+    for axes, (axis, value, label, scale, title) in zip(panels.flat, PANELS, strict=True):
+        key, what = SIZES[axis]
+        chosen = [r for r in rows if r["axis"] == axis and r[value]]
+        for layer in layers:
+            line = sorted((r[key], scale * r[value]) for r in chosen if r["layer"] == layer)
+            if line:
+                axes.plot(
+                    *zip(*line, strict=True), color=COLORS[layer], marker="o", label=NAMES[layer]
+                )
+        axes.set(title=title, xlabel=what, ylabel=label)
+        if chosen:
+            _log_log(axes, sorted({r[key] for r in chosen}))
+    panels[0][0].legend(fontsize=9)
+    figure.suptitle(f"{machine(rows[0])}; {rows[0]['dtype']}", fontsize=10)
+    return figure
+
+
+FIGURES = {"speedup": speedup_figure, "scan": scan_figure, "growth": growth_figure}
 
 
 def save(figure: Figure, path: Path) -> None:

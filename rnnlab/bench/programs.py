@@ -49,7 +49,12 @@ class Form(NamedTuple):
 
 def cell_form(name: str, backend: str, problem: Problem) -> Form:
     """An rnnlab cell called on whole sequences."""
-    graphdef, params = nnx.split(make_cell(name, problem, backend=backend))
+    return module_form(make_cell(name, problem, backend=backend))
+
+
+def module_form(module: nnx.Module) -> Form:
+    """Any module of the cells' contract called on whole sequences."""
+    graphdef, params = nnx.split(module)
 
     def outputs(params, xs):
         model = nnx.merge(graphdef, params, copy=True)
