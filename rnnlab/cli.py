@@ -11,7 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
-from rnnlab.bench import accuracy, growth, language_model, layer, peers, scan, speedup, streaming
+from rnnlab.bench import (
+    accuracy,
+    growth,
+    language_model,
+    layer,
+    newton,
+    peers,
+    scan,
+    speedup,
+    streaming,
+)
 from rnnlab.commands.compare import Compare, compare
 from rnnlab.commands.listing import List, list_experiments
 from rnnlab.commands.run import Resume, Run, parse, resume_run, run_experiment
@@ -26,7 +36,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Bench:
-    """The other benchmarks: scan, layer, peers, growth, streaming, accuracy, lm."""
+    """The other benchmarks: scan, layer, peers, growth, streaming, newton, accuracy, lm."""
 
     benchmark: (
         Annotated[scan.Scan, subcommand("scan")]
@@ -34,6 +44,7 @@ class Bench:
         | Annotated[peers.Peers, subcommand("peers")]
         | Annotated[growth.Growth, subcommand("growth")]
         | Annotated[streaming.Streaming, subcommand("streaming")]
+        | Annotated[newton.Newton, subcommand("newton")]
         | Annotated[accuracy.Accuracy, subcommand("accuracy")]
         | Annotated[language_model.LanguageModel, subcommand("lm")]
     )
@@ -124,6 +135,7 @@ _MODULES = {
     peers.Peers: peers,
     growth.Growth: growth,
     streaming.Streaming: streaming,
+    newton.Newton: newton,
     accuracy.Accuracy: accuracy,
     language_model.LanguageModel: language_model,
 }
