@@ -14,8 +14,10 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
+from rnnlab.cells import loop
+from rnnlab.cells.equations import Equations, output, recurrent_dot, where
 from rnnlab.cells.inputs import affine, checked, compute_dtype, zero_masked
-from rnnlab.cells.newton import Equations, Report, solve
+from rnnlab.cells.newton import Report, solve
 from rnnlab.scan.checks import check_choice, check_size
 from rnnlab.scan.step import state_dtype
 
@@ -89,7 +91,7 @@ class ClassicCell(nnx.Module):
         pre = self._project(_time_first(xs, -2))
         rows = pre, _time_first(reset, -1), _time_first(mask, -1)
         init = self.initial_carry(xs.shape[:-2])
-        run = _at_once if self.backend == "newton" and xs.size else _scan
+        run = _at_once if self.backend == "newton" and xs.size else loop.scan
         carry, ys = run(self.equations, self.dtype, self._weights(), carry, init, rows)
         return carry, jnp.moveaxis(ys, 0, -2)
 
@@ -118,8 +120,8 @@ class ClassicCell(nnx.Module):
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         init = self.initial_carry(x.shape[:-1])
         row = self._project(x), reset, mask
-        carry = _advance(self.equations, self._weights(), carry, init, row)
-        return carry, zero_masked(_output(carry, self.dtype), mask)
+        carry = loop.advance(self.equations, self._weights(), carry, init, row)
+        return carry, zero_masked(output(carry).astype(self.dtype), mask)
 
     def gate_values(
         self,
@@ -132,11 +134,11 @@ class ClassicCell(nnx.Module):
         """The gates of every step by their letters, on a scale from 0 to 1."""
         _, ys = self(carry, xs, reset=reset, mask=mask)
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        h = (carry[-1] if isinstance(carry, tuple) else carry)[..., None, :]
+        h = output(carry)[..., None, :]
         h = jnp.concatenate([h, ys[..., :-1, :].astype(h.dtype)], -2)[..., : xs.shape[-2], :]
         if reset is not None:
             init = self.initial_carry((*xs.shape[:-1],))
-            h = jnp.where(reset[..., None], init[-1] if isinstance(init, tuple) else init, h)
+            h = where(reset, output(init), h)
         recurrent = recurrent_dot(h, self._weights()[0], self.dtype)
         return self._gates(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
 
@@ -152,71 +154,27 @@ class ClassicCell(nnx.Module):
         return affine(x, self.kernel[...], self.bias[...], self.dtype)
 
 
-def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
-    """`h @ kernel` with operands in `dtype` and the sum in h's.
-
-    The kernel is narrowed here and not before the loop, so that its cotangent is summed over time
-    in its own dtype: in bfloat16 that sum loses its digits within a few thousand steps.
-    """
-    operands = h.astype(dtype), kernel.astype(dtype)
-    return jnp.matmul(*operands, preferred_element_type=h.dtype)
-
-
-def own_weights(kernel: Array, h: Array) -> list[Array]:
-    """What each gate of a unit reads of the unit's own state: the kernel's diagonals, like h."""
-    features = len(kernel)
-    by_gate = jnp.diagonal(kernel.reshape(features, -1, features), axis1=0, axis2=2)
-    return [jnp.broadcast_to(own, h.shape) for own in by_gate]
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _scan(equations, dtype, weights, carry, init, rows):
-    def body(carry, row):
-        carry = _advance(equations, weights, carry, init, row)
-        return carry, _output(carry, dtype)
-
-    return lax.scan(body, carry, rows)
-
-
 @partial(jax.jit, static_argnums=(0, 1))
 def _at_once(equations, dtype, weights, carry, init, rows):
-    """`_scan` by `newton.solve`. Padding has to come last: with gaps in the mask the loop runs."""
+    """`loop.scan` by `newton.solve`. Padding has to come last: with gaps, the loop runs."""
     pre, reset, mask = rows
 
     def at_once():
         carries, _ = solve(equations, weights, carry, init, pre, reset)
         if mask is None:
-            return jax.tree.map(lambda x: x[-1], carries), _output(carries, dtype)
+            return jax.tree.map(lambda x: x[-1], carries), output(carries).astype(dtype)
         # Steps in padding run on, and nothing of them is kept.
         after = jax.tree.map(lambda c, x: jnp.concatenate([c[None], x]), carry, carries)
         count = mask.sum(0)[None, ..., None]
         last = jax.tree.map(lambda x: jnp.take_along_axis(x, count, 0)[0], after)
         if reset is not None:  # one in padding counts, as it does in the loop
-            last = _where(jnp.any(reset & ~mask, 0), init, last)
-        return last, _output(carries, dtype)
+            last = where(jnp.any(reset & ~mask, 0), init, last)
+        return last, output(carries).astype(dtype)
 
     if mask is None:
         return at_once()
     gaps = jnp.any(mask[1:] & ~mask[:-1])
-    return lax.cond(gaps, lambda: _scan(equations, dtype, weights, carry, init, rows), at_once)
-
-
-def _advance(equations, weights, carry, init, row):
-    """Reset first, then step, then hold."""
-    pre, reset, mask = row
-    if reset is not None:
-        carry = _where(reset, init, carry)
-    new = equations.step(carry, pre, *weights)
-    return new if mask is None else _where(mask, new, carry)
-
-
-def _output(carry: Any, dtype: DTypeLike) -> Array:
-    h = carry[-1] if isinstance(carry, tuple) else carry
-    return h.astype(dtype)
-
-
-def _where(flag, x, y):
-    return jax.tree.map(lambda x, y: jnp.where(jnp.expand_dims(flag, -1), x, y), x, y)
+    return lax.cond(gaps, lambda: loop.scan(equations, dtype, weights, carry, init, rows), at_once)
 
 
 def _time_first(x, axis):

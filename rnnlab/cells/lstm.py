@@ -11,8 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnnlab.cells import cudnn
-from rnnlab.cells.classic import ClassicCell, own_weights, recurrent_dot
-from rnnlab.cells.newton import Equations
+from rnnlab.cells.classic import ClassicCell
+from rnnlab.cells.equations import Equations, own_weights, recurrent_dot
 
 
 class LSTMCarry(NamedTuple):
@@ -24,7 +24,12 @@ class LSTMCarry(NamedTuple):
 
 def lstm_next(carry: LSTMCarry, pre: Array, recurrent_kernel: Array) -> LSTMCarry:
     """The next states from the last and the projected input `pre = x W + b`, gates i, f, g, o."""
-    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
+    return lstm_point(carry, pre, recurrent_dot(carry.h, recurrent_kernel, pre.dtype))
+
+
+def lstm_point(carry: LSTMCarry, pre: Array, recurrent: Array) -> LSTMCarry:
+    """The same from what h adds to the gates, `recurrent`."""
+    i, f, g, o = _gates(pre, recurrent)
     c = f * carry.c + i * g
     return LSTMCarry(c, o * jnp.tanh(c))
 
@@ -36,20 +41,19 @@ def lstm_factors(
 
     All of it but what the output gate reads of h: h' follows c', and c' both states.
     """
-    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
+    i, f, g, o = _gates(pre, recurrent_dot(carry.h, recurrent_kernel, pre.dtype))
     by_i, by_f, by_g, _ = own_weights(recurrent_kernel, carry.h)
     by_h = carry.c * f * (1 - f) * by_f + g * i * (1 - i) * by_i + i * (1 - g * g) * by_g
     t = jnp.tanh(f * carry.c + i * g)
     return LSTMCarry(jnp.ones_like(t), o * (1 - t * t)), LSTMCarry(f, by_h)
 
 
-def _gates(h, pre, recurrent_kernel):
-    recurrent = recurrent_dot(h, recurrent_kernel, pre.dtype)
-    i, f, g, o = jnp.split(pre.astype(h.dtype) + recurrent, 4, axis=-1)
+def _gates(pre, recurrent):
+    i, f, g, o = jnp.split(pre.astype(recurrent.dtype) + recurrent, 4, axis=-1)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-EQUATIONS = Equations(lstm_next, lstm_factors)
+EQUATIONS = Equations(lstm_next, lstm_point, lstm_factors)
 
 
 class LSTM(ClassicCell):

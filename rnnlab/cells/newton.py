@@ -21,7 +21,6 @@ Sources: arXiv 2309.12252 (the iteration, with the whole derivative), arXiv 2407
 diagonal of it).
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +28,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from rnnlab.cells.equations import Equations, where
+from rnnlab.cells.loop import preceding
 from rnnlab.scan import linear_scan
 
 ITERATIONS = 64
@@ -49,19 +50,6 @@ class Report(NamedTuple):
     iterations: Array
     residual: Array
     converged: Array
-
-
-class Equations(NamedTuple):
-    """A cell's step, over any leading axes.
-
-    Attributes:
-      step: `(carry, pre, *weights) -> carry`.
-      factors: of the same arguments, `(p, q)`, each like a carry: the derivative of a unit's new
-        states by its old ones is taken to be `p q'`.
-    """
-
-    step: Callable[..., Any]
-    factors: Callable[..., tuple[Any, Any]]
 
 
 def solve(
@@ -89,10 +77,10 @@ def solve(
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _solve(equations, weights, carry, init, pre, reset):
     def evaluate(states):
-        return equations.step(_before(states, carry, init, reset), pre, *weights)
+        return equations.step(where(reset, init, preceding(states, carry)), pre, *weights)
 
     def correct(states, residual):
-        p, q = equations.factors(_before(states, carry, init, reset), pre, *weights)
+        p, q = equations.factors(where(reset, init, preceding(states, carry)), pre, *weights)
         b = _dot(q, _shifted(residual, 1))
         u = _scan(_dot(q, _shifted(p, 1)), b, reset)
         return jax.tree.map(lambda s, r, p: s + r + p * u, states, residual, p)
@@ -100,7 +88,7 @@ def _solve(equations, weights, carry, init, pre, reset):
     def loop():
         def body(state, row):
             x, cut = row
-            state = equations.step(_where(cut, init, state), x, *weights)
+            state = equations.step(where(cut, init, state), x, *weights)
             return state, state
 
         return lax.scan(body, carry, (pre, reset))[1]
@@ -117,14 +105,14 @@ def _solve_forward(equations, weights, carry, init, pre, reset):
 def _solve_backward(equations, residuals, cotangents):
     weights, carry, init, pre, reset, states = residuals
     dstates, _ = cotangents
-    before = _before(states, carry, init, reset)
+    before = where(reset, init, preceding(states, carry))
     step = partial(_step, equations)
     _, pull = jax.vjp(step, before, pre, weights)
     p, q = equations.factors(before, pre, *weights)
 
     def earlier(dbefore):
         """What a step's cotangents of the state before it say of the step that left it."""
-        return _shifted(_where(reset, jax.tree.map(jnp.zeros_like, dbefore), dbefore), -1)
+        return _shifted(where(reset, jax.tree.map(jnp.zeros_like, dbefore), dbefore), -1)
 
     def evaluate(adjoint):
         return jax.tree.map(jnp.add, dstates, earlier(pull(adjoint)[0]))
@@ -142,7 +130,7 @@ def _solve_backward(equations, residuals, cotangents):
             adjoint = jax.tree.map(jnp.add, dstate, dlater)
             x, cut, state = at
             dbefore = jax.vjp(lambda s: step(s, x, weights), state)[1](adjoint)[0]
-            return _where(cut, jax.tree.map(jnp.zeros_like, dbefore), dbefore), adjoint
+            return where(cut, jax.tree.map(jnp.zeros_like, dbefore), dbefore), adjoint
 
         zeros = jax.tree.map(jnp.zeros_like, carry)
         return lax.scan(body, zeros, (dstates, pre, reset, before), reverse=True)[1]
@@ -150,10 +138,10 @@ def _solve_backward(equations, residuals, cotangents):
     adjoint, _ = _iterate(evaluate, correct, loop, jax.tree.map(jnp.zeros_like, dstates))
     dbefore, dpre, dweights = pull(adjoint)
     zeros = jax.tree.map(jnp.zeros_like, dbefore)
-    dcarry = jax.tree.map(lambda d: d[0], _where(reset, zeros, dbefore))
+    dcarry = jax.tree.map(lambda d: d[0], where(reset, zeros, dbefore))
     dinit = jax.tree.map(jnp.zeros_like, init)
     if reset is not None:
-        dinit = jax.tree.map(lambda d: d.sum(0), _where(reset, dbefore, zeros))
+        dinit = jax.tree.map(lambda d: d.sum(0), where(reset, dbefore, zeros))
     return dweights, dcarry, dinit, dpre, None
 
 
@@ -184,12 +172,6 @@ def _iterate(evaluate, correct, loop, guess):
     converged = size <= limit
     solution = lax.cond(converged, lambda: solution, loop)
     return solution, Report(count, size, converged)
-
-
-def _before(states, carry, init, reset):
-    """The state before each step: the one that the last step left, or `init` at a reset."""
-    moved = jax.tree.map(lambda s, c: jnp.concatenate([c[None], s[:-1]]), states, carry)
-    return _where(reset, init, moved)
 
 
 def _shifted(tree, steps):
@@ -230,12 +212,6 @@ def _time_first(x):
 
 def _flags(reset):
     return None if reset is None else jnp.moveaxis(reset, 0, -1)
-
-
-def _where(flag, x, y):
-    if flag is None:
-        return y
-    return jax.tree.map(lambda x, y: jnp.where(flag[..., None], x, y), x, y)
 
 
 def _largest(tree):

@@ -8,8 +8,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.cells.classic import ClassicCell, own_weights, recurrent_dot
-from rnnlab.cells.newton import Equations
+from rnnlab.cells.classic import ClassicCell
+from rnnlab.cells.equations import Equations, own_weights, recurrent_dot
 from rnnlab.scan.checks import check_choice
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -17,20 +17,21 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 def rnn_next(h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh") -> Array:
     """The next state from the last one and the projected input `pre = x W + b`."""
-    return ACTIVATIONS[activation](_sum(h, pre, recurrent_kernel))
+    return rnn_point(h, pre, recurrent_dot(h, recurrent_kernel, pre.dtype), activation)
+
+
+def rnn_point(h: Array, pre: Array, recurrent: Array, activation: str = "tanh") -> Array:
+    """The same from what the state adds to the input, `recurrent`."""
+    return ACTIVATIONS[activation](pre.astype(recurrent.dtype) + recurrent)
 
 
 def rnn_factors(
     h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh"
 ) -> tuple[Array, Array]:
     """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
-    ones = jnp.ones_like(h)
-    inner, own = _sum(h, pre, recurrent_kernel), own_weights(recurrent_kernel, h)[0]
+    ones, (own,) = jnp.ones_like(h), own_weights(recurrent_kernel, h)
+    inner = pre.astype(h.dtype) + recurrent_dot(h, recurrent_kernel, pre.dtype)
     return ones, own * jax.jvp(ACTIVATIONS[activation], (inner,), (ones,))[1]
-
-
-def _sum(h, pre, recurrent_kernel):
-    return pre.astype(h.dtype) + recurrent_dot(h, recurrent_kernel, pre.dtype)
 
 
 class VanillaRNN(ClassicCell):
@@ -98,6 +99,5 @@ class VanillaRNN(ClassicCell):
 
 @lru_cache
 def _equations(activation: str) -> Equations:
-    return Equations(
-        partial(rnn_next, activation=activation), partial(rnn_factors, activation=activation)
-    )
+    forms = rnn_next, rnn_point, rnn_factors
+    return Equations(*(partial(form, activation=activation) for form in forms))

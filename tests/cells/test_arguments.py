@@ -46,7 +46,7 @@ def test_bad_carries(unchecked, name):
         (MinLSTM, {"gate_range": (0, 2)}, r"gate_range is \(0, 2\); one of \(0, 1\), \(-1, 1\)"),
         (MinGRU, {"backend": "scan"}, "backend is 'scan'; one of 'auto', 'sequential'"),
         (GRU, {"backend": "sequential"}, "backend is 'sequential'; one of 'auto', 'scan'"),
-        (LSTM, {"backend": "cudnn"}, "backend is 'cudnn'"),
+        (GRU, {"backend": "cudnn"}, "backend is 'cudnn'"),
         (VanillaRNN, {"activation": "gelu"}, "activation is 'gelu'; one of 'tanh', 'relu'"),
         (MinGRU, {"gate_range": None}, "gate_range is None"),
         (GRU, {"dtype": jnp.int32}, "dtype is int32; a real floating dtype"),
