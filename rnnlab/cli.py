@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
+from rnnlab.allocator import keep_pages
 from rnnlab.bench import (
     accuracy,
+    allocator,
     growth,
     language_model,
     layer,
@@ -32,11 +34,18 @@ from rnnlab.tables import show
 
 USAGE = 2
 INTERRUPTED = 130
+KEEP_PAGES = "--keep-pages"
+DESCRIPTION = f"""The lab bench for recurrent sequence models in JAX.
+
+{KEEP_PAGES}, with any command, keeps freed memory for the next step instead of giving it back to
+the system: on a CPU under Linux steps take less time, and the process as much memory as it ever
+needed at once. docs/performance.md has the measurements.
+"""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The other benchmarks: scan, layer, peers, growth, streaming, newton, accuracy, lm."""
+    """The other benchmarks; docs/benchmarks.md says what each measures."""
 
     benchmark: (
         Annotated[scan.Scan, subcommand("scan")]
@@ -45,6 +54,7 @@ class Bench:
         | Annotated[growth.Growth, subcommand("growth")]
         | Annotated[streaming.Streaming, subcommand("streaming")]
         | Annotated[newton.Newton, subcommand("newton")]
+        | Annotated[allocator.Allocator, subcommand("allocator")]
         | Annotated[accuracy.Accuracy, subcommand("accuracy")]
         | Annotated[language_model.LanguageModel, subcommand("lm")]
     )
@@ -70,8 +80,12 @@ COMMANDS: dict[type, Callable[[Any], int]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line. Returns its exit code: 0, 2 for a bad argument, 130 if interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if KEEP_PAGES in arguments:
+            arguments.remove(KEEP_PAGES)
+            if not keep_pages():
+                raise ValueError(f"{KEEP_PAGES} needs glibc, which this system does not use")
         if arguments[:1] == ["run"] and len(arguments) > 1:
             return _run_experiment(arguments)
         command = _parsed(arguments)
@@ -90,7 +104,7 @@ def _parsed(arguments: list[str], **options: Any) -> Any:
     return tyro.cli(
         Command,
         prog="rnnlab",
-        description="The lab bench for recurrent sequence models in JAX.",
+        description=DESCRIPTION,
         args=arguments,
         config=(OmitArgPrefixes, OmitSubcommandPrefixes),
         **options,
@@ -136,6 +150,7 @@ _MODULES = {
     growth.Growth: growth,
     streaming.Streaming: streaming,
     newton.Newton: newton,
+    allocator.Allocator: allocator,
     accuracy.Accuracy: accuracy,
     language_model.LanguageModel: language_model,
 }

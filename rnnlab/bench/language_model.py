@@ -17,6 +17,8 @@ from rnnlab.tasks.batch import Batch
 from rnnlab.train.settings import Training
 from rnnlab.train.step import initial_state, make_train_step
 
+SETTINGS = Training(learning_rate=2e-3, weight_decay=0.01, optimizer="adamw")
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -61,18 +63,14 @@ def run(
     architecture = Architecture(
         width=config.width, depth=config.depth, expansion=config.expansion, dropout=0.1
     )
-    settings = Training(learning_rate=2e-3, weight_decay=0.01, optimizer="adamw")
-    shape = (config.batch_size, config.length + 1)
-    ids = np.random.default_rng(0).integers(config.vocab_size, size=shape, dtype=np.int32)
-    batch = Batch(ids[:, :-1], np.ascontiguousarray(ids[:, 1:]))
     advance("rnnlab")
     with jax.default_device(device):
-        programs = {"rnnlab": _train_step(architecture, settings, config.vocab_size, batch)}
+        programs = {"rnnlab": update_program(config, architecture)}
     advance("torch, log space")
     if available("cpu"):
         from rnnlab.bench.torch_language_model import torch_train_step
 
-        peer = torch_train_step(architecture, settings, config.vocab_size, batch)
+        peer = torch_train_step(architecture, SETTINGS, config.vocab_size, _batch(config))
         programs["torch, log space"] = peer
     seconds = in_turns([program.call for program in programs.values()], config.repeats)
     for (name, program), taken in zip(programs.items(), seconds, strict=True):
@@ -121,14 +119,13 @@ def table(measured: list[rows.Row]) -> Table:
     return Table(title, headings, lines, frozenset())
 
 
-def _train_step(
-    architecture: Architecture, settings: Training, vocab_size: int, batch: Batch
-) -> Prepared:
+def update_program(config: LanguageModel, architecture: Architecture) -> Prepared:
     """The update that `rnnlab run` makes."""
+    vocab_size = config.vocab_size
     model = architecture.build(vocab_size, vocab_size=vocab_size, rngs=nnx.Rngs(0))
-    step = make_train_step(nnx.graphdef(model), "categorical", settings)
-    state = initial_state(model, settings)
-    batches = jax.device_put(jax.tree.map(lambda x: x[None], batch))
+    step = make_train_step(nnx.graphdef(model), "categorical", SETTINGS)
+    state = initial_state(model, SETTINGS)
+    batches = jax.device_put(jax.tree.map(lambda x: x[None], _batch(config)))
 
     def call() -> None:
         nonlocal state
@@ -136,3 +133,9 @@ def _train_step(
         jax.block_until_ready((state.params, metrics))
 
     return Prepared(call)
+
+
+def _batch(config: LanguageModel) -> Batch:
+    shape = (config.batch_size, config.length + 1)
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=shape, dtype=np.int32)
+    return Batch(ids[:, :-1], np.ascontiguousarray(ids[:, 1:]))
