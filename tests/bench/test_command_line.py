@@ -45,9 +45,25 @@ def test_speedup_writes_rows_picture_and_table(tmp_path, capsys):
         ("scan", ["--shapes", "2x8x4", "--repeats", "2"]),
         ("layer", ["--shapes", "2x8x4", "--repeats", "2"]),
         ("accuracy", ["--lengths", "8", "--width", "2", "--dtypes", "float32"]),
+        ("peers", ["--shapes", "2x8x4", "--cells", "gru", "mingru", "--repeats", "2"]),
+        (
+            "growth",
+            [
+                *("--start", "2x8x4", "--lengths", "4", "8", "--batches", "2", "--widths", "4"),
+                *("--layers", "mingru", "transformer", "--repeats", "1"),
+            ],
+        ),
+        (
+            "streaming",
+            [
+                *("--cells", "mingru", "--batches", "1", "--lengths", "3", "--width", "8"),
+                *("--depth", "1", "--repeats", "1"),
+            ],
+        ),
+        ("newton", ["--shapes", "1x8x4", "--cells", "lstm", "--repeats", "1"]),
     ],
 )
-def test_the_other_benchmarks_write_rows(tmp_path, name, options):
+def test_the_other_benchmarks_write_rows(quick_compile, tmp_path, name, options):
     assert cli.main(["bench", name, *options, "--out", str(tmp_path)]) == 0
     measured = list(rows.read(tmp_path / f"{name}.jsonl"))
     assert measured
@@ -66,6 +82,12 @@ def test_the_other_benchmarks_write_rows(tmp_path, name, options):
         (["speedup", "--passes", "back"], "passes is 'back'"),
         (["speedup", "--repeats", "0"], "repeats is 0"),
         (["bench", "scan", "--shapes", "8x9"], "shapes has '8x9'; batch x time x width"),
+        (["bench", "peers", "--cells", "s4"], "cells is 's4'; one of 'rnn', 'gru'"),
+        (["bench", "growth", "--axes", "depth"], "axes is 'depth'; one of 'length', 'batch'"),
+        (["bench", "growth", "--lengths", "0"], "lengths is (0,); numbers of at least 1"),
+        (["bench", "streaming", "--cells", "s4"], "cells is 's4'; one of 'rnn'"),
+        (["bench", "newton", "--cells", "mingru"], "cells is 'mingru'; one of 'rnn', 'gru'"),
+        (["bench", "allocator", "--rounds", "0"], "rounds is 0; at least 1"),
     ],
 )
 def test_bad_arguments_get_one_line_and_exit_2(tmp_path, capsys, arguments, message):
