@@ -10,14 +10,31 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from rnnlab.bench import accuracy, comparison, language_model, layer, scan
+from rnnlab.bench import (
+    accuracy,
+    allocator,
+    comparison,
+    growth,
+    language_model,
+    layer,
+    newton,
+    peers,
+    scan,
+    streaming,
+)
 from rnnlab.commands.compare import result_table
 from rnnlab.commands.summary import summary_table
 from rnnlab.rows import Row, read
 from rnnlab.tables import markdown
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/scan.md", "docs/benchmarks.md", "docs/results.md")
+PAGES = (
+    "README.md",
+    "docs/scan.md",
+    "docs/benchmarks.md",
+    "docs/performance.md",
+    "docs/results.md",
+)
 # Figures that publications report, each on its own terms, by experiment.
 PAPER = {
     "adding": "LSTM 0.164, GRU 5.3e-5, TCN 5.8e-5 (1803.01271)",
@@ -57,6 +74,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "scan floor": lambda: full("scan_floor/scan.jsonl", scan.table),
     "layer floor": lambda: full("layer_floor/layer.jsonl", layer.table),
     "scan error": lambda: full("scan_error/accuracy.jsonl", accuracy.table),
+    "scan floor, pages kept": lambda: full("kept_pages/scan.jsonl", scan.table),
+    "layer floor, pages kept": lambda: full("kept_pages/layer.jsonl", layer.table),
+    "peers": lambda: full("peers/peers.jsonl", peers.table),
+    "growth": lambda: full("growth/growth.jsonl", growth.table),
+    "streaming": lambda: full("streaming/streaming.jsonl", streaming.table),
+    "newton": lambda: full("newton/newton.jsonl", newton.table),
+    "allocator": lambda: full("allocator/allocator.jsonl", allocator.table),
     "language model step": lambda: full("language_model/lm.jsonl", language_model.table),
     "results": lambda: summary(),
     "char_lm, tried": lambda: full("results/tried/char_lm.jsonl", result_table),

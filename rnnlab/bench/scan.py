@@ -14,7 +14,7 @@ from rnnlab import rows
 from rnnlab.bench.programs import plain_scan
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import against_floor, in_turns, prepare
-from rnnlab.scan import BACKENDS, linear_scan
+from rnnlab.scan import BACKENDS, linear_scan, resolved
 from rnnlab.scan.checks import check_choice
 from rnnlab.tables import Table, machine
 
@@ -32,7 +32,7 @@ class Scan:
 
     Attributes:
       shapes: batch x time x width.
-      backend: which backends.
+      backend: which backends; one that does not run here stands for what runs in its place.
       dtype: dtype of all arrays.
       repeats: timed rounds.
       device: cpu, gpu, tpu, or auto for the one that JAX prefers.
@@ -80,7 +80,8 @@ def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Ite
     config.validate()
     device = find_device(config.device)
     common = {"benchmark": "scan", **rows.environment(device)}
-    scans = {b: partial(linear_scan, backend=b) for b in config.backend} | {PLAIN: plain_scan}
+    ran = dict.fromkeys(resolved(b, device.platform, config.dtype) for b in config.backend)
+    scans = {b: partial(linear_scan, backend=b) for b in ran} | {PLAIN: plain_scan}
     for shape in config.shapes:
         batch_size, length, width = parse_shape(shape)
         operands = jax.device_put(_operands(batch_size, length, width, config.dtype), device)

@@ -67,7 +67,7 @@ def kernels(dtype: DTypeLike) -> dict[str, Kernel]:
     for platform, name in (("cuda", "sweep_gpu"), ("tpu", "sweep_tpu")):
         try:
             module = importlib.import_module(f"rnnlab.scan.{name}")
-        except (ImportError, AttributeError):
+        except (ImportError, AttributeError, TypeError):
             continue
         if platform != "cuda" or _tensor_memory_accelerator():
             found[platform] = Kernel(module.sweep, module.FEATURES, module.chunks)

@@ -33,6 +33,15 @@ BLOCKS = 128
 """Thread blocks below which a walk is split in time, if it can be: about one a processor."""
 
 
+# No barrier around loads and stores: a thread meets nothing that another has written.
+PARAMS = plgpu.CompilerParams(
+    unsafe_no_auto_barriers=True, lowering_semantics=plgpu.LoweringSemantics.Lane
+)
+# What moves in JAX's releases is missed here, on import, and not in the middle of a program.
+_ = plgpu.kernel, plgpu.SMEM, plgpu.Barrier, plgpu.barrier_wait, plgpu.commit_smem
+_ = plgpu.copy_gmem_to_smem
+
+
 def chunks(batch_size: int, length: int, features: int) -> int:
     """In how many equal parts to split the time of a walk, so that the GPU's processors have work.
 
@@ -76,10 +85,7 @@ def sweep(
         ),
         grid=(batch_size, carries[0].shape[1], features // FEATURES),
         grid_names=("sequence", "part", "block"),
-        # No barrier around loads and stores: a thread meets nothing that another has written.
-        compiler_params=plgpu.CompilerParams(
-            unsafe_no_auto_barriers=True, lowering_semantics=plgpu.LoweringSemantics.Lane
-        ),
+        compiler_params=PARAMS,
         interpret=interpret,
     )(*streamed, *edges, *given, *carries)
     return tuple(results[: len(dtypes)]), tuple(results[len(dtypes) :])

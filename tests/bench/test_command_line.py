@@ -162,3 +162,13 @@ def test_quick_is_smaller():
     assert set(quick.lengths) < set(full.lengths)
     assert quick.passes == ("train",)
     assert speedup.Speedup(quick=True, repeats=9).resolved().repeats == 9
+
+
+def test_keep_pages_goes_with_any_command(capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli, "keep_pages", lambda: asked.append(True) or True)
+    assert cli.main(["list", "--keep-pages"]) == 0
+    assert asked == [True]
+    monkeypatch.setattr(cli, "keep_pages", lambda: False)
+    assert cli.main(["--keep-pages", "list"]) == 2
+    assert "--keep-pages needs glibc" in capsys.readouterr().err
