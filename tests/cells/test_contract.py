@@ -47,6 +47,7 @@ STREAMING = {
         MinGRU, 3, 4, carry_init=nnx.initializers.normal(1.0)
     ),
     "gru reset before": functools.partial(GRU, 3, 4, reset_after=False),
+    "lstm newton": functools.partial(LSTM, 3, 4, backend="newton"),
     "conv": functools.partial(CausalConv, 4, 3),
     "block": full_block(MinGRU),
     "stack of blocks": stack_of_blocks,
