@@ -25,7 +25,7 @@ from rnnlab.bench import (
 from rnnlab.commands.compare import result_table
 from rnnlab.commands.summary import summary_table
 from rnnlab.rows import Row, read
-from rnnlab.tables import markdown
+from rnnlab.tables import Table, machine, markdown, milliseconds, times
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -67,6 +67,26 @@ def full(name: str, table: Callable[[list[Row]], object]) -> str:
     return markdown(table(_rows(name)))
 
 
+def tried_table(measured: list[Row]) -> Table:
+    headings = ("what", "how", "time, ms", "× as it is", "quartiles", "temporaries, MB")
+    lines = [
+        (
+            r["what"],
+            r["how"],
+            milliseconds(r["seconds"]),
+            times(r["ratio"]),
+            f"{r['ratio_q1']:.2f} to {r['ratio_q3']:.2f}",
+            f"{r['temp_bytes'] / 1e6:,.0f}",
+        )
+        for r in measured
+    ]
+    title = (
+        "scan at 8 × 2048 × 512 and layer at 8 × 1024 × 256, pages kept, on "
+        f"{machine(measured[0])}; float32"
+    )
+    return Table(title, headings, lines, frozenset())
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "speedup": lambda: training("speedup"),
     "speedup in full": lambda: full("speedup/speedup.jsonl", comparison.table),
@@ -81,6 +101,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "streaming": lambda: full("streaming/streaming.jsonl", streaming.table),
     "newton": lambda: full("newton/newton.jsonl", newton.table),
     "allocator": lambda: full("allocator/allocator.jsonl", allocator.table),
+    "tried on cpu": lambda: full("tried_on_cpu/tried.jsonl", tried_table),
     "language model step": lambda: full("language_model/lm.jsonl", language_model.table),
     "results": lambda: summary(),
     "char_lm, tried": lambda: full("results/tried/char_lm.jsonl", result_table),

@@ -93,7 +93,7 @@ def _walk(step, counts, row_count, length, backwards, *refs):
 
     carry = tuple(state[...] for state in states)
     dtype = states[0].dtype
-    (*rows,) = (stream[0].astype(dtype) for stream in streams)
+    rows = [stream[0].astype(dtype) for stream in streams]
     codes = flags[0][0] if flags else None
     written = [None] * STEPS
     for q in range(STEPS - 1, -1, -1) if backwards else range(STEPS):
