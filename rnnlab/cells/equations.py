@@ -17,14 +17,11 @@ class Equations(NamedTuple):
 
     Attributes:
       step: `(carry, pre, *weights) -> carry`.
-      point: `(carry, pre, recurrent) -> carry`: the step after its matmul, when `recurrent` is
-        `recurrent_sum(h, *weights)`. None where there is more than one matmul.
       factors: `(carry, pre, *weights) -> (p, q)`, each like a carry: the derivative of a unit's new
         states by its old ones is taken to be the product `p q'`. See `rnnlab.cells.newton`.
     """
 
     step: Callable[..., Any]
-    point: Callable[..., Any] | None
     factors: Callable[..., tuple[Any, Any]]
 
 
@@ -41,17 +38,6 @@ def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
     """
     operands = h.astype(dtype), kernel.astype(dtype)
     return jnp.matmul(*operands, preferred_element_type=h.dtype)
-
-
-def recurrent_sum(
-    h: Array, kernel: Array, last_bias: Array | None = None, *, dtype: DTypeLike
-) -> Array:
-    """What the state adds to all gates: `recurrent_dot`, and a bias of the last of them."""
-    recurrent = recurrent_dot(h, kernel, dtype)
-    if last_bias is None:
-        return recurrent
-    rest = jnp.zeros(kernel.shape[-1] - len(last_bias), last_bias.dtype)
-    return recurrent + jnp.broadcast_to(jnp.concatenate([rest, last_bias]), recurrent.shape)
 
 
 def own_weights(kernel: Array, h: Array) -> list[Array]:

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from rnnlab.cells.classic import ClassicCell
-from rnnlab.cells.equations import Equations, own_weights, recurrent_dot, recurrent_sum
+from rnnlab.cells.equations import Equations, own_weights, recurrent_dot
 from rnnlab.scan.step import state_dtype
 
 
@@ -21,16 +21,7 @@ def gru_next(
     reset_after: bool = True,
 ) -> Array:
     """The next state from the last one and the projected input `pre = x W + b`, gates r, z, n."""
-    if reset_after:
-        weights = recurrent_kernel, candidate_bias
-        return gru_point(h, pre, recurrent_sum(h, *weights, dtype=pre.dtype))
-    _, z, _, n = _reset_before(h, pre, recurrent_kernel, candidate_bias)
-    return n + z * (h - n)
-
-
-def gru_point(h: Array, pre: Array, recurrent: Array) -> Array:
-    """The same from what the state adds to the gates, `recurrent`; the reset comes after."""
-    _, z, _, n = _reset_after(pre, recurrent)
+    _, z, _, n = _gates(h, pre, recurrent_kernel, candidate_bias, reset_after)
     return n + z * (h - n)
 
 
@@ -42,34 +33,28 @@ def gru_factors(
     reset_after: bool = True,
 ) -> tuple[Array, Array]:
     """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
-    weights = recurrent_kernel, candidate_bias
-    if reset_after:
-        r, z, inner, n = _reset_after(pre, recurrent_sum(h, *weights, dtype=pre.dtype))
-    else:
-        r, z, inner, n = _reset_before(h, pre, *weights)
+    r, z, inner, n = _gates(h, pre, recurrent_kernel, candidate_bias, reset_after)
     by_r, by_z, by_n = own_weights(recurrent_kernel, h)
     dr, dz = r * (1 - r) * by_r, z * (1 - z) * by_z
     dn = (1 - n * n) * (dr * inner + r * by_n if reset_after else (r + dr * h) * by_n)
     return jnp.ones_like(h), z + dz * (h - n) + (1 - z) * dn
 
 
-def _reset_after(pre, recurrent):
-    """r, z, what r multiplies, and n."""
-    pre_r, pre_z, pre_n = jnp.split(pre.astype(recurrent.dtype), 3, axis=-1)
-    recurrent_r, recurrent_z, inner = jnp.split(recurrent, 3, axis=-1)
-    r, z = jax.nn.sigmoid(pre_r + recurrent_r), jax.nn.sigmoid(pre_z + recurrent_z)
-    return r, z, inner, jnp.tanh(pre_n + r * inner)
-
-
-def _reset_before(h, pre, recurrent_kernel, candidate_bias):
-    """r, z, what the reset state adds to the candidate, and n."""
+def _gates(h, pre, recurrent_kernel, candidate_bias, reset_after):
+    """r, z, what the state adds to the candidate (before r, where that comes after), and n."""
     width, dtype = h.shape[-1], pre.dtype
     pre = pre.astype(h.dtype)
-    gates = recurrent_dot(h, recurrent_kernel[:, : 2 * width], dtype)
+    bias = jnp.broadcast_to(candidate_bias, h.shape)
+    if reset_after:
+        recurrent = recurrent_dot(h, recurrent_kernel, dtype)
+        gates, candidate = recurrent[..., : 2 * width], recurrent[..., 2 * width :] + bias
+    else:
+        gates = recurrent_dot(h, recurrent_kernel[:, : 2 * width], dtype)
     r, z = jnp.split(jax.nn.sigmoid(pre[..., : 2 * width] + gates), 2, axis=-1)
-    inner = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :], dtype)
-    inner = inner + jnp.broadcast_to(candidate_bias, h.shape)
-    return r, z, inner, jnp.tanh(pre[..., 2 * width :] + inner)
+    if not reset_after:
+        candidate = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :], dtype) + bias
+    n = jnp.tanh(pre[..., 2 * width :] + (r * candidate if reset_after else candidate))
+    return r, z, candidate, n
 
 
 class GRU(ClassicCell):
@@ -154,7 +139,5 @@ class GRU(ClassicCell):
 @lru_cache
 def _equations(reset_after: bool) -> Equations:
     return Equations(
-        partial(gru_next, reset_after=reset_after),
-        gru_point if reset_after else None,
-        partial(gru_factors, reset_after=reset_after),
+        partial(gru_next, reset_after=reset_after), partial(gru_factors, reset_after=reset_after)
     )

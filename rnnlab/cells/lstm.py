@@ -24,12 +24,7 @@ class LSTMCarry(NamedTuple):
 
 def lstm_next(carry: LSTMCarry, pre: Array, recurrent_kernel: Array) -> LSTMCarry:
     """The next states from the last and the projected input `pre = x W + b`, gates i, f, g, o."""
-    return lstm_point(carry, pre, recurrent_dot(carry.h, recurrent_kernel, pre.dtype))
-
-
-def lstm_point(carry: LSTMCarry, pre: Array, recurrent: Array) -> LSTMCarry:
-    """The same from what h adds to the gates, `recurrent`."""
-    i, f, g, o = _gates(pre, recurrent)
+    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
     c = f * carry.c + i * g
     return LSTMCarry(c, o * jnp.tanh(c))
 
@@ -41,19 +36,20 @@ def lstm_factors(
 
     All of it but what the output gate reads of h: h' follows c', and c' both states.
     """
-    i, f, g, o = _gates(pre, recurrent_dot(carry.h, recurrent_kernel, pre.dtype))
+    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
     by_i, by_f, by_g, _ = own_weights(recurrent_kernel, carry.h)
     by_h = carry.c * f * (1 - f) * by_f + g * i * (1 - i) * by_i + i * (1 - g * g) * by_g
     t = jnp.tanh(f * carry.c + i * g)
     return LSTMCarry(jnp.ones_like(t), o * (1 - t * t)), LSTMCarry(f, by_h)
 
 
-def _gates(pre, recurrent):
+def _gates(h, pre, recurrent_kernel):
+    recurrent = recurrent_dot(h, recurrent_kernel, pre.dtype)
     i, f, g, o = jnp.split(pre.astype(recurrent.dtype) + recurrent, 4, axis=-1)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-EQUATIONS = Equations(lstm_next, lstm_point, lstm_factors)
+EQUATIONS = Equations(lstm_next, lstm_factors)
 
 
 class LSTM(ClassicCell):

@@ -34,8 +34,11 @@ from rnnlab.scan import linear_scan
 
 ITERATIONS = 64
 """Iterations after which the loop over time takes over."""
-TOLERANCE = 8
-"""Largest residual of a solution, in units of its dtype's epsilon times its largest number."""
+TOLERANCE = 16
+"""Largest last correction of a solution, in units of its dtype's epsilon times its largest number.
+
+The correction, and not the residual: where states forget slowly, a small residual is a large error.
+"""
 
 
 class Report(NamedTuple):
@@ -44,7 +47,7 @@ class Report(NamedTuple):
     Attributes:
       iterations: how many there were, int32.
       residual: the last one that was looked at, relative to the solution's largest number.
-      converged: whether that was small enough. If not, the loop over time has run.
+      converged: whether its correction was small enough. If not, the loop over time has run.
     """
 
     iterations: Array
@@ -157,19 +160,23 @@ def _iterate(evaluate, correct, loop, guess):
     limit = TOLERANCE * jnp.finfo(jax.tree.leaves(guess)[0].dtype).eps
 
     def body(at):
-        count, solution, _ = at
+        count, solution, *_ = at
         values = evaluate(solution)
         residual = jax.tree.map(jnp.subtract, values, solution)
-        size = _largest(residual) / jnp.maximum(_largest(values), jnp.finfo(limit.dtype).tiny)
-        return count + 1, correct(solution, residual), size
+        new = correct(solution, residual)
+        change = jax.tree.map(jnp.subtract, new, solution)
+        scale = jnp.maximum(_largest(values), jnp.finfo(limit.dtype).tiny)
+        return count + 1, new, _largest(residual) / scale, _largest(change) / scale
 
     def unfinished(at):
-        count, _, size = at
-        return (count < ITERATIONS) & ~(size <= limit)
+        count, _, _, change = at
+        return (count < ITERATIONS) & ~(change <= limit)
 
-    start = jnp.int32(0), guess, jnp.asarray(jnp.inf, limit.dtype)
-    count, solution, size = lax.while_loop(unfinished, body, start)
-    converged = size <= limit
+    unknown = jnp.asarray(jnp.inf, limit.dtype)
+    count, solution, size, change = lax.while_loop(
+        unfinished, body, (jnp.int32(0), guess, unknown, unknown)
+    )
+    converged = change <= limit
     solution = lax.cond(converged, lambda: solution, loop)
     return solution, Report(count, size, converged)
 

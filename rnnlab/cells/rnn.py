@@ -17,12 +17,8 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 def rnn_next(h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh") -> Array:
     """The next state from the last one and the projected input `pre = x W + b`."""
-    return rnn_point(h, pre, recurrent_dot(h, recurrent_kernel, pre.dtype), activation)
-
-
-def rnn_point(h: Array, pre: Array, recurrent: Array, activation: str = "tanh") -> Array:
-    """The same from what the state adds to the input, `recurrent`."""
-    return ACTIVATIONS[activation](pre.astype(recurrent.dtype) + recurrent)
+    inner = pre.astype(h.dtype) + recurrent_dot(h, recurrent_kernel, pre.dtype)
+    return ACTIVATIONS[activation](inner)
 
 
 def rnn_factors(
@@ -99,5 +95,5 @@ class VanillaRNN(ClassicCell):
 
 @lru_cache
 def _equations(activation: str) -> Equations:
-    forms = rnn_next, rnn_point, rnn_factors
+    forms = rnn_next, rnn_factors
     return Equations(*(partial(form, activation=activation) for form in forms))
