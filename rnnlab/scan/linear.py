@@ -50,7 +50,7 @@ def linear_scan(
         it does for gates; `"auto"` takes the first on CPU and the second elsewhere,
         by the platform that the program is lowered for. `"pallas"` is a kernel for GPUs from
         compute capability 9.0 on and for TPUs, float32 and 16-bit, and what `"auto"` takes
-        everywhere else: `rnnlab.scan.resolved` says which one runs. docs/performance.md has the
+        everywhere else: `rnnlab.scan.resolved` says which one runs. docs/scan.md has the
         measurements.
 
     Returns:
