@@ -8,26 +8,53 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+Gates = tuple[Array, ...]
+"""One array for each gate of a cell, in the order of its kernels."""
+
 
 class Equations(NamedTuple):
     """A classic cell's step. All of it works over any leading axes.
 
-    `pre` is the projected input, and the weights are the recurrent kernel and, in the GRU, the bias
-    of the candidate's recurrent part.
+    `pre` is the projected input, one array for each gate, and the weights are the recurrent kernel
+    and, in the GRU, the bias of the candidate's recurrent part.
 
     Attributes:
       step: `(carry, pre, *weights) -> carry`.
       factors: `(carry, pre, *weights) -> (p, q)`, each like a carry: the derivative of a unit's new
         states by its old ones is taken to be the product `p q'`. See `rnnlab.cells.newton`.
+      sums: `(recurrent, pre, *others) -> sums`, what the gates' functions are applied to, from what
+        the state adds to each gate, the projected input, and the weights but the kernel: linear in
+        all of them. None where a step has a second matmul behind these functions.
+      pointwise: `(carry, sums) -> carry`, the rest of the step, each unit by itself.
     """
 
     step: Callable[..., Any]
     factors: Callable[..., tuple[Any, Any]]
+    sums: Callable[..., Gates] | None = None
+    pointwise: Callable[[Any, Gates], Any] | None = None
+
+
+def with_one_matmul(
+    sums: Callable[..., Gates],
+    pointwise: Callable[[Any, Gates], Any],
+    factors: Callable[..., tuple[Any, Any]],
+) -> Equations:
+    """Equations whose step is `pointwise` behind `sums` behind one matmul."""
+
+    def step(carry, pre, kernel, *others):
+        return pointwise(carry, sums(recurrent_gates(output(carry), kernel, pre), pre, *others))
+
+    return Equations(step, factors, sums, pointwise)
 
 
 def output(carry: Any) -> Array:
     """The state that a classic cell puts out and its matmul reads: the last one of its carry."""
     return carry[-1] if isinstance(carry, tuple) else carry
+
+
+def with_output(carry: Any, h: Array) -> Any:
+    """The carry with another `output`."""
+    return carry._replace(h=h) if isinstance(carry, tuple) else h
 
 
 def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
@@ -38,6 +65,16 @@ def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
     """
     operands = h.astype(dtype), kernel.astype(dtype)
     return jnp.matmul(*operands, preferred_element_type=h.dtype)
+
+
+def recurrent_gates(h: Array, kernel: Array, pre: Gates) -> Gates:
+    """What the state adds to each gate of `pre`, in h's dtype."""
+    return tuple(jnp.split(recurrent_dot(h, kernel, pre[0].dtype), len(pre), axis=-1))
+
+
+def both(recurrent: Gates, pre: Gates) -> Gates:
+    """The sums of a cell that adds the two."""
+    return tuple(r + p.astype(r.dtype) for r, p in zip(recurrent, pre, strict=True))
 
 
 def own_weights(kernel: Array, h: Array) -> list[Array]:

@@ -1,7 +1,5 @@
 """The gated recurrent unit."""
 
-from functools import lru_cache, partial
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,52 +7,72 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from rnnlab.cells.classic import ClassicCell
-from rnnlab.cells.equations import Equations, own_weights, recurrent_dot
+from rnnlab.cells.equations import (
+    Equations,
+    Gates,
+    both,
+    own_weights,
+    recurrent_gates,
+    with_one_matmul,
+)
 from rnnlab.scan.step import state_dtype
 
 
-def gru_next(
-    h: Array,
-    pre: Array,
-    recurrent_kernel: Array,
-    candidate_bias: Array,
-    reset_after: bool = True,
-) -> Array:
-    """The next state from the last one and the projected input `pre = x W + b`, gates r, z, n."""
-    _, z, _, n = _gates(h, pre, recurrent_kernel, candidate_bias, reset_after)
-    return n + z * (h - n)
+def gru_sums(recurrent: Gates, pre: Gates, candidate_bias: Array) -> Gates:
+    """`x W + h U + b` of r and z, and the two parts of n: `x W + b` and `h U + b_hn`."""
+    r, z, n = recurrent
+    pre_r, pre_z, pre_n = (p.astype(n.dtype) for p in pre)
+    return pre_r + r, pre_z + z, pre_n, n + jnp.broadcast_to(candidate_bias, n.shape)
+
+
+def gru_pointwise(h: Array, sums: Gates) -> Array:
+    """The next state from the last one and `gru_sums`."""
+    r, z, pre_n, inner = sums
+    n = jnp.tanh(pre_n + jax.nn.sigmoid(r) * inner)
+    return n + jax.nn.sigmoid(z) * (h - n)
 
 
 def gru_factors(
-    h: Array,
-    pre: Array,
-    recurrent_kernel: Array,
-    candidate_bias: Array,
-    reset_after: bool = True,
+    h: Array, pre: Gates, recurrent_kernel: Array, candidate_bias: Array
 ) -> tuple[Array, Array]:
     """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
-    r, z, inner, n = _gates(h, pre, recurrent_kernel, candidate_bias, reset_after)
+    recurrent = recurrent_gates(h, recurrent_kernel, pre)
+    r, z, pre_n, inner = gru_sums(recurrent, pre, candidate_bias)
+    r, z = jax.nn.sigmoid(r), jax.nn.sigmoid(z)
     by_r, by_z, by_n = own_weights(recurrent_kernel, h)
-    dr, dz = r * (1 - r) * by_r, z * (1 - z) * by_z
-    dn = (1 - n * n) * (dr * inner + r * by_n if reset_after else (r + dr * h) * by_n)
-    return jnp.ones_like(h), z + dz * (h - n) + (1 - z) * dn
+    n = jnp.tanh(pre_n + r * inner)
+    dn = (1 - n * n) * (r * (1 - r) * by_r * inner + r * by_n)
+    return jnp.ones_like(h), z + z * (1 - z) * by_z * (h - n) + (1 - z) * dn
 
 
-def _gates(h, pre, recurrent_kernel, candidate_bias, reset_after):
-    """r, z, what the state adds to the candidate (before r, where that comes after), and n."""
-    width, dtype = h.shape[-1], pre.dtype
-    pre = pre.astype(h.dtype)
-    bias = jnp.broadcast_to(candidate_bias, h.shape)
-    if reset_after:
-        recurrent = recurrent_dot(h, recurrent_kernel, dtype)
-        gates, candidate = recurrent[..., : 2 * width], recurrent[..., 2 * width :] + bias
-    else:
-        gates = recurrent_dot(h, recurrent_kernel[:, : 2 * width], dtype)
-    r, z = jnp.split(jax.nn.sigmoid(pre[..., : 2 * width] + gates), 2, axis=-1)
-    if not reset_after:
-        candidate = recurrent_dot(r * h, recurrent_kernel[:, 2 * width :], dtype) + bias
-    n = jnp.tanh(pre[..., 2 * width :] + (r * candidate if reset_after else candidate))
-    return r, z, candidate, n
+AFTER = with_one_matmul(gru_sums, gru_pointwise, gru_factors)
+
+
+def gru_before(h: Array, pre: Gates, recurrent_kernel: Array, candidate_bias: Array) -> Array:
+    """The next state where the reset gate is applied before the candidate's matmul."""
+    _, z, n = _gates_before(h, pre, recurrent_kernel, candidate_bias)
+    return n + z * (h - n)
+
+
+def gru_before_factors(
+    h: Array, pre: Gates, recurrent_kernel: Array, candidate_bias: Array
+) -> tuple[Array, Array]:
+    """As `gru_factors`."""
+    r, z, n = _gates_before(h, pre, recurrent_kernel, candidate_bias)
+    by_r, by_z, by_n = own_weights(recurrent_kernel, h)
+    dn = (1 - n * n) * (r + r * (1 - r) * by_r * h) * by_n
+    return jnp.ones_like(h), z + z * (1 - z) * by_z * (h - n) + (1 - z) * dn
+
+
+def _gates_before(h, pre, recurrent_kernel, candidate_bias):
+    gates, candidate = pre[:2], pre[2:]
+    kernel, candidate_kernel = jnp.split(recurrent_kernel, [2 * h.shape[-1]], axis=-1)
+    r, z = map(jax.nn.sigmoid, both(recurrent_gates(h, kernel, gates), gates))
+    (n,) = both(recurrent_gates(r * h, candidate_kernel, candidate), candidate)
+    return r, z, jnp.tanh(n + jnp.broadcast_to(candidate_bias, h.shape))
+
+
+BEFORE = Equations(gru_before, gru_before_factors)
 
 
 class GRU(ClassicCell):
@@ -133,11 +151,4 @@ class GRU(ClassicCell):
 
     @property
     def equations(self) -> Equations:
-        return _equations(self.reset_after)
-
-
-@lru_cache
-def _equations(reset_after: bool) -> Equations:
-    return Equations(
-        partial(gru_next, reset_after=reset_after), partial(gru_factors, reset_after=reset_after)
-    )
+        return AFTER if self.reset_after else BEFORE

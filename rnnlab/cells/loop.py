@@ -1,4 +1,9 @@
-"""Classic cells one step after another, by `jax.lax.scan`."""
+"""Classic cells one step after another, by `jax.lax.scan`.
+
+JAX's own gradient of such a loop adds up the recurrent kernel's cotangent at every step, a matrix
+as large as the kernel. Where a step has one matmul, a gradient rule keeps the cotangents of its
+sums instead, and one matmul over all steps follows the backward loop.
+"""
 
 from functools import partial
 from typing import Any
@@ -8,10 +13,18 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from rnnlab.cells.equations import Equations, output, where
+from rnnlab.cells.equations import (
+    Equations,
+    Gates,
+    output,
+    recurrent_dot,
+    recurrent_gates,
+    where,
+    with_output,
+)
 
-Rows = tuple[Array, Array | None, Array | None]
-"""Projected inputs (time, *batch, ...), and resets and masks (time, *batch)."""
+Rows = tuple[Gates, Array | None, Array | None]
+"""Projected inputs (time, *batch, features) for each gate, resets and masks (time, *batch)."""
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -31,7 +44,11 @@ def scan(
       weights: what the equations need beside the state.
       carry, init: the state before the first step, and the one that resets put back.
       rows: a step resets first, then advances, then holds the old state where masked.
+
+    Where the step has one matmul, reverse mode alone is defined, of any order.
     """
+    if equations.sums is not None:
+        return _scan(equations, dtype, weights, carry, init, rows)
 
     def body(carry, row):
         carry = advance(equations, weights, carry, init, row)
@@ -46,7 +63,74 @@ def advance(
     """One step: reset first, then advance, then hold."""
     pre, reset, mask = row
     carry = where(reset, init, carry)
-    new = equations.step(carry, pre, *weights)
+    return _hold(mask, equations.step(carry, pre, *weights), carry)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _scan(equations, dtype, weights, carry, init, rows):
+    def body(carry, row):
+        carry = advance(equations, weights, carry, init, row)
+        return carry, output(carry).astype(dtype)
+
+    return lax.scan(body, carry, rows)
+
+
+def _scan_forward(equations, dtype, weights, carry, init, rows):
+    kernel, *others = weights
+
+    def body(carry, row):
+        pre, reset, mask = row
+        carry = where(reset, init, carry)
+        recurrent = recurrent_gates(output(carry), kernel, pre)
+        sums = equations.sums(recurrent, pre, *others)
+        new = _hold(mask, equations.pointwise(carry, sums), carry)
+        return new, (new, sums)
+
+    last, (carries, sums) = lax.scan(body, carry, rows)
+    ys = output(carries).astype(dtype)
+    return (last, ys), (weights, carry, init, rows, carries, sums)
+
+
+def _scan_backward(equations, dtype, residuals, cotangents):
+    (kernel, *others), carry, init, (pre, reset, mask), carries, sums = residuals
+    dlast, dys = cotangents
+    before = where(reset, init, preceding(carries, carry))
+    zeros = jax.tree.map(jnp.zeros_like, carry)
+    # Outside the loop, as a matmul that reads it transposed is slower at every step.
+    transposed = kernel.T
+    # `sums` is linear: where its cotangents are taken is of no matter.
+    row = tuple(output(zeros).astype(p.dtype) for p in pre)
+    pull_row = jax.vjp(lambda r: equations.sums(r, row, *others), (output(zeros),) * len(pre))[1]
+
+    def body(later, row):
+        (dcarry, dinit), (dy, before, sums, reset, mask) = later, row
+
+        def rest(carry, sums):
+            new = _hold(mask, equations.pointwise(carry, sums), carry)
+            return new, output(new).astype(dtype)
+
+        dbefore, dsums = jax.vjp(rest, before, sums)[1]((dcarry, dy))
+        (drecurrent,) = pull_row(dsums)
+        dh = recurrent_dot(jnp.concatenate(drecurrent, -1), transposed, dtype)
+        dbefore = with_output(dbefore, output(dbefore) + dh)
+        dinit = jax.tree.map(jnp.add, dinit, where(reset, dbefore, zeros))
+        return (where(reset, zeros, dbefore), dinit), dsums
+
+    rows = dys, before, sums, reset, mask
+    (dcarry, dinit), dsums = lax.scan(body, (dlast, zeros), rows, reverse=True)
+
+    h = output(before)
+    pull = jax.vjp(equations.sums, (jnp.zeros_like(h),) * len(pre), pre, *others)[1]
+    drecurrent, dpre, *dothers = pull(dsums)
+    h = h.reshape(-1, h.shape[-1]).T
+    by_gate = [recurrent_dot(h, d.reshape(-1, d.shape[-1]), dtype) for d in drecurrent]
+    return (jnp.concatenate(by_gate, -1), *dothers), dcarry, dinit, (dpre, None, None)
+
+
+_scan.defvjp(_scan_forward, _scan_backward)
+
+
+def _hold(mask, new, carry):
     return new if mask is None else where(mask, new, carry)
 
 

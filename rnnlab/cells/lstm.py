@@ -12,7 +12,14 @@ from jaxtyping import Float
 
 from rnnlab.cells import cudnn
 from rnnlab.cells.classic import ClassicCell
-from rnnlab.cells.equations import Equations, own_weights, recurrent_dot
+from rnnlab.cells.equations import (
+    Equations,
+    Gates,
+    both,
+    own_weights,
+    recurrent_gates,
+    with_one_matmul,
+)
 
 
 class LSTMCarry(NamedTuple):
@@ -22,34 +29,33 @@ class LSTMCarry(NamedTuple):
     h: Float[Array, "*batch features"]
 
 
-def lstm_next(carry: LSTMCarry, pre: Array, recurrent_kernel: Array) -> LSTMCarry:
-    """The next states from the last and the projected input `pre = x W + b`, gates i, f, g, o."""
-    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
+def lstm_pointwise(carry: LSTMCarry, sums: Gates) -> LSTMCarry:
+    """The next states from the last and the sums `x W + h U + b` of the gates i, f, g, o."""
+    i, f, g, o = _gates(sums)
     c = f * carry.c + i * g
     return LSTMCarry(c, o * jnp.tanh(c))
 
 
 def lstm_factors(
-    carry: LSTMCarry, pre: Array, recurrent_kernel: Array
+    carry: LSTMCarry, pre: Gates, recurrent_kernel: Array
 ) -> tuple[LSTMCarry, LSTMCarry]:
     """A unit's derivative of its next states by its last ones, as a product. See `newton`.
 
     All of it but what the output gate reads of h: h' follows c', and c' both states.
     """
-    i, f, g, o = _gates(carry.h, pre, recurrent_kernel)
+    i, f, g, o = _gates(both(recurrent_gates(carry.h, recurrent_kernel, pre), pre))
     by_i, by_f, by_g, _ = own_weights(recurrent_kernel, carry.h)
     by_h = carry.c * f * (1 - f) * by_f + g * i * (1 - i) * by_i + i * (1 - g * g) * by_g
     t = jnp.tanh(f * carry.c + i * g)
     return LSTMCarry(jnp.ones_like(t), o * (1 - t * t)), LSTMCarry(f, by_h)
 
 
-def _gates(h, pre, recurrent_kernel):
-    recurrent = recurrent_dot(h, recurrent_kernel, pre.dtype)
-    i, f, g, o = jnp.split(pre.astype(recurrent.dtype) + recurrent, 4, axis=-1)
+def _gates(sums):
+    i, f, g, o = sums
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-EQUATIONS = Equations(lstm_next, lstm_factors)
+EQUATIONS = with_one_matmul(both, lstm_pointwise, lstm_factors)
 
 
 class LSTM(ClassicCell):

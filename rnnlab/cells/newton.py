@@ -28,17 +28,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from rnnlab.cells.equations import Equations, where
+from rnnlab.cells.equations import Equations, Gates, where
 from rnnlab.cells.loop import preceding
 from rnnlab.scan import linear_scan
 
 ITERATIONS = 64
 """Iterations after which the loop over time takes over."""
-TOLERANCE = 16
+TOLERANCE = 4
 """Largest last correction of a solution, in units of its dtype's epsilon times its largest number.
 
 The correction, and not the residual: where states forget slowly, a small residual is a large error.
 """
+ROUNDING = 16
+"""In the same units, a correction that may be rounding: it will do once it has ceased to shrink."""
 
 
 class Report(NamedTuple):
@@ -60,7 +62,7 @@ def solve(
     weights: tuple[Array, ...],
     carry: Any,
     init: Any,
-    pre: Array,
+    pre: Gates,
     reset: Array | None,
 ) -> tuple[Any, Report]:
     """The carries after every step, time first, and how they were found.
@@ -69,7 +71,7 @@ def solve(
       equations: one object for equal options, as it keys a compiled program.
       weights: what the equations need beside the state.
       carry, init: the state before the first step, and the one that resets put back.
-      pre: projected inputs, (time, *batch, ...).
+      pre: projected inputs, (time, *batch, features) for each gate.
       reset: (time, *batch), or None.
 
     The carries can be differentiated once, in reverse mode.
@@ -96,7 +98,7 @@ def _solve(equations, weights, carry, init, pre, reset):
 
         return lax.scan(body, carry, (pre, reset))[1]
 
-    guess = jax.tree.map(lambda c: jnp.zeros((len(pre), *c.shape), c.dtype), carry)
+    guess = jax.tree.map(lambda c: jnp.zeros((len(pre[0]), *c.shape), c.dtype), carry)
     return _iterate(evaluate, correct, loop, guess)
 
 
@@ -157,26 +159,27 @@ def _step(equations, before, pre, weights):
 
 def _iterate(evaluate, correct, loop, guess):
     """The fixed point of `evaluate`, and how it was found; else what `loop` returns."""
-    limit = TOLERANCE * jnp.finfo(jax.tree.leaves(guess)[0].dtype).eps
+    finfo = jnp.finfo(jax.tree.leaves(guess)[0].dtype)
+    limit, rounding = TOLERANCE * finfo.eps, ROUNDING * finfo.eps
 
     def body(at):
-        count, solution, *_ = at
+        count, solution, _, last, _ = at
         values = evaluate(solution)
         residual = jax.tree.map(jnp.subtract, values, solution)
         new = correct(solution, residual)
-        change = jax.tree.map(jnp.subtract, new, solution)
-        scale = jnp.maximum(_largest(values), jnp.finfo(limit.dtype).tiny)
-        return count + 1, new, _largest(residual) / scale, _largest(change) / scale
+        scale = jnp.maximum(_largest(values), finfo.tiny)
+        change = _largest(jax.tree.map(jnp.subtract, new, solution)) / scale
+        converged = (change <= limit) | ((change <= rounding) & (change >= last))
+        return count + 1, new, _largest(residual) / scale, change, converged
 
     def unfinished(at):
-        count, _, _, change = at
-        return (count < ITERATIONS) & ~(change <= limit)
+        count, *_, converged = at
+        return (count < ITERATIONS) & ~converged
 
-    unknown = jnp.asarray(jnp.inf, limit.dtype)
-    count, solution, size, change = lax.while_loop(
-        unfinished, body, (jnp.int32(0), guess, unknown, unknown)
+    unknown = jnp.asarray(jnp.inf, finfo.dtype)
+    count, solution, size, _, converged = lax.while_loop(
+        unfinished, body, (jnp.int32(0), guess, unknown, unknown, jnp.bool_(False))
     )
-    converged = change <= limit
     solution = lax.cond(converged, lambda: solution, loop)
     return solution, Report(count, size, converged)
 

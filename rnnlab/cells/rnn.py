@@ -9,25 +9,32 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from rnnlab.cells.classic import ClassicCell
-from rnnlab.cells.equations import Equations, own_weights, recurrent_dot
+from rnnlab.cells.equations import (
+    Equations,
+    Gates,
+    both,
+    own_weights,
+    recurrent_gates,
+    with_one_matmul,
+)
 from rnnlab.scan.checks import check_choice
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
-def rnn_next(h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh") -> Array:
-    """The next state from the last one and the projected input `pre = x W + b`."""
-    inner = pre.astype(h.dtype) + recurrent_dot(h, recurrent_kernel, pre.dtype)
+def rnn_pointwise(h: Array, sums: Gates, activation: str = "tanh") -> Array:
+    """The next state from the sum `x W + h U + b`."""
+    (inner,) = sums
     return ACTIVATIONS[activation](inner)
 
 
 def rnn_factors(
-    h: Array, pre: Array, recurrent_kernel: Array, activation: str = "tanh"
+    h: Array, pre: Gates, recurrent_kernel: Array, activation: str = "tanh"
 ) -> tuple[Array, Array]:
     """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
     ones, (own,) = jnp.ones_like(h), own_weights(recurrent_kernel, h)
-    inner = pre.astype(h.dtype) + recurrent_dot(h, recurrent_kernel, pre.dtype)
-    return ones, own * jax.jvp(ACTIVATIONS[activation], (inner,), (ones,))[1]
+    inner = both(recurrent_gates(h, recurrent_kernel, pre), pre)
+    return ones, own * jax.jvp(ACTIVATIONS[activation], inner, (ones,))[1]
 
 
 class VanillaRNN(ClassicCell):
@@ -95,5 +102,7 @@ class VanillaRNN(ClassicCell):
 
 @lru_cache
 def _equations(activation: str) -> Equations:
-    forms = rnn_next, rnn_factors
-    return Equations(*(partial(form, activation=activation) for form in forms))
+    pointwise, factors = (
+        partial(form, activation=activation) for form in (rnn_pointwise, rnn_factors)
+    )
+    return with_one_matmul(both, pointwise, factors)

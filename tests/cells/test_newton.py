@@ -126,13 +126,13 @@ def test_factors_are_the_derivative_by_a_units_own_states(x64, cell, options):
     model = cell(1, 1, rngs=nnx.Rngs(0), dtype=jnp.float64, param_dtype=jnp.float64, **options)
     weights = model._weights()
     carry = jax.tree.map(lambda x: x + 0.3, model.initial_carry(()))
-    pre = model._project(jnp.full(1, 0.7))
+    pre = tuple(x[0] for x in model._project_gates(jnp.full((1, 1), 0.7)))
     p, q = model.equations.factors(carry, pre, *weights)
     p, q = (jnp.concatenate(jax.tree.leaves(x)) for x in (p, q))
     jacobian = jax.jacfwd(lambda carry: model.equations.step(carry, pre, *weights))(carry)
     jacobian = jnp.array([x.item() for x in jax.tree.leaves(jacobian)]).reshape(len(p), len(q))
     if cell is LSTM:  # the product leaves out what the output gate reads of h
-        o = jax.nn.sigmoid(pre + carry.h @ weights[0])[-1:]
+        o = jax.nn.sigmoid(pre[-1] + (carry.h @ weights[0])[-1:])
         c = model.equations.step(carry, pre, *weights).c
         missing = o * (1 - o) * weights[0][:, 3] * jnp.tanh(c)
         jacobian = jacobian.at[1, 1].add(-missing[0])
