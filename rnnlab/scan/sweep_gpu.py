@@ -66,7 +66,7 @@ def sweep(
     backwards: bool,
     interpret: Any = None,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """See `rnnlab.scan.pallas.Sweep`."""
+    """See `rnnlab.scan.walk.Sweep`."""
     streamed = [*rows] if ahead is None else [*rows, ahead[0]]
     edges = [] if ahead is None else [ahead[1]]
     given = [] if flags is None else [flags]

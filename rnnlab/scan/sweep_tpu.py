@@ -40,7 +40,7 @@ def sweep(
     backwards: bool,
     interpret: Any = False,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """See `rnnlab.scan.pallas.Sweep`."""
+    """See `rnnlab.scan.walk.Sweep`."""
     streamed = list(rows)
     if ahead is not None:
         # A tile and the row after it do not fit one block; a shifted copy does.
