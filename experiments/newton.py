@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnlab import rows
+from rnnlab.analysis import cell_inputs
 from rnnlab.bench import newton
 from rnnlab.experiment import trained_model
 from rnnlab.tables import show
@@ -36,22 +37,19 @@ def trained(folder: Path) -> Iterator[rows.Row]:
     """A row for each layer of a run's model."""
     model, data = trained_model(folder)
     text = encode(default_text()[-STREAMS * LENGTH :], data.symbols)
-    x = model.embed(jnp.asarray(text.reshape(STREAMS, LENGTH), jnp.int32))
-    for k, layer in enumerate(model.body.layers):
-        carry = layer.initial_carry((STREAMS,))
-        inputs = layer.cell_inputs(carry, x)
+    xs = jnp.asarray(text.reshape(STREAMS, LENGTH), jnp.int32)
+    for name, cell, _, inputs in cell_inputs(model, model.initial_carry((STREAMS,)), xs):
         row = {
             "benchmark": "newton",
             **rows.environment(jax.devices()[0]),
-            "cell": type(layer.cell).__name__.lower().removeprefix("vanilla"),
-            "weights": f"trained, layer {k + 1}",
+            "cell": type(cell).__name__.lower().removeprefix("vanilla"),
+            "weights": f"trained, {name}",
             "seed": 0,
             "repeats": REPEATS,
-            **newton.measure(layer.cell, inputs, REPEATS),
+            **newton.measure(cell, inputs, REPEATS),
         }
         rows.append(EXPERIMENT.out / "newton.jsonl", row)
         yield row
-        x = layer(carry, x)[1]
 
 
 def main(folders: list[str]) -> None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import claims  # beside this file
+
 from rnnlab.bench import (
     accuracy,
     allocator,
@@ -34,6 +36,7 @@ PAGES = (
     "docs/benchmarks.md",
     "docs/performance.md",
     "docs/results.md",
+    "docs/claims.md",
 )
 # Figures that publications report, each on its own terms, by experiment.
 PAPER = {
@@ -87,6 +90,44 @@ def tried_table(measured: list[Row]) -> Table:
     return Table(title, headings, lines, frozenset())
 
 
+def parameters_table(measured: list[Row]) -> Table:
+    headings = ("cell", "input × state", "parameters", "classic cell", "its parameters", "share")
+    lines = [
+        (
+            r["cell"],
+            f"{r['in_features']} × {r['features']}",
+            f"{r['parameters']:,}",
+            r["classic"],
+            f"{r['classic_parameters']:,}",
+            f"{r['parameters'] / r['classic_parameters']:.1%}",
+        )
+        for r in measured
+    ]
+    return Table("bare cells, biases included", headings, lines, frozenset())
+
+
+def gradients_table(measured: list[Row]) -> Table:
+    headings = (
+        "cell",
+        "size of inputs",
+        "rate a step",
+        "by the Lyapunov exponent",
+        "left after 50 steps",
+    )
+    lines = [
+        (
+            r["cell"],
+            f"{r['input_size']:g}",
+            f"{r['rate']:.4f}",
+            f"{r['lyapunov_rate']:.4f}",
+            f"{r['kept_after_50']:.1e}",
+        )
+        for r in measured
+    ]
+    title = f"{measured[0]['width']} features over {measured[0]['length']:,} steps"
+    return Table(title, headings, lines, frozenset())
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "speedup": lambda: training("speedup"),
     "speedup in full": lambda: full("speedup/speedup.jsonl", comparison.table),
@@ -104,6 +145,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "tried on cpu": lambda: full("tried_on_cpu/tried.jsonl", tried_table),
     "language model step": lambda: full("language_model/lm.jsonl", language_model.table),
     "results": lambda: summary(),
+    "claims": lambda: markdown(claims.claims_table()),
+    "parameters": lambda: full("parameters/parameters.jsonl", parameters_table),
+    "gradients": lambda: full("gradients/gradients.jsonl", gradients_table),
     "char_lm, tried": lambda: full("results/tried/char_lm.jsonl", result_table),
     "formal_languages, tried": lambda: full("results/tried/formal_languages.jsonl", result_table),
     **{

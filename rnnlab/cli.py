@@ -25,6 +25,7 @@ from rnnlab.bench import (
     streaming,
 )
 from rnnlab.commands.compare import Compare, compare
+from rnnlab.commands.inspect import Inspect, inspect
 from rnnlab.commands.listing import List, list_experiments
 from rnnlab.commands.run import Resume, Run, parse, resume_run, run_experiment
 from rnnlab.commands.sample import Sample, sample
@@ -68,6 +69,7 @@ Command = (
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Sample, subcommand("sample")]
+    | Annotated[Inspect, subcommand("inspect")]
 )
 
 COMMANDS: dict[type, Callable[[Any], int]] = {
@@ -75,6 +77,7 @@ COMMANDS: dict[type, Callable[[Any], int]] = {
     Resume: resume_run,
     Compare: compare,
     Sample: sample,
+    Inspect: inspect,
 }
 
 

@@ -1,7 +1,6 @@
 """An experiment: a task, a model and its training, which meet here, and the runs of it."""
 
 import hashlib
-import importlib.util
 import itertools
 import json
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import jax
 from flax import nnx
 
-from rnnlab import config
+from rnnlab import config, source
 from rnnlab.architecture import Architecture, count_parameters, state_bytes
 from rnnlab.models import SequenceModel
 from rnnlab.rows import Row, environment
@@ -104,13 +103,7 @@ def load_module(path: Path) -> ModuleType:
     Raises:
       ValueError: there is no such file, or it is no experiment.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} is no file; `rnnlab list` shows the experiments")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file; `rnnlab list` shows the experiments")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = source.load(path, "an experiment, which `rnnlab list` shows,")
     if not isinstance(getattr(module, "PRESETS", None), Mapping):
         raise ValueError(f"{path} is no experiment: it has no PRESETS; `rnnlab list` shows them")
     return module

@@ -133,7 +133,7 @@ class SequenceModel(nnx.Module):
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
         """The last carry and the predictions of all steps, 0 where masked. No key: no dropout."""
         carry, xs, reset, mask = self._checked(carry, xs, reset, mask, time=True)
-        return self._run(self.body, self.mean, carry, xs, key, reset=reset, mask=mask)
+        return self.predict(carry, self.embed(xs), reset=reset, mask=mask, key=key)
 
     def step(
         self,
@@ -147,7 +147,7 @@ class SequenceModel(nnx.Module):
         """One step."""
         carry, x, reset, mask = self._checked(carry, x, reset, mask, time=False)
         mean = None if self.mean is None else self.mean.step
-        return self._run(self.body.step, mean, carry, x, key, reset=reset, mask=mask)
+        return self._run(self.body.step, mean, carry, self.embed(x), key, reset=reset, mask=mask)
 
     def embed(
         self, xs: Float[Array, "*batch in_features"] | Int[Array, "*batch"]
@@ -156,6 +156,18 @@ class SequenceModel(nnx.Module):
         if self.project is not None:
             return self.project(xs)
         return jnp.take(self.embedding[...], xs, axis=0, mode="clip").astype(self.dtype)
+
+    def predict(
+        self,
+        carry: ModelCarry,
+        embedded: Float[Array, "*batch time width"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
+        """A call without its embedding: `model(carry, xs)` is `predict(carry, embed(xs))`."""
+        return self._run(self.body, self.mean, carry, embedded, key, reset=reset, mask=mask)
 
     def _checked(self, carry, xs, reset, mask, *, time):
         if self.vocab_size is None:
@@ -173,7 +185,7 @@ class SequenceModel(nnx.Module):
 
     def _run(self, body, mean, carry, x, key, *, reset, mask):
         flags = {"reset": reset, "mask": mask}
-        state, y = body(carry.body, self.embed(x), **flags, **key_option(self.body, key))
+        state, y = body(carry.body, x, **flags, **key_option(self.body, key))
         y = self.norm(y)
         total = carry.readout
         if mean is not None:

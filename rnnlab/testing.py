@@ -9,6 +9,7 @@
 raises AssertionError. A Bidirectional cell keeps the second set alone: it has no step and no cut.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,10 +33,20 @@ TOLERANCE = {
 LENGTH = 9
 
 
-def check_cell(cell: nnx.Module, seed: int = 0) -> None:
-    """Runs every check of the cell contract. Raises AssertionError at the first broken one."""
-    for check in {**SEQUENCE_CHECKS, **CELL_CHECKS}.values():
-        check(cell, jax.random.key(seed))
+def check_cell(cell: nnx.Module | Callable[..., nnx.Module], seed: int = 0) -> None:
+    """Runs every check of the cell contract. Raises AssertionError at the first broken one.
+
+    Args:
+      cell: a cell, or what makes one: a class, or another function that is called as
+        `cell(in_features, features, rngs=...)`. That is checked at two sizes.
+      seed: of the inputs, and of the parameters of a cell that is made here.
+    """
+    cells = [cell]
+    if not isinstance(cell, nnx.Module):
+        cells = [cell(*sizes, rngs=nnx.Rngs(seed)) for sizes in ((3, 4), (1, 1))]
+    for made in cells:
+        for check in {**SEQUENCE_CHECKS, **CELL_CHECKS}.values():
+            check(made, jax.random.key(seed))
 
 
 def assert_close(x: Any, reference: Any, what: str = "values") -> None:

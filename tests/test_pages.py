@@ -1,36 +1,29 @@
 """Pages say what the committed rows say, and their examples run."""
 
 import doctest
-import importlib.util
 import re
 from pathlib import Path
 
 import jax
+import pages
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("**/*.md"))]
 
 
-@pytest.fixture(scope="module")
-def pages():
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "experiments" / "pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_tables_are_those_of_the_rows(pages):
+def test_tables_are_those_of_the_rows():
     for name in pages.PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert pages.filled(text) == text, f"{name} is out of date: run experiments/pages.py"
 
 
-def test_every_table_stands_somewhere(pages):
+def test_every_table_stands_somewhere():
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in pages.PAGES)
     assert set(re.findall(r"<!-- rows: (.*?) -->", text)) == set(pages.TABLES)
 
 
-def test_rows_say_where_they_are_from(pages):
+def test_rows_say_where_they_are_from():
     from rnnlab.rows import read
 
     files = list((ROOT / "experiments").glob("*/*.jsonl"))
@@ -40,9 +33,7 @@ def test_rows_say_where_they_are_from(pages):
             assert {"device", "versions", "seed", "command", "xla_flags"} <= set(row), path
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/scan.md", "docs/benchmarks.md", "docs/training.md"]
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     names = {}
@@ -50,6 +41,7 @@ def test_examples_run(page):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
             test = doctest.DocTestParser().get_doctest(block, names, page, page, 0)
+            assert test.examples, f"{page} has an example that is not run:\n{block}"
             runner = doctest.DocTestRunner()
             runner.run(test, clear_globs=False)
             assert runner.failures == 0
@@ -57,6 +49,6 @@ def test_examples_run(page):
 
 
 def test_links_lead_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "CONTRIBUTING.md", *(ROOT / name for name in PAGES)]:
         for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"

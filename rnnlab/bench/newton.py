@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 
 from rnnlab import rows
+from rnnlab.analysis import lyapunov_exponents
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import against_floor, in_turns, prepare
@@ -110,40 +111,9 @@ def measure(cell: ClassicCell, xs: Array, repeats: int) -> dict[str, Any]:
         "converged": bool(report.converged),
         "value_error": _error(ys, wanted),
         "gradient_error": _error(gradients, wanted_gradients),
-        "lyapunov_exponent": float(lyapunov_exponent(cell, carry, xs)),
+        "lyapunov_exponent": float(lyapunov_exponents(cell, carry, xs).mean()),
         **against_floor(ready[0], seconds, loop),
     }
-
-
-def lyapunov_exponent(cell: ClassicCell, carry: Any, xs: Array) -> Array:
-    """The largest Lyapunov exponent of the states, per step, averaged over the batch.
-
-    The rate at which a small difference of the states grows: the mean logarithm of the growth of a
-    tangent vector that is carried along and put back to length 1 after every step.
-    """
-    graphdef, params = nnx.split(cell)
-
-    @jax.jit
-    def run(params, carry, xs):
-        model = nnx.merge(graphdef, params, copy=True)
-
-        def norm(tangent):
-            return jnp.sqrt(
-                sum(jnp.sum(x * x, -1, keepdims=True) for x in jax.tree.leaves(tangent))
-            )
-
-        def body(at, x):
-            carry, tangent = at
-            carry, tangent = jax.jvp(lambda c: model.step(c, x)[0], (carry,), (tangent,))
-            growth = norm(tangent)
-            return (carry, jax.tree.map(lambda t: t / growth, tangent)), jnp.log(growth)
-
-        start = jax.tree.map(jnp.ones_like, carry)
-        start = jax.tree.map(lambda t: t / norm(start), start)
-        _, growths = lax.scan(body, (carry, start), jnp.moveaxis(xs, 1, 0))
-        return jnp.mean(growths)
-
-    return run(params, carry, xs)
 
 
 def table(measured: list[rows.Row]) -> Table:

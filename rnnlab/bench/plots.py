@@ -6,36 +6,18 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from rnnlab.bench.comparison import PAPER, TWINS, describe, minimal_seconds
+from rnnlab.bench.comparison import OWN, PAPER, TWINS, describe, minimal_seconds
+from rnnlab.palette import COLORS, NAMES
 from rnnlab.rows import Row
 from rnnlab.tables import machine
 
-# From Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLORS = {
-    "rnn": "#999999",
-    "gru": "#D55E00",
-    "lstm": "#0072B2",
-    "mingru": "#E69F00",
-    "minlstm": "#56B4E9",
-    "transformer": "#CC79A7",
-    "mamba": "#009E73",
-}
-STYLES = {"rnnlab": "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
+STYLES = {"rnnlab": "-", OWN: "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
 FAMILIES = {
     "GRU and minGRU": ("gru", "mingru"),
     "LSTM and minLSTM": ("lstm", "minlstm"),
     "Elman RNN": ("rnn",),
-}
-NAMES = {
-    "rnn": "RNN",
-    "gru": "GRU",
-    "lstm": "LSTM",
-    "mingru": "minGRU",
-    "minlstm": "minLSTM",
-    "transformer": "Transformer layer",
-    "mamba": "Mamba block",
 }
 
 
@@ -53,6 +35,8 @@ def speedup_figure(rows: Sequence[Row]) -> Figure:
         for title, cells in FAMILIES.items()
         if (chosen := [r for r in rows if r["cell"] in cells])
     }
+    if own := [r for r in rows if r["implementation"] == OWN]:
+        families["Your own cells"] = own
     compared = [r for r in rows if r["cell"] in TWINS and minimal_seconds(rows, r)]
     count = len(families) + bool(compared)
     across = min(count, 2)
@@ -179,13 +163,13 @@ def _lines(rows: Sequence[Row]):
 
 
 def _style(cell: str, implementation: str, backend: str) -> dict[str, object]:
-    plain = implementation in ("Python loop", "flax.nnx.RNN") or backend == "native"
+    plain = implementation in ("Python loop", "flax.nnx.RNN", OWN) or backend == "native"
     return {
-        "color": COLORS[cell],
+        "color": COLORS.get(cell, "black"),
         "linestyle": STYLES[implementation],
         "marker": "s" if backend == "associative" else "o",
         "markersize": 4.5,
-        "label": f"{NAMES[cell]}: {implementation}" + ("" if plain else f", {backend}"),
+        "label": f"{NAMES.get(cell, cell)}: {implementation}" + ("" if plain else f", {backend}"),
     }
 
 
@@ -197,5 +181,8 @@ def _log_log(axes: Axes, lengths: Sequence[int]) -> None:
     axes.set(xscale="log", yscale="log", xticks=lengths, xticklabels=[f"{n:,}" for n in lengths])
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    if high < 50 * low:  # powers of ten alone would be one or two
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
     axes.grid(which="major", alpha=0.35)

@@ -7,6 +7,7 @@ the updated parameters, the optimiser's state, the loss and the gradient of the 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ import optax
 from flax import nnx
 from jax import Array, lax
 
+from rnnlab import source
 from rnnlab.bench.timing import Prepared, prepare
 from rnnlab.cells import CELLS
 
@@ -164,9 +166,34 @@ def loop_program(name: str, pass_: str, problem: Problem) -> Prepared:
 
 def make_cell(name: str, problem: Problem, **options: Any) -> nnx.Module:
     """The cell that every form of it is compared with, and whose parameters they have."""
-    return CELLS[name](
+    return cell_class(name)(
         problem.width, problem.width, rngs=nnx.Rngs(0), dtype=problem.dtype, **options
     )
+
+
+def own_form(name: str, problem: Problem) -> Form:
+    """A user's cell called on whole sequences; it needs no `dtype` unless one is asked for."""
+    options = {} if problem.dtype == "float32" else {"dtype": problem.dtype}
+    cell = cell_class(name)(problem.width, problem.width, rngs=nnx.Rngs(0), **options)
+    return module_form(cell)
+
+
+def cell_class(name: str) -> Callable[..., nnx.Module]:
+    """A cell of `rnnlab.CELLS` by its name, or one of a user's own as `FILE.py:CLASS`.
+
+    Raises:
+      ValueError: there is no such cell.
+    """
+    file, _, attribute = name.rpartition(":")
+    if not file:
+        if name not in CELLS:
+            known = ", ".join(CELLS)
+            raise ValueError(f"cells has {name!r}; one of {known}, or FILE.py:CLASS, is needed")
+        return CELLS[name]
+    module = source.load(Path(file), "a cell as FILE.py:CLASS")
+    if not callable(getattr(module, attribute, None)):
+        raise ValueError(f"{file} has no class {attribute!r}; a cell as FILE.py:CLASS is needed")
+    return getattr(module, attribute)
 
 
 def form_program(form: Form, pass_: str, problem: Problem) -> Prepared:

@@ -7,15 +7,18 @@ from pathlib import Path
 import jax
 
 from rnnlab import rows
+from rnnlab.bench.comparison import OWN
 from rnnlab.bench.comparison import table as table
 from rnnlab.bench.programs import (
     FLAX_CELLS,
     PASSES,
     Problem,
+    cell_class,
     cell_form,
     flax_form,
     form_program,
     loop_program,
+    own_form,
 )
 from rnnlab.bench.timing import Prepared, in_turns, quartiles
 from rnnlab.bench.torch_programs import available, torch_form, torch_program
@@ -35,7 +38,8 @@ class Speedup:
     minimal cells. Writes OUT/speedup.jsonl and OUT/speedup.png, and prints the table.
 
     Attributes:
-      cells: which cells; by default all, with --quick all but rnn.
+      cells: which cells; by default all, with --quick all but rnn. A cell of your own is
+        FILE.py:CLASS, a class called as `CLASS(in_features, features, rngs=...)`.
       lengths: sequence lengths; by default 128 512 2048, with --quick 128 512.
       batch_size: sequences in a batch.
       width: features of the input and of the state.
@@ -65,7 +69,7 @@ class Speedup:
     def validate(self) -> None:
         """Raises ValueError at the first option that is out of range."""
         for cell in self.cells or ():
-            check_choice("cells", cell, CELLS)
+            cell_class(cell)
         for backend in self.backend or ():
             check_choice("backend", backend, BACKENDS)
         for pass_ in self.passes or ():
@@ -135,6 +139,9 @@ def entries(config: Speedup, platform: str) -> list[Entry]:
     """Every form of every cell, in the order of the table."""
     lines = []
     for cell in config.cells:
+        if cell not in CELLS:
+            lines.append(Entry(cell.rpartition(":")[2], OWN, "own", _formed(own_form, cell)))
+            continue
         if cell in FLAX_CELLS:
             lines += [
                 Entry(cell, "rnnlab", "scan", _formed(cell_form, cell, "auto")),

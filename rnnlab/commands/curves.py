@@ -4,14 +4,12 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from rnnlab.bench.plots import COLORS, NAMES
 from rnnlab.bench.plots import save as save
 from rnnlab.commands.compare import better, text
+from rnnlab.palette import COLORS, NAMES
 from rnnlab.rows import Row
 from rnnlab.tables import machine
 
-MORE_COLORS = {"transformer": "#009E73", "mamba": "#CC79A7", "tcn": "#F0E442"}
-CELL_NAMES = NAMES | {"transformer": "Transformer", "mamba": "Mamba", "tcn": "TCN"}
 AXES = ((0, "updates"), (1, "seconds, evaluations included"))
 
 
@@ -82,15 +80,14 @@ def _others(row: Row) -> str:
 
 
 def _label(row: Row) -> str:
-    name = CELL_NAMES.get(row["cell"], row["cell"])
+    name = NAMES.get(row["cell"], row["cell"])
     return ", ".join(part for part in (name, _others(row)) if part)
 
 
 def _colors(results: Sequence[Row]) -> dict[str, str]:
-    known = COLORS | MORE_COLORS
     others = iter(("#000000", "#8C564B", "#7F7F7F", "#17BECF") * 9)
     cells = dict.fromkeys(row["cell"] for row in results)
-    return {cell: known.get(cell) or next(others) for cell in cells}
+    return {cell: COLORS.get(cell) or next(others) for cell in cells}
 
 
 def _styles(results: Sequence[Row]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from rnnlab.commands.compare import better, number, text
-from rnnlab.commands.curves import CELL_NAMES
+from rnnlab.palette import NAMES
 from rnnlab.rows import Row
 from rnnlab.tables import Table, machine
 
@@ -20,14 +20,14 @@ def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
     publication's figure, with its terms, by experiment.
     """
     found = dict.fromkeys(row["cell"] for row in results)
-    cells = [cell for cell in CELL_NAMES if cell in found]
-    cells += [cell for cell in found if cell not in CELL_NAMES]
+    cells = [cell for cell in NAMES if cell in found]
+    cells += [cell for cell in found if cell not in NAMES]
     headings = (
         "experiment",
         "setting",
         "metric",
         "best floor",
-        *(CELL_NAMES.get(c, c) for c in cells),
+        *(NAMES.get(c, c) for c in cells),
         "seeds",
         PAPER_HEADING,
     )

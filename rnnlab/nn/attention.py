@@ -126,16 +126,40 @@ class Attention(nnx.Module):
         carry, ys = self._run(carry, x[..., None, :], reset, mask)
         return carry, ys[..., 0, :]
 
+    def weights(
+        self,
+        carry: AttentionCarry,
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> Float[Array, "*batch heads time positions"]:
+        """What each step attends to, by head: `w[t, s]`, 0 in rows that are masked.
+
+        Positions are the carry's `context - 1` steps, and behind them those of the call.
+        """
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+
+        def rows(carry, xs, reset):
+            queries, new, segment = self._projected(carry, xs, reset)
+            keys, valid = (
+                jnp.concatenate([a.astype(b.dtype), b], 1)
+                for a, b in ((carry.keys, new.keys), (carry.valid, new.valid))
+            )
+            sees = _sees(valid, segment, xs.shape[1], self.context)
+            q, k = _rotated(queries, keys, self.heads)
+            scores = jnp.einsum("bthd,bshd->bhts", q, k) / math.sqrt(q.shape[-1])
+            return jax.nn.softmax(jnp.where(jnp.expand_dims(sees, 1), scores, -jnp.inf))
+
+        weights = _one_batch_axis(rows, xs.shape[:-2], carry, xs, reset)
+        return weights if mask is None else jnp.where(mask[..., None, :, None], weights, 0)
+
     def _run(self, carry, xs, reset, mask):
-        """The layer with all batch axes made one."""
-        batch, rows = xs.shape[:-2], math.prod(xs.shape[:-2])
-        flat = jax.tree.map(
-            lambda x: x.reshape(rows, *x.shape[len(batch) :]), (carry, xs, reset, mask)
-        )
-        carry, ys = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), self._rows(*flat))
+        carry, ys = _one_batch_axis(self._rows, xs.shape[:-2], carry, xs, reset, mask)
         return carry, zero_masked(ys, mask)
 
-    def _rows(self, carry, xs, reset, mask):
+    def _projected(self, carry, xs, reset):
+        """Queries, what the steps add to the carry, and the segments of carry and steps."""
         rows, length, _ = xs.shape
         window = self.context - 1
         flat = xs.astype(self.dtype).reshape(rows * length, self.in_features)
@@ -147,6 +171,11 @@ class Attention(nnx.Module):
         segment = jnp.zeros((rows, window + length), jnp.int32)
         if reset is not None:
             segment = segments(reset, window)
+        return queries, new, segment
+
+    def _rows(self, carry, xs, reset, mask):
+        queries, new, segment = self._projected(carry, xs, reset)
+        window = self.context - 1
 
         # Recomputed in the backward pass: `cond` would store the residuals of both its branches.
         @jax.checkpoint
@@ -168,7 +197,15 @@ class Attention(nnx.Module):
             return advance(old, x, reset=reset, mask=mask)
 
         valid = moved(carry.valid[..., None], new.valid[..., None])[..., 0]
-        return AttentionCarry(moved(carry.keys, keys), moved(carry.values, values), valid), ys
+        keys, values = moved(carry.keys, new.keys), moved(carry.values, new.values)
+        return AttentionCarry(keys, values, valid), ys
+
+
+def _one_batch_axis(f, batch, *arrays):
+    """`f` of arrays, or trees of them, whose batch axes are made one, and of its results back."""
+    rows = math.prod(batch)
+    flat = jax.tree.map(lambda x: x.reshape(rows, *x.shape[len(batch) :]), arrays)
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), f(*flat))
 
 
 def attention(
@@ -188,14 +225,7 @@ def attention(
     A query that is not finite, or sees a key or value that is not, gives NaN; no other does, and
     no other gets a gradient that is not finite for it.
     """
-    rows, time, features = queries.shape
-    positions = keys.shape[1]
-    place = jnp.arange(positions, dtype=jnp.int32)
-    ago = place[positions - time :, None] - place[None]
-    sees = jnp.broadcast_to(((ago >= 0) & (ago < context))[None], (rows, time, positions))
-    sees &= jnp.expand_dims(segment[:, positions - time :], 2) == jnp.expand_dims(segment, 1)
-    sees &= jnp.expand_dims(valid > 0.5, 1)
-
+    sees = _sees(valid, segment, queries.shape[1], context)
     # Zeroed before any product: weight 0 times NaN would be NaN in rows that do not see it.
     known = _finite(keys) & _finite(values)
     lost = ~_finite(queries) | jnp.any(sees & ~jnp.expand_dims(known, 1), -1)
@@ -203,9 +233,8 @@ def attention(
     q = jnp.where(lost, 0, queries)
     k, v = (jnp.where(jnp.expand_dims(known, -1), x, 0) for x in (keys, values))
 
-    wide = state_dtype(queries.dtype)
-    q, k, v = (x.astype(wide).reshape(*x.shape[:2], heads, features // heads) for x in (q, k, v))
-    q, k = rotate(q, positions - time), rotate(k, 0)
+    q, k = _rotated(q, k, heads)
+    v = _by_head(v, heads)
     # In float32 or wider: JAX's function has no float16 on CPU, nor 16-bit gradients if promotion
     # is strict. It asks for the wider of float32 and float64, which is refused there too.
     with jax.numpy_dtype_promotion("standard"):
@@ -214,6 +243,26 @@ def attention(
     # A product with its own query, so that the gradient there is NaN too, not silently 0.
     nan = jnp.where(lost, jnp.nan, 0).astype(queries.dtype) * jnp.where(lost, queries, 0)
     return jnp.where(lost, nan, ys)
+
+
+def _sees(valid, segment, time, context):
+    """Which positions (batch, time, positions) each of the last `time` sees."""
+    rows, positions = valid.shape
+    place = jnp.arange(positions, dtype=jnp.int32)
+    ago = place[positions - time :, None] - place[None]
+    sees = jnp.broadcast_to(((ago >= 0) & (ago < context))[None], (rows, time, positions))
+    sees &= jnp.expand_dims(segment[:, positions - time :], 2) == jnp.expand_dims(segment, 1)
+    return sees & jnp.expand_dims(valid > 0.5, 1)
+
+
+def _rotated(queries, keys, heads):
+    """Both by head and turned, the queries being those of the last positions."""
+    first = keys.shape[1] - queries.shape[1]
+    return rotate(_by_head(queries, heads), first), rotate(_by_head(keys, heads), 0)
+
+
+def _by_head(x, heads):
+    return x.astype(state_dtype(x.dtype)).reshape(*x.shape[:2], heads, x.shape[-1] // heads)
 
 
 @jax.custom_vjp

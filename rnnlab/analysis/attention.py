@@ -1,0 +1,44 @@
+"""What the attention layers of a model look at."""
+
+from typing import Any
+
+from flax import nnx
+from jax import Array
+from jaxtyping import Bool, Float
+
+from rnnlab.analysis.layers import cell_inputs
+from rnnlab.nn import Attention
+
+
+def attention_weights(
+    model: nnx.Module,
+    carry: Any,
+    xs: Array,
+    *,
+    reset: Bool[Array, "*batch time"] | None = None,
+    mask: Bool[Array, "*batch time"] | None = None,
+) -> dict[str, Float[Array, "*batch heads time steps"]]:
+    """How much each step attends to each of the call's steps, for every attention layer of a model.
+
+    Args:
+      model: of the cell contract; layers that are no `Attention` are left out.
+      carry, xs, reset, mask: what it is called with.
+
+    Names are those of `rnnlab.analysis.layers`. A row adds up to 1, less what it attends to in the
+    carry; `Attention.weights` has that too.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab import Attention, MinGRU, Stack
+    >>> rngs = nnx.Rngs(0)
+    >>> hybrid = Stack([MinGRU(8, 8, rngs=rngs), Attention(8, 8, rngs=rngs, heads=2, context=6)])
+    >>> found = attention_weights(hybrid, hybrid.initial_carry(()), jnp.ones((5, 8)))
+    >>> {name: weights.shape for name, weights in found.items()}
+    {'layer 2': (2, 5, 5)}
+    """
+    flags = {"reset": reset, "mask": mask}
+    return {
+        name: layer.weights(state, inputs, **flags)[..., -inputs.shape[-2] :]
+        for name, layer, state, inputs in cell_inputs(model, carry, xs, **flags)
+        if isinstance(layer, Attention)
+    }

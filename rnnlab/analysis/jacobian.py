@@ -1,0 +1,173 @@
+"""The derivative of a cell's state by the state before, and of products of many of them.
+
+A gradient that flows from step T back to step t is multiplied by `J[T] ... J[t+1]`: where that
+product shrinks with the distance the gradient vanishes, where it grows the gradient explodes.
+
+Source: Pascanu, Mikolov and Bengio, arXiv 1211.5063, section 2.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+
+from rnnlab.analysis.states import states
+from rnnlab.cells.minimal import MinimalCell
+from rnnlab.scan.checks import check_size
+
+
+def jacobians(
+    cell: nnx.Module, carry: Any, xs: Float[Array, "*batch time in_features"]
+) -> Float[Array, "*batch time state state"]:
+    """`J[t] = d carry[t] / d carry[t-1]` at every step.
+
+    Row i and column j are entries of the carry as `jax.tree.leaves` orders them: the LSTM's c, then
+    its h. It is (features squared) numbers a step: for a cell, rather than for a whole model.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab import LSTM
+    >>> cell = LSTM(3, 4, rngs=nnx.Rngs(0))
+    >>> jacobians(cell, cell.initial_carry(()), jnp.ones((7, 3))).shape
+    (7, 8, 8)
+    """
+    graphdef, params = nnx.split(cell)
+    run = partial(_jacobians, graphdef, params)
+    for _ in xs.shape[:-2]:
+        run = jax.vmap(run)
+    return run(carry, xs)
+
+
+@partial(jax.jit, static_argnums=0)
+def _jacobians(graphdef, params, carry, xs):
+    cell = nnx.merge(graphdef, params, copy=True)
+    after = states(cell, carry, xs)
+    before = jax.tree.map(lambda c, s: jnp.concatenate([c[None], s[:-1]]), carry, after)
+
+    def at(carry, x):
+        flat, unravel = ravel_pytree(carry)
+        return jax.jacfwd(lambda c: ravel_pytree(cell.step(unravel(c), x)[0])[0])(flat)
+
+    return jax.vmap(at)(before, xs)
+
+
+def spectral_radius(matrices: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
+    """The largest magnitude of the eigenvalues. JAX computes these on a CPU alone.
+
+    >>> import jax.numpy as jnp
+    >>> spectral_radius(jnp.array([[0.0, 2.0], [-2.0, 0.0]])).round(4)
+    Array(2., dtype=float32)
+    """
+    return jnp.abs(jnp.linalg.eigvals(matrices)).max(-1)
+
+
+def log_product_norms(
+    matrices: Float[Array, "*batch time n n"],
+) -> Float[Array, "*batch time"]:
+    """The logarithm of the spectral norm of `J[T-1] ... J[t]`, for every t.
+
+    It is how much a gradient of the last state grows on its way to the state before step t, at
+    most. The logarithm, because the norm itself leaves float32 within a few hundred steps.
+
+    >>> import jax.numpy as jnp
+    >>> print(log_product_norms(0.5 * jnp.ones((1000, 1, 1)))[0].round())  # 1000 log 0.5
+    -693.0
+    """
+    run = _log_product_norms
+    for _ in matrices.shape[:-3]:
+        run = jax.vmap(run)
+    return run(matrices)
+
+
+@jax.jit
+def _log_product_norms(matrices):
+    def body(product, matrix):
+        product = product @ matrix
+        size = jnp.linalg.norm(product)
+        product = product / jnp.where(size > 0, size, 1)
+        return product, (jnp.log(size), jnp.log(jnp.linalg.norm(product, 2)))
+
+    start = jnp.eye(matrices.shape[-1], dtype=matrices.dtype)
+    sizes, rest = lax.scan(body, start, matrices, reverse=True)[1]
+    return lax.cumsum(sizes, reverse=True) + rest
+
+
+def lyapunov_exponents(
+    cell: nnx.Module,
+    carry: Any,
+    xs: Float[Array, "*batch time in_features"],
+    count: int = 1,
+) -> Float[Array, "*batch count"]:
+    """The `count` largest rates, per step, at which small differences of the state grow.
+
+    Negative ones shrink: the cell forgets. A minimal cell's are the means of `log |a|` of its
+    units, its decays; another cell's come from tangents that are carried along and made orthogonal
+    at every step, from which directions that the first steps favour are not taken away.
+
+    Raises:
+      ValueError: `count` is more than the numbers in a carry.
+
+    Source: Benettin et al., "Lyapunov characteristic exponents", Meccanica 15 (1980).
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab import GRU
+    >>> cell = GRU(3, 4, rngs=nnx.Rngs(0))
+    >>> bool(lyapunov_exponents(cell, cell.initial_carry(()), jnp.ones((50, 3)))[0] < 0)
+    True
+    """
+    check_size(count=count)
+    size = sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: cell.initial_carry(()))))
+    if count > size:
+        raise ValueError(f"count is {count}; the state has {size} numbers, and as many exponents")
+    if isinstance(cell, MinimalCell):
+        rates = jnp.log(jnp.abs(decays(cell, carry, xs))).mean(-2)
+        return lax.top_k(rates, count)[0]
+    graphdef, params = nnx.split(cell)
+    run = partial(_exponents, graphdef, count, params)
+    for _ in xs.shape[:-2]:
+        run = jax.vmap(run)
+    return run(carry, xs)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _exponents(graphdef, count, params, carry, xs):
+    cell = nnx.merge(graphdef, params, copy=True)
+    flat, unravel = ravel_pytree(carry)
+    start = jax.random.normal(jax.random.key(0), (flat.size, count), flat.dtype)
+
+    def body(at, x):
+        state, tangents = at
+
+        def step(state):
+            return ravel_pytree(cell.step(unravel(state), x)[0])[0]
+
+        state, push = jax.linearize(step, state)
+        tangents, triangle = jnp.linalg.qr(jax.vmap(push, 1, 1)(tangents))
+        return (state, tangents), jnp.log(jnp.abs(jnp.diagonal(triangle)))
+
+    growth = lax.scan(body, (flat, jnp.linalg.qr(start)[0]), xs)[1]
+    return growth.mean(0)
+
+
+def decays(
+    cell: MinimalCell,
+    carry: Float[Array, "*batch features"],
+    xs: Float[Array, "*batch time in_features"],
+) -> Float[Array, "*batch time features"]:
+    """A minimal cell's `a`: the diagonal of its step's Jacobian, which has nothing else.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab import MinGRU
+    >>> cell = MinGRU(3, 4, rngs=nnx.Rngs(0))
+    >>> decays(cell, cell.initial_carry(()), jnp.zeros((1, 3)))
+    Array([[0.5, 0.5, 0.5, 0.5]], dtype=float32)
+    """
+    low, high = cell.gate_range
+    return low + (high - low) * cell.gate_values(carry, xs)["decay"]

@@ -1,0 +1,111 @@
+"""Where a model's cells are, and what each of them reads."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from flax import nnx
+from jax import Array
+from jaxtyping import Bool
+
+from rnnlab.models import SequenceModel
+from rnnlab.nn import Block, Stack
+
+
+class Layer(NamedTuple):
+    """A cell within a model.
+
+    Attributes:
+      name: "cell", or "layer 1" and so on in a stack.
+      cell: the cell itself.
+      carry: its part of the model's carry, or of any tree of that form.
+    """
+
+    name: str
+    cell: nnx.Module
+    carry: Any
+
+
+class CellInputs(NamedTuple):
+    """A cell within a model, and what it is called with when the model is.
+
+    Attributes:
+      name, cell, carry: as in `Layer`.
+      xs: the cell's inputs, (*batch, time, in_features).
+    """
+
+    name: str
+    cell: nnx.Module
+    carry: Any
+    xs: Array
+
+
+def layers(model: nnx.Module, carry: Any) -> list[Layer]:
+    """The cells of a model, block, stack or cell, the first layer first.
+
+    Args:
+      model: of the cell contract.
+      carry: the model's carry, or a tree of its form, such as the gradients by it.
+
+    >>> from flax import nnx
+    >>> from rnnlab import GRU, Block, MinGRU, Stack
+    >>> rngs = nnx.Rngs(0)
+    >>> stack = Stack([Block(4, MinGRU, rngs=rngs), GRU(4, 4, rngs=rngs)])
+    >>> found = layers(stack, stack.initial_carry(()))
+    >>> [(name, type(cell).__name__, carry.shape) for name, cell, carry in found]
+    [('layer 1', 'MinGRU', (4,)), ('layer 2', 'GRU', (4,))]
+    """
+    return list(_layers(model, carry, "cell"))
+
+
+def _layers(model: nnx.Module, carry: Any, name: str) -> Iterator[Layer]:
+    if isinstance(model, SequenceModel):
+        yield from _layers(model.body, carry.body, name)
+    elif isinstance(model, Stack):
+        for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):
+            yield from _layers(layer, state, f"layer {k + 1}")
+    elif isinstance(model, Block):
+        yield from _layers(model.cell, carry.cell, name)
+    else:
+        yield Layer(name, model, carry)
+
+
+def cell_inputs(
+    model: nnx.Module,
+    carry: Any,
+    xs: Array,
+    *,
+    reset: Bool[Array, "*batch time"] | None = None,
+    mask: Bool[Array, "*batch time"] | None = None,
+) -> list[CellInputs]:
+    """What each cell of a model reads when the model reads `xs`, the first layer first.
+
+    Args:
+      model: of the cell contract.
+      carry, xs, reset, mask: what the model is called with.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab import GRU, Stack
+    >>> rngs = nnx.Rngs(0)
+    >>> stack = Stack([GRU(3, 4, rngs=rngs), GRU(4, 5, rngs=rngs)])
+    >>> [read.xs.shape for read in cell_inputs(stack, stack.initial_carry(()), jnp.ones((7, 3)))]
+    [(7, 3), (7, 4)]
+    """
+    return list(_cell_inputs(model, carry, xs, "cell", {"reset": reset, "mask": mask}))
+
+
+def _cell_inputs(
+    model: nnx.Module, carry: Any, xs: Array, name: str, flags: dict[str, Array | None]
+) -> Iterator[CellInputs]:
+    if isinstance(model, SequenceModel):
+        yield from _cell_inputs(model.body, carry.body, model.embed(xs), name, flags)
+    elif isinstance(model, Stack):
+        for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):
+            yield from _cell_inputs(layer, state, xs, f"layer {k + 1}", flags)
+            if k + 1 < len(model.layers):
+                xs = layer(state, xs, **flags)[1]
+    elif isinstance(model, Block):
+        inputs = model.cell_inputs(carry, xs, **flags)
+        yield from _cell_inputs(model.cell, carry.cell, inputs, name, flags)
+    else:
+        yield CellInputs(name, model, carry, xs)

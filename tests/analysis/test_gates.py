@@ -1,0 +1,48 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab import GRU, LSTM, MinGRU, VanillaRNN
+from rnnlab.analysis import gate_statistics, layers
+
+
+def test_statistics_of_gates_that_are_set(getkey):
+    """Gates without kernels are sigmoids of their biases, at every step."""
+    cell = MinGRU(3, 4, rngs=nnx.Rngs(0))
+    cell.update_kernel[...] = jnp.zeros((3, 4))
+    cell.update_bias[...] = jnp.array([4.0, 0.0, -1.0, -4.0])
+    xs = jax.random.normal(getkey(), (2, 7, 3))
+    found = gate_statistics(cell, cell.initial_carry((2,)), xs)["decay"]
+    np.testing.assert_allclose(found.mean, 1 / (1 + np.exp([4, 0, -1, -4])), rtol=1e-4)
+    np.testing.assert_allclose(found.std, 0, atol=1e-6)
+    assert found.closed.tolist() == [1, 0, 0, 0]
+    assert found.opened.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("cell", "names"), [(GRU, "rz"), (LSTM, "fio"), (VanillaRNN, "")])
+def test_statistics_are_numpys_and_padding_does_not_count(cell, names, getkey):
+    model = cell(3, 4, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(getkey(), (2, 7, 3))
+    mask = jnp.ones((2, 7), bool).at[1, 4:].set(False)
+    carry = model.initial_carry((2,))
+    found = gate_statistics(model, carry, jnp.where(mask[..., None], xs, jnp.nan), mask=mask)
+    assert sorted(found) == list(names)
+    values = model.gate_values(carry, xs)
+    for name in names:
+        real = np.concatenate([values[name][0], values[name][1, :4]])
+        np.testing.assert_allclose(found[name].mean, real.mean(0), rtol=1e-4)
+        np.testing.assert_allclose(found[name].std, real.std(0), rtol=1e-4)
+
+
+def test_a_cell_without_gates_is_named():
+    model = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="Linear has no gate_values"):
+        gate_statistics(model, None, jnp.ones((2, 3)))
+
+
+def test_a_bare_cell_is_its_own_layer():
+    cell = GRU(3, 4, rngs=nnx.Rngs(0))
+    ((name, found, carry),) = layers(cell, cell.initial_carry(()))
+    assert (name, found, carry.shape) == ("cell", cell, (4,))

@@ -1,0 +1,95 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from linear_cell import LinearRNN, inputs, rotation
+
+from rnnlab import CELLS, GRU, LSTM, MinGRU
+from rnnlab.analysis import (
+    decays,
+    jacobians,
+    log_product_norms,
+    lyapunov_exponents,
+    spectral_radius,
+    states,
+)
+
+
+@pytest.mark.parametrize("radius", [0.9, 1.0, 1.1])
+def test_a_linear_rnn_vanishes_and_explodes_at_its_radius(radius):
+    cell = LinearRNN(rotation(radius))
+    xs = inputs(3, 400, 2)
+    found = jacobians(cell, cell.initial_carry((3,)), xs)
+    np.testing.assert_allclose(found[1, 7], rotation(radius), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(spectral_radius(found), radius, rtol=1e-4)
+    # The gradient of the last state by the one before step t has T - t factors.
+    norms = log_product_norms(found)
+    wanted = np.arange(400, 0, -1) * np.log(radius)
+    np.testing.assert_allclose(norms, np.broadcast_to(wanted, (3, 400)), rtol=1e-4, atol=1e-3)
+    rate = np.exp(lyapunov_exponents(cell, cell.initial_carry((3,)), xs, 2))
+    np.testing.assert_allclose(rate, radius, rtol=1e-4)
+
+
+def test_products_of_a_matrix_that_is_not_normal():
+    matrix = np.array([[0.5, 10.0], [0.0, 0.9]])
+    cell = LinearRNN(matrix)
+    found = log_product_norms(jacobians(cell, cell.initial_carry(()), inputs(30, 2)))
+    wanted = [np.log(np.linalg.norm(np.linalg.matrix_power(matrix, 30 - t), 2)) for t in range(30)]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_exponents_are_the_logarithms_of_the_eigenvalues():
+    matrix = np.diag([0.3, 0.95, 0.7])
+    cell = LinearRNN(matrix)
+    found = lyapunov_exponents(cell, cell.initial_carry((2,)), inputs(2, 4000, 3), 3)
+    np.testing.assert_allclose(found, np.log([[0.95, 0.7, 0.3]] * 2), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_jacobians_are_those_of_the_whole_call(name, getkey):
+    cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(getkey(), (5, 3))
+    carry = jax.tree.map(lambda c: c + 0.1, cell.initial_carry(()))
+    found = jacobians(cell, carry, xs)
+    product = np.linalg.multi_dot([np.asarray(j) for j in found[::-1]])
+    leaves, treedef = jax.tree.flatten(carry)
+
+    def last(flat):
+        carry = jax.tree.unflatten(treedef, jnp.split(flat, len(leaves)))
+        return jnp.concatenate(jax.tree.leaves(cell(carry, xs)[0]))
+
+    wanted = jax.jacrev(last)(jnp.concatenate(leaves))
+    np.testing.assert_allclose(product, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_minimal_cells_exponents_are_those_of_its_decays(getkey):
+    cell = MinGRU(3, 4, rngs=nnx.Rngs(0), gate_range=(-1, 1))
+    xs = jax.random.normal(getkey(), (2, 60, 3))
+    carry = cell.initial_carry((2,))
+    a = decays(cell, carry, xs)
+    diagonal = jnp.diagonal(jacobians(cell, carry, xs), axis1=-2, axis2=-1)
+    np.testing.assert_allclose(a, diagonal, rtol=1e-5, atol=1e-6)
+    found = lyapunov_exponents(cell, carry, xs, 4)
+    wanted = np.sort(np.log(np.abs(a)).mean(1))[:, ::-1]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_states_are_the_carries_of_every_prefix(getkey):
+    cell = LSTM(3, 4, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(getkey(), (2, 5, 3))
+    reset = jnp.zeros((2, 5), bool).at[0, 2].set(True)
+    mask = jnp.ones((2, 5), bool).at[1, 3:].set(False)
+    carry = cell.initial_carry((2,))
+    found = states(cell, carry, xs, reset=reset, mask=mask)
+    for t in (0, 2, 4):
+        part = slice(0, t + 1)
+        wanted = cell(carry, xs[:, part], reset=reset[:, part], mask=mask[:, part])[0]
+        np.testing.assert_allclose(found.c[:, t], wanted.c, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.h[:, t], wanted.h, rtol=1e-5, atol=1e-6)
+
+
+def test_more_exponents_than_numbers_are_refused():
+    cell = GRU(3, 4, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="count is 5; the state has 4 numbers"):
+        lyapunov_exponents(cell, cell.initial_carry(()), jnp.ones((9, 3)), 5)
