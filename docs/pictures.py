@@ -39,7 +39,7 @@ def panel(axes: Axes, title: str, note: str) -> None:
 
 
 def contract() -> Figure:
-    figure = Figure(figsize=(12.5, 9.2), layout="constrained")
+    figure = Figure(figsize=(12.5, 7.4), layout="constrained")
     panels = figure.subplots(3, 2)
 
     axes = panels[0, 0]
@@ -82,8 +82,8 @@ def contract() -> Figure:
     )
     steps(axes, 1.0, [REAL] * 7)
     steps(axes, 0.0, [OTHER] * 4 + [PADDING] * 3)
-    arrow(axes, (7.05, 1.4), (8.6, 1.4), "carry")
-    arrow(axes, (7.05, 0.4), (8.6, 0.4), "carry of step 4")
+    arrow(axes, (7.05, 1.4), (9.6, 1.4), "carry after step 7")
+    arrow(axes, (7.05, 0.4), (9.6, 0.4), "carry after step 4")
     axes.text(5.5, 0.4, "padding", ha="center", va="center", fontsize=8)
 
     axes = panels[2, 1]

@@ -21,5 +21,5 @@ NAMES = {
     "mamba": "Mamba",
     "tcn": "TCN",
 }
-CYCLE = tuple(COLORS[name] for name in ("mingru", "lstm", "gru", "mamba", "transformer", "minlstm"))
-"""Colours for what is no kind of layer, in the order in which they are taken."""
+CYCLE = tuple(COLORS.values())[1:]
+"""For what is no kind of layer: all but the grey."""

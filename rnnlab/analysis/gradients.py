@@ -93,6 +93,10 @@ def gradient_flow(
 
     def norm(tree):
         flat = [g.reshape(*g.shape[: axes + 1], -1) for g in jax.tree.leaves(tree)]
-        return jnp.linalg.norm(jnp.concatenate(flat, -1), axis=-1)
+        flat = jnp.concatenate(flat, -1)
+        # Relative to the largest: squares of what has vanished would leave float32 at half the way.
+        largest = jnp.abs(flat).max(-1, keepdims=True)
+        size = jnp.linalg.norm(flat / jnp.where(largest > 0, largest, 1), axis=-1)
+        return size * largest[..., 0]
 
     return {name: norm(of_cell) for name, _, of_cell in layers(model, gradients)}

@@ -1,6 +1,7 @@
 """What the analyses find, as pictures. Each function returns a matplotlib figure."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rnnlab.palette import CYCLE
+from rnnlab.palette import COLORS, CYCLE
 
 UNITS = 40
 """Rows of a heat map beyond which only those that vary the most are drawn."""
@@ -28,7 +29,7 @@ def gradient_flow_figure(
       ylabel: what the norms are of.
     """
     figure, axes = _figure()
-    for (name, values), color in zip(norms.items(), CYCLE * 9, strict=False):
+    for (name, values), color in zip(norms.items(), _colors(norms), strict=True):
         flat = np.asarray(values, np.float64)
         flat = flat.reshape(-1, flat.shape[-1])
         ago = np.arange(flat.shape[-1])[::-1]
@@ -54,7 +55,7 @@ def horizon_figure(influence: Mapping[str, ArrayLike], *, title: str = "Memory")
       title: above the picture.
     """
     figure, axes = _figure()
-    for (name, values), color in zip(influence.items(), CYCLE * 9, strict=False):
+    for (name, values), color in zip(influence.items(), _colors(influence), strict=True):
         flat = np.asarray(values, np.float64)
         flat = flat.reshape(-1, *flat.shape[-2:]).mean(0)
         units = _over_largest(flat)
@@ -206,7 +207,7 @@ def spectrum_figure(
     figure, axes = _figure(6.4, 6)
     turn = np.linspace(0, 2 * np.pi, 200)
     axes.plot(np.cos(turn), np.sin(turn), color="black", linewidth=0.8, label="magnitude 1")
-    for (name, values), color in zip(eigenvalues.items(), CYCLE * 9, strict=False):
+    for (name, values), color in zip(eigenvalues.items(), _colors(eigenvalues), strict=True):
         flat = np.asarray(values).ravel()
         axes.scatter(flat.real, flat.imag, s=9, alpha=0.5, color=color, label=name)
     axes.set(title=title, xlabel="real part", ylabel="imaginary part", aspect="equal")
@@ -224,7 +225,7 @@ def error_by_length_figure(
 ) -> Figure:
     """A line a name of (lengths, errors), with the length that was trained on marked."""
     figure, axes = _figure()
-    for (name, (lengths, values)), color in zip(errors.items(), CYCLE * 9, strict=False):
+    for (name, (lengths, values)), color in zip(errors.items(), _colors(errors), strict=True):
         axes.plot(lengths, values, color=color, marker="o", label=name)
     if trained is not None:
         axes.axvline(trained, color="black", linewidth=0.8, linestyle=":", label="trained on")
@@ -238,6 +239,14 @@ def _figure(width: float = 7.6, height: float = 4.6) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.grid(alpha=0.3)
     return figure, axes
+
+
+def _colors(names: Iterable[str]) -> list[str]:
+    """Cells have the colours that they have everywhere; other names take what is left."""
+    names = list(names)
+    own = [COLORS.get(name.lower()) for name in names]
+    rest = itertools.cycle([color for color in CYCLE if color not in own] or CYCLE)
+    return [color or next(rest) for color in own]
 
 
 def _over_largest(values: np.ndarray) -> np.ndarray:

@@ -36,8 +36,13 @@ def speedup_figure(rows: Sequence[Row]) -> Figure:
         if (chosen := [r for r in rows if r["cell"] in cells])
     }
     if own := [r for r in rows if r["implementation"] == OWN]:
-        families["Your own cells"] = own
-    compared = [r for r in rows if r["cell"] in TWINS and minimal_seconds(rows, r)]
+        minimal = [r for r in rows if (r["cell"], r["implementation"]) == ("mingru", "rnnlab")]
+        families["Your own cells"] = minimal + own
+    compared = [
+        r
+        for r in rows
+        if (r["cell"] in TWINS or r["implementation"] == OWN) and minimal_seconds(rows, r)
+    ]
     count = len(families) + bool(compared)
     across = min(count, 2)
     down = -(-count // 2)
