@@ -36,6 +36,7 @@ def prepare(f: Callable[..., Any], *arguments: Any) -> Prepared:
     >>> seconds.shape
     (1, 2)
     """
+    jax.block_until_ready(arguments)  # what makes them would run beside the compiler
     start = time.perf_counter()
     compiled = jax.jit(f).lower(*arguments).compile()
     compile_seconds = time.perf_counter() - start

@@ -47,14 +47,8 @@ def scan(
 
     Where the step has one matmul, reverse mode alone is defined, of any order.
     """
-    if equations.sums is not None:
-        return _scan(equations, dtype, weights, carry, init, rows)
-
-    def body(carry, row):
-        carry = advance(equations, weights, carry, init, row)
-        return carry, output(carry).astype(dtype)
-
-    return lax.scan(body, carry, rows)
+    run = _plain if equations.sums is None else _with_one_kernel_gradient
+    return run(equations, dtype, weights, carry, init, rows)
 
 
 def advance(
@@ -66,8 +60,7 @@ def advance(
     return _hold(mask, equations.step(carry, pre, *weights), carry)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _scan(equations, dtype, weights, carry, init, rows):
+def _plain(equations, dtype, weights, carry, init, rows):
     def body(carry, row):
         carry = advance(equations, weights, carry, init, row)
         return carry, output(carry).astype(dtype)
@@ -75,7 +68,10 @@ def _scan(equations, dtype, weights, carry, init, rows):
     return lax.scan(body, carry, rows)
 
 
-def _scan_forward(equations, dtype, weights, carry, init, rows):
+_with_one_kernel_gradient = jax.custom_vjp(_plain, nondiff_argnums=(0, 1))
+
+
+def _forward(equations, dtype, weights, carry, init, rows):
     kernel, *others = weights
 
     def body(carry, row):
@@ -91,7 +87,7 @@ def _scan_forward(equations, dtype, weights, carry, init, rows):
     return (last, ys), (weights, carry, init, rows, carries, sums)
 
 
-def _scan_backward(equations, dtype, residuals, cotangents):
+def _backward(equations, dtype, residuals, cotangents):
     (kernel, *others), carry, init, (pre, reset, mask), carries, sums = residuals
     dlast, dys = cotangents
     before = where(reset, init, preceding(carries, carry))
@@ -127,7 +123,7 @@ def _scan_backward(equations, dtype, residuals, cotangents):
     return (jnp.concatenate(by_gate, -1), *dothers), dcarry, dinit, (dpre, None, None)
 
 
-_scan.defvjp(_scan_forward, _scan_backward)
+_with_one_kernel_gradient.defvjp(_forward, _backward)
 
 
 def _hold(mask, new, carry):
@@ -136,4 +132,8 @@ def _hold(mask, new, carry):
 
 def preceding(carries: Any, carry: Any) -> Any:
     """The carry before each step, time first, of those after it and the one before the first."""
-    return jax.tree.map(lambda s, c: jnp.concatenate([c[None], s[:-1]]), carries, carry)
+
+    def one(s, c):
+        return jnp.concatenate([c[None], s[:-1]])[: len(s)]  # of no step there is none before
+
+    return jax.tree.map(one, carries, carry)
