@@ -142,7 +142,8 @@ def text_figure(labels: Sequence[str], values: ArrayLike, *, title: str, unit: s
     values = np.asarray(values, np.float64)
     lines = -(-len(labels) // WRAP)
     width = min(len(labels), WRAP)
-    figure = Figure(figsize=(1.6 + 0.155 * width, 1.0 + 0.32 * lines), layout="constrained")
+    size = 1.6 + 0.155 * width, max(1.9, 1.0 + 0.32 * lines)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     grid = np.full(lines * width, np.nan)
     grid[: len(values)] = values
