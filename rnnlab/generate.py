@@ -35,6 +35,12 @@ def generate(
 
     Raises:
       ValueError: an argument is out of range.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from rnnlab.architecture import Architecture
+    >>> model = Architecture(width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    >>> generate(model, jnp.array([[1, 4], [0, 2]]), 6, jax.random.key(0)).shape
+    (2, 6)
     """
     if prompt.shape[-1] < 1:
         raise ValueError("prompt is empty; at least one token is needed")

@@ -40,6 +40,9 @@ def check_cell(cell: nnx.Module | Callable[..., nnx.Module], seed: int = 0) -> N
       cell: a cell, or what makes one: a class, or another function that is called as
         `cell(in_features, features, rngs=...)`. That is checked at two sizes.
       seed: of the inputs, and of the parameters of a cell that is made here.
+
+    >>> from rnnlab import VanillaRNN
+    >>> check_cell(VanillaRNN(3, 4, rngs=nnx.Rngs(0)))
     """
     cells = [cell]
     if not isinstance(cell, nnx.Module):
@@ -50,7 +53,10 @@ def check_cell(cell: nnx.Module | Callable[..., nnx.Module], seed: int = 0) -> N
 
 
 def assert_close(x: Any, reference: Any, what: str = "values") -> None:
-    """Every leaf of `x` is as close to `reference`'s as the narrowest dtype in `x` asks."""
+    """Every leaf of `x` is as close to `reference`'s as the narrowest dtype in `x` asks.
+
+    >>> assert_close(jnp.ones(3), jnp.ones(3) + 1e-6, "the sums")
+    """
     leaves, wanted = jax.tree.leaves(x), jax.tree.leaves(reference)
     assert len(leaves) == len(wanted), f"{what}: {len(leaves)} leaves, {len(wanted)} wanted"
     limit = max(TOLERANCE[jnp.dtype(leaf.dtype)] for leaf in leaves)

@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
+from rnnlab.analysis.axes import batch_axes, time_behind, time_first
 from rnnlab.analysis.layers import layers
-from rnnlab.analysis.states import batch_axes, time_behind, time_first
 
 
 def state_gradients(

@@ -27,6 +27,10 @@ def gradient_flow_figure(
         line is the median over the batch, the band half of it.
       title: above the picture.
       ylabel: what the norms are of.
+
+    >>> figure = gradient_flow_figure({"gru": 0.9 ** np.arange(50.0)})
+    >>> figure.axes[0].get_xlabel()
+    'steps before the loss'
     """
     figure, axes = _figure()
     for (name, values), color in zip(norms.items(), _colors(norms), strict=True):
@@ -53,6 +57,10 @@ def horizon_figure(influence: Mapping[str, ArrayLike], *, title: str = "Memory")
       influence: (*batch, lag, features) by name, from `rnnlab.analysis.influence`. Units are drawn
         thin, a layer as a whole thick.
       title: above the picture.
+
+    >>> figure = horizon_figure({"layer 1": 0.9 ** np.arange(50.0)[:, None] * np.ones((1, 8))})
+    >>> len(figure.axes[0].lines)  # 8 units, the layer, the share
+    10
     """
     figure, axes = _figure()
     for (name, values), color in zip(influence.items(), _colors(influence), strict=True):
@@ -85,6 +93,10 @@ def gate_figure(
         `UNITS` features those are drawn that vary the most; they are ordered by their mean.
       labels: what was read at each step, such as the text's characters; None numbers the steps.
       title: above the picture.
+
+    >>> figure = gate_figure({"z": np.full((4, 8), 0.5)}, list("scan"))
+    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    ['s', 'c', 'a', 'n']
     """
     figure = Figure(figsize=(11, 0.7 + 2.7 * len(gates)), layout="constrained")
     panels = figure.subplots(len(gates), 1, squeeze=False)[:, 0]
@@ -113,6 +125,10 @@ def trajectory_figure(
       labels: what was read at each step.
       share: of the variance, as `principal_components` gives it.
       title: above the picture.
+
+    >>> figure = trajectory_figure(np.eye(4)[:, :2], list("scan"), share=[0.5, 0.3])
+    >>> figure.axes[0].get_xlabel()
+    'first component (50% of the variance)'
     """
     figure, axes = _figure(7.2, 6)
     x, y = np.asarray(projected)[:, :2].T
@@ -138,6 +154,10 @@ def text_figure(labels: Sequence[str], values: ArrayLike, *, title: str, unit: s
       labels: the characters.
       values: (time,); blue is below 0, red above.
       title, unit: above the picture, and at its scale of colours.
+
+    >>> figure = text_figure("a b", [0.5, 0.0, -1.0], title="Unit 3", unit="state")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['a', '·', 'b']
     """
     values = np.asarray(values, np.float64)
     lines = -(-len(labels) // WRAP)
@@ -179,6 +199,10 @@ def attention_figure(
       weights: (heads, time, time), from `rnnlab.analysis.attention_weights`, of one sequence.
       labels: what was read at each step.
       title: above the picture.
+
+    >>> figure = attention_figure(np.tile(np.eye(4), (2, 1, 1)))
+    >>> [axes.get_title() for axes in figure.axes[:2]]
+    ['head 1', 'head 2']
     """
     weights = np.asarray(weights)
     across = min(len(weights), 4)
@@ -204,7 +228,12 @@ def attention_figure(
 def spectrum_figure(
     eigenvalues: Mapping[str, ArrayLike], *, title: str = "Eigenvalues of the step's Jacobian"
 ) -> Figure:
-    """Eigenvalues in the complex plane beside the unit circle, one colour a name."""
+    """Eigenvalues in the complex plane beside the unit circle, one colour a name.
+
+    >>> figure = spectrum_figure({"rnn": np.linalg.eigvals(np.array([[0.0, 0.9], [-0.9, 0.0]]))})
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('real part', 'imaginary part')
+    """
     figure, axes = _figure(6.4, 6)
     turn = np.linspace(0, 2 * np.pi, 200)
     axes.plot(np.cos(turn), np.sin(turn), color="black", linewidth=0.8, label="magnitude 1")
@@ -224,7 +253,12 @@ def error_by_length_figure(
     ylabel: str = "error",
     title: str = "Error by length",
 ) -> Figure:
-    """A line a name of (lengths, errors), with the length that was trained on marked."""
+    """A line a name of (lengths, errors), with the length that was trained on marked.
+
+    >>> figure = error_by_length_figure({"gru": ((64, 128), (0.1, 0.3))}, trained=64)
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['gru', 'trained on']
+    """
     figure, axes = _figure()
     for (name, (lengths, values)), color in zip(errors.items(), _colors(errors), strict=True):
         axes.plot(lengths, values, color=color, marker="o", label=name)

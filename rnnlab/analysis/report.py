@@ -35,6 +35,11 @@ def figures(
 
     Raises:
       ValueError: the model cannot step.
+
+    >>> from rnnlab.architecture import Architecture
+    >>> model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    >>> [name for name, _ in figures(model, jnp.array([1, 4, 0, 2]))]
+    ['gradient_flow', 'memory', 'gates_layer_1', 'trajectory']
     """
     carry = model.initial_carry(())
     read = cell_inputs(model, carry, xs)
@@ -99,7 +104,17 @@ class _Largest:
 
 
 def table(model: SequenceModel, xs: Array) -> Table:
-    """A line a layer: how it forgets, how long it remembers, the room it uses, its gates."""
+    """A line a layer: how it forgets, how long it remembers, the room it uses, its gates.
+
+    Args:
+      model: can `step`.
+      xs: one sequence, without batch axes.
+
+    >>> from rnnlab.architecture import Architecture
+    >>> model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    >>> [line[:2] for line in table(model, jnp.array([1, 4, 0, 2])).lines]
+    [('layer 1', 'GRU')]
+    """
     headings = (
         "layer",
         "cell",

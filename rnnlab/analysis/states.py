@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
+from rnnlab.analysis.axes import batch_axes, time_behind, time_first
 from rnnlab.scan.checks import check_size
 
 
@@ -48,21 +49,6 @@ def _states(graphdef, axes, params, carry, xs, reset, mask):
 
     carries = lax.scan(body, carry, jax.tree.map(time_first(axes), (xs, reset, mask)))[1]
     return jax.tree.map(time_behind(axes), carries)
-
-
-def batch_axes(model: nnx.Module, xs: Array) -> int:
-    """The number of batch axes of `xs`: a model of tokens has no axis of features."""
-    return xs.ndim - (1 if getattr(model, "vocab_size", None) is not None else 2)
-
-
-def time_first(axes: int):
-    """Brings the axis behind the batch axes to the front."""
-    return lambda x: jnp.moveaxis(x, axes, 0)
-
-
-def time_behind(axes: int):
-    """The inverse of `time_first`."""
-    return lambda x: jnp.moveaxis(x, 0, axes)
 
 
 class Components(NamedTuple):
