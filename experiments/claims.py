@@ -170,7 +170,7 @@ def _constant() -> Claim:
 
 def _short_memory() -> Claim:
     file = "results/adding_lengths.jsonl"
-    rows = _rows(file)
+    rows = _rows(file) + _rows("results/adding.jsonl")
     lengths = sorted({r["data"]["length"] for r in rows})
 
     def errors(cell):
@@ -246,8 +246,8 @@ def _stacked() -> Claim:
     return Claim(
         "Recurrent networks cannot be stacked or run in parallel",
         "said of classic cells",
-        "stacked: selective copying, accuracy with "
-        + ", ".join(f"{d} layers {a:.3f}" for d, a in by_depth.items()),
+        "stacked: selective copying, accuracy by layers: "
+        + ", ".join(f"{d}: {a:.3f}" for d, a in by_depth.items()),
         f"in parallel: minGRU by associative_scan and by a loop, length {longest:,}: "
         f"{1e3 * chosen['associative']:.0f} and {1e3 * chosen['sequential']:.0f} ms a training "
         "step on two cores",
@@ -266,8 +266,8 @@ def _selective_copying() -> Claim:
         "1, 2, 3 layers at length 4096: 37%, 86%, 99.5% (arXiv 2410.01201, table 1)",
         "length 4096: open",
         f"length {_rows(file)[0]['data']['length']}: "
-        + ", ".join(f"{d} layers {a:.1%}" for d, a in by_depth.items())
-        + f" (guessing: {_rows(file)[0]['floors']['uniform']['accuracy']:.1%})",
+        + ", ".join(f"{a:.1%}" for a in by_depth.values())
+        + f" by 1, 2, 3 layers (guessing: {_rows(file)[0]['floors']['uniform']['accuracy']:.1%})",
         _command(_rows(file)),
         file,
         "The effect of depth is as claimed; this small setting does not reach 99%.",
@@ -307,7 +307,8 @@ def _value(row: Row) -> float:
 
 
 def _command(rows: Sequence[Row]) -> str:
-    return f"`{rows[0]['command']}`"
+    command = rows[0]["command"]
+    return f"`{command}`" if command.startswith("rnnlab") else f"`python experiments/{command}`"
 
 
 def _rows(name: str) -> list[Row]:
