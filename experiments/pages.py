@@ -71,10 +71,19 @@ def full(name: str, table: Callable[[list[Row]], object]) -> str:
 
 
 def tried_table(measured: list[Row]) -> Table:
-    headings = ("what", "how", "time, ms", "× as it is", "quartiles", "temporaries, MB")
+    headings = (
+        "what",
+        "batch × time × width",
+        "how",
+        "time, ms",
+        "× as it is",
+        "quartiles",
+        "temporaries, MB",
+    )
     lines = [
         (
             r["what"],
+            " × ".join(map(str, r["shape"])),
             r["how"],
             milliseconds(r["seconds"]),
             times(r["ratio"]),
@@ -83,10 +92,7 @@ def tried_table(measured: list[Row]) -> Table:
         )
         for r in measured
     ]
-    title = (
-        "scan at 8 × 2048 × 512 and layer at 8 × 1024 × 256, pages kept, on "
-        f"{machine(measured[0])}; float32"
-    )
+    title = f"pages kept, on {machine(measured[0])}; float32"
     return Table(title, headings, lines, frozenset())
 
 
