@@ -1,6 +1,8 @@
-"""The table of docs/claims.md: what is said, on whose terms, and what the committed rows say.
+"""What is said of these networks, on whose terms, and what the committed rows say of it.
 
-Every number in it is computed from rows. `experiments/pages.py` writes the page.
+Command:  python experiments/pages.py    (it writes the table of docs/claims.md)
+
+Every number in the columns of measurements is computed from rows.
 """
 
 from collections.abc import Sequence

@@ -25,10 +25,8 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import pages  # these four beside this file
-import tried_gru
-import tried_minimal
-import tried_scan
+import pages  # beside this file, as forms is
+from forms import gru, minimal, scan
 
 from rnnlab import rows
 from rnnlab.allocator import keep_pages
@@ -42,7 +40,7 @@ REPEATS = 9
 def main() -> int:
     keep_pages()
     measured = []
-    for tried in (tried_scan, tried_minimal, tried_gru):
+    for tried in (scan, minimal, gru):
         operands = tried.operands()
         for what, forms in tried.GROUPS.items():
             ready = [prepare(form, *operands) for form in forms.values()]

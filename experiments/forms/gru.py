@@ -1,4 +1,4 @@
-"""Forms of a GRU layer that were tried on a CPU. See tried_on_cpu.py."""
+"""Forms of a GRU layer that were tried on a CPU. See ../tried_on_cpu.py."""
 
 from functools import partial
 from typing import Any

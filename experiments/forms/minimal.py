@@ -1,4 +1,4 @@
-"""Forms of a minimal layer that were tried on a CPU. See tried_on_cpu.py."""
+"""Forms of a minimal layer that were tried on a CPU. See ../tried_on_cpu.py."""
 
 from typing import Any
 

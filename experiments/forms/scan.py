@@ -1,4 +1,4 @@
-"""Forms of the scan that were tried on a CPU. See tried_on_cpu.py."""
+"""Forms of the scan that were tried on a CPU. See ../tried_on_cpu.py."""
 
 import jax
 import jax.numpy as jnp
