@@ -50,9 +50,10 @@ def contract() -> Figure:
 
     axes = panels[0, 1]
     panel(axes, "is its steps, one after another", "carry, y = cell.step(carry, x)")
-    for t in range(5):
-        steps(axes, 0.4, [REAL], 1.9 * t)
-        arrow(axes, (1.9 * t - 0.85, 0.8), (1.9 * t + 0.02, 0.8), "carry" if t < 1 else "")
+    for t in range(7):
+        steps(axes, 0.4, [REAL], 1.4 * t - 0.4)
+        arrow(axes, (1.4 * t - 0.86, 0.8), (1.4 * t - 0.36, 0.8))
+    axes.text(-1.25, 1.0, "carry", ha="center", va="bottom", fontsize=9)
 
     axes = panels[1, 0]
     panel(axes, "and is its pieces, wherever it is cut", "the carry is all that passes")
@@ -60,14 +61,14 @@ def contract() -> Figure:
     steps(axes, 0.4, [REAL] * 4, 4.6)
     arrow(axes, (-1.5, 0.8), (-0.05, 0.8), "carry")
     arrow(axes, (3.05, 0.8), (4.58, 0.8), "carry")
-    arrow(axes, (8.65, 0.8), (9.6, 0.8))
+    arrow(axes, (8.65, 0.8), (9.6, 0.8), "carry")
 
     axes = panels[1, 1]
     panel(
         axes,
         "reset: several sequences in one row",
         "reset[t]: the state is initial_carry before input t. Nothing passes,\n"
-        "forward or backward, NaN included",
+        "forward or backward, NaN included.",
     )
     steps(axes, 0.4, [REAL] * 3 + [OTHER] * 4)
     axes.plot([3, 3], [0.1, 1.5], color="#D55E00", linewidth=2.5)
@@ -78,7 +79,7 @@ def contract() -> Figure:
         axes,
         "mask: rows of different lengths",
         "mask[t] False: the state is held, y[t] is 0, the input is not read.\n"
-        "The carry is that after the last real step",
+        "The carry is that after the last real step.",
     )
     steps(axes, 1.0, [REAL] * 7)
     steps(axes, 0.0, [OTHER] * 4 + [PADDING] * 3)
@@ -91,7 +92,7 @@ def contract() -> Figure:
         axes,
         "Bidirectional: each row within its own length",
         "the backward cell starts at the last real step, and resets are\n"
-        "shifted with it. There is no step",
+        "shifted with it. There is no step.",
     )
     steps(axes, 0.4, [REAL] * 4 + [PADDING] * 3)
     arrow(axes, (0.1, 1.5), (4.0, 1.5), "forward")

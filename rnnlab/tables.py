@@ -21,6 +21,11 @@ def machine(row: Row) -> str:
     return f"{name}; jax {row['versions']['jax']}"
 
 
+def machines(rows: Sequence[Row]) -> str:
+    """All of them, each once."""
+    return "; and ".join(dict.fromkeys(machine(row) for row in rows))
+
+
 def _cores(row: Row) -> str:
     return f"{row['cores']} core" + ("" if row["cores"] == 1 else "s")
 

@@ -38,7 +38,7 @@ def attention_weights(
     """
     flags = {"reset": reset, "mask": mask}
     return {
-        name: layer.weights(state, inputs, **flags)[..., -inputs.shape[-2] :]
+        name: layer.weights(state, inputs, **flags)[..., layer.context - 1 :]
         for name, layer, state, inputs in cell_inputs(model, carry, xs, **flags)
         if isinstance(layer, Attention)
     }

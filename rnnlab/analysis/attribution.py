@@ -1,14 +1,14 @@
 """Which inputs a prediction rests on."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from rnnlab.scan.checks import check_size
+from rnnlab.scan.checks import check_floating, check_size
+from rnnlab.scan.step import state_dtype
 
 Prediction = Callable[[Array], Array]
 """A number for each sequence: inputs (*batch, time, features) to (*batch,), rows apart."""
@@ -28,7 +28,8 @@ def gradient_times_input(
     >>> gradient_times_input(lambda xs: (xs**2).sum((-2, -1)), jnp.array([[1.0], [3.0]]))
     Array([ 2., 18.], dtype=float32)
     """
-    return (_gradient(f, xs) * xs).sum(-1)
+    check_floating(xs=xs)
+    return (_gradient(f)(xs) * xs).sum(-1)
 
 
 def integrated_gradients(
@@ -56,16 +57,22 @@ def integrated_gradients(
     Array([1., 9.], dtype=float32)
     """
     check_size(steps=steps)
-    start = jnp.zeros_like(xs) if baseline is None else jnp.broadcast_to(baseline, xs.shape)
+    check_floating(xs=xs)
+    wide = state_dtype(xs.dtype)
+    start = jnp.zeros(xs.shape, wide)
+    if baseline is not None:
+        start = jnp.broadcast_to(baseline, xs.shape).astype(wide)
+    way = xs.astype(wide) - start
+    gradient = _gradient(f)
 
     def body(total, k):
-        share = (k.astype(xs.dtype) + 0.5) / steps
-        return total + _gradient(f, start + share * (xs - start)), None
+        share = (k.astype(wide) + 0.5) / steps
+        return total + gradient((start + share * way).astype(xs.dtype)).astype(wide), None
 
-    total = lax.scan(body, jnp.zeros_like(xs), jnp.arange(steps))[0]
-    return ((xs - start) * total / steps).sum(-1)
+    total = lax.scan(body, jnp.zeros(xs.shape, wide), jnp.arange(steps))[0]
+    return (way * total / steps).sum(-1)
 
 
-@partial(jax.jit, static_argnums=0)
-def _gradient(f, xs):
-    return jax.grad(lambda xs: f(xs).sum())(xs)
+def _gradient(f):
+    """Of f as it is now: compiled for this call, since what f holds may change."""
+    return jax.jit(lambda xs: jax.grad(lambda xs: f(xs).sum())(xs))

@@ -37,8 +37,8 @@ def gate_statistics(
     """Statistics of every gate of a cell by its name; padding does not count.
 
     Args:
-      cell: has `gate_values`, as all cells of rnnlab have. Those of a model, with what they read,
-        are in `rnnlab.analysis.cell_inputs`.
+      cell: has `gate_values`, as the cells of `rnnlab.CELLS` have. Those of a model, with what they
+        read, are in `rnnlab.analysis.cell_inputs`.
       carry, xs, reset, mask: what it is called with.
 
     Raises:

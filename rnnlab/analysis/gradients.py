@@ -10,8 +10,9 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis.axes import batch_axes, time_behind, time_first
+from rnnlab.analysis.axes import batch_axes, check_steps, time_behind, time_first, typed
 from rnnlab.analysis.layers import layers
+from rnnlab.analysis.norms import length
 
 
 def state_gradients(
@@ -43,7 +44,10 @@ def state_gradients(
     Array([0.125, 0.25 , 0.5  ], dtype=float32)
     """
     graphdef, params = nnx.split(model)
-    return _gradients(graphdef, batch_axes(model, xs), loss, params, carry, xs, reset, mask)
+    axes = batch_axes(model, xs)
+    check_steps(xs, axes)
+    carry = typed(model, carry, xs)
+    return _gradients(graphdef, axes, loss, params, carry, xs, reset, mask)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -93,10 +97,6 @@ def gradient_flow(
 
     def norm(tree):
         flat = [g.reshape(*g.shape[: axes + 1], -1) for g in jax.tree.leaves(tree)]
-        flat = jnp.concatenate(flat, -1)
-        # Relative to the largest: squares of what has vanished would leave float32 at half the way.
-        largest = jnp.abs(flat).max(-1, keepdims=True)
-        size = jnp.linalg.norm(flat / jnp.where(largest > 0, largest, 1), axis=-1)
-        return size * largest[..., 0]
+        return length(jnp.concatenate(flat, -1))
 
     return {name: norm(of_cell) for name, _, of_cell in layers(model, gradients)}

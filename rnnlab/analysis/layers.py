@@ -7,6 +7,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool
 
+from rnnlab.cells.inputs import zero_masked
 from rnnlab.models import SequenceModel
 from rnnlab.nn import Block, Stack
 
@@ -15,7 +16,7 @@ class Layer(NamedTuple):
     """A cell within a model.
 
     Attributes:
-      name: "cell", or "layer 1" and so on in a stack.
+      name: "cell", or "layer 1" and so on in a stack, "layer 1.2" in a stack within it.
       cell: the cell itself.
       carry: its part of the model's carry, or of any tree of that form.
     """
@@ -62,7 +63,7 @@ def _layers(model: nnx.Module, carry: Any, name: str) -> Iterator[Layer]:
         yield from _layers(model.body, carry.body, name)
     elif isinstance(model, Stack):
         for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):
-            yield from _layers(layer, state, f"layer {k + 1}")
+            yield from _layers(layer, state, _within(name, k))
     elif isinstance(model, Block):
         yield from _layers(model.cell, carry.cell, name)
     else:
@@ -98,10 +99,11 @@ def _cell_inputs(
     model: nnx.Module, carry: Any, xs: Array, name: str, flags: dict[str, Array | None]
 ) -> Iterator[CellInputs]:
     if isinstance(model, SequenceModel):
-        yield from _cell_inputs(model.body, carry.body, model.embed(xs), name, flags)
+        embedded = zero_masked(model.embed(xs), flags["mask"])
+        yield from _cell_inputs(model.body, carry.body, embedded, name, flags)
     elif isinstance(model, Stack):
         for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):
-            yield from _cell_inputs(layer, state, xs, f"layer {k + 1}", flags)
+            yield from _cell_inputs(layer, state, xs, _within(name, k), flags)
             if k + 1 < len(model.layers):
                 xs = layer(state, xs, **flags)[1]
     elif isinstance(model, Block):
@@ -109,3 +111,8 @@ def _cell_inputs(
         yield from _cell_inputs(model.cell, carry.cell, inputs, name, flags)
     else:
         yield CellInputs(name, model, carry, xs)
+
+
+def _within(name: str, k: int) -> str:
+    """The name of layer k of a stack: "layer 2", and within that "layer 2.1"."""
+    return f"layer {k + 1}" if name == "cell" else f"{name}.{k + 1}"

@@ -9,6 +9,10 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from rnnlab.analysis.axes import check_steps
+from rnnlab.analysis.norms import length
+from rnnlab.scan.checks import check_floating
+
 
 def influence(
     model: nnx.Module, carry: Any, xs: Float[Array, "*batch time in_features"]
@@ -18,7 +22,7 @@ def influence(
     Args:
       model: a cell, block, stack, or model of values: whatever maps sequences to sequences. For a
         model of tokens take one of its cells, with what `rnnlab.analysis.cell_inputs` gives.
-      carry, xs: what it is called with.
+      carry, xs: what it is called with, without padding: the last step is looked back from.
 
     One pass backwards for each output feature, some at a time.
 
@@ -30,6 +34,8 @@ def influence(
     >>> found[1:, 0] / found[:-1, 0]  # decays of 0.5
     Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
+    check_floating(xs=xs)  # token ids have no derivative
+    check_steps(xs, xs.ndim - 2)
     graphdef, params = nnx.split(model)
     return _influence(graphdef, params, carry, xs)
 
@@ -41,7 +47,7 @@ def _influence(graphdef, params, carry, xs):
 
     def of_feature(one):
         dxs = pull(jnp.broadcast_to(one, last.shape))[0]
-        return jnp.linalg.norm(dxs, axis=-1)
+        return length(dxs)
 
     # Rows of a batch do not meet, so that one pass serves all of them.
     norms = lax.map(of_feature, jnp.eye(last.shape[-1], dtype=last.dtype), batch_size=16)
@@ -64,11 +70,11 @@ def memory_horizon(
     >>> memory_horizon((0.9 ** jnp.arange(100.0))[:, None])  # log 0.05 / log 0.9 is 28.4
     Array([29], dtype=int32)
     """
-    if not 0 < share < 1:
-        raise ValueError(f"share is {share}; a number between 0 and 1 is needed")
+    _check_share(share)
     lags = influence.shape[-2]
-    above = influence >= share * influence.max(-2, keepdims=True)
-    above &= influence > 0
+    largest = jnp.nanmax(influence, -2, keepdims=True)
+    above = (influence >= share * largest) & (influence > 0)
+    above |= jnp.isnan(influence)  # what is unknown is not forgotten
     lag = jnp.arange(1, lags + 1, dtype=jnp.int32)[:, None]
     lag = lag.reshape((1,) * (influence.ndim - 2) + lag.shape)
     return jnp.max(jnp.where(above, lag, 0), -2)
@@ -77,9 +83,22 @@ def memory_horizon(
 def decay_horizon(a: Float[Array, "*batch"], share: float = 0.05) -> Float[Array, "*batch"]:
     """The number of steps within which a product of the decay `a` falls to a share: log_a share.
 
-    A minimal cell's horizon where its decay is constant, between whole lags too.
+    A minimal cell's horizon where its decay is constant, between whole lags too; infinite where
+    |a| is at least 1.
+
+    Raises:
+      ValueError: share is not between 0 and 1.
 
     >>> decay_horizon(jnp.array(0.9)).round(3)
     Array(28.433, dtype=float32)
     """
-    return jnp.log(jnp.asarray(share, a.dtype)) / jnp.log(jnp.abs(a))
+    _check_share(share)
+    size = jnp.abs(a)
+    forgets = size < 1
+    steps = jnp.log(jnp.asarray(share, a.dtype)) / jnp.log(jnp.where(forgets, size, 0.5))
+    return jnp.where(forgets, steps, jnp.inf)
+
+
+def _check_share(share: float) -> None:
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share}; a number between 0 and 1 is needed")

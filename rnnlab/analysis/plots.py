@@ -84,7 +84,11 @@ def horizon_figure(influence: Mapping[str, ArrayLike], *, title: str = "Memory")
 
 
 def gate_figure(
-    gates: Mapping[str, ArrayLike], labels: Sequence[str] | None = None, *, title: str = "Gates"
+    gates: Mapping[str, ArrayLike],
+    labels: Sequence[str] | None = None,
+    *,
+    title: str = "Gates",
+    unit: str = "gate, from closed (0) to open (1)",
 ) -> Figure:
     """Gates over a sequence as heat maps from 0 to 1, one a name.
 
@@ -92,7 +96,7 @@ def gate_figure(
       gates: (time, features) by name, as `gate_values` gives them for one sequence. Of more than
         `UNITS` features those are drawn that vary the most; they are ordered by their mean.
       labels: what was read at each step, such as the text's characters; None numbers the steps.
-      title: above the picture.
+      title, unit: above the picture, and at its scale of colours.
 
     >>> figure = gate_figure({"z": np.full((4, 8), 0.5)}, list("scan"))
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -106,7 +110,7 @@ def gate_figure(
         axes.set(title=f"{name}", ylabel="units, by their mean")
         axes.set_yticks([])
         _label_steps(axes, labels, len(shown))
-    figure.colorbar(image, ax=list(panels), label="gate, from closed (0) to open (1)")
+    figure.colorbar(image, ax=list(panels), label=unit)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -160,6 +164,11 @@ def text_figure(labels: Sequence[str], values: ArrayLike, *, title: str, unit: s
     ['a', '·', 'b']
     """
     values = np.asarray(values, np.float64)
+    if len(labels) != len(values) or not len(values):
+        raise ValueError(
+            f"labels has {len(labels)} entries for {len(values)} values; as many, and "
+            "at least one, are needed"
+        )
     lines = -(-len(labels) // WRAP)
     width = min(len(labels), WRAP)
     size = 1.6 + 0.155 * width, max(1.9, 1.0 + 0.32 * lines)
@@ -182,6 +191,7 @@ def text_figure(labels: Sequence[str], values: ArrayLike, *, title: str, unit: s
             fontsize=8,
             family="monospace",
             color="white" if strong else "black",
+            parse_math=False,
         )
     axes.set_xticks([])
     axes.set_yticks([])

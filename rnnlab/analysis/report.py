@@ -34,13 +34,15 @@ def figures(
       labels: what its steps are called; None numbers them.
 
     Raises:
-      ValueError: the model cannot step.
+      ValueError: the model cannot step, or there are not as many labels as steps.
 
     >>> from rnnlab.architecture import Architecture
     >>> model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [name for name, _ in figures(model, jnp.array([1, 4, 0, 2]))]
     ['gradient_flow', 'memory', 'gates_layer_1', 'trajectory']
     """
+    if labels is not None and len(labels) != len(xs):
+        raise ValueError(f"labels has {len(labels)} entries; {len(xs)} are needed, one a step")
     carry = model.initial_carry(())
     read = cell_inputs(model, carry, xs)
     flow = gradient_flow(model, carry, xs, _largest_last)
@@ -66,13 +68,11 @@ def figures(
             yield f"gates_{_file(name)}", plots.gate_figure(gates, labels, title=title)
     last = read[-1]
     h = last.cell(last.carry, last.xs)[1]
-    found = principal_components(h)
-    yield (
-        "trajectory",
-        plots.trajectory_figure(
-            found.projected, labels, share=found.share, title=f"Path of the state of {last.name}"
-        ),
-    )
+    if min(h.shape) > 1:
+        found = principal_components(h)
+        title = f"Path of the state of {last.name}"
+        figure = plots.trajectory_figure(found.projected, labels, share=found.share, title=title)
+        yield "trajectory", figure
     if labels is not None:
         embedded = model.embed(xs)
         baseline = jnp.broadcast_to(embedded.mean(0, keepdims=True), embedded.shape)
@@ -132,8 +132,8 @@ def _line(read: CellInputs) -> tuple[str, ...]:
     exponent = ""
     if not isinstance(cell, Attention | TemporalBlock):  # their states are windows
         exponent = f"{lyapunov_exponents(cell, carry, xs)[0]:.3f}"
-    horizon = np.median(memory_horizon(influence(cell, carry, xs)))
-    beyond = "at least " if horizon == len(xs) else ""
+    horizon = float(np.median(memory_horizon(influence(cell, carry, xs))))
+    beyond = "at least " if horizon > len(xs) - 1 else ""
     h = cell(carry, xs)[1]
     return (
         name,

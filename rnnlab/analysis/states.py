@@ -9,8 +9,9 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis.axes import batch_axes, time_behind, time_first
+from rnnlab.analysis.axes import batch_axes, time_behind, time_first, typed
 from rnnlab.scan.checks import check_size
+from rnnlab.scan.step import state_dtype
 
 
 def states(
@@ -35,6 +36,7 @@ def states(
     (2, 7, 4)
     """
     graphdef, params = nnx.split(model)
+    carry = typed(model, carry, xs)
     return _states(graphdef, batch_axes(model, xs), params, carry, xs, reset, mask)
 
 
@@ -78,7 +80,7 @@ def principal_components(h: Float[Array, "*batch time features"], count: int = 2
     (True, (5, 1))
     """
     check_size(count=count)
-    rows = h.reshape(-1, h.shape[-1])
+    rows = h.reshape(-1, h.shape[-1]).astype(state_dtype(h.dtype))
     if count > min(rows.shape):
         raise ValueError(
             f"count is {count}; at most {min(rows.shape)} is possible for {rows.shape[0]} steps of "
@@ -89,8 +91,8 @@ def principal_components(h: Float[Array, "*batch time features"], count: int = 2
     chosen = directions[:count]
     largest = jnp.take_along_axis(chosen, jnp.argmax(jnp.abs(chosen), -1, keepdims=True), -1)
     chosen = chosen * jnp.sign(largest)
-    variance = sizes**2
-    share = variance[:count] / jnp.sum(variance)
+    variance = _relative(sizes) ** 2
+    share = variance[:count] / jnp.maximum(jnp.sum(variance), 1)
     projected = (rows - centre) @ chosen.T
     return Components(projected.reshape(*h.shape[:-1], count), share, chosen)
 
@@ -98,21 +100,29 @@ def principal_components(h: Float[Array, "*batch time features"], count: int = 2
 def participation_ratio(h: Float[Array, "*batch time features"]) -> Float[Array, ""]:
     """The effective dimension of states: `(sum of l)^2 / sum of l^2` over the variances l.
 
-    That is k where k directions vary alike and the others not at all, between 1 and `features`.
+    That is k where k directions vary alike and the others not at all, between 1 and `features`; 0
+    where nothing varies.
 
     >>> import jax.numpy as jnp
     >>> participation_ratio(jnp.concatenate([jnp.eye(3), -jnp.eye(3)])).round(4)
     Array(3., dtype=float32)
     """
-    rows = h.reshape(-1, h.shape[-1])
-    variance = jnp.linalg.svd(rows - rows.mean(0, keepdims=True), compute_uv=False) ** 2
-    return jnp.sum(variance) ** 2 / jnp.sum(variance**2)
+    rows = h.reshape(-1, h.shape[-1]).astype(state_dtype(h.dtype))
+    sizes = jnp.linalg.svd(rows - rows.mean(0, keepdims=True), compute_uv=False)
+    variance = _relative(sizes) ** 2
+    return jnp.sum(variance) ** 2 / jnp.maximum(jnp.sum(variance**2), 1)
+
+
+def _relative(sizes):
+    """Over the largest, whose square is then 1, or 0 if all are."""
+    largest = sizes.max(initial=0)
+    return sizes / jnp.where(largest > 0, largest, 1)
 
 
 def strongest_steps(
     h: Float[Array, "*batch time features"], unit: int, count: int = 10
 ) -> tuple[Array, ...]:
-    """The `count` steps at which a unit's state is largest, the largest first.
+    """The at most `count` steps at which a unit's state is largest, the largest first.
 
     Returns the indices of `h` without its last axis, an array (count,) for each of its other axes:
     with the text that was read they show what the unit answers to.
@@ -124,6 +134,7 @@ def strongest_steps(
     >>> strongest_steps(jnp.array([[0.1], [0.9], [0.5]]), 0, 2)
     (Array([1, 2], dtype=int32),)
     """
+    check_size(count=count)
     if not 0 <= unit < h.shape[-1]:
         raise ValueError(f"unit is {unit}; one of 0 to {h.shape[-1] - 1} is needed")
     values = h[..., unit]

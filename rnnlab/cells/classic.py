@@ -133,13 +133,25 @@ class ClassicCell(nnx.Module):
         """The gates of every step by their letters, on a scale from 0 to 1."""
         _, ys = self(carry, xs, reset=reset, mask=mask)
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        h = output(carry)[..., None, :]
-        h = jnp.concatenate([h, ys[..., :-1, :].astype(h.dtype)], -2)[..., : xs.shape[-2], :]
-        if reset is not None:
-            init = self.initial_carry((*xs.shape[:-1],))
-            h = where(reset, output(init), h)
+        h = self._read(output(carry), ys, reset, mask)
         recurrent = recurrent_dot(h, self._weights()[0], self.dtype)
         return self._gates(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
+
+    def _read(self, h: Array, ys: Array, reset: Array | None, mask: Array | None) -> Array:
+        """The output state that each step reads: the last real step's, or what a reset put back."""
+        t = jnp.broadcast_to(jnp.arange(ys.shape[-2], dtype=jnp.int32), ys.shape[:-1])
+        axis = t.ndim - 1
+        before = t - 1
+        if mask is not None:
+            real = lax.cummax(jnp.where(mask, t, -1), axis)
+            before = jnp.concatenate([jnp.full_like(t[..., :1], -1), real[..., :-1]], -1)
+            before = before[..., : ys.shape[-2]]
+        states = jnp.concatenate([h[..., None, :], ys.astype(h.dtype)], -2)
+        read = jnp.take_along_axis(states, before[..., None] + 1, -2)
+        if reset is None:
+            return read
+        cut = lax.cummax(jnp.where(reset, t, -1), axis) > before
+        return where(cut, output(self.initial_carry(ys.shape[:-1])), read)
 
     def _gates(self, sigmoids: Float[Array, "*batch time gates"]) -> dict[str, Array]:
         """The gates that are sigmoids, of those of all gates; the Elman RNN has none."""

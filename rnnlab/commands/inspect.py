@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from tyro.conf import Positional
 
 from rnnlab.experiment import trained_model
 from rnnlab.tables import show
+from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import Data
 from rnnlab.tasks.text import encode
 
@@ -53,10 +55,20 @@ def inspect(command: Inspect) -> int:
     return 0
 
 
+def _longest(batch: Batch) -> np.ndarray:
+    """The inputs of a batch's longest row, without padding, up to the next sequence in it."""
+    mask = np.ones(batch.inputs.shape[:2], bool) if batch.mask is None else batch.mask
+    row = int(np.argmax(mask.sum(1)))
+    end = int(mask[row].sum())
+    if batch.reset is not None and batch.reset[row, 1:end].any():
+        end = 1 + int(np.argmax(batch.reset[row, 1:end]))
+    return batch.inputs[row, :end]
+
+
 def _inputs(command: Inspect, data: Data) -> tuple[Array, list[str] | None]:
     """One sequence, and what its steps are called."""
     if command.text is None:
-        xs = jnp.asarray(data.train(0).inputs[0][:STEPS])
+        xs = jnp.asarray(_longest(data.train(0))[:STEPS])
         return xs, [data.symbols[int(k)] for k in xs] if data.symbols else None
     if not data.symbols:
         raise ValueError(f"{command.folder} is no run of text; leave --text out")

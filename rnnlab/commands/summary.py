@@ -7,7 +7,7 @@ from statistics import mean
 from rnnlab.commands.compare import better, number, text
 from rnnlab.palette import NAMES
 from rnnlab.rows import Row
-from rnnlab.tables import Table, machine
+from rnnlab.tables import Table, machines
 
 PAPER_HEADING = "published figure (its own setting)"
 HIDDEN = ("model.cell", "train.seed")
@@ -47,7 +47,7 @@ def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
         shown = (_spread(values[cell]) for cell in cells)
         published = paper.get(experiment, "")
         lines.append((experiment, setting, metric, floor, *shown, str(seeds), published))
-    return Table(machine(results[0]), headings, lines, frozenset(breaks))
+    return Table(machines(results), headings, lines, frozenset(breaks))
 
 
 def _setting(row: Row) -> str:

@@ -46,3 +46,18 @@ def test_a_bare_cell_is_its_own_layer():
     cell = GRU(3, 4, rngs=nnx.Rngs(0))
     ((name, found, carry),) = layers(cell, cell.initial_carry(()))
     assert (name, found, carry.shape) == ("cell", cell, (4,))
+
+
+@pytest.mark.parametrize("cell", [GRU, LSTM])
+def test_gates_behind_a_gap_read_the_state_that_was_held(cell, getkey):
+    model = cell(3, 4, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(getkey(), (2, 6, 3))
+    mask = jnp.array([[True, True, False, False, True, True]] * 2)
+    reset = jnp.zeros((2, 6), bool).at[1, 3].set(True)  # within the gap: it counts
+    carry = jax.tree.map(lambda c: c + 0.3, model.initial_carry((2,)))
+    found = model.gate_values(carry, xs, mask=mask, reset=reset)
+    real = xs[:, jnp.array([0, 1, 4, 5])]
+    at = jnp.zeros((2, 4), bool).at[1, 2].set(True)
+    wanted = model.gate_values(carry, real, reset=at)
+    for name, gate in found.items():
+        np.testing.assert_allclose(gate[:, jnp.array([0, 1, 4, 5])], wanted[name], rtol=1e-5)
