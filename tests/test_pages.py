@@ -2,11 +2,16 @@
 
 import doctest
 import re
+import shlex
 from pathlib import Path
 
 import jax
 import pages
 import pytest
+
+from rnnlab import cli
+from rnnlab.commands.run import _runs
+from rnnlab.experiment import load_module
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("**/*.md"))]
@@ -46,6 +51,22 @@ def test_examples_run(page):
             runner.run(test, clear_globs=False)
             assert runner.failures == 0
             names = test.globs
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_those_of_the_command_line(page):
+    """Every `rnnlab` command on a page parses: its names, its flags and their values."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for line in re.findall(
+        r"^ {4,8}(?:pip install \S+ && )?rnnlab (\S.*)", text, flags=re.MULTILINE
+    ):
+        words = shlex.split(re.split(r" {2,}", line)[0])  # what follows two spaces explains it
+        if words[0] == "run":
+            command, flags = cli._parsed(words, return_unknown_args=True)
+            if (ROOT / command.file).exists():  # not FILE
+                _runs(load_module(ROOT / command.file).PRESETS[command.preset], flags)
+        elif "COMMAND" not in words:
+            cli._parsed([word for word in words if word not in (cli.KEEP_PAGES, "--help")])
 
 
 def test_links_lead_somewhere():
