@@ -57,16 +57,16 @@ def test_examples_run(page):
 def test_commands_are_those_of_the_command_line(page):
     """Every `rnnlab` command on a page parses: its names, its flags and their values."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    for line in re.findall(
-        r"^ {4,8}(?:pip install \S+ && )?rnnlab (\S.*)", text, flags=re.MULTILINE
-    ):
+    commands = re.findall(r"^ {4,8}(?:pip install \S+ && )?rnnlab (\S.*)", text, re.MULTILINE)
+    for line in commands:
         words = shlex.split(re.split(r" {2,}", line)[0])  # what follows two spaces explains it
+        words = [word for word in words if word not in (cli.KEEP_PAGES, "--help")]
         if words[0] == "run":
             command, flags = cli._parsed(words, return_unknown_args=True)
             if (ROOT / command.file).exists():  # not FILE
                 _runs(load_module(ROOT / command.file).PRESETS[command.preset], flags)
-        elif "COMMAND" not in words:
-            cli._parsed([word for word in words if word not in (cli.KEEP_PAGES, "--help")])
+        elif words[0] != "COMMAND":
+            cli._parsed(words)
 
 
 def test_links_lead_somewhere():
