@@ -51,3 +51,38 @@ def implicit_promotion():
     """JAX's default promotion: optax's Adam raises a float to an integer count."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+EXPERIMENT = '''
+"""Is this a question?
+
+Command:  rnnlab run {name}
+"""
+
+from pathlib import Path
+
+from rnnlab.architecture import Architecture
+from rnnlab.experiment import Experiment, Preset
+from rnnlab.tasks import Text
+from rnnlab.train.settings import Training
+
+PRESETS = {{
+    "cpu": Preset(
+        Experiment(
+            Text(Path("{text}"), length=8, batch_size=4),
+            Architecture(width=4, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            Training(steps=4, evaluate_every=2, log_every=1),
+        ),
+        {{"model.cell": ("mingru", "gru")}},
+    )
+}}
+'''
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """A small experiment's file; its text is one that every model learns."""
+    text, file = tmp_path / "text.txt", tmp_path / "small.py"
+    text.write_text("abcabcabc " * 60, encoding="utf-8")
+    file.write_text(EXPERIMENT.format(name=file.name, text=text), encoding="utf-8")
+    return str(file)
