@@ -1,16 +1,25 @@
 """Result rows: one JSON object a line, each with all that is needed to repeat it."""
 
 import json
+import math
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
 import jax
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 Row = dict[str, Any]
 
@@ -39,14 +48,31 @@ def environment(device: jax.Device) -> Row:
 
 
 def append(path: Path, row: Row) -> None:
-    """Adds a row and hands it to the system before it returns: an interrupt loses none of them."""
+    """Adds a row, on the disk when this returns. Rows of several processes do not mix.
+
+    What an interrupted process left of its last row is taken away first. If the disk is full the
+    file is as it was before. A number that is not finite, which JSON has not, becomes null.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    line = json.dumps(_finite(row), allow_nan=False).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    # Without a buffer, which would be written once more when the file is closed.
+    with path.open("a+b", buffering=0) as file, _locked(file):
+        end = _end_of_rows(file)
+        file.truncate(end)
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The rows of a file.
+    """The rows of a file. A last line that a process was killed in is left out, with a warning.
 
     Raises:
       ValueError: a line is not a JSON object; names the file and the line.
@@ -56,10 +82,57 @@ def read(path: Path) -> Iterator[Row]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
+                if not line.endswith("\n"):
+                    warnings.warn(f"{path}, line {number}, is cut off: left out", stacklevel=2)
+                    return
                 raise ValueError(f"{path}, line {number}, is not JSON: {error.msg}") from None
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}, is not a JSON object")
             yield row
+
+
+@contextmanager
+def _locked(file: RawIOBase) -> Iterator[None]:
+    """Keeps other processes' appends out, where the system has such locks."""
+    if fcntl is None:
+        yield
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _end_of_rows(file: RawIOBase, block: int = 1 << 16) -> int:
+    """Where the last whole line ends; a last line without its end that is a row gets one."""
+    end = file.seek(0, os.SEEK_END)
+    start, tail = end, b""
+    while start and b"\n" not in tail:
+        start = max(0, start - block)
+        file.seek(start)
+        tail = file.read(end - start)
+    whole = start + tail.rfind(b"\n") + 1 if b"\n" in tail else 0
+    rest = tail[whole - start :]
+    if rest and _is_row(rest):
+        file.write(b"\n")
+        return end + 1
+    return whole
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _version(name: str) -> str | None:

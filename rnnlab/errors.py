@@ -1,0 +1,42 @@
+"""What can go wrong by kind, and the exit code of the command for each.
+
+A plain ValueError is a wrong argument or setting. Every message is one line: what, where, and what
+to do.
+"""
+
+USAGE, DATA, CHECKPOINT, RESOURCES, DIVERGED, BUSY = 2, 3, 4, 5, 6, 7
+"""Exit codes. 0 is success, 1 a defect of rnnlab's own, 130 and 143 are signals."""
+
+
+class DataError(ValueError):
+    """Data that cannot be read, or is not what it was."""
+
+    exit_code = DATA
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another model."""
+
+    exit_code = CHECKPOINT
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint whose files are not what was written."""
+
+
+class DivergedError(ValueError):
+    """A training whose losses or gradients are no numbers, or have grown without end."""
+
+    exit_code = DIVERGED
+
+
+class BusyError(ValueError):
+    """A run's folder in which another process writes."""
+
+    exit_code = BUSY
+
+
+class ResourceError(OSError):
+    """No room on the disk, or in memory."""
+
+    exit_code = RESOURCES
