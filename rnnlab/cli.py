@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
+from rnnlab import errors
 from rnnlab.allocator import keep_pages
 from rnnlab.bench import (
     accuracy,
@@ -33,7 +34,6 @@ from rnnlab.experiment import load_module
 from rnnlab.rows import Row
 from rnnlab.tables import show
 
-USAGE = 2
 INTERRUPTED = 130
 KEEP_PAGES = "--keep-pages"
 DESCRIPTION = f"""The lab bench for recurrent sequence models in JAX.
@@ -82,7 +82,7 @@ COMMANDS: dict[type, Callable[[Any], int]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line. Returns its exit code: 0, 2 for a bad argument, 130 if interrupted."""
+    """Runs the command line. Returns its exit code: 0, `rnnlab.errors`', or 130 if interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if KEEP_PAGES in arguments:
@@ -95,12 +95,16 @@ def main(arguments: list[str] | None = None) -> int:
         if type(command) in COMMANDS:
             return COMMANDS[type(command)](command)
         return run(command.benchmark if isinstance(command, Bench) else command)
-    except ValueError as error:
-        print(f"rnnlab: error: {error}", file=sys.stderr)
-        return USAGE
+    except (ValueError, OSError) as error:
+        print(f"rnnlab: error: {_one_line(error)}", file=sys.stderr)
+        return errors.code(error)
     except KeyboardInterrupt:
         print("rnnlab: interrupted; `rnnlab resume RUN` goes on with a run", file=sys.stderr)
         return INTERRUPTED
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _parsed(arguments: list[str], **options: Any) -> Any:

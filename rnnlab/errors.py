@@ -40,3 +40,12 @@ class ResourceError(OSError):
     """No room on the disk, or in memory."""
 
     exit_code = RESOURCES
+
+
+def code(error: Exception) -> int:
+    """The exit code for an error.
+
+    >>> code(BusyError("...")), code(ValueError("...")), code(OSError(28, "No space left"))
+    (7, 2, 5)
+    """
+    return getattr(error, "exit_code", RESOURCES if isinstance(error, OSError) else USAGE)

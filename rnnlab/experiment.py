@@ -20,6 +20,7 @@ from rnnlab.rows import Row, environment
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import Data, Task
 from rnnlab.train.folder import RunFolder, read_json, write_json
+from rnnlab.train.lock import locked
 from rnnlab.train.loop import Display, load_best, train
 from rnnlab.train.optimizer import recurrent_penalty
 from rnnlab.train.settings import Training
@@ -122,6 +123,7 @@ def start(
     Returns and keeps its result.
 
     Raises:
+      BusyError: another process writes in the folder.
       ValueError: the task is none of `TASKS`, the settings do not fit, or the folder holds another
         run.
     """
@@ -143,21 +145,24 @@ def start(
     model = build(experiment, data)
     around = environment(jax.devices()[0])
     around |= {"commit": _commit(), "data_fingerprint": data.fingerprint}
-    folder = RunFolder.create(path, settings, around)
-    return _trained(folder, settings, experiment, model, data, display)
+    with locked(path):
+        folder = RunFolder.create(path, settings, around)
+        return _trained(folder, settings, experiment, model, data, display)
 
 
 def resume(path: Path, display: Display) -> Row:
     """Goes on with a run from its newest checkpoint. Returns its result.
 
     Raises:
+      BusyError: another process writes in the folder.
       ValueError: there is no run, its settings cannot be read, or its data is another than it was.
     """
     folder, settings, experiment = opened(path)
     if folder.result.exists():
         return read_json(folder.result)
-    data = _same_data(folder, experiment)
-    return _trained(folder, settings, experiment, build(experiment, data), data, display)
+    with locked(path):
+        data = _same_data(folder, experiment)
+        return _trained(folder, settings, experiment, build(experiment, data), data, display)
 
 
 def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab import cli, rows
+from rnnlab import cli, errors, rows
 from rnnlab.commands import run as run_module
 from rnnlab.train.folder import RunFolder
+from rnnlab.train.lock import locked
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -113,12 +114,20 @@ def test_flags_are_typed(experiment):
         (["--train.l1", "0.1"], "l1 is 0.1"),
         (["--seeds", "0,,1"], "--train.seed is '0,,1'"),
         (["--seeds", "0,0"], "two runs are"),
-        (["--data.path", "nothing.txt"], "nothing.txt"),
     ],
 )
 def test_bad_values_get_one_line_and_exit_2(experiment, tmp_path, capsys, flags, message):
+    refused(experiment, tmp_path, capsys, flags, message, errors.USAGE)
+
+
+def test_bad_data_gets_one_line_and_exit_3(experiment, tmp_path, capsys):
+    flags = ["--data.path", "nothing.txt"]
+    refused(experiment, tmp_path, capsys, flags, "nothing.txt", errors.DATA)
+
+
+def refused(experiment, tmp_path, capsys, flags, message, code):
     out = tmp_path / "runs"
-    assert cli.main(["run", experiment, *flags, "--out", str(out)]) == 2
+    assert cli.main(["run", experiment, *flags, "--out", str(out)]) == code
     error = capsys.readouterr().err.strip()
     assert error.startswith("rnnlab: error: ")
     assert message in error
@@ -172,6 +181,34 @@ def test_an_interrupted_run_says_how_to_go_on(experiment, tmp_path, capsys, monk
     monkeypatch.setattr(RunFolder, "log", log)
     assert cli.main(["resume", str(folder)]) == 0
     assert json.loads((folder / "result.json").read_text())["steps"] == 4
+
+
+def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monkeypatch):
+    """By `resume`, and by `run` where the folder holds these settings or none."""
+    out = tmp_path / "runs"
+    folder = out / "cell=mingru,seed=0"
+    arguments = ["run", experiment, "--model.cell", "mingru", "--out", str(out)]
+
+    def refused(*command):
+        assert cli.main(list(command)) == errors.BUSY
+        error = capsys.readouterr().err.strip()
+        assert f"rnnlab: error: {folder} is written by process {os.getpid()} on " in error
+
+    with locked(folder):
+        refused(*arguments)
+        assert {p.name for p in folder.iterdir()} == {"run.lock"}
+
+    def interrupt(self, row):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "log", interrupt)
+        assert cli.main(arguments) == 130
+    capsys.readouterr()
+    with locked(folder):
+        refused("resume", str(folder))
+        refused(*arguments)
+    assert cli.main(["resume", str(folder)]) == 0
 
 
 def test_the_experiments_are_listed(capsys):

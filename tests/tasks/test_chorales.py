@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.chorales import KEYS, Chorales, piano_roll, read_mat
-from rnnlab.tasks.read.errors import DataError
 
 PARTS = ("traindata", "validdata", "testdata")
 

@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.read import text as text_module
 from rnnlab.tasks.read.csv_series import read_series
-from rnnlab.tasks.read.errors import DataError
 from rnnlab.tasks.read.npz import read_npz
 from rnnlab.tasks.read.text import read_text
 from rnnlab.tasks.read.ts import read_ts

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, scored
 from rnnlab.tasks.batching import training_batches
-from rnnlab.tasks.read.errors import DataError
 from rnnlab.tasks.read.ts import read_ts
 from rnnlab.tasks.sequences import Sequences
 from rnnlab.tasks.supervised import labelled

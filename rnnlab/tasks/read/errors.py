@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-
-class DataError(ValueError):
-    """A data file that cannot be used, named with the place and the remedy."""
+from rnnlab.errors import DataError
 
 
 def refuse(path: Path, reason: str, *, row: int | None = None, column: object = None) -> DataError:
