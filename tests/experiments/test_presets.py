@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flax import nnx
 
-from rnnlab import cli, config
+from rnnlab import cli, config, errors
 from rnnlab.experiment import combinations, load_module, run_name, with_settings
 
 EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
@@ -69,5 +69,5 @@ def test_a_users_series_with_gaps_is_forecast_in_one_command(tmp_path, capsys):
     printed = capsys.readouterr().out
     for heading in ("test rmse", "test mae", "seasonal naive (rmse)", "seasonal naive (mae)"):
         assert heading in printed
-    assert cli.main(["run", str(EXPERIMENTS / "forecasting.py"), *flags[:2], *out]) == 2
+    assert cli.main(["run", str(EXPERIMENTS / "forecasting.py"), *flags[:2], *out]) == errors.DATA
     assert f"rnnlab: error: {file}" in capsys.readouterr().err
