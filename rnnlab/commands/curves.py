@@ -52,7 +52,8 @@ def curves_figure(results: Sequence[Row]) -> Figure:
 
 def _limits(results: Sequence[Row]) -> tuple[float, float]:
     """The axis' ends: what is reached after the start, and the best floor, with room."""
-    values = [p[2] for row in results for p in row["curve"] if p[0] > 0 and p[2] == p[2]]
+    known = [p for row in results for p in row["curve"] if p[2] is not None and p[2] == p[2]]
+    values = [p[2] for p in known if p[0] > 0]
     pick = max if better(results[0]) == "higher" else min
     values += [pick(_floors_of([row]).values()) for row in results if _floors_of([row])]
     low, high = min(values), max(values)
