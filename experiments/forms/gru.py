@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from forms import layers
 from jax import lax
 
 from rnnlab import GRU
@@ -112,17 +113,8 @@ def _of_gates(cell, xs):
     return tuple(xs @ kernel + bias for kernel, bias in zip(kernels, biases, strict=True))
 
 
-def with_gradients(outputs):
-    def run(params, xs, dys):
-        ys, pull = jax.vjp(lambda params, xs: outputs(params, xs, dys), params, xs)
-        return ys, pull(dys)
-
-    return run
-
-
 def operands() -> tuple[Any, ...]:
-    keys = jax.random.split(jax.random.key(0), 2)
-    return PARAMS, *(jax.random.normal(key, SHAPE) for key in keys)
+    return layers.operands(PARAMS, SHAPE)
 
 
 GROUPS = {
@@ -132,11 +124,11 @@ GROUPS = {
         "projected inside the loop": layer_of(projected_inside),
     },
     "GRU layer, forward and backward": {
-        "as it is": with_gradients(layer),
-        "one wide array, JAX's gradient": with_gradients(layer_of(one_wide_array)),
-        "projected inside, JAX's gradient": with_gradients(layer_of(projected_inside)),
-        "JAX's gradient": with_gradients(layer_of(by_jax)),
-        "JAX's gradient, unroll=2": with_gradients(layer_of(partial(by_jax, unroll=2))),
-        "gates kept": with_gradients(layer_of(gates_kept)),
+        "as it is": layers.with_gradients(layer),
+        "one wide array, JAX's gradient": layers.with_gradients(layer_of(one_wide_array)),
+        "projected inside, JAX's gradient": layers.with_gradients(layer_of(projected_inside)),
+        "JAX's gradient": layers.with_gradients(layer_of(by_jax)),
+        "JAX's gradient, unroll=2": layers.with_gradients(layer_of(partial(by_jax, unroll=2))),
+        "gates kept": layers.with_gradients(layer_of(gates_kept)),
     },
 }

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from forms import layers
 
 from rnnlab import MinLSTM, gated_scan, linear_scan
 
@@ -42,19 +42,14 @@ def _gated(cell, pre, xs):
 
 
 def training(outputs):
-    def run(params, xs, dys):
-        def of(params, xs):
-            return outputs(nnx.merge(GRAPHDEF, params, copy=True), xs)
+    def of(params, xs, dys):
+        return outputs(nnx.merge(GRAPHDEF, params, copy=True), xs)
 
-        ys, pull = jax.vjp(of, params, xs)
-        return ys, pull(dys)
-
-    return run
+    return layers.with_gradients(of)
 
 
 def operands() -> tuple[Any, ...]:
-    keys = jax.random.split(jax.random.key(0), 2)
-    return PARAMS, *(jax.random.normal(key, SHAPE) for key in keys)
+    return layers.operands(PARAMS, SHAPE)
 
 
 GROUPS = {

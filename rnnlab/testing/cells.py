@@ -1,34 +1,14 @@
-"""The contracts as tests, for rnnlab's cells and backends and for your own.
-
->>> from flax import nnx
->>> import rnnlab
->>> from rnnlab.testing import check_cell
->>> check_cell(rnnlab.MinGRU(3, 4, rngs=nnx.Rngs(0)))
-
-`CELL_CHECKS` and `SEQUENCE_CHECKS` map names to single checks, to be parametrised over; every check
-raises AssertionError. A Bidirectional cell keeps the second set alone: it has no step and no cut.
-"""
+"""The contract of a cell, as checks."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array, lax
 
-from rnnlab.scan import linear_scan
 from rnnlab.scan.step import state_dtype
-
-# Rounding of a few hundred dependent operations: some tens of units in the last place.
-TOLERANCE = {
-    jnp.dtype(jnp.float64): 1e-12,
-    jnp.dtype(jnp.float32): 2e-6,
-    jnp.dtype(jnp.float16): 4e-3,
-    jnp.dtype(jnp.bfloat16): 3e-2,
-}
-"""Largest max|x - reference| / max|reference| that the suite accepts, by dtype."""
+from rnnlab.testing.closeness import assert_close
 
 LENGTH = 9
 
@@ -50,23 +30,6 @@ def check_cell(cell: nnx.Module | Callable[..., nnx.Module], seed: int = 0) -> N
     for made in cells:
         for check in {**SEQUENCE_CHECKS, **CELL_CHECKS}.values():
             check(made, jax.random.key(seed))
-
-
-def assert_close(x: Any, reference: Any, what: str = "values") -> None:
-    """Every leaf of `x` is as close to `reference`'s as the narrowest dtype in `x` asks.
-
-    >>> assert_close(jnp.ones(3), jnp.ones(3) + 1e-6, "the sums")
-    """
-    leaves, wanted = jax.tree.leaves(x), jax.tree.leaves(reference)
-    assert len(leaves) == len(wanted), f"{what}: {len(leaves)} leaves, {len(wanted)} wanted"
-    limit = max(TOLERANCE[jnp.dtype(leaf.dtype)] for leaf in leaves)
-    for leaf, want in zip(leaves, wanted, strict=True):
-        assert leaf.shape == want.shape, f"{what}: shape {leaf.shape}, {want.shape} wanted"
-        leaf, want = np.asarray(leaf, np.float64), np.asarray(want, np.float64)
-        if want.size:
-            scale = np.abs(want).max() or 1.0
-            error = np.abs(leaf - want).max() / scale
-            assert error <= limit, f"{what}: relative error {error:.2e}, {limit:.0e} allowed"
 
 
 def sequence_equals_steps(cell: nnx.Module, key: Array) -> None:
@@ -269,55 +232,6 @@ CELL_CHECKS = {
     )
 }
 """What holds besides for whatever can stream."""
-
-
-def check_scan(scan: Any, seed: int = 0) -> None:
-    """Checks a function of `linear_scan`'s arguments a, b, h0, reset, reverse, and its gradients.
-
-    The reference is the sequential backend in the same dtype, itself held to a float64 loop. No NaN
-    may pass a reset, time may be 0, h0 None, and h has b's dtype.
-
-    >>> from functools import partial
-    >>> check_scan(partial(linear_scan, backend="associative"))
-    """
-    keys = jax.random.split(jax.random.key(seed), 5)
-    for length in (1, 2, 7, 64):
-        shape = (2, length, 3)
-        a = jax.nn.sigmoid(jax.random.normal(keys[0], shape))
-        b, dh = jax.random.normal(keys[1], shape), jax.random.normal(keys[2], shape)
-        h0 = jax.random.normal(keys[3], (2, 3))
-        resets = jax.random.bernoulli(keys[4], 0.2, shape[:-1])
-        for reset in (None, resets):
-            for reverse in (False, True):
-                results = [
-                    _with_gradients(f, (a, b, h0), dh, reset=reset, reverse=reverse)
-                    for f in (scan, _sequential)
-                ]
-                flags = f"length {length}, reset {reset is not None}, reverse {reverse}"
-                assert_close(*results, f"scan and its gradients at {flags}")
-    assert scan(a[:, :0], b[:, :0], None, reset=None, reverse=False).shape == (2, 0, 3)
-    narrow = scan(a, b.astype(jnp.bfloat16), None, reset=None, reverse=False)
-    assert narrow.dtype == jnp.bfloat16, f"h has dtype {narrow.dtype}, b's is bfloat16"
-    reset = jnp.zeros(shape[:-1], bool).at[:, 5].set(True)
-    lost = jnp.full_like(h0, jnp.nan)
-    for x, clean in zip(
-        _with_gradients(scan, (a, b, lost), dh, reset=reset, reverse=False)[1][:2],
-        _with_gradients(scan, (a, b, h0), dh, reset=reset, reverse=False)[1][:2],
-        strict=True,
-    ):
-        assert_close(x[:, 5:], clean[:, 5:], "gradients after a reset that follows NaN")
-
-
-def _sequential(a, b, h0, *, reset, reverse):
-    return linear_scan(a, b, h0, reset=reset, reverse=reverse, backend="sequential")
-
-
-def _with_gradients(f, arguments, dh, **flags):
-    def call(*arguments):
-        return f(*arguments, **flags)
-
-    h, pull = jax.vjp(call, *arguments)
-    return h, pull(dh)
 
 
 def _example(cell, key, batch):
