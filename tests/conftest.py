@@ -16,6 +16,26 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="fault and numerics suites at full size")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is marked `long`, unless it is asked for."""
+    if config.getoption("--long"):
+        return
+    left = [item for item in items if "long" in item.keywords]
+    items[:] = [item for item in items if "long" not in item.keywords]
+    config.hook.pytest_deselected(items=left)
+
+
+@pytest.fixture
+def size(request):
+    """A function that chooses a test's size: the first in everyday runs, the second by `--long`."""
+    long = request.config.getoption("--long")
+    return lambda quick, full: full if long else quick
+
+
 @pytest.fixture
 def getkey():
     """A function that returns a new random key at each call, the same ones in each run."""
