@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from rnnlab.bench.language_model import LanguageModel
-from rnnlab.cli import run
+from rnnlab.commands.bench import run
 
 EXPERIMENT = LanguageModel(out=Path("experiments/language_model"))
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from rnnlab.bench.layer import Layer
-from rnnlab.cli import run
+from rnnlab.commands.bench import run
 
 EXPERIMENT = Layer(out=Path("experiments/layer_floor"))
 

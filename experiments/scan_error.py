@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from rnnlab.bench.accuracy import Accuracy
-from rnnlab.cli import run
+from rnnlab.commands.bench import run
 
 EXPERIMENT = Accuracy(out=Path("experiments/scan_error"))
 

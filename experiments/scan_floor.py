@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from rnnlab.bench.scan import Scan
-from rnnlab.cli import run
+from rnnlab.commands.bench import run
 
 EXPERIMENT = Scan(out=Path("experiments/scan_floor"))
 

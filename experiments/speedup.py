@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from rnnlab.bench.speedup import Speedup
-from rnnlab.cli import run
+from rnnlab.commands.bench import run
 
 EXPERIMENT = Speedup(out=Path("experiments/speedup"))
 

@@ -1,195 +1,75 @@
-"""The `rnnlab` command."""
+"""The `rnnlab` command: signals, the lock and errors. All that takes time to import comes after."""
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import traceback
+import warnings
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from rnnlab import errors
-from rnnlab.allocator import keep_pages
-from rnnlab.bench import (
-    accuracy,
-    allocator,
-    growth,
-    language_model,
-    layer,
-    newton,
-    peers,
-    scan,
-    speedup,
-    streaming,
-)
-from rnnlab.commands.compare import Compare, compare
-from rnnlab.commands.inspect import Inspect, inspect
-from rnnlab.commands.listing import List, list_experiments
-from rnnlab.commands.run import Resume, Run, parse, resume_run, run_experiment
-from rnnlab.commands.sample import Sample, sample
-from rnnlab.experiment import load_module
-from rnnlab.rows import Row
-from rnnlab.tables import show
+from rnnlab.train.interrupt import Interrupted, Interruption
+from rnnlab.train.lock import locked_if_known
 
-INTERRUPTED = 130
-KEEP_PAGES = "--keep-pages"
-DESCRIPTION = f"""The lab bench for recurrent sequence models in JAX.
-
-{KEEP_PAGES}, with any command, keeps freed memory for the next step instead of giving it back to
-the system: on a CPU under Linux steps take less time, and the process as much memory as it ever
-needed at once. docs/performance.md has the measurements.
-"""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The other benchmarks; docs/benchmarks.md says what each measures."""
-
-    benchmark: (
-        Annotated[scan.Scan, subcommand("scan")]
-        | Annotated[layer.Layer, subcommand("layer")]
-        | Annotated[peers.Peers, subcommand("peers")]
-        | Annotated[growth.Growth, subcommand("growth")]
-        | Annotated[streaming.Streaming, subcommand("streaming")]
-        | Annotated[newton.Newton, subcommand("newton")]
-        | Annotated[allocator.Allocator, subcommand("allocator")]
-        | Annotated[accuracy.Accuracy, subcommand("accuracy")]
-        | Annotated[language_model.LanguageModel, subcommand("lm")]
-    )
-
-
-Command = (
-    Annotated[speedup.Speedup, subcommand("speedup")]
-    | Annotated[Bench, subcommand("bench")]
-    | Annotated[List, subcommand("list")]
-    | Annotated[Run, subcommand("run")]
-    | Annotated[Resume, subcommand("resume")]
-    | Annotated[Compare, subcommand("compare")]
-    | Annotated[Sample, subcommand("sample")]
-    | Annotated[Inspect, subcommand("inspect")]
-)
-
-COMMANDS: dict[type, Callable[[Any], int]] = {
-    List: list_experiments,
-    Resume: resume_run,
-    Compare: compare,
-    Sample: sample,
-    Inspect: inspect,
-}
+DEBUG = "--debug"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line. Returns its exit code: 0, `rnnlab.errors`', or 130 if interrupted."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if KEEP_PAGES in arguments:
-            arguments.remove(KEEP_PAGES)
-            if not keep_pages():
-                raise ValueError(f"{KEEP_PAGES} needs glibc, which this system does not use")
-        if arguments[:1] == ["run"] and len(arguments) > 1:
-            return _run_experiment(arguments)
-        command = _parsed(arguments)
-        if type(command) in COMMANDS:
-            return COMMANDS[type(command)](command)
-        return run(command.benchmark if isinstance(command, Bench) else command)
-    except (ValueError, OSError) as error:
-        print(f"rnnlab: error: {_one_line(error)}", file=sys.stderr)
-        return errors.code(error)
-    except KeyboardInterrupt:
-        print("rnnlab: interrupted; `rnnlab resume RUN` goes on with a run", file=sys.stderr)
-        return INTERRUPTED
+    """Runs the command line. Returns its exit code: 0, one of `rnnlab.errors`, 130 or 143.
 
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _parsed(arguments: list[str], **options: Any) -> Any:
-    return tyro.cli(
-        Command,
-        prog="rnnlab",
-        description=DESCRIPTION,
-        args=arguments,
-        config=(OmitArgPrefixes, OmitSubcommandPrefixes),
-        **options,
-    )
-
-
-def _run_experiment(arguments: list[str]) -> int:
-    """`rnnlab run`, whose flags are those of the experiment that it names."""
-    asked = {"-h", "--help"} & set(arguments)
-    if asked and not arguments[1].startswith("-"):
-        presets = load_module(Path(arguments[1])).PRESETS
-        parse(next(iter(presets.values())).experiment, ["--help"])
-    command, flags = _parsed(arguments, return_unknown_args=True)
-    return run_experiment(command, flags)
-
-
-def run(config: Any) -> int:
-    """Measures with a progress bar, then shows and draws the rows, also after an interrupt.
-
-    Returns the exit code. Raises ValueError where an option is out of range.
+    What goes wrong is one line on stderr. `--debug`, with any command, shows where it did.
     """
-    config.validate()
-    module = _MODULES[type(config)]
-    measured: list[Row] = []
-    code = 0
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in arguments
+    arguments = [word for word in arguments if word != DEBUG]
     try:
-        for row in _with_progress(module, config):
-            measured.append(row)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-        print("rnnlab: interrupted; the rows measured so far are kept", file=sys.stderr)
-    if measured:
-        show(module.table(measured))
-        print("Written:", ", ".join(map(str, _written(config.out, measured))))
-    return code
+        with Interruption(hard=True) as interruption, locked_if_known(_folder(arguments)) as held:
+            from rnnlab.commands.line import execute
+
+            return execute(arguments, interruption, held)
+    except BaseException as error:
+        if isinstance(error, SystemExit | GeneratorExit):
+            raise
+        if debug:
+            traceback.print_exc()
+        code, line = _told(error)
+        print(f"rnnlab: {line}", file=sys.stderr)
+        return code
 
 
-_MODULES = {
-    speedup.Speedup: speedup,
-    scan.Scan: scan,
-    layer.Layer: layer,
-    peers.Peers: peers,
-    growth.Growth: growth,
-    streaming.Streaming: streaming,
-    newton.Newton: newton,
-    allocator.Allocator: allocator,
-    accuracy.Accuracy: accuracy,
-    language_model.LanguageModel: language_model,
-}
+def entry() -> None:
+    """What the console script calls: `main`, with warnings in one line each."""
+    warnings.showwarning = _show
+    sys.exit(main())
 
 
-def _with_progress(module: Any, config: Any) -> Iterator[Row]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=module.steps(config))
-
-        def advance(text: str) -> None:
-            progress.update(task, advance=1, description=text)
-
-        yield from module.run(config, advance)
+def _folder(arguments: list[str]) -> Path | None:
+    """The run's folder that `resume` names, before the arguments are read properly."""
+    words = [word for word in arguments[1:] if not word.startswith("-")]
+    return Path(words[0]) if arguments[:1] == ["resume"] and words else None
 
 
-def _written(out: Path, measured: list[Row]) -> list[Path]:
-    """The results' files, a picture drawn among them where there is one for these rows."""
-    from rnnlab.bench import plots  # when there is something to draw: it takes most of a second
+def _told(error: BaseException) -> tuple[int, str]:
+    """An exit code and a line for whatever was raised."""
+    text = " ".join(str(error).split())
+    if isinstance(error, Interrupted):
+        return error.exit_code, f"stopped by {text}; nothing that was committed is lost"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted; nothing that was committed is lost"
+    if isinstance(error, ValueError | OSError):
+        return errors.code(error), f"error: {text}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return (
+            errors.RESOURCES,
+            f"error: out of memory: {text}; ask for less",
+        )
+    if "Unable to initialize backend" in text or "Unknown backend" in text:
+        return errors.USAGE, f"error: {text}; unset JAX_PLATFORMS, or name one that is there"
+    what = f"{type(error).__name__}: {text}"
+    return errors.DEFECT, f"error: {what}; this is a defect of rnnlab: {DEBUG} shows where"
 
-    name = measured[0]["benchmark"]
-    written = [out / f"{name}.jsonl"]
-    if name in plots.FIGURES:
-        written.append(out / f"{name}.png")
-        plots.save(plots.FIGURES[name](measured), written[-1])
-    return written
+
+def _show(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"rnnlab: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

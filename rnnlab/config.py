@@ -26,19 +26,24 @@ def dump(value: Any) -> Any:
 def load(kind: type, value: Any, where: str = "config") -> Any:
     """A dataclass of type `kind` from what `dump` wrote.
 
+    A field that is missing has its default, so that settings written by an earlier rnnlab are read.
+
     Raises:
-      ValueError: a field is unknown, missing or of another type; names it.
+      ValueError: a field is unknown, of another type, or missing without a default; names it.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}; an object of {kind.__name__} is needed")
     hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]
+    fields = dataclasses.fields(kind)
+    names = [f.name for f in fields]
     for name in value.keys() - set(names):
         raise ValueError(f"{where}.{name} is unknown; the fields are {', '.join(names)}")
-    for name in names:
-        if name not in value:
-            raise ValueError(f"{where}.{name} is missing")
-    return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in names})
+    for field in fields:
+        missing = dataclasses.MISSING
+        needed = field.default is missing and field.default_factory is missing
+        if needed and field.name not in value:
+            raise ValueError(f"{where}.{field.name} is missing")
+    return kind(**{name: _read(hints[name], x, f"{where}.{name}") for name, x in value.items()})
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:

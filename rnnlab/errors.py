@@ -4,8 +4,8 @@ A plain ValueError is a wrong argument or setting. Every message is one line: wh
 to do.
 """
 
-USAGE, DATA, CHECKPOINT, RESOURCES, DIVERGED, BUSY = 2, 3, 4, 5, 6, 7
-"""Exit codes. 0 is success, 1 a defect of rnnlab's own, 130 and 143 are signals."""
+DEFECT, USAGE, DATA, CHECKPOINT, RESOURCES, DIVERGED, BUSY = range(1, 8)
+"""Exit codes. 0 is success, a defect is rnnlab's own, 130 and 143 are signals."""
 
 
 class DataError(ValueError):

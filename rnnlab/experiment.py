@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,15 +16,19 @@ from flax import nnx
 
 from rnnlab import config, source
 from rnnlab.architecture import Architecture, count_parameters, state_bytes
+from rnnlab.errors import CheckpointError
+from rnnlab.files import read_json, write_json
 from rnnlab.models import SequenceModel
 from rnnlab.rows import Row, environment
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import Data, Task
-from rnnlab.train.folder import RunFolder, read_json, write_json
+from rnnlab.train.folder import RunFolder
 from rnnlab.train.lock import locked
 from rnnlab.train.loop import Display, load_best, train
 from rnnlab.train.optimizer import recurrent_penalty
+from rnnlab.train.room import need_memory, need_writable
 from rnnlab.train.settings import Training
+from rnnlab.train.sitting import Sitting
 
 T = TypeVar("T")
 
@@ -117,6 +122,7 @@ def start(
     experiment: Experiment,
     varied: Mapping[str, Any],
     display: Display,
+    sitting: Sitting | None = None,
 ) -> Row:
     """Trains an experiment in a folder, on from where it is if this run is there already.
 
@@ -124,6 +130,7 @@ def start(
 
     Raises:
       BusyError: another process writes in the folder.
+      ResourceError: the folder cannot be written to, or the model does not fit into memory.
       ValueError: the task is none of `TASKS`, the settings do not fit, or the folder holds another
         run.
     """
@@ -139,30 +146,36 @@ def start(
         "model": config.dump(experiment.model),
         "train": config.dump(experiment.train),
     }
-    if RunFolder(path).config.exists() and read_json(RunFolder(path).config) == settings:
-        return resume(path, display)
+    sitting = sitting or Sitting()
+    if RunFolder(path).config.exists() and opened(path)[2] == experiment:
+        return resume(path, display, sitting)
     data = experiment.data.open(experiment.train.seed)
     model = build(experiment, data)
     around = environment(jax.devices()[0])
     around |= {"commit": _commit(), "data_fingerprint": data.fingerprint}
-    with locked(path):
+    need_writable(path.parent)
+    with locked(path, sitting.held):
         folder = RunFolder.create(path, settings, around)
-        return _trained(folder, settings, experiment, model, data, display)
+        return _trained(folder, settings, experiment, model, data, display, sitting)
 
 
-def resume(path: Path, display: Display) -> Row:
+def resume(path: Path, display: Display, sitting: Sitting | None = None) -> Row:
     """Goes on with a run from its newest checkpoint. Returns its result.
 
     Raises:
       BusyError: another process writes in the folder.
-      ValueError: there is no run, its settings cannot be read, or its data is another than it was.
+      CheckpointError: there is no run, its data is another than it was, or no checkpoint of it can
+        be gone on from.
+      ValueError: its settings cannot be read.
     """
+    sitting = replace(sitting or Sitting(), resumed=True)
     folder, settings, experiment = opened(path)
-    if folder.result.exists():
+    if folder.result.exists() and sitting.from_step is None:
         return read_json(folder.result)
-    with locked(path):
+    with locked(path, sitting.held):
         data = _same_data(folder, experiment)
-        return _trained(folder, settings, experiment, build(experiment, data), data, display)
+        model = build(experiment, data)
+        return _trained(folder, settings, experiment, model, data, display, sitting)
 
 
 def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:
@@ -184,6 +197,7 @@ def build(experiment: Experiment, data: Data) -> SequenceModel:
     """The experiment's model, with the parameters that its seed gives.
 
     Raises:
+      ResourceError: it does not fit into memory.
       ValueError: the settings do not fit each other or the data.
     """
     if data.causal and experiment.model.bidirectional:
@@ -191,34 +205,49 @@ def build(experiment: Experiment, data: Data) -> SequenceModel:
             "bidirectional is True for a task whose targets are later inputs, which the model "
             "would read; leave it out"
         )
-    model = experiment.model.build(
-        data.out_features,
-        vocab_size=data.vocab_size,
-        in_features=data.in_features,
-        rngs=nnx.Rngs(experiment.train.seed),
-    )
+
+    def make() -> SequenceModel:
+        return experiment.model.build(
+            data.out_features,
+            vocab_size=data.vocab_size,
+            in_features=data.in_features,
+            rngs=nnx.Rngs(experiment.train.seed),
+        )
+
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(nnx.eval_shape(make)))
+    # The parameters, their gradient and the optimiser's two moments.
+    need_memory(4 * size, f"training a model of {size:,} bytes", jax.devices()[0])
+    model = make()
     if experiment.train.l1 or experiment.train.l2:
         recurrent_penalty(nnx.state(model), experiment.train.l1, experiment.train.l2)
     return model
 
 
-def trained_model(path: Path) -> tuple[SequenceModel, Data]:
-    """A run's model with the parameters of its best step, and its data."""
-    folder, _, experiment = opened(path)
+def trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceModel, Data]:
+    """A run's model with the parameters of its best step, and its data.
+
+    Where the best step is damaged the newest sound one is taken, with a warning, or with `strict`
+    an error.
+
+    Raises:
+      CheckpointError: there is no run, or no sound checkpoint in it.
+    """
+    folder, settings, experiment = opened(path)
     data = _same_data(folder, experiment)
     model = build(experiment, data)
     batch_size = data.train(0).inputs.shape[0]
     carry = model.initial_carry((batch_size,)) if data.stateful else ()
-    params = load_best(folder, model, experiment.train, carry)
+    about = _about(settings, data)
+    params = load_best(folder, about, model, experiment.train, carry, strict=strict)
     return nnx.merge(nnx.graphdef(model), params), data
 
 
 def _same_data(folder: RunFolder, experiment: Experiment[Task]) -> Data:
     """The data of a run, which must be what it was when the run began."""
     data = experiment.data.open(experiment.train.seed)
-    known = read_json(folder.environment)["data_fingerprint"]
+    known = folder.known_environment().get("data_fingerprint", "")
     if data.fingerprint != known:
-        raise ValueError(
+        raise CheckpointError(
             f"the data of {folder.path} has changed: its fingerprint is {data.fingerprint[:16]}, "
             f"it was {known[:16]}; bring the old data back, or start a new run"
         )
@@ -232,13 +261,16 @@ def _trained(
     model: SequenceModel,
     data: Data,
     display: Display,
+    sitting: Sitting,
 ) -> Row:
+    """Trains a run and writes its result. A result that is there already is gone back on."""
     sizes = {"parameters": count_parameters(model), "state_bytes": state_bytes(model)}
     display.say(
         f"{folder.path}: {experiment.model.cell}, {sizes['parameters']:,} parameters, "
         f"{sizes['state_bytes']:,} bytes of state a stream"
     )
-    outcome = train(folder, model, data, experiment.train, display)
+    about = _about(settings, data)
+    outcome = train(folder, about, model, data, experiment.train, display, sitting)
     result = {
         **settings,
         "cell": experiment.model.cell,
@@ -246,10 +278,17 @@ def _trained(
         **sizes,
         **outcome,
         "metric": data.metrics[0],
-        **read_json(folder.environment),
+        **folder.known_environment(),
     }
     write_json(folder.result, result)
     return result
+
+
+def _about(settings: Row, data: Data) -> Row:
+    """What the states of a run belong to."""
+    around = environment(jax.devices()[0])
+    kept = {name: around[name] for name in ("cores", "processor", "python", "versions")}
+    return {"config": settings, "data_fingerprint": data.fingerprint, **kept}
 
 
 def _in_a_name(value: Any) -> str:

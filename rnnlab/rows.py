@@ -16,6 +16,8 @@ from typing import Any
 
 import jax
 
+from rnnlab.files import writing
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -35,9 +37,7 @@ def environment(device: jax.Device) -> Row:
         "device": device.device_kind,
         "platform": device.platform,
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "python": platform.python_version(),
         "versions": {name: v for name in PACKAGES if (v := _version(name))},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -47,6 +47,16 @@ def environment(device: jax.Device) -> Row:
     }
 
 
+def cores() -> int:
+    """Cores that XLA computes on: those of this process, or what NPROC in the environment says."""
+    nproc = os.environ.get("NPROC", "")
+    if nproc.isascii() and nproc.isdigit() and int(nproc):
+        return int(nproc)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def append(path: Path, row: Row) -> None:
     """Adds a row, on the disk when this returns. Rows of several processes do not mix.
 
@@ -54,21 +64,22 @@ def append(path: Path, row: Row) -> None:
     file is as it was before. A number that is not finite, which JSON has not, becomes null.
 
     Raises:
-      OSError: it could not be written.
+      ResourceError: it could not be written; names the file and the reason.
     """
     line = json.dumps(_finite(row), allow_nan=False).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Without a buffer, which would be written once more when the file is closed.
-    with path.open("a+b", buffering=0) as file, _locked(file):
-        end = _end_of_rows(file)
-        file.truncate(end)
-        try:
-            while line:
-                line = line[file.write(line) :]
-            os.fsync(file.fileno())
-        except OSError:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b", buffering=0) as file, _locked(file):
+            end = _end_of_rows(file)
             file.truncate(end)
-            raise
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(end)
+                raise
 
 
 def read(path: Path) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of beartype, about annotations it cannot check
     with install_import_hook("rnnlab", "beartype.beartype"):
-        import rnnlab  # noqa: F401
+        import rnnlab.models  # noqa: F401
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

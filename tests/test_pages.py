@@ -9,7 +9,7 @@ import jax
 import pages
 import pytest
 
-from rnnlab import cli
+from rnnlab.commands import line as command_line
 from rnnlab.commands.run import _runs
 from rnnlab.experiment import load_module
 
@@ -60,13 +60,13 @@ def test_commands_are_those_of_the_command_line(page):
     commands = re.findall(r"^ {4,8}(?:pip install \S+ && )?rnnlab (\S.*)", text, re.MULTILINE)
     for line in commands:
         words = shlex.split(re.split(r" {2,}", line)[0])  # what follows two spaces explains it
-        words = [word for word in words if word not in (cli.KEEP_PAGES, "--help")]
+        words = [word for word in words if word not in (command_line.KEEP_PAGES, "--help")]
         if words[0] == "run":
-            command, flags = cli._parsed(words, return_unknown_args=True)
+            command, flags = command_line.parsed(words, return_unknown_args=True)
             if (ROOT / command.file).exists():  # not FILE
                 _runs(load_module(ROOT / command.file).PRESETS[command.preset], flags)
         elif words[0] != "COMMAND":
-            cli._parsed(words)
+            command_line.parsed(words)
 
 
 def test_links_lead_somewhere():

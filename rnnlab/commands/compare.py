@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from rnnlab.files import read_json
 from rnnlab.rows import Row, read
 from rnnlab.tables import Table, machine, show
-from rnnlab.train.folder import RunFolder, read_json
+from rnnlab.train.folder import RunFolder
 from rnnlab.train.metrics import METRICS
 
 

@@ -39,4 +39,6 @@ def shown(title: str, steps: int) -> Iterator[Display]:
                 text += f", {metrics['tokens_per_second']:,.0f} tokens/s"
             progress.update(task, completed=step, text=text)
 
-        yield Display(advance, lambda line: progress.console.print(line, markup=False))
+        yield Display(
+            advance, lambda line: progress.console.print(line, markup=False, soft_wrap=True)
+        )

@@ -33,6 +33,8 @@ class Inspect:
     """What the model reads, in a run of text; the beginning of its data if none is given."""
     out: Path | None = None
     """Folder for the pictures; `inspect` in the run's folder if none is given."""
+    strict: bool = False
+    """Refuses a damaged checkpoint instead of taking the newest sound one."""
 
 
 def inspect(command: Inspect) -> int:
@@ -44,7 +46,7 @@ def inspect(command: Inspect) -> int:
     """
     from rnnlab.analysis import report  # it draws, and that takes most of a second to import
 
-    model, data = trained_model(command.folder)
+    model, data = trained_model(command.folder, strict=command.strict)
     xs, labels = _inputs(command, data)
     show(report.table(model, xs))
     out = command.out or command.folder / "inspect"

@@ -1,22 +1,18 @@
 """`rnnlab run` and `rnnlab resume`: an experiment's runs, one folder each."""
 
-import sys
-import traceback
 import typing
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import tyro
 from flax import nnx
 from tyro.conf import Positional
 
 from rnnlab import rows
+from rnnlab.commands.arguments import read
 from rnnlab.commands.compare import result_table
 from rnnlab.commands.display import shown
 from rnnlab.experiment import (
@@ -33,7 +29,8 @@ from rnnlab.experiment import (
 from rnnlab.rows import Row
 from rnnlab.tables import show
 from rnnlab.train.folder import RunFolder
-from rnnlab.train.interrupt import Interrupted
+from rnnlab.train.interrupt import Interrupted, Interruption
+from rnnlab.train.sitting import Sitting
 
 CELL, SEED = "model.cell", "train.seed"
 HELP = (
@@ -69,9 +66,17 @@ class Resume:
 
     folder: Positional[Path]
     """The run's folder."""
+    from_step: int | None = None
+    """Goes back to this checkpoint; later ones are moved to retired/ in the run's folder."""
+    strict: bool = False
+    """Refuses a damaged newest checkpoint instead of going on from the one before it."""
+    allow_other_cores: bool = False
+    """Goes on with another number of cores, by which the bits of the result differ."""
+    allow_other_versions: bool = False
+    """Goes on with other versions of JAX and what belongs to it."""
 
 
-def run_experiment(command: Run, flags: Sequence[str]) -> int:
+def run_experiment(command: Run, flags: Sequence[str], interruption: Interruption) -> int:
     """Trains every combination that the command asks for. Returns the exit code.
 
     Raises:
@@ -94,14 +99,14 @@ def run_experiment(command: Run, flags: Sequence[str]) -> int:
     out = command.out or Path("runs") / name / now
     results = command.results or out / "results.jsonl"
     measured: list[Row] = []
+    sitting = Sitting(interruption=interruption)
     for number, ((experiment, varied), run) in enumerate(zip(runs, names, strict=True), 1):
         folder = out / run
         finished = RunFolder(folder).result.exists()
         with shown(f"{number}/{len(runs)} {run}", experiment.train.steps) as display:
-            arguments = folder, name, command.preset, experiment, varied, display
-            result = _stoppable(partial(start, *arguments), folder)
-        if isinstance(result, int):
-            return result
+            arguments = folder, name, command.preset, experiment, varied, display, sitting
+            with _saying_how_to_go_on(folder):
+                result = start(*arguments)
         if not finished:
             rows.append(results, result)
         measured.append(result)
@@ -110,27 +115,32 @@ def run_experiment(command: Run, flags: Sequence[str]) -> int:
     return 0
 
 
-def resume_run(command: Resume) -> int:
+def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path]) -> int:
     """Goes on with a run. Returns the exit code."""
     _, _, experiment = opened(command.folder)
-    with shown(command.folder.name, experiment.train.steps) as display:
-        result = _stoppable(partial(resume, command.folder, display), command.folder)
-    if isinstance(result, int):
-        return result
+    sitting = Sitting(
+        from_step=command.from_step,
+        strict=command.strict,
+        allow_other_cores=command.allow_other_cores,
+        allow_other_versions=command.allow_other_versions,
+        interruption=interruption,
+        held=held,
+    )
+    display = shown(command.folder.name, experiment.train.steps)
+    with _saying_how_to_go_on(command.folder), display as display:
+        result = resume(command.folder, display, sitting)
     show(result_table([result]))
     return 0
 
 
-def _stoppable(work: Callable[[], Row], folder: Path) -> Row | int:
-    """The result, or the exit code where a signal stopped it."""
+@contextmanager
+def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
     try:
-        return work()
+        yield
     except Interrupted as stop:
-        print(
-            f"rnnlab: stopped by {stop}; `rnnlab resume {folder}` goes on from here",
-            file=sys.stderr,
-        )
-        return stop.exit_code
+        if RunFolder(folder).config.exists():
+            stop.args = (f"{stop}; `rnnlab resume {folder}` goes on from here",)
+        raise
 
 
 def _seed_flag(seeds: str | None) -> list[str]:
@@ -161,37 +171,14 @@ def _runs(preset: Preset, flags: list[str]) -> list[tuple[Experiment, dict[str, 
 
 
 def parse(base: Experiment, arguments: Sequence[str]) -> Experiment:
-    """The experiment `base` as the flags change it; tyro refuses unknown ones with a suggestion.
+    """The experiment `base` as the flags change it.
 
     Raises:
-      ValueError: the settings' own, where a value is out of range.
+      ValueError: a flag is unknown, or a value is refused.
     """
 
-    def read() -> Experiment:
-        return tyro.cli(
-            Experiment[type(base.data)],
-            prog="rnnlab run FILE",
-            description=HELP,
-            default=base,
-            args=list(arguments),
-        )
-
-    try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return read()
-    except SystemExit as stop:
-        # tyro turns what the settings raise into an exit; here it is an error like any other.
-        error = stop.__context__
-        while error is not None:
-            if isinstance(error, ValueError) and _raised_by_us(error):
-                raise error from None
-            error = error.__context__
-        return read()
-
-
-def _raised_by_us(error: ValueError) -> bool:
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"].startswith("rnnlab.")
+    kind = Experiment[type(base.data)]
+    return read(kind, arguments, prog="rnnlab run FILE", description=HELP, default=base)
 
 
 def _split(flags: list[str], paths: set[str]) -> tuple[list[str], dict[str, tuple[str, ...]]]:

@@ -28,6 +28,8 @@ class Sample:
     """Draws from the k likeliest symbols alone."""
     seed: int = 0
     """Of the draws."""
+    strict: bool = False
+    """Refuses a damaged checkpoint instead of taking the newest sound one."""
 
 
 def sample(command: Sample) -> int:
@@ -36,7 +38,7 @@ def sample(command: Sample) -> int:
     Raises:
       ValueError: the run is none of text, or an option is out of range.
     """
-    model, data = trained_model(command.folder)
+    model, data = trained_model(command.folder, strict=command.strict)
     if not data.symbols:
         raise ValueError(f"{command.folder} is no run of text; sample needs one")
     prompt = encode(command.prompt, data.symbols)

@@ -1,17 +1,42 @@
-"""Checkpoints of a run: one directory a step, by orbax, and a small file that names the best."""
+"""Checkpoints of a run: a folder a step, written by orbax, and small files that point at two.
 
-from collections.abc import Mapping
+A step's folder appears whole under its name, and is never written to again. What is moved out of
+the way stays below the run's folder.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from rnnlab.train.folder import read_json, write_json
+from rnnlab.errors import CheckpointError, DamagedError, ResourceError
+from rnnlab.files import read_json, sync, write_json
+from rnnlab.train import integrity
+from rnnlab.train.room import FULL, need_disk
 
 KEPT = 2
+NAMED = 5
+STEP = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+class Restored(NamedTuple):
+    """A tree as it was stored.
+
+    Attributes:
+      step: of which it is.
+      tree: in the structure that was asked for.
+      about: what `Checkpoints` was told when it was saved.
+    """
+
+    step: int
+    tree: Any
+    about: Mapping[str, Any]
 
 
 class Checkpoints:
@@ -20,67 +45,188 @@ class Checkpoints:
     A tree is stored flat, a leaf under its path, so that a file says what it holds whatever the
     classes of the tree become; typed keys are stored as their words. The tree that `restore` is
     given says what is wanted back.
+
+    Args:
+      folder: the run's.
+      about: what its states belong to, stored with each: plain JSON values.
+      warn: called with a line for the reader.
     """
 
-    def __init__(self, folder: Path):
-        self._best = folder / "best.json"
-        keep = ocp.training.preservation_policies
-        self._checkpointer = ocp.training.Checkpointer(
-            (folder / "checkpoints").absolute(),
-            preservation_policy=keep.AnyPreservationPolicy(
-                [keep.LatestN(KEPT), _BestStep(self.best_step)]
-            ),
-        )
+    def __init__(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        warn: Callable[[str], None] = lambda line: None,
+    ):
+        self.folder = folder / "checkpoints"
+        self.best, self.latest = folder / "best.json", folder / "latest.json"
+        self.about, self._warn = about, warn
 
-    @property
-    def latest_step(self) -> int | None:
-        """The newest step on disk; None where there is none."""
-        latest = self._checkpointer.latest
-        return None if latest is None else latest.step
+    def steps(self) -> list[int]:
+        """The steps on disk, in order. Whatever is not a folder with a number is none."""
+        if not self.folder.is_dir():
+            return []
+        found = (p for p in self.folder.iterdir() if STEP.fullmatch(p.name))
+        return sorted(int(p.name) for p in found if p.is_dir() and not p.is_symlink())
 
-    def best_step(self) -> int | None:
-        """The step that `save` was last told is the best; None before."""
-        return read_json(self._best)["step"] if self._best.exists() else None
+    def clean(self) -> None:
+        """Removes what a killed process left behind. Call it under the run's lock alone."""
+        for path in [*self.folder.glob("*.new"), *self.folder.glob("*.old")]:
+            shutil.rmtree(path)
+        for path in self.folder.parent.glob("*.json.new"):
+            path.unlink()
 
     def save(self, step: int, tree: Any, *, best: bool) -> None:
-        """Writes a step's tree and returns when it is on disk. Raises OSError if orbax did not."""
-        if self.latest_step != step and not self._checkpointer.save(step, _flat(tree)):
-            raise OSError(f"step {step} was not saved in {self._checkpointer.directory}")
+        """Writes a step's tree and returns when it is on disk. A step that is there is left as is.
+
+        Raises:
+          ResourceError: there is no room; nothing that was there before is lost.
+        """
+        final, beside = self.folder / str(step), self.folder / f"{step}.new"
+        if not final.exists():
+            leaves = _flat(tree)
+            need_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
+            try:
+                self._write(beside, leaves)
+            except (OSError, ValueError) as error:
+                shutil.rmtree(beside, ignore_errors=True)
+                if isinstance(error, OSError) or FULL.search(str(error)):
+                    reason = " ".join(str(error).split())[-200:]
+                    raise ResourceError(
+                        f"step {step} could not be saved in {self.folder}: {reason}; make room, "
+                        f"then `rnnlab resume {self.folder.parent}`"
+                    ) from error
+                raise
+            beside.rename(final)
+            sync(self.folder)
+        write_json(self.latest, {"step": step})
         if best:
             self.mark_best(step)
+        self._prune()
+
+    def best_step(self) -> int | None:
+        """The step that `save` was last told is the best; None if that is not known."""
+        return _step_in(self.best)
 
     def mark_best(self, step: int) -> None:
         """Names the best step."""
-        write_json(self._best, {"step": step})
+        write_json(self.best, {"step": step})
 
-    def restore(self, step: int, like: Any) -> Any:
+    def newest(self, like: Any, *, strict: bool = False) -> Restored | None:
+        """The newest step that is sound, None where there is no step at all.
+
+        A damaged step that is newer is named in a warning. `strict` refuses it instead.
+
+        Raises:
+          CheckpointError: no step is sound, or the newest one is of another model or settings.
+        """
+        steps = self.steps()
+        last = _step_in(self.latest)
+        if last is not None and last not in steps:
+            gone = f"{self.folder / str(last)}, the step saved last, is missing"
+            self._say_or_refuse(gone, strict)
+        reasons = []
+        for step in reversed(steps):
+            try:
+                restored = self.restore(step, like)
+            except DamagedError as error:
+                if not (self.folder / str(step)).exists():
+                    continue  # a writer has replaced it by newer ones
+                self._say_or_refuse(f"step {step} is damaged: {error}", strict)
+                reasons.append(str(error))
+            else:
+                if reasons or last not in (None, step, *steps):
+                    self._warn(f"going on from step {step}, the newest that is sound")
+                return restored
+        if reasons:
+            raise CheckpointError(
+                f"no step of {self.folder} is sound: {reasons[0]}; bring the files back from a "
+                "copy, or start a new run"
+            )
+        return None
+
+    def restore(self, step: int, like: Any) -> Restored:
         """A step's tree in the structure of `like`, whose leaves give shapes and dtypes.
 
         Raises:
-          ValueError: a leaf is missing, unknown, or of another shape or dtype; nothing is loaded.
+          DamagedError: a file is not what was written.
+          CheckpointError: the step is not there, a leaf is missing, unknown, or of another shape or
+            dtype, or it belongs to other settings; nothing is loaded.
         """
-        wanted = _flat(like)
-        where = f"{self._checkpointer.directory}/{step}"
-        _compare(self._checkpointer.metadata(step).metadata, wanted, where)
-        stored = self._checkpointer.load(step, wanted)
+        where = self.folder / str(step)
+        if step not in self.steps():
+            known = ", ".join(map(str, self.steps())) or "none"
+            raise CheckpointError(f"{self.folder} holds no step {step}; its steps are: {known}")
+        body, wanted = integrity.opened(where), _flat(like)
+        _compare(body["leaves"], wanted, where)
+        _same_settings(body["about"], self.about, where)
+        stored = self._load(where, wanted)
+        integrity.check_leaves(where, body, stored)
         leaves, treedef = jax.tree.flatten(like)
         named = [stored[name] for name in wanted]
-        return treedef.unflatten([_like(x, leaf) for x, leaf in zip(named, leaves, strict=True)])
+        tree = treedef.unflatten([_like(x, leaf) for x, leaf in zip(named, leaves, strict=True)])
+        return Restored(step, tree, body["about"])
 
-    def close(self) -> None:
-        """Ends orbax's threads."""
-        self._checkpointer.close()
+    def verify(self, step: int) -> None:
+        """Reads a step whole, whatever it holds, and compares all digests.
+
+        Raises:
+          CheckpointError: it is damaged, or cannot be read.
+        """
+        where = self.folder / str(step)
+        body = integrity.opened(where)
+        integrity.check_leaves(where, body, self._load(where, None))
+
+    def retire(self, after: int, into: str) -> list[int]:
+        """Moves the steps after `after` out of the way, into a folder of the run; returns them."""
+        later = [step for step in self.steps() if step > after]
+        target = self.folder.parent / into
+        for step in later:
+            target.mkdir(exist_ok=True)
+            place, number = target / str(step), 1
+            while place.exists():
+                number += 1
+                place = target / f"{step}.{number}"
+            (self.folder / str(step)).rename(place)
+        if later:
+            sync(target)
+            sync(self.folder)
+        return later
+
+    def _write(self, beside: Path, leaves: Mapping[str, np.ndarray]) -> None:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        ocp.save((beside / "state").absolute(), dict(leaves))
+        integrity.seal(beside, leaves, self.about)
+        for path in sorted(beside.rglob("*")):
+            sync(path)
+        sync(beside)
+
+    def _load(self, where: Path, wanted: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        try:
+            return ocp.load((where / "state").absolute(), wanted)
+        except Exception as error:  # orbax raises many kinds
+            raise DamagedError(f"{where} cannot be read: {_root(error)}") from error
+
+    def _say_or_refuse(self, line: str, strict: bool) -> None:
+        if strict:
+            raise CheckpointError(f"{line}; leave out --strict to go on from an earlier step")
+        self._warn(line)
+
+    def _prune(self) -> None:
+        """Removes steps that are neither among the latest nor the best: aside first, then away."""
+        for step in set(self.steps()[:-KEPT]) - {self.best_step()}:
+            aside = self.folder / f"{step}.old"
+            (self.folder / str(step)).rename(aside)
+            shutil.rmtree(aside)
 
 
-class _BestStep(ocp.training.preservation_policies.PreservationPolicy):
-    """Keeps the step that a function names."""
-
-    def __init__(self, best_step):
-        self._best_step = best_step
-
-    def should_preserve(self, checkpoints, *, context):
-        best = self._best_step()
-        return [checkpoint.step == best for checkpoint in checkpoints]
+def _step_in(pointer: Path) -> int | None:
+    try:
+        step = read_json(pointer)["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return step if isinstance(step, int) else None
 
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:
@@ -104,14 +250,45 @@ def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _compare(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    for name in (*wanted, *stored):
-        if name not in stored or name not in wanted:
-            state = "missing from" if name not in stored else "unknown to this model but in"
-            raise ValueError(f"{name} is {state} {where}; use the settings of that run")
-        have, want = stored[name], wanted[name]
-        if (have.shape, have.dtype) != (want.shape, want.dtype):
-            raise ValueError(
-                f"{name} has shape {have.shape} and dtype {have.dtype} in {where}; {want.shape} "
-                f"and {want.dtype} are needed: use the settings of that run"
-            )
+def _compare(stored: Mapping[str, Any], wanted: Mapping[str, np.ndarray], where: Path) -> None:
+    """Refuses another model's leaves, naming the first few."""
+    wrong = []
+    for name in dict.fromkeys((*wanted, *stored)):
+        have = _kind(stored.get(name) and (stored[name]["shape"], stored[name]["dtype"]))
+        want = _kind((wanted[name].shape, wanted[name].dtype.name) if name in wanted else None)
+        if have != want:
+            wrong.append(f"{name}: {have} stored, {want} wanted")
+    if wrong:
+        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise CheckpointError(
+            f"{where} is of another model: {'; '.join(wrong[:NAMED])}{more}; use the settings of "
+            "that run"
+        )
+
+
+def _kind(what: tuple[Any, str] | None) -> str:
+    if what is None:
+        return "nothing"
+    shape, dtype = what
+    return f"{dtype}[{','.join(map(str, shape))}]"
+
+
+def _same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
+    for name, value in wanted.get("config", {}).items():
+        known = stored.get("config", {}).get(name)
+        if known == value:
+            continue
+        if isinstance(known, dict) and isinstance(value, dict):
+            inner = next(k for k in {**known, **value} if known.get(k) != value.get(k))
+            name, known, value = f"{name}.{inner}", known.get(inner), value.get(inner)
+        raise CheckpointError(
+            f"{where} was trained with {name} {known!r}, and {value!r} is wanted; bring the run's "
+            "config.json back, or start a new run"
+        )
+
+
+def _root(error: BaseException) -> str:
+    """The first line of what began it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -1,12 +1,16 @@
 """What a run leaves behind, in one folder."""
 
-import json
-import os
+import re
 from pathlib import Path
-from typing import Any
 
 from rnnlab import rows
+from rnnlab.errors import CheckpointError
+from rnnlab.files import read_json, write_json
 from rnnlab.rows import Row
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
 
 
 class RunFolder:
@@ -14,8 +18,9 @@ class RunFolder:
 
     `config.json` holds all settings, `environment.json` what the numbers depend on beside them,
     `metrics.jsonl` a row for every logged update and evaluation, `events/` the same for TensorBoard
-    where that is installed, `checkpoints/` and `best.json` the states, and `result.json`, which a
-    finished run alone has, its outcome.
+    where that is installed, `checkpoints/`, `best.json` and `latest.json` the states, `retired/`
+    and `damaged/` those that were moved out of the way, `run.lock` who writes, and `result.json`,
+    which a finished run alone has, its outcome.
     """
 
     def __init__(self, path: Path):
@@ -31,7 +36,7 @@ class RunFolder:
         """A new run's folder.
 
         Raises:
-          ValueError: the folder holds a run already.
+          ValueError: the folder holds a run already, or its name is refused.
         """
         folder = cls(path)
         if folder.config.exists():
@@ -39,6 +44,7 @@ class RunFolder:
                 f"{path} holds a run of other settings; choose another --out, or go on with that "
                 f"run by `rnnlab resume {path}`"
             )
+        check_name(path.name)
         path.mkdir(parents=True, exist_ok=True)
         write_json(folder.environment, environment)
         write_json(folder.config, config)
@@ -49,40 +55,60 @@ class RunFolder:
         """An existing run's folder.
 
         Raises:
-          ValueError: there is no run.
+          CheckpointError: there is no run.
         """
         folder = cls(path)
-        if not folder.config.exists():
-            raise ValueError(f"{path} holds no run: config.json is missing; give a run's folder")
+        if not folder.config.is_file():
+            raise CheckpointError(
+                f"{path} holds no run: config.json is missing; give a run's folder"
+            )
         return folder
+
+    def known_environment(self) -> Row:
+        """What the run's numbers depend on beside its settings, as it was when it began.
+
+        Raises:
+          CheckpointError: the file is missing or damaged.
+        """
+        try:
+            return read_json(self.environment)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.environment} cannot be read: {error}; bring it back from a copy"
+            ) from None
 
     def log(self, row: Row) -> None:
         """Adds a row of metrics."""
         rows.append(self.metrics, row)
 
     def logged(self) -> list[Row]:
-        """The rows of metrics so far."""
-        return list(rows.read(self.metrics)) if self.metrics.exists() else []
+        """The rows of metrics that count: none of steps that were gone back on.
+
+        A row with `resumed_from` says that a sitting began at that step: what was logged of later
+        ones before it belongs to states that were lost, damaged or retired.
+        """
+        kept: list[Row] = []
+        for row in rows.read(self.metrics) if self.metrics.exists() else ():
+            if "resumed_from" in row:
+                kept = [r for r in kept if r["step"] <= row["resumed_from"]]
+            else:
+                kept.append(row)
+        return kept
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all: beside it first, then in its place."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+def check_name(name: str) -> None:
+    """Refuses a name that some system could not take for a folder, or would take for a path.
 
     Raises:
-      ValueError: it is not JSON; names the file.
+      ValueError: names the characters that are allowed.
+
+    >>> check_name("cell=mingru,seed=0")
+    >>> check_name("-rf")
+    Traceback (most recent call last):
+    ValueError: the name '-rf' of a run's folder is refused; 1 to 100 letters, digits...
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name.endswith("."):
+        raise ValueError(
+            f"the name {name[:120]!r} of a run's folder is refused; 1 to 100 letters, digits and "
+            "._=,+- are allowed, the first a letter or a digit; choose another --out"
+        )

@@ -16,17 +16,40 @@ except ImportError:  # Windows
     fcntl = None
 
 
+NAME = "run.lock"
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked_if_known(folder: Path | None) -> Iterator[frozenset[Path]]:
+    """Holds the lock of a folder that has been locked before, and leaves any other as it is.
+
+    Yields what is held, for `locked` to pass over.
+
+    Raises:
+      BusyError: another process holds it.
+    """
+    if folder is None or not (folder / NAME).is_file():
+        yield frozenset()
+        return
+    with locked(folder):
+        yield frozenset({folder.resolve()})
+
+
+@contextmanager
+def locked(folder: Path, held: frozenset[Path] = frozenset()) -> Iterator[None]:
     """Holds the lock of a run's folder, which is made if it is not there.
 
     The file `run.lock` stays behind; what counts is the lock on it, which ends with the process.
+    The caller's own locks are in `held`.
 
     Raises:
       BusyError: another process holds it, or this one does already. The message names it.
     """
+    if folder.resolve() in held:
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "run.lock"
+    path = folder / NAME
     with path.open("a+", encoding="utf-8") as file:
         if fcntl is not None:
             try:

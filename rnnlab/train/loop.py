@@ -1,6 +1,7 @@
 """The loop: updates, evaluations, what is shown, what is kept."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -11,18 +12,23 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from rnnlab.errors import CheckpointError, DamagedError, DivergedError, ResourceError
 from rnnlab.models import SequenceModel
 from rnnlab.rows import Row
 from rnnlab.tasks.data import Data
+from rnnlab.train import integrity
 from rnnlab.train.checkpoints import Checkpoints
 from rnnlab.train.evaluate import evaluate, make_predict
 from rnnlab.train.events import Events
 from rnnlab.train.feed import check, feed
 from rnnlab.train.folder import RunFolder
-from rnnlab.train.interrupt import Interrupted, Interruption
+from rnnlab.train.guard import Health, watched
+from rnnlab.train.interrupt import Interrupted
 from rnnlab.train.metrics import METRICS
 from rnnlab.train.monitor import GradientWatch, make_saturation
+from rnnlab.train.optimizer import schedule
 from rnnlab.train.settings import Training
+from rnnlab.train.sitting import Sitting
 from rnnlab.train.step import TrainState, initial_state, make_train_step, observe
 
 
@@ -35,6 +41,7 @@ class Progress(NamedTuple):
       stale: evaluations since the value was last improved on.
       evaluated: the step that was evaluated last, -1 before.
       seconds: running time so far, over all sittings.
+      health: the losses by which training is stopped where it fails.
     """
 
     best: np.ndarray
@@ -42,6 +49,12 @@ class Progress(NamedTuple):
     stale: np.ndarray
     evaluated: np.ndarray
     seconds: np.ndarray
+    health: Health
+
+    @classmethod
+    def fresh(cls, worst: float) -> "Progress":
+        """Before the first evaluation."""
+        return cls(*map(np.array, (worst, 0, 0, -1, 0.0)), Health.fresh())
 
 
 @dataclass(frozen=True)
@@ -59,35 +72,56 @@ class Display:
 
 def train(
     folder: RunFolder,
+    about: Row,
     model: SequenceModel,
     data: Data,
     settings: Training,
     display: Display | None = None,
+    sitting: Sitting | None = None,
 ) -> Row:
     """Trains from the folder's newest checkpoint, or from the start, to the last step.
+
+    `about` is what the run's states belong to, kept with each: settings, data, versions, cores.
 
     Returns the outcome: the metrics at the best step on every held-out set, when it was reached,
     speed in real tokens, not padding, and the curve of the first metric.
 
     Raises:
       Interrupted: a signal came; the state is on disk.
-      ValueError: the data does not fit the model, or a checkpoint does not fit either.
+      CheckpointError: no checkpoint can be gone on from.
+      DivergedError: losses or gradients are no numbers, or have grown without end.
+      ResourceError: the disk or the memory is full.
+      ValueError: the data does not fit the model.
     """
-    checkpoints, events = Checkpoints(folder.path), Events(folder.events)
+    display = display or Display()
+    checkpoints = Checkpoints(
+        folder.path, about, lambda line: display.say(f"rnnlab: warning: {line}")
+    )
+    events = Events(folder.events)
     try:
-        run = _Run(folder, checkpoints, events, model, data, settings, display or Display())
+        run = _Run(
+            folder, checkpoints, events, model, data, settings, display, sitting or Sitting()
+        )
         return run.finish()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        rows, steps = data.train(0).inputs.shape[:2]
+        raise ResourceError(
+            f"out of memory with {rows} rows of {steps} steps a batch: {str(error).splitlines()[0]}"
+            "; lower data.batch_size, data.length or model.width"
+        ) from error
     finally:
-        checkpoints.close()
         events.close()
 
 
 class _Run:
     """One sitting of a run: the compiled programs and the state that they move."""
 
-    def __init__(self, folder, checkpoints, events, model, data, settings, display):
+    def __init__(self, folder, checkpoints, events, model, data, settings, display, sitting):
         self.folder, self.checkpoints, self.events = folder, checkpoints, events
         self.data, self.settings, self.display = data, settings, display
+        self.interruption = sitting.interruption
         self.metric = data.metrics[0]
         self.selection = next(iter(data.heldout))
         graphdef = nnx.graphdef(model)
@@ -98,27 +132,62 @@ class _Run:
         check(data, self.first)
         carry = model.initial_carry(self.first.inputs.shape[:1]) if data.stateful else ()
         self.state = initial_state(model, settings, carry)
-        worst = -np.inf if METRICS[self.metric].higher_is_better else np.inf
-        self.progress = Progress(*map(np.array, (worst, 0, 0, -1, 0.0)))
-        latest = checkpoints.latest_step
-        if latest is not None:
-            self.state, self.progress = checkpoints.restore(latest, (self.state, self.progress))
-            if np.isfinite(self.progress.best):
-                checkpoints.mark_best(int(self.progress.best_step))
+        self.worst = -np.inf if METRICS[self.metric].higher_is_better else np.inf
+        self.progress = Progress.fresh(self.worst)
+        self._go_on(sitting)
         self.watch = GradientWatch()
         self.speeds: list[float] = []
         self.started = time.perf_counter() - float(self.progress.seconds)
 
+    def _go_on(self, sitting: Sitting) -> None:
+        """Takes up the state that a sitting begins from, and leaves no later one in its way."""
+        self.checkpoints.clean()
+        like, back = (self.state, self.progress), sitting.from_step
+        if back is None:
+            restored = self.checkpoints.newest(like, strict=sitting.strict)
+        else:
+            restored = self.checkpoints.restore(back, like)
+        step = 0
+        if restored is not None:
+            sitting.check(restored.about, self.checkpoints.about)
+            step, (self.state, self.progress) = restored.step, restored.tree
+            into = "damaged" if back is None else "retired"
+            for moved in self.checkpoints.retire(step, into):
+                self.display.say(f"step {moved} was moved to {self.folder.path / into}")
+        elif sitting.resumed:
+            self.display.say(f"{self.folder.path} holds no checkpoint; starting from step 0")
+        if sitting.resumed:
+            versions = {name: self.checkpoints.about[name] for name in ("cores", "versions")}
+            self.folder.log({"step": step, "resumed_from": step, **versions})
+        self._find_best()
+
+    def _find_best(self) -> None:
+        """Names the best step so far, unless its state has been lost."""
+        if not np.isfinite(self.progress.best):
+            return
+        best = int(self.progress.best_step)
+        try:
+            integrity.opened(self.checkpoints.folder / str(best))
+        except DamagedError as error:
+            self.display.say(
+                f"rnnlab: warning: the best step so far, {best}, is lost: {error}; the best of "
+                "those from here on is taken"
+            )
+            worst, never = np.array(self.worst), np.array(-1)
+            self.progress = self.progress._replace(best=worst, evaluated=never)
+        else:
+            self.checkpoints.mark_best(best)
+
     def finish(self) -> Row:
         """Runs to the last step and measures the best one on all held-out sets."""
-        with Interruption() as interruption:
-            self._updates(interruption)
+        with self.interruption, self.interruption.deferred():
+            self._updates()
         params = self._best_params()
         results = {
             name: evaluate(self.predict, params, self.data, batches())
             for name, batches in self.data.heldout.items()
         }
-        # A run that was killed between two checkpoints has logged some steps twice.
+        # A step at which a run was stopped and resumed is there twice.
         logged = {r["step"]: r for r in self.folder.logged() if r.get("set") == self.selection}
         evaluations = list(logged.values())
         best_step = int(self.progress.best_step)
@@ -131,18 +200,19 @@ class _Run:
             "best_step": best_step,
             "seconds_to_best": next(r["seconds"] for r in evaluations if r["step"] == best_step),
             "steps": int(self.state.step),
+            "skipped": int(self.progress.health.skipped),
             "seconds": float(self.progress.seconds),
             "tokens_per_second": median(self.speeds) if self.speeds else None,
             "curve": [[r["step"], round(r["seconds"], 2), r[self.metric]] for r in evaluations],
         }
 
-    def _updates(self, interruption: Interruption) -> None:
+    def _updates(self) -> None:
         settings = self.settings
         start = int(self.state.step)
         # Before the first update; and where a signal came between an update and its evaluation.
         due = start == 0 or start % settings.evaluate_every == 0 or start == settings.steps
         if due and int(self.progress.evaluated) != start:
-            self._evaluate(interruption)
+            self._evaluate()
         # The first update is compiled, so that speed is measured from the second on.
         since, counted = None, 0
         for batches in feed(self.data, settings.accumulation, start, settings.steps):
@@ -151,7 +221,7 @@ class _Run:
             self.state, metrics = self.train_step(self.state, batches)
             step = start = start + 1
             # One update is in flight while the next batch is made; no more, or memory would grow.
-            loss = float(metrics["loss"])
+            loss = self._guard(step, metrics)
             mask = batches.mask
             counted += int(np.prod(batches.inputs.shape[:3]) if mask is None else np.sum(mask))
             self.display.advance(step, {"loss": loss, "tokens_per_second": self._speed()})
@@ -162,11 +232,36 @@ class _Run:
                 self._log(step, metrics)
                 since, counted = time.perf_counter(), 0
             if step % settings.evaluate_every == 0 or step == settings.steps:
-                self._evaluate(interruption)
+                self._evaluate()
                 since, counted = time.perf_counter(), 0
-            if interruption.number is not None:
+            if self.interruption.number is not None:
                 self._save(best=False)
-                raise Interrupted(interruption.number)
+                self.display.say(f"committed {step}")
+                self.interruption.poll()
+
+    def _guard(self, step: int, metrics: dict[str, Array]) -> float:
+        """The loss of an update; a warning where it was skipped, an end where training fails."""
+        names = "loss", "gradient_norm", "taken"
+        loss, norm, taken = (x.item() for x in jax.device_get([metrics.pop(n) for n in names]))
+        metrics |= {"loss": loss, "gradient_norm": norm}
+        limit, before = self.settings.skip_limit, self.progress.health
+        try:
+            health = watched(before, step, loss, norm, taken, limit)
+        except DivergedError as error:
+            rate = float(schedule(self.settings)(step) * self.state.plateau.scale)
+            raise DivergedError(
+                f"{error}, the learning rate {rate:.3g}; the last good checkpoint is step "
+                f"{self.checkpoints.steps()[-1]} of {self.folder.path}; lower train.learning_rate "
+                "or train.clip_norm in a new run"
+            ) from None
+        skipped = int(health.skipped)
+        if skipped > int(before.skipped) and (skipped <= 10 or skipped % 100 == 0):
+            self.display.say(
+                f"rnnlab: warning: step {step} is skipped: loss {loss:.4g}, gradient norm "
+                f"{norm:.4g}; skipped so far: {skipped}"
+            )
+        self.progress = self.progress._replace(health=health)
+        return loss
 
     def _stopped_early(self) -> bool:
         patience = self.settings.patience
@@ -178,37 +273,33 @@ class _Run:
     def _log(self, step: int, metrics: dict[str, Array]) -> None:
         values = {name: float(x) for name, x in jax.device_get(metrics).items()}
         for line in self.watch(step, values):
-            self.display.say(f"warning: {line}")
-        speed = {"tokens_per_second": self._speed()}
-        self._keep({"step": step, "seconds": self._seconds(), **values, **speed})
+            self.display.say(f"rnnlab: warning: {line}")
+        more = {"skipped": int(self.progress.health.skipped), "tokens_per_second": self._speed()}
+        self._keep({"step": step, "seconds": self._seconds(), **values, **more})
 
     def _keep(self, row: Row) -> None:
         self.folder.log(row)
         self.events.log(row)
 
-    def _evaluate(self, interruption: Interruption) -> None:
+    def _evaluate(self) -> None:
         """Measures the selection set, notes whether it is the best yet, and saves."""
-
-        def between() -> None:
-            if interruption.number is not None:
-                raise Interrupted(interruption.number)
-
         step = int(self.state.step)
         params, batches = self.state.params, self.data.heldout[self.selection]()
         try:
-            measured = evaluate(self.predict, params, self.data, batches, between)
+            measured = evaluate(self.predict, params, self.data, batches, self.interruption.poll)
         except Interrupted:
             if step:
                 self._save(best=False)
+                self.display.say(f"committed {step}")
             raise
         saturation = jax.device_get(self.saturation(params, self.first))
         shares = {name: float(share) for name, share in saturation.items()}
-        self._remember(step, measured[self.metric])
         row = {"step": step, "set": self.selection, "seconds": self._seconds()}
         self._keep({**row, **measured, **shares})
+        self._remember(step, measured[self.metric])
         best = " (best)" if int(self.progress.best_step) == step else ""
         text = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
-        self.display.say(f"step {step}: {self.selection} {text}{best}")
+        self.display.say(f"step {step}: {self.selection} {text}{best}; committed {step}")
 
     def _remember(self, step: int, value: float) -> None:
         sign = -1.0 if METRICS[self.metric].higher_is_better else 1.0
@@ -233,33 +324,49 @@ class _Run:
     def _best_params(self) -> Any:
         """The parameters of the best step, from disk."""
         if not np.isfinite(self.progress.best):
-            raise ValueError(
-                f"{self.metric} was finite at no evaluation of {self.folder.path}; lower the "
-                "learning rate or clip_norm"
+            raise DivergedError(
+                f"{self.metric} was finite at no evaluation of {self.folder.path}; lower "
+                "train.learning_rate or train.clip_norm in a new run"
             )
         best = int(self.progress.best_step)
         if best == int(self.state.step):
             return self.state.params
-        state, _ = self.checkpoints.restore(best, (self.state, self.progress))
-        return state.params
+        return self.checkpoints.restore(best, (self.state, self.progress)).tree[0].params
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started
 
 
-def load_best(folder: RunFolder, model: SequenceModel, settings: Training, carry: Any) -> Any:
-    """The parameters of a run's best step. `carry` is () unless its data is stateful.
+def load_best(
+    folder: RunFolder,
+    about: Row,
+    model: SequenceModel,
+    settings: Training,
+    carry: Any,
+    *,
+    strict: bool = False,
+) -> Any:
+    """The parameters of a run's best step, or of its newest sound one where that is damaged.
+
+    `carry` is () unless the run's data is stateful. `strict` refuses a damaged step instead.
 
     Raises:
-      ValueError: no checkpoint has been written, or it does not fit the model.
+      CheckpointError: no checkpoint has been written or is sound, or it does not fit the model.
     """
-    checkpoints = Checkpoints(folder.path)
+    checkpoints = Checkpoints(folder.path, about, warnings.warn)
+    like = initial_state(model, settings, carry), Progress.fresh(0.0)
+    best = checkpoints.best_step()
     try:
-        step = checkpoints.best_step()
-        if step is None:
-            raise ValueError(f"{folder.path} holds no checkpoint yet; train it first")
-        progress = Progress(*map(np.array, (0.0, 0, 0, 0, 0.0)))
-        state: TrainState = initial_state(model, settings, carry)
-        return checkpoints.restore(step, (state, progress))[0].params
-    finally:
-        checkpoints.close()
+        if best in checkpoints.steps():
+            return checkpoints.restore(best, like).tree[0].params
+        if strict:
+            raise DamagedError(f"{checkpoints.best} names no step that is there")
+    except DamagedError as error:
+        if strict:
+            raise
+        warnings.warn(f"the best step, {best}, is damaged: {error}", stacklevel=2)
+    restored = checkpoints.newest(like, strict=strict)
+    if restored is None:
+        raise CheckpointError(f"{folder.path} holds no checkpoint yet; train it first")
+    state: TrainState = restored.tree[0]
+    return state.params

@@ -1,5 +1,6 @@
 """The settings of a training run."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,9 @@ class Training:
       evaluate_every: updates between two evaluations.
       patience: evaluations without a better value after which training stops; None never.
       log_every: updates between two lines of metrics.
+      skip_spikes: skips an update whose loss or gradient norm is more than this many times the
+        median of the last 128; None skips those alone that are not finite.
+      skip_limit: updates in a row that may be skipped; one more ends the run.
     """
 
     steps: int = 1000
@@ -50,18 +54,23 @@ class Training:
     evaluate_every: int = 100
     patience: int | None = None
     log_every: int = 10
+    skip_spikes: float | None = None
+    skip_limit: int = 10
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulation", "evaluate_every", "log_every", "plateau_patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
-        for name in ("warmup_steps", "weight_decay", "l1", "l2", "final_rate", "seed"):
-            if not getattr(self, name) >= 0:
+        counts = ("warmup_steps", "seed", "skip_limit")
+        for name in (*counts, "weight_decay", "l1", "l2", "final_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 0 is needed")
-        for name in ("learning_rate", "clip_norm", "patience"):
+        if self.seed >= 2**32:
+            raise ValueError(f"seed is {self.seed}; a number below 2**32 is needed")
+        for name in ("learning_rate", "clip_norm", "patience", "skip_spikes"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}; a number above 0 is needed")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}; a finite number above 0 is needed")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a number in [0, 1) is needed")

@@ -16,6 +16,9 @@ from rnnlab.train.losses import loss_function
 from rnnlab.train.optimizer import leaves_by_name, optimizer, recurrent_penalty
 from rnnlab.train.settings import Training
 
+USUAL, ENOUGH = 128, 16
+"""Updates by which a spike is judged, and how many of them are needed."""
+
 
 class TrainState(NamedTuple):
     """All that decides what a run does next, beside its settings and data.
@@ -27,6 +30,7 @@ class TrainState(NamedTuple):
       step: number of updates so far, int32; the next batches' numbers follow from it.
       key: source of the dropout keys, of which each update folds in its number.
       carry: the model's state after the last window, where the data is stateful; else ().
+      usual: losses and gradient norms of the last updates, where spikes are skipped; else ().
     """
 
     params: Any
@@ -35,6 +39,7 @@ class TrainState(NamedTuple):
     step: Array
     key: Array
     carry: Any
+    usual: Any
 
 
 def initial_state(model: SequenceModel, settings: Training, carry: Any = ()) -> TrainState:
@@ -48,6 +53,7 @@ def initial_state(model: SequenceModel, settings: Training, carry: Any = ()) -> 
         jnp.zeros((), jnp.int32),
         jax.random.key(settings.seed),
         jax.tree.map(jnp.copy, carry),
+        () if settings.skip_spikes is None else jnp.full((USUAL, 2), jnp.nan),
     )
 
 
@@ -58,7 +64,10 @@ def make_train_step(
 
     `batches` is a `Batch` whose leading axis counts the batches of one update. The metrics are
     scalars: the loss, the gradient's norm before clipping and, by layer, the norm of its gradient
-    and the norm of its update over that of its weights.
+    and the norm of its update over that of its weights; and `taken`.
+
+    An update is taken where its loss and gradient are finite and, with `skip_spikes`, neither is a
+    spike. Else it leaves all but the number of updates as it was.
     """
     loss_of, rule = loss_function(loss), optimizer(settings)
 
@@ -100,11 +109,22 @@ def make_train_step(
             (carry, gradient, value), _ = lax.scan(one, start, (numbers, batches))
         updates, rule_state = rule.update(gradient, state.optimizer, state.params)
         updates = jax.tree.map(lambda u: state.plateau.scale * u, updates)
-        params = optax.apply_updates(state.params, updates)
-        after = state._replace(
-            params=params, optimizer=rule_state, step=state.step + 1, carry=carry
+        metrics = {"loss": value, **_norms(state.params, gradient, updates)}
+        now = jnp.stack([value, metrics["gradient_norm"]])
+        taken = jnp.isfinite(now).all()
+        usual = state.usual
+        if settings.skip_spikes is not None:
+            taken &= ~_is_spike(now, usual, settings.skip_spikes)
+            usual = jnp.concatenate([usual[1:], now[None]])
+        moved = optax.apply_updates(state.params, updates), rule_state, carry, usual
+        stayed = state.params, state.optimizer, state.carry, state.usual
+        # Chosen, not multiplied by 0: 0 times what is no number is none either.
+        chosen = jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, stayed)
+        params, rule_state, carry, usual = chosen
+        after = TrainState(
+            params, rule_state, state.plateau, state.step + 1, state.key, carry, usual
         )
-        return after, {"loss": value, **_norms(state.params, gradient, updates)}
+        return after, {**metrics, "taken": taken}
 
     return jax.jit(train_step, donate_argnums=0)
 
@@ -118,6 +138,12 @@ def observe(settings: Training, state: TrainState, value: float) -> TrainState:
         return state
     _, plateau = _plateau(settings).update((), state.plateau, value=jnp.float32(value))
     return state._replace(plateau=plateau)
+
+
+def _is_spike(now: Array, usual: Array, factor: float) -> Array:
+    """Whether a loss or a norm is `factor` times the median of those before it."""
+    middle = jnp.nanmedian(usual, axis=0)
+    return (jnp.sum(jnp.isfinite(usual[:, 0])) >= ENOUGH) & (now > factor * middle).any()
 
 
 def layer_of(path: tuple[str, ...]) -> str:

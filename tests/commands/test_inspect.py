@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnnlab import cli
+from rnnlab import cli, errors
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -50,5 +50,5 @@ def test_a_text_that_cannot_be_read_is_refused(text, said, experiment, tmp_path,
 
 
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):
-    assert cli.main(["inspect", str(tmp_path)]) == 2
+    assert cli.main(["inspect", str(tmp_path)]) == errors.CHECKPOINT
     assert str(tmp_path) in capsys.readouterr().err

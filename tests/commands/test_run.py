@@ -136,10 +136,11 @@ def refused(experiment, tmp_path, capsys, flags, message, code):
 
 
 def test_a_mistyped_flag_is_refused_with_a_suggestion(experiment, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["run", experiment, "--train.step", "3", "--out", str(tmp_path / "runs")])
-    assert stop.value.code == 2
-    assert "--train.steps" in capsys.readouterr().err
+    command = ["run", experiment, "--train.step", "3", "--out", str(tmp_path / "runs")]
+    assert cli.main(command) == errors.USAGE
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean --train.steps INT?" in error
     assert not (tmp_path / "runs").exists()
 
 
@@ -158,8 +159,8 @@ def test_what_is_no_experiment_is_refused(tmp_path, capsys):
     for path in (tmp_path / "none.py", other):
         assert cli.main(["run", str(path)]) == 2
         assert "rnnlab list" in capsys.readouterr().err
-    for command in ("resume", "compare", "sample"):
-        assert cli.main([command, str(tmp_path)]) == 2
+    for command, code in (("resume", 4), ("sample", 4), ("verify", 4), ("compare", 2)):
+        assert cli.main([command, str(tmp_path)]) == code
         assert str(tmp_path) in capsys.readouterr().err
 
 
@@ -199,6 +200,7 @@ def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monk
         assert {p.name for p in folder.iterdir()} == {"run.lock"}
 
     def interrupt(self, row):
+        patch.undo()  # a second signal would end this process
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:

@@ -1,0 +1,125 @@
+"""`rnnlab verify`: what of a run's folder is sound."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from warnings import catch_warnings, simplefilter
+
+from tyro.conf import Positional
+
+from rnnlab import rows
+from rnnlab.errors import CheckpointError
+from rnnlab.experiment import opened
+from rnnlab.files import read_json
+from rnnlab.tables import Table, show
+from rnnlab.train.checkpoints import Checkpoints
+from rnnlab.train.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Checks every file of a run, or of all runs below a folder, and says what is sound.
+
+    Changes nothing. Exits with 4 where something is damaged.
+    """
+
+    folder: Positional[Path]
+    """A run's folder, or one that holds some."""
+
+
+class Finding(NamedTuple):
+    """What was found of one part of a run."""
+
+    part: str
+    state: str
+    sound: bool
+
+
+def verify(command: Verify) -> int:
+    """Prints a table a run. Returns the exit code.
+
+    Raises:
+      CheckpointError: there is no run, or something is damaged.
+    """
+    alone = RunFolder(command.folder).config.is_file()
+    found = sorted(path.parent for path in command.folder.glob("**/config.json"))
+    folders = [command.folder] if alone else found
+    if not folders:
+        raise CheckpointError(f"{command.folder} holds no run; give a run's folder")
+    damaged = []
+    for folder in folders:
+        findings = list(findings_of(folder))
+        lines = [(f.part, f.state) for f in findings]
+        show(Table(str(folder), ("part", "state"), lines, frozenset()))
+        damaged += [f"{folder / f.part}: {f.state}" for f in findings if not f.sound]
+    if damaged:
+        more = f"; and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        raise CheckpointError(
+            f"{damaged[0]}{more}; `rnnlab resume` goes on from the newest sound step"
+        )
+    return 0
+
+
+def findings_of(path: Path) -> Iterator[Finding]:
+    """A line for every part of a run's folder."""
+    folder = RunFolder(path)
+    checkpoints = Checkpoints(path, {})
+    try:
+        settings = opened(path)[1]
+        yield Finding("config.json", f"sound: {settings['experiment']}, {settings['task']}", True)
+    except (ValueError, OSError, KeyError) as error:
+        yield Finding("config.json", f"damaged: {error}", False)
+    for file in (folder.environment, checkpoints.latest, checkpoints.best, folder.result):
+        if file.exists():
+            yield _json(file)
+    yield from _metrics(folder)
+    steps = checkpoints.steps()
+    for step in steps:
+        try:
+            checkpoints.verify(step)
+            state, sound = "sound", True
+        except CheckpointError as error:
+            state, sound = f"damaged: {error}", False
+        marks = [p.stem for p in (checkpoints.latest, checkpoints.best) if _points_at(p, step)]
+        yield Finding(f"checkpoints/{step}", ", ".join([state, *marks]), sound)
+    for pointer in (checkpoints.latest, checkpoints.best):
+        if pointer.exists() and not any(_points_at(pointer, step) for step in steps):
+            yield Finding(pointer.name, "damaged: the step that it names is missing", False)
+    for kind, state in (
+        ("checkpoints/*.new", "left by a killed process; the next sitting removes it"),
+        ("checkpoints/*.old", "left by a killed process; the next sitting removes it"),
+        ("damaged/*", "kept for a look"),
+        ("retired/*", "gone back on"),
+    ):
+        for left in sorted(path.glob(kind)):
+            yield Finding(str(left.relative_to(path)), state, True)
+
+
+def _json(file: Path) -> Finding:
+    try:
+        read_json(file)
+    except (ValueError, OSError) as error:
+        return Finding(file.name, f"damaged: {error}", False)
+    return Finding(file.name, "sound", True)
+
+
+def _metrics(folder: RunFolder) -> Iterator[Finding]:
+    if not folder.metrics.exists():
+        return
+    with catch_warnings(record=True) as torn:
+        simplefilter("always")
+        try:
+            count = sum(1 for _ in rows.read(folder.metrics))
+        except (ValueError, OSError) as error:
+            yield Finding(folder.metrics.name, f"damaged: {error}", False)
+            return
+    cut = ", a last line that was cut off is left out" if torn else ""
+    yield Finding(folder.metrics.name, f"sound: {count} rows{cut}", True)
+
+
+def _points_at(pointer: Path, step: int) -> bool:
+    try:
+        return read_json(pointer)["step"] == step
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,59 @@
+"""How a run is gone on with: what one sitting may pass over, and how it is stopped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rnnlab.errors import CheckpointError
+from rnnlab.train.interrupt import Interruption
+
+DECIDING = ("rnnlab", "jax", "jaxlib", "flax", "optax", "numpy")
+"""Packages whose versions decide the bits of a result."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One sitting of a run. The defaults refuse whatever could change its result.
+
+    Attributes:
+      resumed: whether the run was there before.
+      from_step: goes back to this step, and moves later ones out of the way; None is the newest.
+      strict: refuses a damaged newest step instead of going on from an earlier one.
+      allow_other_cores: goes on with another number of cores, by which bits differ.
+      allow_other_versions: goes on with other versions of the packages that decide the bits.
+      interruption: where signals are noted; the default notes them for the length of the training.
+      held: folders whose lock the caller holds.
+    """
+
+    resumed: bool = False
+    from_step: int | None = None
+    strict: bool = False
+    allow_other_cores: bool = False
+    allow_other_versions: bool = False
+    interruption: Interruption = field(default_factory=Interruption)
+    held: frozenset[Path] = frozenset()
+
+    def check(self, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Refuses to go on where the bits of the result would not be those of an unbroken run.
+
+        Args:
+          stored, now: `about` of the checkpoint and of this process.
+
+        Raises:
+          CheckpointError: cores or versions differ; names both.
+        """
+        if stored["cores"] != now["cores"] and not self.allow_other_cores:
+            raise CheckpointError(
+                f"the run was trained on {stored['cores']} cores and this process has "
+                f"{now['cores']}, which changes the bits of its result; set NPROC="
+                f"{stored['cores']}, or give --allow-other-cores"
+            )
+        for name in DECIDING:
+            known, have = stored["versions"].get(name), now["versions"].get(name)
+            if known != have and not self.allow_other_versions:
+                raise CheckpointError(
+                    f"the run was trained with {name} {known} and this process has {have}, which "
+                    "may change the bits of its result; install that version, or give "
+                    "--allow-other-versions"
+                )
