@@ -1,5 +1,7 @@
 """The `rnnlab` command: signals, the lock and errors. All that takes time to import comes after."""
 
+import os
+import signal
 import sys
 import traceback
 import warnings
@@ -26,7 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
 
             return execute(arguments, interruption, held)
     except BaseException as error:
-        if isinstance(error, SystemExit | GeneratorExit):
+        # rich exits where nobody reads its output.
+        if isinstance(
+            error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError
+        ):
+            # What is still in the buffer goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        if isinstance(error, SystemExit):
             raise
         if debug:
             traceback.print_exc()

@@ -216,7 +216,7 @@ def build(experiment: Experiment, data: Data) -> SequenceModel:
 
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(nnx.eval_shape(make)))
     # The parameters, their gradient and the optimiser's two moments.
-    need_memory(4 * size, f"training a model of {size:,} bytes", jax.devices()[0])
+    need_memory(4 * size, f"training a model of {size:,} bytes", "model.width or model.depth")
     model = make()
     if experiment.train.l1 or experiment.train.l2:
         recurrent_penalty(nnx.state(model), experiment.train.l1, experiment.train.l2)
@@ -265,10 +265,11 @@ def _trained(
 ) -> Row:
     """Trains a run and writes its result. A result that is there already is gone back on."""
     sizes = {"parameters": count_parameters(model), "state_bytes": state_bytes(model)}
-    display.say(
+    title = (
         f"{folder.path}: {experiment.model.cell}, {sizes['parameters']:,} parameters, "
         f"{sizes['state_bytes']:,} bytes of state a stream"
     )
+    display = replace(display, title=title)
     about = _about(settings, data)
     outcome = train(folder, about, model, data, experiment.train, display, sitting)
     result = {

@@ -1,6 +1,7 @@
 """Small files that are there whole or not at all, on the disk when the call returns."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ LARGEST = 64 << 20
 def write_json(path: Path, value: Any) -> None:
     """Writes a file whole or not at all: beside it first, then in its place.
 
+    A number that is not finite, which JSON has not, becomes null.
+
     Raises:
       ResourceError: it could not be written; what was there before is there still.
     """
@@ -23,7 +26,7 @@ def write_json(path: Path, value: Any) -> None:
     with writing(path):
         try:
             with beside.open("w", encoding="utf-8") as file:
-                json.dump(value, file, indent=2)
+                json.dump(finite(value), file, indent=2, allow_nan=False)
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -58,9 +61,35 @@ def read_json(path: Path) -> Any:
     if size > LARGEST:
         raise ValueError(f"{path} has {size} bytes; at most {LARGEST} are read")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
+
+
+def finite(value: Any) -> Any:
+    """JSON values with null for what is no finite number.
+
+    >>> finite({"a": [1.0, float("nan")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{max(names, key=names.count)!r} is there twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 def sync(path: Path) -> None:

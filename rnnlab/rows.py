@@ -1,7 +1,6 @@
 """Result rows: one JSON object a line, each with all that is needed to repeat it."""
 
 import json
-import math
 import os
 import platform
 import sys
@@ -16,7 +15,8 @@ from typing import Any
 
 import jax
 
-from rnnlab.files import writing
+from rnnlab.errors import DataError
+from rnnlab.files import finite, writing
 
 try:
     import fcntl
@@ -66,7 +66,7 @@ def append(path: Path, row: Row) -> None:
     Raises:
       ResourceError: it could not be written; names the file and the reason.
     """
-    line = json.dumps(_finite(row), allow_nan=False).encode() + b"\n"
+    line = json.dumps(finite(row), allow_nan=False).encode() + b"\n"
     # Without a buffer, which would be written once more when the file is closed.
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,19 +86,19 @@ def read(path: Path) -> Iterator[Row]:
     """The rows of a file. A last line that a process was killed in is left out, with a warning.
 
     Raises:
-      ValueError: a line is not a JSON object; names the file and the line.
+      DataError: a line is not a JSON object; names the file and the line.
     """
-    with Path(path).open(encoding="utf-8") as file:
+    with Path(path).open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                if not line.endswith("\n"):
+            except (ValueError, RecursionError) as error:
+                if not line.endswith(b"\n"):
                     warnings.warn(f"{path}, line {number}, is cut off: left out", stacklevel=2)
                     return
-                raise ValueError(f"{path}, line {number}, is not JSON: {error.msg}") from None
+                raise DataError(f"{path}, line {number}, is not JSON: {error}") from None
             if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}, is not a JSON object")
+                raise DataError(f"{path}, line {number}, is not a JSON object")
             yield row
 
 
@@ -129,14 +129,6 @@ def _end_of_rows(file: RawIOBase, block: int = 1 << 16) -> int:
         file.write(b"\n")
         return end + 1
     return whole
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(x) for key, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(x) for x in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_row(line: bytes) -> bool:

@@ -21,5 +21,8 @@ def load(path: Path, what: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file; {what} is needed")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no Python file: {error}; {what} is needed") from None
     return module

@@ -87,7 +87,9 @@ def _with_progress(module: Any, config: Any) -> Iterator[Row]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    options = {"transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, console=console, **options) as progress:
         task = progress.add_task("", total=module.steps(config))
 
         def advance(text: str) -> None:

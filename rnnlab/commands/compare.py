@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from rnnlab.errors import DataError
 from rnnlab.files import read_json
 from rnnlab.rows import Row, read
 from rnnlab.tables import Table, machine, show
@@ -51,7 +52,7 @@ def results_of(path: Path) -> list[Row]:
     if path.is_file():
         results = list(read(path))
         if not results or not all({"varied", "curve"} <= row.keys() for row in results):
-            raise ValueError(f"{path} holds no results of runs; give a results.jsonl")
+            raise DataError(f"{path} holds no results of runs; give a results.jsonl")
         return results
     found = [RunFolder(path).result] if RunFolder(path).result.exists() else []
     found = found or sorted(path.glob("**/result.json"))

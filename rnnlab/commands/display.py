@@ -30,7 +30,9 @@ def shown(title: str, steps: int) -> Iterator[Display]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True, highlight=False)
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Not to a file: there a bar would leave blank lines alone.
+    options = {"transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, console=console, **options) as progress:
         task = progress.add_task(title, total=steps, text="")
 
         def advance(step: int, metrics: Row) -> None:

@@ -1,5 +1,6 @@
 """`rnnlab run` and `rnnlab resume`: an experiment's runs, one folder each."""
 
+import os
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from rnnlab.experiment import (
 )
 from rnnlab.rows import Row
 from rnnlab.tables import show
-from rnnlab.train.folder import RunFolder
+from rnnlab.train.folder import RunFolder, check_name
 from rnnlab.train.interrupt import Interrupted, Interruption
 from rnnlab.train.sitting import Sitting
 
@@ -97,6 +98,8 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
     name = command.file.stem
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     out = command.out or Path("runs") / name / now
+    if not os.path.exists(out):  # False also where the name is too long for the system
+        check_name(out.name)
     results = command.results or out / "results.jsonl"
     measured: list[Row] = []
     sitting = Sitting(interruption=interruption)

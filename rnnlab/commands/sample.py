@@ -11,6 +11,9 @@ from rnnlab.experiment import trained_model
 from rnnlab.generate import generate
 from rnnlab.tasks.text import decode, encode
 
+LONGEST = 1_000_000
+"""The most symbols that are written at once."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -36,8 +39,11 @@ def sample(command: Sample) -> int:
     """Prints the prompt and its continuation. Returns the exit code.
 
     Raises:
+      DataError: the prompt has a symbol that the run's text has not.
       ValueError: the run is none of text, or an option is out of range.
     """
+    if not 1 <= command.length <= LONGEST:
+        raise ValueError(f"length is {command.length}; a number from 1 to {LONGEST:,} is needed")
     model, data = trained_model(command.folder, strict=command.strict)
     if not data.symbols:
         raise ValueError(f"{command.folder} is no run of text; sample needs one")

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from rnnlab.baselines import classical
+from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch, scored
 from rnnlab.tasks.batching import Batching, training_batches
 from rnnlab.tasks.data import FIXED, Data, generator
@@ -59,7 +60,7 @@ def stratified(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
             part.append(taken)
     found = [np.sort(np.concatenate(part)) for part in parts]
     if not all(map(len, found)):
-        raise ValueError(
+        raise DataError(
             f"of {len(labels)} rows, {len(np.unique(labels))} classes, shares of {list(shares)} "
             "leave a part empty; more rows of a class or larger shares are needed"
         )

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from rnnlab.baselines import ngram
+from rnnlab.errors import DataError
 from rnnlab.scan.checks import check_choice, check_size
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import TRAIN, Data, generator
@@ -41,7 +42,7 @@ class Text:
       evaluation_length: steps of a held-out window; None is `length`.
 
     Raises:
-      ValueError: a setting is out of range, or the text too short for it.
+      ValueError: a setting is out of range; a DataError where the text is too short for it.
 
     >>> data = Text(length=8, batch_size=2).open(seed=0)
     >>> batch = data.train(0)
@@ -78,7 +79,7 @@ class Text:
         split = int(len(ids) * (1 - self.heldout))
         streams = self.batch_size if self.stateful else 1
         if (split - 1) // streams < self.length or split == len(ids):
-            raise ValueError(
+            raise DataError(
                 f"{self.path or 'the text'} has {len(ids)} symbols, {split} of them to train on; "
                 f"{streams * self.length + 1} or more are needed, and at least 1 held out"
             )
@@ -146,7 +147,7 @@ def encode(text: str, symbols: tuple[str, ...]) -> np.ndarray:
     """The ids of a text's symbols: (time,) of int32.
 
     Raises:
-      ValueError: a symbol of the text is not among `symbols`.
+      DataError: a symbol of the text is not among `symbols`.
 
     >>> encode("abba", ("a", "b")).tolist()
     [0, 1, 1, 0]
@@ -158,7 +159,7 @@ def encode(text: str, symbols: tuple[str, ...]) -> np.ndarray:
     except KeyError as error:
         unknown = error.args[0]
         place = next(i for i, unit in enumerate(units) if unit == unknown)
-        raise ValueError(
+        raise DataError(
             f"text has {unknown!r} at place {place}; only the {len(symbols)} symbols of the "
             f"training text are known: leave it out"
         ) from None

@@ -6,6 +6,7 @@ the way stays below the run's folder.
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,14 +90,14 @@ class Checkpoints:
             try:
                 self._write(beside, leaves)
             except (OSError, ValueError) as error:
-                shutil.rmtree(beside, ignore_errors=True)
-                if isinstance(error, OSError) or FULL.search(str(error)):
-                    reason = " ".join(str(error).split())[-200:]
-                    raise ResourceError(
-                        f"step {step} could not be saved in {self.folder}: {reason}; make room, "
-                        f"then `rnnlab resume {self.folder.parent}`"
-                    ) from error
-                raise
+                _remove(beside)
+                reason = FULL.search(str(error))
+                if not (reason or isinstance(error, OSError)):
+                    raise
+                raise ResourceError(
+                    f"step {step} could not be saved in {self.folder}: "
+                    f"{reason[0] if reason else error}; make room, then go on with `rnnlab resume`"
+                ) from error
             beside.rename(final)
             sync(self.folder)
         write_json(self.latest, {"step": step})
@@ -124,6 +125,8 @@ class Checkpoints:
         last = _step_in(self.latest)
         if last is not None and last not in steps:
             gone = f"{self.folder / str(last)}, the step saved last, is missing"
+            if not steps:
+                raise CheckpointError(f"{gone}, and so is every other; bring one back from a copy")
             self._say_or_refuse(gone, strict)
         reasons = []
         for step in reversed(steps):
@@ -219,6 +222,15 @@ class Checkpoints:
             aside = self.folder / f"{step}.old"
             (self.folder / str(step)).rename(aside)
             shutil.rmtree(aside)
+
+
+def _remove(folder: Path) -> None:
+    """Removes what a failed save left, into which orbax's threads may be writing still."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 def _step_in(pointer: Path) -> int | None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import Data
 
@@ -45,7 +46,7 @@ def check(data: Data, batch: Batch) -> None:
     """Refuses token ids and classes that are out of range, which JAX would clamp or call NaN.
 
     Raises:
-      ValueError: names the row, the step and the value.
+      DataError: names the row, the step and the value.
     """
     if data.vocab_size is not None:
         _check_range("inputs", batch.inputs, 0, data.vocab_size)
@@ -56,7 +57,7 @@ def check(data: Data, batch: Batch) -> None:
 def _check_range(name: str, ids: np.ndarray, low: int, high: int) -> None:
     if ids.size and (ids.min() < low or ids.max() >= high):
         row, step = np.argwhere((ids < low) | (ids >= high))[0]
-        raise ValueError(
+        raise DataError(
             f"{name} has {ids[row, step]} in row {row} at step {step}; a number from {low} to "
             f"{high - 1} is needed"
         )

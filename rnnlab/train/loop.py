@@ -27,6 +27,7 @@ from rnnlab.train.interrupt import Interrupted
 from rnnlab.train.metrics import METRICS
 from rnnlab.train.monitor import GradientWatch, make_saturation
 from rnnlab.train.optimizer import schedule
+from rnnlab.train.room import need_memory
 from rnnlab.train.settings import Training
 from rnnlab.train.sitting import Sitting
 from rnnlab.train.step import TrainState, initial_state, make_train_step, observe
@@ -64,10 +65,12 @@ class Display:
     Attributes:
       advance: called after each update with its number and the latest metrics.
       say: called with a line for the reader.
+      title: the first of them, said when the state is there.
     """
 
     advance: Callable[[int, Row], None] = lambda step, metrics: None
     say: Callable[[str], None] = lambda line: None
+    title: str = ""
 
 
 def train(
@@ -106,10 +109,9 @@ def train(
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        rows, steps = data.train(0).inputs.shape[:2]
         raise ResourceError(
-            f"out of memory with {rows} rows of {steps} steps a batch: {str(error).splitlines()[0]}"
-            "; lower data.batch_size, data.length or model.width"
+            f"out of memory: {str(error).splitlines()[0]}; lower data.batch_size, data.length or "
+            "model.width"
         ) from error
     finally:
         events.close()
@@ -180,7 +182,9 @@ class _Run:
 
     def finish(self) -> Row:
         """Runs to the last step and measures the best one on all held-out sets."""
+        self.display.say(self.display.title)
         with self.interruption, self.interruption.deferred():
+            self._need_memory()
             self._updates()
         params = self._best_params()
         results = {
@@ -205,6 +209,22 @@ class _Run:
             "tokens_per_second": median(self.speeds) if self.speeds else None,
             "curve": [[r["step"], round(r["seconds"], 2), r[self.metric]] for r in evaluations],
         }
+
+    def _need_memory(self) -> None:
+        """Refuses an update that the memory cannot hold, by what its compiled program says."""
+        count = self.settings.accumulation
+        batches = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                (count, *np.shape(x)), jax.dtypes.canonicalize_dtype(x.dtype)
+            ),
+            self.first,
+        )
+        # Compiled once: the updates find it.
+        sizes = self.train_step.lower(self.state, batches).compile().memory_analysis()
+        needed = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes
+        rows, steps = self.first.inputs.shape[:2]
+        what = f"an update over {count * rows:,} rows of {steps:,} steps"
+        need_memory(needed, what, "data.batch_size, data.length or model.width")
 
     def _updates(self) -> None:
         settings = self.settings

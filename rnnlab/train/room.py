@@ -52,17 +52,23 @@ def need_writable(folder: Path) -> None:
         ) from None
 
 
-def need_memory(size: int, what: str, device: jax.Device) -> None:
+def need_memory(size: int, what: str, lower: str) -> None:
     """Refuses what cannot fit into memory, before the system ends the process without a word.
+
+    Args:
+      size: bytes.
+      what: needs them.
+      lower: the settings that would make it smaller.
 
     Raises:
       ResourceError: gives the gigabytes that are needed and there.
     """
+    device = jax.devices()[0]
     there = memory(device)
     if there is not None and size > there:
         raise ResourceError(
-            f"{what} needs about {_gigabytes(size)} of memory, and {device.device_kind} has "
-            f"{_gigabytes(there)}; lower model.width or model.depth"
+            f"{what} needs about {_gigabytes(size)} of memory, and the {device.platform} has "
+            f"{_gigabytes(there)}; lower {lower}"
         )
 
 

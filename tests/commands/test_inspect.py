@@ -38,13 +38,13 @@ def test_without_a_text_the_runs_own_data_is_read(experiment, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [("a", "text has 1 symbols; at least 2 are needed"), ("abz", "text has 'z' at place 2")],
+    ("text", "said", "code"),
+    [("a", "text has 1 symbols; at least 2 are needed", 2), ("abz", "'z' at place 2", 3)],
 )
-def test_a_text_that_cannot_be_read_is_refused(text, said, experiment, tmp_path, capsys):
+def test_a_text_that_cannot_be_read_is_refused(text, said, code, experiment, tmp_path, capsys):
     folder = run(experiment, tmp_path / "runs", "--model.cell", "gru")
     capsys.readouterr()
-    assert cli.main(["inspect", str(folder), "--text", text]) == 2
+    assert cli.main(["inspect", str(folder), "--text", text]) == code
     assert said in capsys.readouterr().err
     assert not (folder / "inspect").exists()
 

@@ -53,7 +53,7 @@ def test_a_preset_is_run_with_all_of_its_sweep(experiment, tmp_path, capsys):
     assert texts[0].startswith("abc")
     assert len(texts[0]) == 3 + 20 + 1
     assert texts[0] == texts[1]
-    assert cli.main(["sample", run, "--prompt", "xyz"]) == 2
+    assert cli.main(["sample", run, "--prompt", "xyz"]) == errors.DATA
     assert "text has 'x' at place 0" in capsys.readouterr().err
     assert cli.main(["resume", run]) == 0
 

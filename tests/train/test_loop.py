@@ -99,15 +99,14 @@ def test_a_run_repeats_bit_for_bit(tmp_path):
     assert parameters(tmp_path / "one") != parameters(tmp_path / "three")
 
 
-class Stop(Display):
+def stop(at, number=signal.SIGINT):
     """Sends a signal to this process after an update, as Ctrl-C does."""
 
-    def __init__(self, at, number=signal.SIGINT):
-        def advance(step, metrics):
-            if step == at:
-                os.kill(os.getpid(), number)
+    def advance(step, metrics):
+        if step == at:
+            os.kill(os.getpid(), number)
 
-        super().__init__(advance=advance)
+    return Display(advance)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +116,9 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, kind, at):
     options = {"accumulation": 2} if kind == "accumulated" else {}
     make = stateful if kind == "stateful" else lambda _, **options: adding(**options)
     whole = run(tmp_path / "whole", make(tmp_path, **options))
-    with pytest.raises(Interrupted) as stop:
-        run(tmp_path / "parts", make(tmp_path, **options), Stop(at))
-    assert stop.value.exit_code == 130
+    with pytest.raises(Interrupted) as stopped:
+        run(tmp_path / "parts", make(tmp_path, **options), stop(at))
+    assert stopped.value.exit_code == 130
     assert not RunFolder(tmp_path / "parts").result.exists()
     result = resume(tmp_path / "parts", Display())
     if at < 6:  # stopped at its last step, a run evaluates that step after its last checkpoint
@@ -130,9 +129,9 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, kind, at):
 
 
 def test_sigterm_stops_between_two_steps(tmp_path):
-    with pytest.raises(Interrupted) as stop:
-        run(tmp_path / "run", adding(), Stop(1, signal.SIGTERM))
-    assert stop.value.exit_code == 143
+    with pytest.raises(Interrupted) as stopped:
+        run(tmp_path / "run", adding(), stop(1, signal.SIGTERM))
+    assert stopped.value.exit_code == 143
     assert Checkpoints(tmp_path / "run", {}).steps() == [0, 1]
 
 
@@ -167,7 +166,7 @@ def test_a_folder_with_a_run_is_not_written_to(tmp_path):
 
 def test_changed_data_is_refused(tmp_path):
     with pytest.raises(Interrupted):
-        run(tmp_path / "run", stateful(tmp_path), Stop(1))
+        run(tmp_path / "run", stateful(tmp_path), stop(1))
     (tmp_path / "text.txt").write_text("another text altogether, " * 40, encoding="utf-8")
     with pytest.raises(ValueError, match="has changed: its fingerprint is"):
         resume(tmp_path / "run", Display())
@@ -191,7 +190,7 @@ def _lost(self, seed):
 
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
     with pytest.raises(Interrupted):
-        run(tmp_path / "run", adding(), Stop(1))
+        run(tmp_path / "run", adding(), stop(1))
     config = tmp_path / "run" / "config.json"
     stored = json.loads(config.read_text())
     for change, message in (
