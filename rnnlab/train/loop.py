@@ -144,7 +144,7 @@ class _Run:
     def _go_on(self, sitting: Sitting) -> None:
         """Takes up the state that a sitting begins from, and leaves no later one in its way."""
         self.checkpoints.clean()
-        like, back = (self.state, self.progress), sitting.from_step
+        like, back = self._tree(), sitting.from_step
         if back is None:
             restored = self.checkpoints.newest(like, strict=sitting.strict)
         else:
@@ -152,7 +152,8 @@ class _Run:
         step = 0
         if restored is not None:
             sitting.check(restored.about, self.checkpoints.about)
-            step, (self.state, self.progress) = restored.step, restored.tree
+            step, self.state = restored.step, restored.tree["state"]
+            self.progress = restored.tree["progress"]
             into = "damaged" if back is None else "retired"
             for moved in self.checkpoints.retire(step, into):
                 self.display.say(f"step {moved} was moved to {self.folder.path / into}")
@@ -339,7 +340,11 @@ class _Run:
     def _save(self, *, best: bool) -> None:
         self.progress = self.progress._replace(seconds=np.array(self._seconds()))
         step = int(self.state.step)
-        self.checkpoints.save(step, (self.state, self.progress), best=best)
+        self.checkpoints.save(step, self._tree(), best=best)
+
+    def _tree(self) -> dict[str, Any]:
+        """All that a checkpoint holds."""
+        return {"state": self.state, "progress": self.progress}
 
     def _best_params(self) -> Any:
         """The parameters of the best step, from disk."""
@@ -351,7 +356,7 @@ class _Run:
         best = int(self.progress.best_step)
         if best == int(self.state.step):
             return self.state.params
-        return self.checkpoints.restore(best, (self.state, self.progress)).tree[0].params
+        return self.checkpoints.restore(best, self._tree()).tree["state"].params
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started
@@ -374,11 +379,11 @@ def load_best(
       CheckpointError: no checkpoint has been written or is sound, or it does not fit the model.
     """
     checkpoints = Checkpoints(folder.path, about, warnings.warn)
-    like = initial_state(model, settings, carry), Progress.fresh(0.0)
+    like = {"state": initial_state(model, settings, carry), "progress": Progress.fresh(0.0)}
     best = checkpoints.best_step()
     try:
         if best in checkpoints.steps():
-            return checkpoints.restore(best, like).tree[0].params
+            return checkpoints.restore(best, like).tree["state"].params
         if strict:
             raise DamagedError(f"{checkpoints.best} names no step that is there")
     except DamagedError as error:
@@ -388,5 +393,5 @@ def load_best(
     restored = checkpoints.newest(like, strict=strict)
     if restored is None:
         raise CheckpointError(f"{folder.path} holds no checkpoint yet; train it first")
-    state: TrainState = restored.tree[0]
+    state: TrainState = restored.tree["state"]
     return state.params

@@ -196,7 +196,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
     for change, message in (
         (
             {"width": 8},
-            r"0\.params\.\S+: float32\[\S+\] stored, float32\[\S+\] wanted; .*and \d+ more",
+            r"state\.params\.\S+: float32\[\S+\] stored, float32\[\S+\] wanted; .*and \d+ more",
         ),
         ({"depth": 2}, r"layers\.1\S+: nothing stored, float32\[\S+\] wanted"),
         ({"dropout": 0.3}, r"was trained with model.dropout 0.2, and 0.3 is wanted"),
