@@ -5,6 +5,7 @@ import warnings
 import jax
 import jaxtyping
 import pytest
+from faults.lab import Lab
 from jaxtyping import install_import_hook
 
 with warnings.catch_warnings():
@@ -34,6 +35,12 @@ def size(request):
     """A function that chooses a test's size: the first in everyday runs, the second by `--long`."""
     long = request.config.getoption("--long")
     return lambda quick, full: full if long else quick
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """An experiment and its undisturbed run, by whose bytes others are judged."""
+    return Lab.build(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture

@@ -173,6 +173,7 @@ def full_at_row(row):
             mark(f"row:{row}")
             out = self.path.parent
             ballast(out, 0)
+            values = values | {"long": "x" * 8192}  # more than what is left of the file's last page
         log(self, values)
 
     RunFolder.log = logged

@@ -1,32 +1,50 @@
-"""TensorBoard event files, where the extra `tensorboard` is installed."""
+"""TensorBoard event files, where the extra `tensorboard` is installed: a copy of the metrics."""
 
 import importlib.util
+import math
+import time
+import warnings
 from pathlib import Path
 
 from rnnlab.rows import Row
 
 
 class Events:
-    """Writes every number of a row of metrics as a scalar; nothing without tensorboardX."""
+    """Writes every finite number of a row of metrics as a scalar; nothing without tensorboardX.
+
+    A copy is no reason to stop: where it cannot be written, one warning says so.
+    """
 
     def __init__(self, folder: Path):
         self._folder, self._writer = folder, None
-        self._there = importlib.util.find_spec("tensorboardX") is not None
+        self._wanted = importlib.util.find_spec("tensorboardX") is not None
 
     def log(self, row: Row) -> None:
         """A row as `rnnlab.train.folder.RunFolder.log` takes it; a set's name leads its metrics."""
-        if not self._there:
+        if not self._wanted:
             return
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
 
-            self._writer = SummaryWriter(str(self._folder))
         prefix = f"{row['set']}/" if "set" in row else ""
-        for name, value in row.items():
-            if name != "step" and isinstance(value, (int, float)):
-                self._writer.add_scalar(prefix + name, value, row["step"])
+        try:
+            if self._writer is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._writer = EventsWriter(str(self._folder / "events"))
+            for name, value in row.items():
+                number = isinstance(value, int | float) and math.isfinite(value)
+                if name != "step" and number:
+                    summary = scalar(prefix + name, value)
+                    now = time.time()
+                    event = Event(wall_time=now, step=row["step"], summary=summary)
+                    self._writer.write_event(event)
+            self._writer.flush()
+        except OSError as error:
+            self._wanted = False
+            warnings.warn(f"{self._folder} gets no more events: {error}", stacklevel=2)
 
     def close(self) -> None:
-        """Writes what is left."""
-        if self._writer is not None:
+        """Ends the file; every row in it has been written before."""
+        if self._writer is not None and self._wanted:
             self._writer.close()

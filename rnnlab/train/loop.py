@@ -155,6 +155,9 @@ class _Run:
             step, self.state = restored.step, restored.tree["state"]
             self.progress = restored.tree["progress"]
             into = "damaged" if back is None else "retired"
+            if self.folder.result.exists():
+                (self.folder.path / into).mkdir(exist_ok=True)
+                self.folder.result.replace(self.folder.path / into / self.folder.result.name)
             for moved in self.checkpoints.retire(step, into):
                 self.display.say(f"step {moved} was moved to {self.folder.path / into}")
         elif sitting.resumed:
