@@ -109,6 +109,16 @@ def test_an_array_that_is_not_what_was_stored_is_named(stored):
         checkpoints.restore(3, tree())
 
 
+def test_a_list_that_was_edited_is_damage(stored):
+    checkpoints, _ = stored
+    path = checkpoints.folder / "3" / integrity.NAME
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"seed": 0') == 1
+    path.write_text(text.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"integrity.json is not what was written"):
+        checkpoints.verify(3)
+
+
 def test_no_sound_step_is_an_error_and_no_step_is_none(stored, tmp_path):
     checkpoints, lines = stored
     for step in (1, 2, 3):
