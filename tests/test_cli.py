@@ -1,0 +1,129 @@
+"""The command before anything heavy: signals, the lock, and what goes wrong in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import nullcontext
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from rnnlab import cli, errors
+from rnnlab.commands import line
+from rnnlab.errors import BusyError, CheckpointError, DataError, DivergedError, ResourceError
+from rnnlab.train.interrupt import Interrupted, Interruption
+from rnnlab.train.lock import locked
+
+
+def raising(error):
+    def execute(*arguments):
+        raise error
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("a\n  b"), 2, "error: a b"),
+        (DataError("x"), 3, "error: x"),
+        (CheckpointError("x"), 4, "error: x"),
+        (ResourceError("x"), 5, "error: x"),
+        (OSError(28, "No space left on device"), 5, "No space left on device"),
+        (MemoryError("12 bytes"), 5, "error: out of memory: 12 bytes"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), 5, "9 bytes"),
+        (DivergedError("x"), 6, "error: x"),
+        (BusyError("x"), 7, "error: x"),
+        (RuntimeError("Unable to initialize backend 'cuda': x"), 2, "unset JAX_PLATFORMS"),
+        (KeyError("x"), 1, "error: KeyError: 'x'; this is a defect of rnnlab: --debug shows where"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Interrupted(signal.SIGTERM), 143, "stopped by SIGTERM"),
+    ],
+)
+def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
+    monkeypatch.setattr(line, "execute", raising(error))
+    assert cli.main(["list"]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("rnnlab: ")
+    assert printed.err.count("\n") == 1
+    assert said in printed.err
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
+    monkeypatch.setattr(line, "execute", raising(ValueError("x")))
+    assert cli.main(["list", "--debug"]) == errors.USAGE
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    assert "in execute" in printed
+    assert printed.endswith("rnnlab: error: x\n")
+
+
+BEFORE_JAX = """
+import sys
+from rnnlab import cli
+code = cli.main(["resume", sys.argv[1]])
+print(code, "jax" in sys.modules)
+"""
+
+
+def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path):
+    command = [sys.executable, "-c", BEFORE_JAX, str(tmp_path)]
+    with locked(tmp_path):
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "7 False\n"
+    assert f"is written by process {os.getpid()} on " in done.stderr
+
+
+def sent(interruption, *numbers, wait):
+    """What is noted after signals, within a stretch that defers them or not."""
+    with interruption, interruption.deferred() if wait else nullcontext():
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        if not wait:
+            signal.pause()
+        interruption.seen = interruption.number
+
+
+def test_a_signal_waits_where_it_is_deferred_and_is_acted_on_after():
+    interruption = Interruption()
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        sent(interruption, signal.SIGTERM, wait=True)
+    assert interruption.seen == signal.SIGTERM
+
+
+def test_a_signal_raises_at_once_elsewhere():
+    with pytest.raises(Interrupted, match="SIGINT") as stopped:
+        sent(Interruption(), signal.SIGINT, wait=False)
+    assert stopped.value.exit_code == 130
+
+
+def test_a_second_signal_has_its_usual_effect():
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        sent(Interruption(), signal.SIGINT, signal.SIGINT, wait=True)
+    assert not isinstance(stopped.value, Interrupted)
+
+
+def test_handlers_are_put_back_when_the_last_has_left():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interruption() as interruption:
+        inside = signal.getsignal(signal.SIGTERM)
+        with interruption:
+            pass
+        assert signal.getsignal(signal.SIGTERM) == inside
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_every_name_of_the_package_is_found():
+    import rnnlab
+
+    source = Path(rnnlab.__file__).read_text(encoding="utf-8")
+    shown = [part.split()[0] for part in source.split(" as ")[1:]]
+    assert sorted(shown) == sorted(rnnlab._HOME)
+    for name in shown:
+        assert name in dir(rnnlab)
+        assert getattr(rnnlab, name) is getattr(import_module(rnnlab._HOME[name]), name)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        rnnlab.Nothing  # noqa: B018
