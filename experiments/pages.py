@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import claims  # beside this file
+import claims  # beside this file, as is reliability
+import reliability
 
 from rnnlab.bench import (
     accuracy,
@@ -37,6 +38,7 @@ PAGES = (
     "docs/performance.md",
     "docs/results.md",
     "docs/claims.md",
+    "docs/reliability.md",
 )
 # Figures that publications report, each on its own terms, by experiment.
 PAPER = {
@@ -154,6 +156,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": lambda: markdown(claims.claims_table()),
     "parameters": lambda: full("parameters/parameters.jsonl", parameters_table),
     "gradients": lambda: full("gradients/gradients.jsonl", gradients_table),
+    "reliability": lambda: full("reliability/results.jsonl", reliability.table),
+    "bad inputs": lambda: full("reliability/inputs.jsonl", reliability.inputs_table),
     "char_lm, tried": lambda: full("results/tried/char_lm.jsonl", result_table),
     "formal_languages, tried": lambda: full("results/tried/formal_languages.jsonl", result_table),
     **{

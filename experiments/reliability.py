@@ -18,12 +18,13 @@ from pathlib import Path
 
 import jax
 import tyro
-from faults import cases, damage, disk, inputs, kills, signals, writers
+from faults import damage, disk, inputs, kills, signals, writers
 from faults.lab import LAST, Lab
 from rich.progress import track
 
 from rnnlab import rows
 from rnnlab.rows import Row, environment
+from rnnlab.tables import Table, machines
 
 OUT = Path(__file__).parent / "reliability"
 AT_ONCE = 2
@@ -149,7 +150,7 @@ PARTS = {
         {"reached": True, "code": -15, "kept": True, "same": True},
     ),
     "inputs": Part(
-        len(cases.CASES), lambda lab, out, n: inputs.refuse_all(lab, out, cases.CASES), {"ok": True}
+        len(inputs.CASES), lambda lab, out, n: inputs.refuse_all(lab, out), {"ok": True}
     ),
 }
 
@@ -206,6 +207,74 @@ def main(command: Reliability) -> int:
                 rows.append(command.out / "inputs.jsonl", {**row, **around})
         shutil.rmtree(command.folder / name, ignore_errors=True)
     return failures
+
+
+WORDS = {
+    "kills": (
+        "SIGKILL at a random moment of a run, most of them inside a save",
+        "resumes, keeps what was committed, ends with the undisturbed run's bytes",
+    ),
+    "first_save": (
+        "SIGKILL inside the first save",
+        "says that there is no checkpoint, starts anew, ends with the same bytes",
+    ),
+    "deletions": (
+        "SIGKILL while an old step is deleted, file by file",
+        "every step that is listed is sound, ends with the same bytes",
+    ),
+    "chains": ("five SIGKILLs in one run", "ends with the same bytes"),
+    "flips": (
+        "one bit of one checkpoint file turned over",
+        "detected and named, or restored to the very bytes",
+    ),
+    "files": (
+        "each file of the newest step emptied, cut, deleted or overwritten",
+        "one line, the step before is taken; `--strict` refuses",
+    ),
+    "disk": (
+        "the disk full at each save, looked for or not, and at rows of metrics",
+        "exit 5, nothing lost, ends with the same bytes once there is room",
+    ),
+    "writers": ("a second writer", "exit 7 within 2 s, the first goes on undisturbed"),
+    "sigterm": (
+        "SIGTERM on import, data, compilation, update, evaluation and save",
+        "exit 143, the last step committed, ends with the same bytes",
+    ),
+    "second_sigterm": ("a second SIGTERM inside a save", "ends at once, nothing lost"),
+    "inputs": ("bad input to the command line", "the promised line and exit code within 5 s"),
+}
+
+
+def table(measured: list[Row]) -> Table:
+    """A line a kind of fault."""
+    headings = ("fault", "has to", "trials", "inside", "failures", "command")
+    lines = [
+        (
+            *WORDS[row["part"]],
+            f"{row['trials']:,}",
+            str(row.get("inside", "")),
+            str(row["failures"]),
+            f"`python experiments/reliability.py --parts {row['part']}`",
+        )
+        for row in measured
+    ]
+    return Table(machines(measured), headings, lines, frozenset())
+
+
+def inputs_table(measured: list[Row]) -> Table:
+    """A line a bad input, with what the process said."""
+    headings = ("group", "input", "exit code", "the line", "seconds")
+    lines = [
+        (
+            str(row["group"]),
+            row["case"],
+            str(row["code"]),
+            f"`{row['said']}`" if row["said"] and row["code"] else "",
+            f"{row['seconds']:.1f}" if row["code"] else "",
+        )
+        for row in measured
+    ]
+    return Table(machines(measured), headings, lines, frozenset())
 
 
 def counts(found: list[Row]) -> Row:

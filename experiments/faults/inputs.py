@@ -8,12 +8,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from faults import bad_commands, bad_data
 from faults.cases import FORECAST, Case
 from faults.lab import Lab
 from rnnlab.rows import Row
 
 SECONDS = 5.0
 """Within which each is refused."""
+
+CASES = sorted(bad_commands.CASES + bad_data.CASES, key=lambda case: case.number)
+"""All bad inputs."""
 
 
 def refuse(lab: Lab, case: Case, here: Path) -> Row:
@@ -49,10 +53,10 @@ def refuse(lab: Lab, case: Case, here: Path) -> Row:
     }
 
 
-def refuse_all(lab: Lab, out: Path, cases: list[Case]) -> Iterator[Row]:
+def refuse_all(lab: Lab, out: Path) -> Iterator[Row]:
     """All cases, one after the other."""
     out.mkdir(parents=True, exist_ok=True)
-    for k, case in enumerate(cases):
+    for k, case in enumerate(CASES):
         yield refuse(lab, case, out / str(k))
 
 

@@ -76,7 +76,7 @@ def test_what_is_no_cell_is_refused(name, said, file, tmp_path, capsys):
 
 def test_the_contract_judges_a_class(file):
     names = {}
-    exec(SOURCE, names)  # as a notebook would
+    exec(SOURCE, names)  # as a notebook would  # noqa: S102
     check_cell(names["Mine"])
     with pytest.raises(AssertionError, match=r"outputs in padding|carry of a row"):
         check_cell(names["Careless"])

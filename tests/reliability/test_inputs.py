@@ -1,8 +1,7 @@
 """Every bad input to the command line meets one line and the exit code that is promised for it."""
 
 import pytest
-from faults.cases import CASES
-from faults.inputs import refuse
+from faults.inputs import CASES, refuse
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.number}: {case.what}")
