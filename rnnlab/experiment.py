@@ -22,10 +22,12 @@ from rnnlab.models import SequenceModel
 from rnnlab.rows import Row, environment
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import Data, Task
+from rnnlab.train.best import load_best
 from rnnlab.train.folder import RunFolder
 from rnnlab.train.lock import locked
-from rnnlab.train.loop import Display, load_best, train
+from rnnlab.train.loop import train
 from rnnlab.train.optimizer import recurrent_penalty
+from rnnlab.train.progress import Display
 from rnnlab.train.room import need_memory, need_writable
 from rnnlab.train.settings import Training
 from rnnlab.train.sitting import Sitting

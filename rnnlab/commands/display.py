@@ -14,7 +14,7 @@ from rich.progress import (
 )
 
 from rnnlab.rows import Row
-from rnnlab.train.loop import Display
+from rnnlab.train.progress import Display
 
 
 @contextmanager

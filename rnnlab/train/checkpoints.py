@@ -19,10 +19,10 @@ from orbax.checkpoint import v1 as ocp
 from rnnlab.errors import CheckpointError, DamagedError, ResourceError
 from rnnlab.files import read_json, sync, write_json
 from rnnlab.train import integrity
+from rnnlab.train.match import same_leaves, same_settings
 from rnnlab.train.room import FULL, need_disk
 
 KEPT = 2
-NAMED = 5
 STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -161,8 +161,8 @@ class Checkpoints:
             known = ", ".join(map(str, self.steps())) or "none"
             raise CheckpointError(f"{self.folder} holds no step {step}; its steps are: {known}")
         body, wanted = integrity.opened(where), _flat(like)
-        _compare(body["leaves"], wanted, where)
-        _same_settings(body["about"], self.about, where)
+        same_leaves(body["leaves"], wanted, where)
+        same_settings(body["about"], self.about, where)
         stored = self._load(where, wanted)
         integrity.check_leaves(where, body, stored)
         leaves, treedef = jax.tree.flatten(like)
@@ -260,43 +260,6 @@ def _like(x: np.ndarray, leaf: Any) -> Any:
 
 def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _compare(stored: Mapping[str, Any], wanted: Mapping[str, np.ndarray], where: Path) -> None:
-    """Refuses another model's leaves, naming the first few."""
-    wrong = []
-    for name in dict.fromkeys((*wanted, *stored)):
-        have = _kind(stored.get(name) and (stored[name]["shape"], stored[name]["dtype"]))
-        want = _kind((wanted[name].shape, wanted[name].dtype.name) if name in wanted else None)
-        if have != want:
-            wrong.append(f"{name}: {have} stored, {want} wanted")
-    if wrong:
-        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise CheckpointError(
-            f"{where} is of another model: {'; '.join(wrong[:NAMED])}{more}; use the settings of "
-            "that run"
-        )
-
-
-def _kind(what: tuple[Any, str] | None) -> str:
-    if what is None:
-        return "nothing"
-    shape, dtype = what
-    return f"{dtype}[{','.join(map(str, shape))}]"
-
-
-def _same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
-    for name, value in wanted.get("config", {}).items():
-        known = stored.get("config", {}).get(name)
-        if known == value:
-            continue
-        if isinstance(known, dict) and isinstance(value, dict):
-            inner = next(k for k in {**known, **value} if known.get(k) != value.get(k))
-            name, known, value = f"{name}.{inner}", known.get(inner), value.get(inner)
-        raise CheckpointError(
-            f"{where} was trained with {name} {known!r}, and {value!r} is wanted; bring the run's "
-            "config.json back, or start a new run"
-        )
 
 
 def _root(error: BaseException) -> str:

@@ -1,18 +1,16 @@
 """The loop: updates, evaluations, what is shown, what is kept."""
 
 import time
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from jax import Array
 
-from rnnlab.errors import CheckpointError, DamagedError, DivergedError, ResourceError
+from rnnlab.errors import DamagedError, DivergedError, ResourceError
 from rnnlab.models import SequenceModel
 from rnnlab.rows import Row
 from rnnlab.tasks.data import Data
@@ -22,55 +20,16 @@ from rnnlab.train.evaluate import evaluate, make_predict
 from rnnlab.train.events import Events
 from rnnlab.train.feed import check, feed
 from rnnlab.train.folder import RunFolder
-from rnnlab.train.guard import Health, watched
+from rnnlab.train.guard import watched
 from rnnlab.train.interrupt import Interrupted
 from rnnlab.train.metrics import METRICS
 from rnnlab.train.monitor import GradientWatch, make_saturation
 from rnnlab.train.optimizer import schedule
+from rnnlab.train.progress import Display, Progress
 from rnnlab.train.room import need_memory
 from rnnlab.train.settings import Training
 from rnnlab.train.sitting import Sitting
-from rnnlab.train.step import TrainState, initial_state, make_train_step, observe
-
-
-class Progress(NamedTuple):
-    """What the loop itself remembers between two steps: arrays, so that a checkpoint holds them.
-
-    Attributes:
-      best: the best value of the first metric so far; infinitely bad before the first evaluation.
-      best_step: the step that it belongs to.
-      stale: evaluations since the value was last improved on.
-      evaluated: the step that was evaluated last, -1 before.
-      seconds: running time so far, over all sittings.
-      health: the losses by which training is stopped where it fails.
-    """
-
-    best: np.ndarray
-    best_step: np.ndarray
-    stale: np.ndarray
-    evaluated: np.ndarray
-    seconds: np.ndarray
-    health: Health
-
-    @classmethod
-    def fresh(cls, worst: float) -> "Progress":
-        """Before the first evaluation."""
-        return cls(*map(np.array, (worst, 0, 0, -1, 0.0)), Health.fresh())
-
-
-@dataclass(frozen=True)
-class Display:
-    """Where the loop reports to. By default nothing is shown.
-
-    Attributes:
-      advance: called after each update with its number and the latest metrics.
-      say: called with a line for the reader.
-      title: the first of them, said when the state is there.
-    """
-
-    advance: Callable[[int, Row], None] = lambda step, metrics: None
-    say: Callable[[str], None] = lambda line: None
-    title: str = ""
+from rnnlab.train.step import initial_state, make_train_step, observe
 
 
 def train(
@@ -363,38 +322,3 @@ class _Run:
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started
-
-
-def load_best(
-    folder: RunFolder,
-    about: Row,
-    model: SequenceModel,
-    settings: Training,
-    carry: Any,
-    *,
-    strict: bool = False,
-) -> Any:
-    """The parameters of a run's best step, or of its newest sound one where that is damaged.
-
-    `carry` is () unless the run's data is stateful. `strict` refuses a damaged step instead.
-
-    Raises:
-      CheckpointError: no checkpoint has been written or is sound, or it does not fit the model.
-    """
-    checkpoints = Checkpoints(folder.path, about, warnings.warn)
-    like = {"state": initial_state(model, settings, carry), "progress": Progress.fresh(0.0)}
-    best = checkpoints.best_step()
-    try:
-        if best in checkpoints.steps():
-            return checkpoints.restore(best, like).tree["state"].params
-        if strict:
-            raise DamagedError(f"{checkpoints.best} names no step that is there")
-    except DamagedError as error:
-        if strict:
-            raise
-        warnings.warn(f"the best step, {best}, is damaged: {error}", stacklevel=2)
-    restored = checkpoints.newest(like, strict=strict)
-    if restored is None:
-        raise CheckpointError(f"{folder.path} holds no checkpoint yet; train it first")
-    state: TrainState = restored.tree["state"]
-    return state.params

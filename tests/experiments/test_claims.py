@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from rnnlab.experiment import combinations, start, with_settings
-from rnnlab.train.loop import Display
+from rnnlab.train.progress import Display
 
 EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
 

@@ -20,7 +20,7 @@ import pytest
 from rnnlab import cli
 from rnnlab.experiment import resume, trained_model
 from rnnlab.train import integrity
-from rnnlab.train.loop import Display
+from rnnlab.train.progress import Display
 from rnnlab.train.sitting import Sitting
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")

@@ -22,7 +22,7 @@ from rnnlab.train import integrity
 from rnnlab.train.checkpoints import Checkpoints
 from rnnlab.train.folder import RunFolder
 from rnnlab.train.interrupt import Interrupted
-from rnnlab.train.loop import Display
+from rnnlab.train.progress import Display
 from rnnlab.train.settings import Training
 from rnnlab.train.sitting import Sitting
 

@@ -17,7 +17,7 @@ from rnnlab.tasks.batch import Batch
 from rnnlab.train.checkpoints import Checkpoints
 from rnnlab.train.folder import RunFolder
 from rnnlab.train.guard import Health, watched
-from rnnlab.train.loop import Display
+from rnnlab.train.progress import Display
 from rnnlab.train.settings import Training
 from rnnlab.train.step import ENOUGH, initial_state, make_train_step
 

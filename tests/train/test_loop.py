@@ -17,7 +17,7 @@ from rnnlab.train import integrity
 from rnnlab.train.checkpoints import Checkpoints
 from rnnlab.train.folder import RunFolder
 from rnnlab.train.interrupt import Interrupted
-from rnnlab.train.loop import Display
+from rnnlab.train.progress import Display
 from rnnlab.train.settings import Training
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
