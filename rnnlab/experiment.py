@@ -23,7 +23,7 @@ from rnnlab.rows import Row, environment
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import Data, Task
 from rnnlab.train.best import load_best
-from rnnlab.train.folder import RunFolder
+from rnnlab.train.folder import LONGEST_NAME, RunFolder, check_name
 from rnnlab.train.lock import locked
 from rnnlab.train.loop import train
 from rnnlab.train.optimizer import recurrent_penalty
@@ -102,7 +102,11 @@ def run_name(varied: Mapping[str, Any]) -> str:
     'cell=mingru,seed=0'
     """
     parts = [f"{name.rpartition('.')[2]}={_in_a_name(value)}" for name, value in varied.items()]
-    return ",".join(parts) or "run"
+    name = ",".join(parts) or "run"
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{name[: LONGEST_NAME - 13]}-{digest}"
 
 
 def load_module(path: Path) -> ModuleType:
@@ -148,6 +152,7 @@ def start(
         "model": config.dump(experiment.model),
         "train": config.dump(experiment.train),
     }
+    check_name(path.name)
     sitting = sitting or Sitting()
     if RunFolder(path).config.exists() and opened(path)[2] == experiment:
         return resume(path, display, sitting)
@@ -265,7 +270,7 @@ def _trained(
     display: Display,
     sitting: Sitting,
 ) -> Row:
-    """Trains a run and writes its result. A result that is there already is gone back on."""
+    """Trains a run and writes its result."""
     sizes = {"parameters": count_parameters(model), "state_bytes": state_bytes(model)}
     title = (
         f"{folder.path}: {experiment.model.cell}, {sizes['parameters']:,} parameters, "
@@ -297,7 +302,7 @@ def _about(settings: Row, data: Data) -> Row:
 def _in_a_name(value: Any) -> str:
     """A value as part of a folder's name: short, and without anything but a few characters."""
     text = value if isinstance(value, str) else json.dumps(config.dump(value))
-    plain = "".join(c if c.isalnum() or c in "+-._" else "_" for c in text)
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "+-._") else "_" for c in text)
     return plain if len(plain) <= 40 else hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -7,6 +7,7 @@ the way stays below the run's folder.
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,14 +51,14 @@ class Checkpoints:
     Args:
       folder: the run's.
       about: what its states belong to, stored with each: plain JSON values.
-      warn: called with a line for the reader.
+      warn: called with a line for the reader; by default it is a Python warning.
     """
 
     def __init__(
         self,
         folder: Path,
         about: Mapping[str, Any],
-        warn: Callable[[str], None] = lambda line: None,
+        warn: Callable[[str], None] = warnings.warn,
     ):
         self.folder = folder / "checkpoints"
         self.best, self.latest = folder / "best.json", folder / "latest.json"
@@ -121,8 +122,8 @@ class Checkpoints:
         Raises:
           CheckpointError: no step is sound, or the newest one is of another model or settings.
         """
+        last = _step_in(self.latest)  # before the steps: a writer makes it after its step
         steps = self.steps()
-        last = _step_in(self.latest)
         if last is not None and last not in steps:
             gone = f"{self.folder / str(last)}, the step saved last, is missing"
             if not steps:
@@ -132,15 +133,19 @@ class Checkpoints:
         for step in reversed(steps):
             try:
                 restored = self.restore(step, like)
-            except DamagedError as error:
+            except CheckpointError as error:
                 if not (self.folder / str(step)).exists():
                     continue  # a writer has replaced it by newer ones
+                if not isinstance(error, DamagedError):
+                    raise
                 self._say_or_refuse(f"step {step} is damaged: {error}", strict)
                 reasons.append(str(error))
             else:
                 if reasons or last not in (None, step, *steps):
                     self._warn(f"going on from step {step}, the newest that is sound")
                 return restored
+        if steps and not reasons:
+            return self.newest(like, strict=strict)  # a writer has replaced all of them
         if reasons:
             raise CheckpointError(
                 f"no step of {self.folder} is sound: {reasons[0]}; bring the files back from a "

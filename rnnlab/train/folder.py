@@ -8,7 +8,8 @@ from rnnlab.errors import CheckpointError
 from rnnlab.files import read_json, write_json
 from rnnlab.rows import Row
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
+LONGEST_NAME = 100
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._=,+-]{{0,{LONGEST_NAME - 1}}}")
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for devices."""
 
@@ -36,7 +37,7 @@ class RunFolder:
         """A new run's folder.
 
         Raises:
-          ValueError: the folder holds a run already, or its name is refused.
+          ValueError: the folder holds a run already.
         """
         folder = cls(path)
         if folder.config.exists():
@@ -44,7 +45,6 @@ class RunFolder:
                 f"{path} holds a run of other settings; choose another --out, or go on with that "
                 f"run by `rnnlab resume {path}`"
             )
-        check_name(path.name)
         path.mkdir(parents=True, exist_ok=True)
         write_json(folder.environment, environment)
         write_json(folder.config, config)
@@ -105,10 +105,10 @@ def check_name(name: str) -> None:
     >>> check_name("cell=mingru,seed=0")
     >>> check_name("-rf")
     Traceback (most recent call last):
-    ValueError: the name '-rf' of a run's folder is refused; 1 to 100 letters, digits...
+    ValueError: the name '-rf' of a run's folder is refused; 1 to {LONGEST_NAME} letters, digits...
     """
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name.endswith("."):
         raise ValueError(
-            f"the name {name[:120]!r} of a run's folder is refused; 1 to 100 letters, digits and "
-            "._=,+- are allowed, the first a letter or a digit; choose another --out"
+            f"the name {name[:120]!r} of a run's folder is refused; 1 to {LONGEST_NAME} letters, "
+            "digits and ._=,+- are allowed, the first a letter or a digit; choose another --out"
         )

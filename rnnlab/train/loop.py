@@ -148,6 +148,7 @@ class _Run:
         self.display.say(self.display.title)
         with self.interruption, self.interruption.deferred():
             self._need_memory()
+            self.interruption.poll()
             self._updates()
         params = self._best_params()
         results = {
