@@ -105,7 +105,7 @@ def check_name(name: str) -> None:
     >>> check_name("cell=mingru,seed=0")
     >>> check_name("-rf")
     Traceback (most recent call last):
-    ValueError: the name '-rf' of a run's folder is refused; 1 to {LONGEST_NAME} letters, digits...
+    ValueError: the name '-rf' of a run's folder is refused; 1 to 100 letters, digits...
     """
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name.endswith("."):
         raise ValueError(
