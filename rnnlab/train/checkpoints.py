@@ -199,6 +199,7 @@ class Checkpoints:
         if later:
             sync(target)
             sync(self.folder)
+            write_json(self.latest, {"step": after})
         return later
 
     def _write(self, beside: Path, leaves: Mapping[str, np.ndarray]) -> None:

@@ -223,6 +223,7 @@ def test_what_a_killed_process_left_is_removed(stored):
 def test_later_steps_are_moved_aside_and_kept(stored):
     checkpoints, _ = stored
     assert checkpoints.retire(1, "retired") == [2, 3]
+    assert checkpoints.newest(tree(), strict=True).step == 1
     checkpoints.save(2, tree(20), best=False)
     assert checkpoints.newest(tree()).step == 2
     assert checkpoints.retire(1, "retired") == [2]
