@@ -32,6 +32,7 @@ def terminate_at(lab: Lab, out: Path, stage: str, number: int = signal.SIGTERM) 
         "seconds": round(seconds, 2),
         "resumed": resumed.code == 0,
         "same": resumed.code == 0 and lab.same_end(out),
+        "said": done.err[-400:],
     }
 
 
