@@ -86,6 +86,7 @@ def on_step():
                 time.sleep(STILL)
             return step(*arguments)
 
+        slowly.lower = step.lower
         return slowly
 
     loop.make_train_step = make_train_step
