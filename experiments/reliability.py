@@ -69,7 +69,7 @@ def terminated(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
 def broken(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
     """Each file in each way within this process, then some by real processes."""
     yield from damage.break_files(lab, out / "all")
-    files = damage.checkpoint_files(lab.whole)[:-2]
+    files = [p for p in damage.checkpoint_files(lab.whole)[:-2] if (lab.whole / p).stat().st_size]
     chosen = list(itertools.islice(itertools.cycle(itertools.product(files, damage.KINDS)), trials))
 
     def trial(k: int) -> Row:

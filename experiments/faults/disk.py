@@ -63,13 +63,18 @@ def _fill(lab: Lab, out: Path, stage: str) -> Row:
     resumed = lab.resume(out)
     same = resumed.code == 0 and lab.same_end(out)
     shutil.rmtree(out)
-    errors = [line for line in done.err.splitlines() if line.startswith("rnnlab: error")]
+    # Beside what a run says of itself as long as it goes well.
+    lines = [
+        line
+        for line in done.err.splitlines()
+        if "committed " not in line and " parameters, " not in line
+    ]
     return {
         "stage": stage,
         "reached": reached,
         "code": done.code,
-        "lines": len(errors),
-        "said": errors[0] if errors else done.err[-300:],
+        "lines": len(lines),
+        "said": lines[0] if lines else "",
         "committed": max(on_disk, default=-1) >= done.committed,
         "rows": metrics,
         "clean": not left_over,

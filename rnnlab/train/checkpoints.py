@@ -20,6 +20,7 @@ from orbax.checkpoint import v1 as ocp
 from rnnlab.errors import CheckpointError, DamagedError, ResourceError
 from rnnlab.files import read_json, sync, write_json
 from rnnlab.train import integrity
+from rnnlab.train.attempt import attempt
 from rnnlab.train.match import same_leaves, same_settings
 from rnnlab.train.room import FULL, need_disk
 
@@ -88,17 +89,15 @@ class Checkpoints:
         if not final.exists():
             leaves = _flat(tree)
             need_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
-            try:
-                self._write(beside, leaves)
-            except (OSError, ValueError) as error:
+            _, reason = attempt(lambda: self._write(beside, leaves))
+            if reason:
                 _remove(beside)
-                reason = FULL.search(str(error))
-                if not (reason or isinstance(error, OSError)):
-                    raise
+                full = FULL.search(reason)
                 raise ResourceError(
                     f"step {step} could not be saved in {self.folder}: "
-                    f"{reason[0] if reason else error}; make room, then go on with `rnnlab resume`"
-                ) from error
+                    f"{full[0] if full else reason[:300]}; make room, then go on with "
+                    "`rnnlab resume`"
+                )
             beside.rename(final)
             sync(self.folder)
         write_json(self.latest, {"step": step})
@@ -212,10 +211,10 @@ class Checkpoints:
         sync(beside)
 
     def _load(self, where: Path, wanted: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        try:
-            return ocp.load((where / "state").absolute(), wanted)
-        except Exception as error:  # orbax raises many kinds
-            raise DamagedError(f"{where} cannot be read: {_root(error)}") from error
+        stored, reason = attempt(lambda: ocp.load((where / "state").absolute(), wanted))
+        if stored is None:
+            raise DamagedError(f"{where} cannot be read: {reason[:300]}")
+        return stored
 
     def _say_or_refuse(self, line: str, strict: bool) -> None:
         if strict:
@@ -266,10 +265,3 @@ def _like(x: np.ndarray, leaf: Any) -> Any:
 
 def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _root(error: BaseException) -> str:
-    """The first line of what began it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

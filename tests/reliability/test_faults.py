@@ -73,7 +73,7 @@ def test_broken_files_are_named_and_the_step_before_is_taken(lab, tmp_path):
 
 @pytest.mark.parametrize("trial", trials(2, 20))
 def test_a_run_goes_on_before_a_broken_file(lab, tmp_path, trial):
-    files = damage.checkpoint_files(lab.whole)[:-2]
+    files = [p for p in damage.checkpoint_files(lab.whole)[:-2] if (lab.whole / p).stat().st_size]
     file, kind = files[trial % len(files)], damage.KINDS[trial % len(damage.KINDS)]
     row = damage.break_and_resume(lab, tmp_path, file, kind)
     has(row, strict=4, strict_lines=1, code=0, warned=1, kept=True, same=True)
