@@ -1,0 +1,300 @@
+"""Both scans on a grid of dtypes, lengths and gates, up to infinite ones, against float64 loops."""
+
+from functools import cache, lru_cache, partial
+from itertools import product
+from operator import itemgetter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from rnnlab import gated_scan, linear_scan
+from rnnlab.cells.mingru import mingru_gates
+from rnnlab.cells.minlstm import minlstm_gates
+from rnnlab.scan.step import state_dtype
+
+GATES = {
+    "mingru": partial(mingru_gates, activation="identity"),
+    "minlstm": partial(minlstm_gates, activation="identity"),
+}
+KINDS, BACKENDS = ("linear", *GATES), ("sequential", "associative")
+KIND = pytest.mark.parametrize("kind", KINDS)
+BACKEND = pytest.mark.parametrize("backend", BACKENDS)
+LONG = pytest.mark.long
+ONE_KIND = pytest.mark.parametrize(
+    "kind", [pytest.param("linear", marks=LONG), "mingru", pytest.param("minlstm", marks=LONG)]
+)
+LENGTHS = (1, 2, 3, 7, 16, 63, 64, 65, 300, 1024, 4096, 16384, 65536)
+
+DEMANDS = {  # largest relative errors: of values, and of gradients
+    "float64": (1e-13, 1e-11),
+    "float32": (5e-6, 5e-5),
+    "float16": (1e-3, 5e-3),
+    "bfloat16": (8e-3, 3e-2),
+}
+
+# The pre-activation of the gate that lets the input in, made of numbers of N(0, 1).
+CONSTANTS = (0, -8, -12, 8, -20, 20, -90, 90, -1000, 1000, -np.inf, np.inf)
+REGIMES = {
+    **{f"N({mean}, 1)": partial(np.add, mean) for mean in (0, -8, -12, 8)},
+    **{str(c): partial(np.full_like, fill_value=c) for c in CONSTANTS},
+    **{f"+-{c}": partial(np.copysign, c) for c in (20, 90, 100, 1000, np.inf)},
+}
+COUNT = len(REGIMES)
+EQUAL, UNEQUAL = ["-8", "-12", "-20"], ["N(-8, 1)", "N(-12, 1)"]
+
+
+def unmet(kind, dtype, length):
+    """Rows that a float32 or float64 state does not hold as closely as is demanded.
+
+    A decay near 1 is up to half a unit off. Equal decays are off alike, half a unit for each step;
+    the errors of unequal ones cancel in part, most where the decays are given as they are.
+    """
+    state, out = (float(jnp.finfo(x).eps) / 2 for x in (state_dtype(dtype), dtype))
+    steps = (DEMANDS[dtype][0] - (out if out > state else 0)) / state
+    names = EQUAL if length > steps else []
+    if length > (steps**2 if kind == "linear" else steps):
+        names = names + UNEQUAL
+    return [k for k, name in enumerate(3 * list(REGIMES)) if name in names]
+
+
+def example(kind, dtype, length, bare=False):
+    """Each regime as a row of positive numbers, one of both signs, and one of these with resets."""
+    rng = np.random.default_rng(length)
+    normal = rng.normal(size=(3 * COUNT, length, 2))
+    update = np.stack([f(x) for f, x in zip(3 * list(REGIMES.values()), normal, strict=True)])
+    value, dh = rng.normal(size=(2, *update.shape))
+    h0, dlast = rng.normal(size=(2, 3 * COUNT, 2))
+    for x in (value, dh, h0, dlast):
+        x[:COUNT] = np.abs(x[:COUNT])
+    reset = rng.random(update.shape[:-1]) < 0.05
+    reset[: 2 * COUNT] = False
+    if kind == "linear":
+        pre = [reference.sigmoid(-update), reference.sigmoid(update) * value]
+    else:
+        pre = [update, value] if kind == "mingru" else [-update, update, value]
+    wide = dtype if kind == "linear" else state_dtype(dtype)
+    *pre, dh = (jnp.asarray(x).astype(dtype) for x in (*pre, dh / np.sqrt(length)))
+    h0, dlast = (jnp.asarray(x).astype(wide) for x in (h0, dlast))
+    if bare:
+        return pre, (None if kind == "linear" else 0 * h0), dh, dlast, None
+    return pre, h0, dh, dlast, jnp.asarray(reset)
+
+
+def scan(kind, backend, pre, h0, reset):
+    if kind == "linear":
+        return (linear_scan(*pre, h0, reset=reset, backend=backend),)
+    return gated_scan(GATES[kind], pre, h0, reset=reset, backend=backend)
+
+
+@cache
+def program(kind, backend, f=scan):
+    """Jitted: h, the last state of a gated scan, and the gradients of pre and, if given, h0."""
+
+    @jax.jit
+    def run(pre, h0, dh, dlast, reset):
+        found, pull = jax.vjp(lambda *x: f(kind, backend, *x, reset), pre, h0)
+        return jax.tree.leaves((found, pull((dh, dlast)[: len(found)])))
+
+    return run
+
+
+def coefficients(kind, pre):
+    """a, b and, for each pre-activation, the derivatives of both."""
+    if kind == "linear":
+        return *pre, [(1, 0), (0, 1)]
+    *gates, value = pre
+    sigmoid = reference.sigmoid
+    if kind == "mingru":
+        by, odds = [-1], gates[0]
+    else:
+        forget, enter = gates
+        # Logarithms, as both gates may be 0 in float64 too.
+        odds = np.logaddexp(0, -forget) - np.logaddexp(0, -enter)
+        by = [sigmoid(-forget), -sigmoid(-enter)]
+    a, z = sigmoid(-odds), sigmoid(odds)
+    slopes = [(k * a * z, -k * a * z * value) for k in by]
+    return a, z * value, [*slopes, (0, z)]
+
+
+def oracle(kind, pre, h0, dh, dlast, reset):
+    """`program`'s results in float64, and those of absolute values: how large their terms are."""
+    a, b, slopes = coefficients(kind, reference.f64(*pre))
+    start = np.zeros_like(a[:, 0]) if h0 is None else reference.f64(h0)[0]
+    dh = reference.f64(dh)[0].copy()
+    if kind != "linear":
+        dh[:, -1] += reference.f64(dlast)[0]
+    a, b, start, dh = (np.concatenate([x, np.abs(x)]) for x in (a, b, start, dh))
+    reset = None if reset is None else np.concatenate([reset, reset])
+    h = reference.linear_scan(a, b, start, reset)
+    da, db, dh0 = reference.linear_scan_gradients(a, b, start, dh, reset)
+    for part, of in zip(np.split(np.arange(len(h)), 2), (np.positive, np.abs), strict=True):
+        last = [] if kind == "linear" else [h[part, -1]]
+        dpre = [of(x) * da[part] + of(y) * db[part] for x, y in slopes]
+        yield [h[part], *last, *dpre, *([] if h0 is None else [dh0[part]])]
+
+
+@lru_cache(maxsize=1)
+def problem(kind, dtype, length, bare=False):
+    """Arguments of `program` and what the oracle has for them."""
+    with jax.enable_x64(dtype == "float64"):
+        arguments = example(kind, dtype, length, bare)
+    return arguments, [*oracle(kind, *arguments)]
+
+
+def check(found, wanted, kind, dtype, left_out):
+    """Errors relative to the row's largest number, and to the terms of each that is not small.
+
+    Where no terms cancel, as in most of the positive rows, the second is the number itself.
+    """
+    rows = np.setdiff1d(np.arange(len(found[0])), left_out)
+    values = 1 if kind == "linear" else 2
+    for k, (x, ref, terms) in enumerate(zip(found, *wanted, strict=True)):
+        x, least = np.asarray(x, np.float64), float(jnp.finfo(x.dtype).smallest_subnormal)
+        assert np.isfinite(x).all(), f"result {k} is not finite"
+        error, ref, terms = np.abs(x - ref)[rows], np.abs(ref[rows]), terms[rows]
+        largest = ref.max(tuple(range(1, ref.ndim)), keepdims=True)
+        allowed = np.where(ref > 1e-3 * largest, np.minimum(terms, largest), largest)
+        # 0 stands for what is smaller than float32's numbers, or rounds to float16's 0.
+        excess = error - DEMANDS[dtype][k >= values] * allowed - max(1e-30, least / 2)
+        bad = sorted({list(REGIMES)[rows[r] % COUNT] for r in np.argwhere(excess > 0)[:, 0]})
+        assert not bad, f"result {k} is {excess.max():.1e} further off than allowed, at {bad}"
+
+
+def cases():
+    everyday = {
+        "sequential": {"linear": (1, 16, 65, 1024), "mingru": LENGTHS[:11], "minlstm": (16,)},
+        "associative": {"linear": (3, 16), "mingru": (1, 7, 16, 300), "minlstm": (16,)},
+    }
+    sizes = [(n, False) for n in LENGTHS] + [(n, True) for n in (1, 16, 65, 300)]
+    for kind, dtype, (length, bare), backend in product(KINDS, DEMANDS, sizes, BACKENDS):
+        quick = length in everyday[backend][kind] and not bare
+        if dtype != "float32":
+            quick = kind == "mingru" and length == 16 and not bare
+        yield pytest.param(kind, backend, dtype, length, bare, marks=[] if quick else [LONG])
+
+
+def check_dtypes(found, kind, dtype, arguments):
+    last = [] if kind == "linear" else [state_dtype(dtype)]
+    like = [x.dtype for x in jax.tree.leaves(arguments[:2])]
+    assert [x.dtype for x in found] == [dtype, *last, *like]
+
+
+@pytest.mark.parametrize(("kind", "backend", "dtype", "length", "bare"), [*cases()])
+def test_equals_the_loop(kind, backend, dtype, length, bare):
+    arguments, wanted = problem(kind, dtype, length, bare)
+    with jax.enable_x64(dtype == "float64"):
+        found = program(kind, backend)(*arguments)
+    check_dtypes(found, kind, dtype, arguments)
+    check(found, wanted, kind, dtype, unmet(kind, dtype, length))
+
+
+@KIND
+@BACKEND
+@pytest.mark.parametrize("dtype", DEMANDS)
+def test_dtypes_where_float64_is_on(x64, kind, backend, dtype):
+    arguments = example(kind, dtype, 3)
+    check_dtypes(jax.eval_shape(program(kind, backend), *arguments), kind, dtype, arguments)
+
+
+@ONE_KIND
+@BACKEND
+def test_no_gates_are_off_by_more_than_a_unit_a_step(kind, backend, size):
+    length = size(300, 65536)
+    arguments, wanted = problem(kind, "float32", length)
+    found = program(kind, backend)(*arguments)
+    limit = length * float(jnp.finfo(jnp.float32).eps)
+    for x, ref, terms in zip(found, *wanted, strict=True):
+        assert (np.abs(x - ref) <= limit * terms + 1e-30).all()
+
+
+def in_chunks(steps, kind, backend, pre, h0, reset):
+    """`scan` in parts of so many steps with the state carried on, and over the rest at the end."""
+
+    def run(state, part):
+        h, *last = scan(kind, backend, part[0], state, part[1])
+        return last[0] if last else h[:, -1], h
+
+    end = reset.shape[1] // steps * steps
+
+    def parts(x):
+        return jnp.moveaxis(x[:, :end].reshape(len(x), -1, steps, *x.shape[2:]), 1, 0)
+
+    state, h = jax.lax.scan(run, h0, jax.tree.map(parts, (pre, reset)))
+    h = jnp.moveaxis(h, 0, 1).reshape(len(reset), end, -1)
+    state, rest = run(state, jax.tree.map(lambda x: x[:, end:], (pre, reset)))
+    h = jnp.concatenate([h, rest], 1)
+    return (h,) if kind == "linear" else (h, state)
+
+
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=LONG), 7, pytest.param(64, marks=LONG)])
+@ONE_KIND
+@BACKEND
+def test_in_chunks(kind, backend, steps, size):
+    length = size(16, 4099)  # each leaves something over
+    arguments, wanted = problem(kind, "float32", length)
+    found = program(kind, backend, partial(in_chunks, steps))(*arguments)
+    check(found, wanted, kind, "float32", unmet(kind, "float32", length))
+    for x, whole in zip(found, program(kind, backend)(*arguments), strict=True):
+        axes = tuple(range(1, x.ndim))
+        assert (jnp.abs(x - whole).max(axes) <= 1e-6 * jnp.abs(whole).max(axes)).all()
+
+
+@ONE_KIND
+@BACKEND
+def test_a_row_alone_is_the_row_in_its_batch(kind, backend):
+    arguments = example(kind, "float32", 16)
+    whole = program(kind, backend)(*arguments)
+    # Bit for bit in a loop. At once, XLA rounds a product before a sum in some lanes only.
+    limit = 0 if backend == "sequential" else 4 * float(jnp.finfo(jnp.float32).eps)
+    for row in range(3 * COUNT):
+        one = slice(row, row + 1)
+        alone = program(kind, backend)(*jax.tree.map(itemgetter(one), arguments))
+        for x, y in zip(alone, whole, strict=True):
+            assert np.abs(x - y[one]).max() <= limit * np.abs(y[one]).max()
+
+
+@KIND
+@BACKEND
+def test_a_step_reaches_nothing_before_it_and_no_other_row_or_feature(kind, backend):
+    pre, *rest = example(kind, "float32", 16)
+    h = program(kind, backend)(pre, *rest)[0]
+    changed = program(kind, backend)([x.at[:, 9:].set(0.5) for x in pre], *rest)[0]
+    np.testing.assert_array_equal(changed[:, :9], h[:, :9])
+    for k in range(len(pre)):
+        dirty = [x.at[COUNT, 9, 0].set(np.nan) if j == k else x for j, x in enumerate(pre)]
+        wanted = h.at[COUNT, 9:, 0].set(np.nan)
+        np.testing.assert_array_equal(program(kind, backend)(dirty, *rest)[0], wanted)
+
+
+@KIND
+def test_any_numbers(kind, size):
+    """Errors relative to the terms of each number: what is drawn may cancel."""
+    some, shape = partial(st.floats, width=32), (1, 7, 1)
+    number = some(-1e3, 1e3)
+    # minLSTM's gates stop their exponentials there, and do not follow the smaller share further.
+    gates = {
+        "linear": [some(-1, 1)],
+        "mingru": [some(allow_nan=False)],
+        "minlstm": [some(-40), some(-87)],
+    }[kind]
+    pre = [arrays(np.float32, shape, elements=x) for x in (*gates, number)]
+    state = arrays(np.float32, (1, 1), elements=number)
+
+    @settings(max_examples=size(200, 5000), derandomize=size(True, False), deadline=None)
+    @given(st.tuples(*pre), state, pre[-1], state, arrays(bool, shape[:-1]))
+    def holds(pre, h0, dh, dlast, reset):
+        arguments = list(pre), h0, dh, dlast, reset
+        wanted = list(oracle(kind, *arguments))
+        for backend in BACKENDS:
+            found = program(kind, backend)(*arguments)
+            for k, (x, ref, terms) in enumerate(zip(found, *wanted, strict=True)):
+                limit = DEMANDS["float32"][k >= (1 if kind == "linear" else 2)]
+                assert (np.abs(x - ref) <= limit * terms + 1e-30).all(), (backend, k, x, ref)
+
+    holds()
