@@ -29,9 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
             return execute(arguments, interruption, held)
     except BaseException as error:
         # rich exits where nobody reads its output.
-        if isinstance(
-            error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError
-        ):
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if isinstance(cause, BrokenPipeError):
             # What is still in the buffer goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
@@ -66,10 +65,7 @@ def _told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ValueError | OSError):
         return errors.code(error), f"error: {text}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
-        return (
-            errors.RESOURCES,
-            f"error: out of memory: {text}; ask for less",
-        )
+        return errors.RESOURCES, f"error: out of memory: {text}; ask for less"
     if "Unable to initialize backend" in text or "Unknown backend" in text:
         return errors.USAGE, f"error: {text}; unset JAX_PLATFORMS, or name one that is there"
     what = f"{type(error).__name__}: {text}"

@@ -177,14 +177,15 @@ class _Run:
     def _need_memory(self) -> None:
         """Refuses an update that the memory cannot hold, by what its compiled program says."""
         count = self.settings.accumulation
-        batches = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(
-                (count, *np.shape(x)), jax.dtypes.canonicalize_dtype(x.dtype)
-            ),
-            self.first,
-        )
+
+        def stacked(x: np.ndarray) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((count, *x.shape), jax.dtypes.canonicalize_dtype(x.dtype))
+
         # Compiled once: the updates find it.
-        sizes = self.train_step.lower(self.state, batches).compile().memory_analysis()
+        lowered = self.train_step.lower(self.state, jax.tree.map(stacked, self.first))
+        sizes = lowered.compile().memory_analysis()
+        if sizes is None:  # not every platform tells
+            return
         needed = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes
         rows, steps = self.first.inputs.shape[:2]
         what = f"an update over {count * rows:,} rows of {steps:,} steps"
