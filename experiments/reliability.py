@@ -269,12 +269,18 @@ def inputs_table(measured: list[Row]) -> Table:
             str(row["group"]),
             row["case"],
             str(row["code"]),
-            f"`{row['said']}`" if row["said"] and row["code"] else "",
+            shown(row["said"]) if row["code"] else "",
             f"{row['seconds']:.1f}" if row["code"] else "",
         )
         for row in measured
     ]
     return Table(machines(measured), headings, lines, frozenset())
+
+
+def shown(said: str) -> str:
+    """A line of the command as it stands in a table: without its beginning, and not too long."""
+    line = said.removeprefix("rnnlab: ").removeprefix("error: ").replace("`", "")
+    return f"`{line[:150]}{'…' if len(line) > 150 else ''}`" if line else ""
 
 
 def counts(found: list[Row]) -> Row:

@@ -49,7 +49,7 @@ def refuse(lab: Lab, case: Case, here: Path) -> Row:
         "new_files": len(new) if not accepted else 0,
         "seconds": round(done["seconds"], 2),
         "ok": ok,
-        "said": done["err"].strip()[-400:].replace(str(here), "HERE"),
+        "said": done["err"].strip()[:400].replace(str(lab.experiment), "FILE"),
     }
 
 
