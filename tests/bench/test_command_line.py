@@ -6,6 +6,7 @@ import pytest
 
 from rnnlab import cli, rows
 from rnnlab.bench import comparison, speedup
+from rnnlab.commands import line
 from rnnlab.tables import markdown
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion")
@@ -166,9 +167,9 @@ def test_quick_is_smaller():
 
 def test_keep_pages_goes_with_any_command(capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(cli, "keep_pages", lambda: asked.append(True) or True)
+    monkeypatch.setattr(line, "keep_pages", lambda: asked.append(True) or True)
     assert cli.main(["list", "--keep-pages"]) == 0
     assert asked == [True]
-    monkeypatch.setattr(cli, "keep_pages", lambda: False)
+    monkeypatch.setattr(line, "keep_pages", lambda: False)
     assert cli.main(["--keep-pages", "list"]) == 2
     assert "--keep-pages needs glibc" in capsys.readouterr().err
