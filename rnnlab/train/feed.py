@@ -1,7 +1,10 @@
 """The next update's batches, prepared on another thread while the device works on this one's."""
 
+import faulthandler
+import sys
+import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -9,6 +12,9 @@ import numpy as np
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import Data
+
+PATIENCE = 300.0
+"""Seconds without a batch after which it is said."""
 
 
 def feed(data: Data, accumulation: int, start: int, stop: int) -> Iterator[Batch]:
@@ -36,10 +42,26 @@ def feed(data: Data, accumulation: int, start: int, stop: int) -> Iterator[Batch
     with ThreadPoolExecutor(max_workers=1) as worker:
         following = worker.submit(prepare, start) if start < stop else None
         for update in range(start, stop):
-            batch = following.result()
+            batch = _waited_for(following, update)
             if update + 1 < stop:
                 following = worker.submit(prepare, update + 1)
             yield batch
+
+
+def _waited_for(batch: Future, update: int) -> Batch:
+    """A batch when it is there; says where all threads stand if it takes far too long."""
+    while True:
+        try:
+            return batch.result(PATIENCE)
+        except TimeoutError:
+            if batch.done():  # it is the data's own
+                raise
+            warnings.warn(
+                f"the data of update {update} is not there after {PATIENCE:g} s; what every thread "
+                "is at follows",
+                stacklevel=2,
+            )
+            faulthandler.dump_traceback(sys.__stderr__)
 
 
 def check(data: Data, batch: Batch) -> None:

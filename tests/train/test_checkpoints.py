@@ -1,6 +1,7 @@
 """Checkpoints: what they hold comes back, and what is not what was written is named."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -190,6 +191,13 @@ def test_a_later_format_is_no_damage(stored, monkeypatch):
     ) as refused:
         checkpoints.newest(tree())
     assert not isinstance(refused.value, DamagedError)
+
+
+def test_steps_are_ordered_by_number_whatever_the_clock_says(stored):
+    checkpoints, _ = stored
+    for step, time in ((1, 3e9), (2, 1e9), (3, 2e9)):
+        os.utime(checkpoints.folder / str(step), (time, time))
+    assert checkpoints.newest(tree()).step == 3
 
 
 def test_what_is_no_step_is_passed_over(stored, tmp_path):
