@@ -150,7 +150,9 @@ PARTS = {
         {"reached": True, "code": -15, "kept": True, "same": True},
     ),
     "inputs": Part(
-        len(inputs.CASES), lambda lab, out, n: inputs.refuse_all(lab, out), {"ok": True}
+        len(inputs.CASES),
+        lambda lab, out, n: inputs.refuse_all(lab, out),
+        {"ok": True, "in_time": True},
     ),
 }
 

@@ -37,7 +37,7 @@ def refuse(lab: Lab, case: Case, here: Path) -> Row:
     )
     ok = done["code"] == case.code and said and "Traceback" not in done["err"]
     if not accepted:
-        ok = ok and not new and done["seconds"] < SECONDS
+        ok = ok and not new
         ok = ok and (case.code != 128 + signal.SIGPIPE or not lines)
     shutil.rmtree(here)
     return {
@@ -49,6 +49,7 @@ def refuse(lab: Lab, case: Case, here: Path) -> Row:
         "new_files": len(new) if not accepted else 0,
         "seconds": round(done["seconds"], 2),
         "ok": ok,
+        "in_time": accepted or done["seconds"] < SECONDS,
         "said": done["err"].strip()[:400].replace(str(lab.experiment), "FILE"),
     }
 
