@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rnnlab import errors
 from rnnlab.train.interrupt import Interrupted, Interruption
-from rnnlab.train.lock import locked_if_known
+from rnnlab.train.lock import locked_if_known, refuse_twice
 
 DEBUG = "--debug"
 
@@ -23,7 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     debug = DEBUG in arguments
     arguments = [word for word in arguments if word != DEBUG]
     try:
-        with Interruption(hard=True) as interruption, locked_if_known(_folder(arguments)) as held:
+        with Interruption(hard=True) as interruption, locked_if_known(_run(arguments)) as held:
+            refuse_twice(_runs(arguments), arguments)
             from rnnlab.commands.line import execute
 
             return execute(arguments, interruption, held)
@@ -49,10 +50,18 @@ def entry() -> None:
     sys.exit(main())
 
 
-def _folder(arguments: list[str]) -> Path | None:
+def _run(arguments: list[str]) -> Path | None:
     """The run's folder that `resume` names, before the arguments are read properly."""
     words = [word for word in arguments[1:] if not word.startswith("-")]
     return Path(words[0]) if arguments[:1] == ["resume"] and words else None
+
+
+def _runs(arguments: list[str]) -> Path | None:
+    """The folder of runs that `run` names, likewise."""
+    words = [part for word in arguments for part in word.split("=", 1)]
+    if arguments[:1] != ["run"] or "--out" not in words[:-1]:
+        return None
+    return Path(words[words.index("--out") + 1])
 
 
 def _told(error: BaseException) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from rnnlab import cli, errors
 from rnnlab.commands import line
 from rnnlab.errors import BusyError, CheckpointError, DataError, DivergedError, ResourceError
 from rnnlab.train.interrupt import Interrupted, Interruption
-from rnnlab.train.lock import locked
+from rnnlab.train.lock import locked, refuse_twice
 
 
 def raising(error):
@@ -64,17 +64,28 @@ def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
 BEFORE_JAX = """
 import sys
 from rnnlab import cli
-code = cli.main(["resume", sys.argv[1]])
+code = cli.main(sys.argv[1:])
 print(code, "jax" in sys.modules)
 """
 
 
-def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path):
-    command = [sys.executable, "-c", BEFORE_JAX, str(tmp_path)]
-    with locked(tmp_path):
+@pytest.mark.parametrize("words", [["resume", "{run}"], ["run", "x.py", "--out={runs}"]])
+def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path, monkeypatch, words):
+    run = tmp_path / "run"
+    words = [word.format(run=run, runs=tmp_path) for word in words]
+    monkeypatch.setattr(sys, "argv", ["rnnlab", *words])
+    command = [sys.executable, "-c", BEFORE_JAX, *words]
+    with locked(run):
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "7 False\n"
-    assert f"is written by process {os.getpid()} on " in done.stderr
+    assert f"{run} is written by process {os.getpid()} on " in done.stderr
+
+
+def test_another_command_is_not_refused_for_a_run_that_is_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["rnnlab", "run", "x.py", "--out", str(tmp_path)])
+    with locked(tmp_path / "run"):
+        refuse_twice(tmp_path, ["run", "y.py", "--out", str(tmp_path)])
+    refuse_twice(tmp_path, sys.argv[1:])
 
 
 def sent(interruption, *numbers, wait):

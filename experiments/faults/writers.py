@@ -10,16 +10,16 @@ from rnnlab.rows import Row
 
 
 def second_writers(lab: Lab, out: Path, starts: int) -> list[Row]:
-    """Starts `rnnlab resume` again and again while a run is trained, which has to end as ever."""
+    """Starts `resume`, or the very command again, while a run is trained that has to end as ever."""
     process = lab.run(out, stage="every_step")
     folder = run_folder(out)
     while not (folder / "latest.json").exists() and process.poll() is None:
         time.sleep(0.01)
     rows = []
-    for _ in range(starts):
+    for number in range(starts):
         if process.poll() is not None:
             break
-        second = lab.resume(out)
+        second = lab.wait(lab.run(out)) if number % 2 else lab.resume(out)
         running = process.poll() is None
         holder = f"process {process.pid} on {socket.gethostname()}"
         rows.append(

@@ -3,12 +3,15 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rnnlab.errors import BusyError
+from rnnlab.files import read_json
 
 try:
     import fcntl
@@ -35,6 +38,27 @@ def locked_if_known(folder: Path | None) -> Iterator[frozenset[Path]]:
         yield frozenset({folder.resolve()})
 
 
+def refuse_twice(runs: Path | None, command: Sequence[str]) -> None:
+    """Refuses a command that another process is busy with, in one of the folders below `runs`.
+
+    It is a matter of speed alone, for which run a command will come to is known much later.
+
+    Raises:
+      BusyError: the same command holds the lock of a run.
+    """
+    if runs is None or fcntl is None:
+        return
+    for path in runs.glob(f"*/{NAME}"):
+        # No other lock is tried: who wants it in that moment would be refused.
+        if _known(path).get("command") != list(command):
+            continue
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _busy(path) from None
+
+
 @contextmanager
 def locked(folder: Path, held: frozenset[Path] = frozenset()) -> Iterator[None]:
     """Holds the lock of a run's folder, which is made if it is not there.
@@ -55,20 +79,31 @@ def locked(folder: Path, held: frozenset[Path] = frozenset()) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BusyError(
-                    f"{folder} is written by {_holder(path)}; wait for it or stop it"
-                ) from None
+                raise _busy(path) from None
         file.truncate(0)
-        started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "started": started}, file)
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            "command": sys.argv[1:],
+        }
+        json.dump(holder, file)
         file.flush()
         yield
 
 
-def _holder(path: Path) -> str:
-    """Who wrote into a lock's file; nothing yet, where it was taken a moment ago."""
+def _known(path: Path) -> dict[str, Any]:
+    """What is written in a lock's file; nothing yet, where it was taken a moment ago."""
     try:
-        by = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {by['pid']} on {by['host']}, since {by['started']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _busy(path: Path) -> BusyError:
+    match _known(path):
+        case {"pid": pid, "host": host, "started": started}:
+            holder = f"process {pid} on {host}, since {started}"
+        case _:
+            holder = "another process"
+    return BusyError(f"{path.parent} is written by {holder}; wait for it or stop it")
