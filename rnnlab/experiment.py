@@ -295,7 +295,7 @@ def _trained(
 def _about(settings: Row, data: Data) -> Row:
     """What the states of a run belong to."""
     around = environment(jax.devices()[0])
-    kept = {name: around[name] for name in ("cores", "processor", "python", "versions")}
+    kept = {name: around[name] for name in ("device", "processor", "cores", "python", "versions")}
     return {"config": settings, "data_fingerprint": data.fingerprint, **kept}
 
 

@@ -13,7 +13,7 @@ def load(path: Path, what: str) -> ModuleType:
       what: what it should be, for the message.
 
     Raises:
-      ValueError: there is no such file, or it is no Python file.
+      ValueError: there is no such file, it is no Python file, or its code fails.
     """
     if not path.is_file():
         raise ValueError(f"{path} is no file; {what} is needed")
@@ -25,4 +25,8 @@ def load(path: Path, what: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (SyntaxError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no Python file: {error}; {what} is needed") from None
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be run: {type(error).__name__}: {error}; mend it"
+        ) from error
     return module

@@ -10,7 +10,7 @@ from rnnlab.rows import Row
 
 
 def second_writers(lab: Lab, out: Path, starts: int) -> list[Row]:
-    """Starts `resume`, or the very command again, while a run is trained that has to end as ever."""
+    """Starts `resume`, or the same `run`, while a run is trained, which has to end as ever."""
     process = lab.run(out, stage="every_step")
     folder = run_folder(out)
     while not (folder / "latest.json").exists() and process.poll() is None:

@@ -71,10 +71,15 @@ class Resume:
     """Goes back to this checkpoint; later ones are moved to retired/ in the run's folder."""
     strict: bool = False
     """Refuses a damaged newest checkpoint instead of going on from the one before it."""
+    allow_other_device: bool = False
+    """Goes on with another processor or accelerator, by which the bits of the result differ."""
     allow_other_cores: bool = False
     """Goes on with another number of cores, by which the bits of the result differ."""
     allow_other_versions: bool = False
     """Goes on with other versions of JAX and what belongs to it."""
+    results: Path | None = None
+    """File that the result is added to; results.jsonl beside the run's folder where it is left
+    out."""
 
 
 def run_experiment(command: Run, flags: Sequence[str], interruption: Interruption) -> int:
@@ -101,16 +106,16 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
     if not os.path.exists(out):  # False also where the name is too long for the system
         check_name(out.name)
     results = command.results or out / "results.jsonl"
+    there = _rows(results)
     measured: list[Row] = []
     sitting = Sitting(interruption=interruption)
     for number, ((experiment, varied), run) in enumerate(zip(runs, names, strict=True), 1):
         folder = out / run
-        finished = RunFolder(folder).result.exists()
         with shown(f"{number}/{len(runs)} {run}", experiment.train.steps) as display:
             arguments = folder, name, command.preset, experiment, varied, display, sitting
             with _saying_how_to_go_on(folder):
                 result = start(*arguments)
-        if not finished:
+        if result not in there:
             rows.append(results, result)
         measured.append(result)
     show(result_table(measured))
@@ -121,9 +126,12 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
 def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path]) -> int:
     """Goes on with a run. Returns the exit code."""
     _, _, experiment = opened(command.folder)
+    results = command.results or command.folder.resolve().parent / "results.jsonl"
+    there = _rows(results)
     sitting = Sitting(
         from_step=command.from_step,
         strict=command.strict,
+        allow_other_device=command.allow_other_device,
         allow_other_cores=command.allow_other_cores,
         allow_other_versions=command.allow_other_versions,
         interruption=interruption,
@@ -132,6 +140,8 @@ def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path
     display = shown(command.folder.name, experiment.train.steps)
     with _saying_how_to_go_on(command.folder), display as display:
         result = resume(command.folder, display, sitting)
+    if result not in there:
+        rows.append(results, result)
     show(result_table([result]))
     return 0
 
@@ -144,6 +154,11 @@ def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
         if RunFolder(folder).config.exists():
             stop.args = (f"{stop}; `rnnlab resume {folder}` goes on from here",)
         raise
+
+
+def _rows(results: Path) -> list[Row]:
+    """The results that a file has, before any work for what is to be added to it."""
+    return list(rows.read(results)) if results.exists() else []
 
 
 def _seed_flag(seeds: str | None) -> list[str]:

@@ -15,13 +15,15 @@ from rnnlab.files import read_json
 from rnnlab.tables import Table, show
 from rnnlab.train.checkpoints import Checkpoints
 from rnnlab.train.folder import RunFolder
+from rnnlab.train.lock import refuse_written
 
 
 @dataclass(frozen=True)
 class Verify:
-    """Checks every file of a run, or of all runs below a folder, and says what is sound.
+    """Checks the files of a run, or of all runs below a folder, and says what is sound.
 
-    Changes nothing. Exits with 4 where something is damaged.
+    Checkpoints are held against their digests, settings against the checkpoints', the other files
+    are read. Changes nothing. Exits with 4 where something is damaged.
     """
 
     folder: Positional[Path]
@@ -40,6 +42,7 @@ def verify(command: Verify) -> int:
     """Prints a table a run. Returns the exit code.
 
     Raises:
+      BusyError: a process writes in one.
       CheckpointError: there is no run, or something is damaged.
     """
     alone = RunFolder(command.folder).config.is_file()
@@ -49,6 +52,7 @@ def verify(command: Verify) -> int:
         raise CheckpointError(f"{command.folder} holds no run; give a run's folder")
     damaged = []
     for folder in folders:
+        refuse_written(folder)
         findings = list(findings_of(folder))
         lines = [(f.part, f.state) for f in findings]
         show(Table(str(folder), ("part", "state"), lines, frozenset()))
@@ -56,7 +60,8 @@ def verify(command: Verify) -> int:
     if damaged:
         more = f"; and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         raise CheckpointError(
-            f"{damaged[0]}{more}; `rnnlab resume` goes on from the newest sound step"
+            f"{damaged[0]}{more}; bring it back from a copy, or, of checkpoints, go on from a "
+            "sound one by `rnnlab resume`, with --from-step where the run is finished"
         )
     return 0
 
@@ -64,13 +69,16 @@ def verify(command: Verify) -> int:
 def findings_of(path: Path) -> Iterator[Finding]:
     """A line for every part of a run's folder."""
     folder = RunFolder(path)
-    checkpoints = Checkpoints(path, {})
     try:
         settings = opened(path)[1]
+        about = {"config": settings}
         yield Finding("config.json", f"sound: {settings['experiment']}, {settings['task']}", True)
     except (ValueError, OSError, KeyError) as error:
+        about = {}
         yield Finding("config.json", f"damaged: {error}", False)
-    for file in (folder.environment, checkpoints.latest, checkpoints.best, folder.result):
+    checkpoints = Checkpoints(path, about)
+    yield _json(folder.environment)
+    for file in (checkpoints.latest, checkpoints.best, folder.result):
         if file.exists():
             yield _json(file)
     yield from _metrics(folder)
@@ -87,8 +95,8 @@ def findings_of(path: Path) -> Iterator[Finding]:
         if pointer.exists() and not any(_points_at(pointer, step) for step in steps):
             yield Finding(pointer.name, "damaged: the step that it names is missing", False)
     for kind, state in (
-        ("checkpoints/*.new", "left by a killed process; the next sitting removes it"),
-        ("checkpoints/*.old", "left by a killed process; the next sitting removes it"),
+        ("checkpoints/*.new", "left by a killed process; `rnnlab resume` removes it"),
+        ("checkpoints/*.old", "left by a killed process; `rnnlab resume` removes it"),
         ("damaged/*", "kept for a look"),
         ("retired/*", "gone back on"),
     ):
@@ -99,6 +107,8 @@ def findings_of(path: Path) -> Iterator[Finding]:
 def _json(file: Path) -> Finding:
     try:
         read_json(file)
+    except FileNotFoundError:
+        return Finding(file.name, "damaged: it is missing", False)
     except (ValueError, OSError) as error:
         return Finding(file.name, f"damaged: {error}", False)
     return Finding(file.name, "sound", True)

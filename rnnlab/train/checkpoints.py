@@ -175,13 +175,14 @@ class Checkpoints:
         return Restored(step, tree, body["about"])
 
     def verify(self, step: int) -> None:
-        """Reads a step whole, whatever it holds, and compares all digests.
+        """Reads a step whole, whatever it holds, and compares all digests and the settings.
 
         Raises:
-          CheckpointError: it is damaged, or cannot be read.
+          CheckpointError: it is damaged, cannot be read, or belongs to other settings.
         """
         where = self.folder / str(step)
         body = integrity.opened(where)
+        same_settings(body["about"], self.about, where)
         integrity.check_leaves(where, body, self._load(where, None))
 
     def retire(self, after: int, into: str) -> list[int]:

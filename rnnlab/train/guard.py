@@ -25,7 +25,7 @@ class Health(NamedTuple):
       recent: the last finite losses, NaN where there are none yet.
       first: the median of the first of them.
       best: the lowest median.
-      in_a_row: updates without a finite loss or gradient since the last with both.
+      in_a_row: updates that were skipped since the last that was not.
       skipped: such updates so far.
     """
 
@@ -64,14 +64,14 @@ def watched(health: Health, step: int, loss: float, norm: float, taken: bool, li
     (1, 1)
     >>> watched(health, 3, float("inf"), 1.0, taken=False, limit=1)
     Traceback (most recent call last):
-    rnnlab.errors.DivergedError: step 3: 2 updates in a row had no finite loss or gradient...
+    rnnlab.errors.DivergedError: step 3: 2 updates in a row were skipped, as not finite...
     """
     if not taken:
         in_a_row, skipped = int(health.in_a_row) + 1, int(health.skipped) + 1
         if in_a_row > limit:
             raise DivergedError(
-                f"step {step}: {in_a_row} updates in a row had no finite loss or gradient and were "
-                f"skipped; the last had loss {loss:.4g} and gradient norm {norm:.4g}"
+                f"step {step}: {in_a_row} updates in a row were skipped, as not finite or as "
+                f"spikes; the last had loss {loss:.4g} and gradient norm {norm:.4g}"
             )
         return health._replace(in_a_row=np.array(in_a_row), skipped=np.array(skipped))
     recent = np.append(health.recent[1:], loss)

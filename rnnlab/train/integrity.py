@@ -65,9 +65,12 @@ def opened(folder: Path) -> dict[str, Any]:
             f"{folder} has format {body['format']}, of a later rnnlab; this one reads up to "
             f"{FORMAT}: upgrade it"
         )
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise DamagedError(f"{path} is a link")
     for name, known in body["files"].items():
         file = folder / name
-        if file.is_symlink() or not file.is_file():
+        if ".." in file.parts or Path(name).is_absolute() or not file.is_file():
             raise DamagedError(f"{file} is missing")
         if _file_digest(file) != known:
             raise DamagedError(f"{file} is not what was written")

@@ -46,17 +46,26 @@ def refuse_twice(runs: Path | None, command: Sequence[str]) -> None:
     Raises:
       BusyError: the same command holds the lock of a run.
     """
-    if runs is None or fcntl is None:
-        return
-    for path in runs.glob(f"*/{NAME}"):
+    for path in [] if runs is None else runs.glob(f"*/{NAME}"):
         # No other lock is tried: who wants it in that moment would be refused.
-        if _known(path).get("command") != list(command):
-            continue
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _busy(path) from None
+        if _known(path).get("command") == list(command):
+            refuse_written(path.parent)
+
+
+def refuse_written(folder: Path) -> None:
+    """Refuses to read what is changing.
+
+    Raises:
+      BusyError: a process writes in the run's folder at this moment; names it.
+    """
+    path = folder / NAME
+    if fcntl is None or not path.is_file():
+        return
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(path) from None
 
 
 @contextmanager

@@ -122,8 +122,9 @@ class _Run:
         elif sitting.resumed:
             self.display.say(f"{self.folder.path} holds no checkpoint; starting from step 0")
         if sitting.resumed:
-            versions = {name: self.checkpoints.about[name] for name in ("cores", "versions")}
-            self.folder.log({"step": step, "resumed_from": step, **versions})
+            names = "device", "processor", "cores", "versions"
+            on = {name: self.checkpoints.about[name] for name in names}
+            self.folder.log({"step": step, "resumed_from": step, **on})
         self._find_best()
 
     def _find_best(self) -> None:
@@ -234,10 +235,12 @@ class _Run:
             health = watched(before, step, loss, norm, taken, limit)
         except DivergedError as error:
             rate = float(schedule(self.settings)(step) * self.state.plateau.scale)
+            # A loss that has grown may have done so before the newest was saved.
+            newest, best = self.checkpoints.steps()[-1], int(self.progress.best_step)
             raise DivergedError(
                 f"{error}, the learning rate {rate:.3g}; the last good checkpoint is step "
-                f"{self.checkpoints.steps()[-1]} of {self.folder.path}; lower train.learning_rate "
-                "or train.clip_norm in a new run"
+                f"{best if taken else newest} of {self.folder.path}; lower train.learning_rate or "
+                "train.clip_norm in a new run"
             ) from None
         skipped = int(health.skipped)
         if skipped > int(before.skipped) and (skipped <= 10 or skipped % 100 == 0):

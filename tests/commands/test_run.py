@@ -159,6 +159,9 @@ def test_what_is_no_experiment_is_refused(tmp_path, capsys):
     for path in (tmp_path / "none.py", other):
         assert cli.main(["run", str(path)]) == 2
         assert "rnnlab list" in capsys.readouterr().err
+    other.write_text("PRESETS = {}[0]\n", encoding="utf-8")
+    assert cli.main(["run", str(other)]) == 2
+    assert f"{other} cannot be run: KeyError: 0; mend it" in capsys.readouterr().err
     for command, code in (("resume", 4), ("sample", 4), ("verify", 4), ("compare", 2)):
         assert cli.main([command, str(tmp_path)]) == code
         assert str(tmp_path) in capsys.readouterr().err
@@ -181,7 +184,12 @@ def test_an_interrupted_run_says_how_to_go_on(experiment, tmp_path, capsys, monk
     assert not (out / "results.jsonl").exists()
     monkeypatch.setattr(RunFolder, "log", log)
     assert cli.main(["resume", str(folder)]) == 0
-    assert json.loads((folder / "result.json").read_text())["steps"] == 4
+    result = json.loads((folder / "result.json").read_text())
+    assert result["steps"] == 4
+    # Its row is where the others are, and is there once.
+    for command in (["resume", str(folder)], arguments):
+        assert cli.main(command) == 0
+        assert list(rows.read(out / "results.jsonl")) == [result]
 
 
 def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monkeypatch):

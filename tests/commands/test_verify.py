@@ -7,6 +7,7 @@ import pytest
 
 from rnnlab import cli, errors
 from rnnlab.commands.verify import findings_of
+from rnnlab.train.lock import locked
 
 GOLDEN = Path(__file__).parent.parent / "data" / "first_format"
 
@@ -37,6 +38,12 @@ def flip(path):
     path.write_bytes(raw)
 
 
+def edit(path, there, instead):
+    text = path.read_text(encoding="utf-8")
+    assert text.count(there) == 1
+    path.write_text(text.replace(there, instead), encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("part", "damage"),
     [
@@ -45,7 +52,9 @@ def flip(path):
         ("latest.json", lambda run: (run / "latest.json").write_text("", encoding="utf-8")),
         ("best.json", lambda run: (run / "best.json").write_text('{"step": 9}', encoding="utf-8")),
         ("environment.json", lambda run: (run / "environment.json").write_text("{")),
+        ("environment.json", lambda run: (run / "environment.json").unlink()),
         ("config.json", lambda run: (run / "config.json").write_text("{}", encoding="utf-8")),
+        ("checkpoints/4", lambda run: edit(run / "config.json", '"steps": 4', '"steps": 5')),
         ("metrics.jsonl", lambda run: (run / "metrics.jsonl").write_text("x\ny\n")),
     ],
 )
@@ -66,6 +75,13 @@ def test_a_torn_row_and_what_a_killed_process_left_are_told_and_sound(run, capsy
     assert code == 0
     for part in ("cut off is left out", "left by a killed process", "damaged/2", "kept for a look"):
         assert part in said
+
+
+def test_a_run_that_is_being_written_is_not_judged(run, capsys):
+    with locked(run):
+        code, said = verified(run, capsys)
+    assert code == errors.BUSY
+    assert f"{run} is written by process" in said
 
 
 def test_all_runs_below_a_folder_are_verified(run, tmp_path, capsys):

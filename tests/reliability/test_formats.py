@@ -42,7 +42,7 @@ def test_its_format_is_the_first():
 
 def test_it_is_gone_on_with(tmp_path):
     shutil.copytree(GOLDEN, tmp_path / "run")
-    sitting = Sitting(allow_other_cores=True, allow_other_versions=True)
+    sitting = Sitting(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
     result = resume(tmp_path / "run", Display(), sitting)
     assert result["best_step"] == 4
     assert result["metrics"]["valid"]["mse"] == pytest.approx(0.9500197, rel=1e-4)

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 GOLDEN = Path(__file__).parent.parent / "data" / "first_format"
 SMALL = Architecture(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
 STEPS = 20
+ANYWHERE = Sitting(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
 
 
 def stateful(folder):
@@ -100,7 +101,8 @@ def about(monkeypatch, golden, **changes):
     body = json.loads((golden / "checkpoints" / "4" / "integrity.json").read_text())
     made = body["about"]
     same = {name: made[name] for name in ("cores", "processor", "python", "versions")}
-    monkeypatch.setattr(experiments, "environment", lambda device: same | changes)
+    now = {"device": "cpu", **same, **changes}
+    monkeypatch.setattr(experiments, "environment", lambda device: now)
     return made
 
 
@@ -112,6 +114,17 @@ def test_another_number_of_cores_is_refused_unless_it_is_allowed(golden, monkeyp
     resume(golden, Display(), Sitting(allow_other_cores=True))
     logged = list(rows.read(golden / "metrics.jsonl"))
     assert [row["cores"] for row in logged if "resumed_from" in row] == [7]
+
+
+@pytest.mark.parametrize("other", [{"processor": "another"}, {"device": "A GPU"}])
+def test_another_device_is_refused_unless_it_is_allowed(golden, monkeypatch, other):
+    made = about(monkeypatch, golden, **other)
+    (name,) = other.values()
+    with pytest.raises(CheckpointError, match=rf"on {made['processor']} and this is {name}"):
+        resume(golden, Display())
+    resume(golden, Display(), Sitting(allow_other_device=True))
+    logged = list(rows.read(golden / "metrics.jsonl"))
+    assert [row | other for row in logged if "resumed_from" in row] == logged[-1:]
 
 
 def test_another_version_is_refused_unless_it_is_allowed(golden, monkeypatch):
@@ -147,7 +160,7 @@ def test_other_settings_are_refused_by_name(golden, part, setting, value):
     path.write_text(json.dumps(settings), encoding="utf-8")
     # Data that is generated differs with its settings, and is found out first.
     with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
-        resume(golden, Display(), Sitting(allow_other_cores=True, allow_other_versions=True))
+        resume(golden, Display(), ANYWHERE)
     with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
         trained_model(golden)
 

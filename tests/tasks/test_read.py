@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rnnlab.errors import DataError
+from rnnlab.tasks.read import npz
 from rnnlab.tasks.read import text as text_module
 from rnnlab.tasks.read.csv_series import read_series
 from rnnlab.tasks.read.npz import read_npz
@@ -312,3 +313,9 @@ def test_files_that_are_no_archives_are_refused(tmp_path, file):
     damaged = bytearray((tmp_path / "c.npz").read_bytes())
     damaged[60:90] = bytes(30)
     refused(read_npz, file(bytes(damaged), "c.npz"), "c.npz: cannot be read")
+
+
+def test_an_archive_that_is_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = archive(tmp_path, inputs=IDS, targets=IDS)
+    monkeypatch.setattr(npz, "LARGEST", 100)
+    refused(read_npz, path, "bytes of arrays; at most 100 are read: split it")

@@ -1,5 +1,6 @@
 """Checkpoints: what they hold comes back, and what is not what was written is named."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -214,7 +215,31 @@ def test_a_file_that_is_a_link_is_damage(stored, tmp_path):
     file = checkpoints.folder / "3" / "state" / "commit_success.txt"
     shutil.move(file, tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DamagedError, match=r"commit_success.txt is missing"):
+    with pytest.raises(DamagedError, match=r"commit_success.txt is a link"):
+        checkpoints.verify(3)
+
+
+def test_a_folder_that_is_a_link_is_damage(stored, tmp_path):
+    checkpoints, _ = stored
+    state = checkpoints.folder / "3" / "state"
+    shutil.move(state, tmp_path / "elsewhere")
+    state.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedError, match=r"state is a link"):
+        checkpoints.verify(3)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "{}/outside"])
+def test_a_list_that_leads_outside_is_damage(stored, name):
+    checkpoints, _ = stored
+    outside = checkpoints.folder.parent / "outside"
+    outside.write_text("x", encoding="utf-8")
+    path = checkpoints.folder / "3" / "integrity.json"
+    body = json.loads(path.read_text(encoding="utf-8"))
+    body.pop("sha256")
+    body["files"][name.format(outside.parent)] = hashlib.sha256(b"x").hexdigest()
+    forged = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({"sha256": forged, **body}), encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"outside is missing"):
         checkpoints.verify(3)
 
 

@@ -181,7 +181,7 @@ def test_too_many_in_a_row_end_the_run_with_its_last_checkpoint_sound(tmp_path, 
     with pytest.raises(DivergedError) as stopped:
         run(tmp_path / "run", broken(*range(5, 12)))
     said = str(stopped.value)
-    assert said.startswith("step 9: 4 updates in a row had no finite loss or gradient")
+    assert said.startswith("step 9: 4 updates in a row were skipped, as not finite")
     for part in ("gradient norm nan", "learning rate 0.001", "checkpoint is step 8"):
         assert part in said
     checkpoints = Checkpoints(tmp_path / "run", {})
@@ -195,5 +195,5 @@ def test_too_many_in_a_row_end_the_run_with_its_last_checkpoint_sound(tmp_path, 
 
 def test_a_rate_that_grows_too_high_ends_the_run(tmp_path, broken):
     high = {"learning_rate": 300.0, "warmup_steps": 400, "clip_norm": None}
-    with pytest.raises(DivergedError, match=r"the loss has risen to .* lower train.learning_rate"):
+    with pytest.raises(DivergedError, match=r"the loss has risen to .* checkpoint is step 0 of"):
         run(tmp_path / "run", broken(**high, steps=400, evaluate_every=400, log_every=100))

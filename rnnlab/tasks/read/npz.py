@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.read.errors import refuse
 
 _KEYS = ("inputs", "targets", "lengths", "mask")
+LARGEST = 4 << 30
+"""The most bytes that an archive's arrays may take, unpacked."""
 
 
 def read_npz(
@@ -29,8 +32,8 @@ def read_npz(
       num_classes: classes must be below it; None allows any from 0.
 
     Raises:
-      DataError: an array is missing, has another dtype or shape, or holds what is out of range; row
-        and column count from 0, as the array's indices do.
+      DataError: an array is missing, has another dtype or shape, or holds what is out of range, or
+        the arrays are larger than `LARGEST`; row and column count from 0, as their indices do.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -59,9 +62,15 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise refuse(path, f"{reason}; one written by numpy.savez is needed")
     arrays = {}
     try:
+        with zipfile.ZipFile(path) as members:
+            size = sum(member.file_size for member in members.infolist())
+        if size > LARGEST:
+            raise refuse(path, f"has {size} bytes of arrays; at most {LARGEST} are read: split it")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _KEYS if name in archive.files}
             names = ", ".join(archive.files) or "none"
+    except DataError:
+        raise
     except Exception as error:  # a damaged file brings NumPy's and Python's parsers to any of them
         raise refuse(path, f"cannot be read: {error}; plain arrays are needed") from error
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
