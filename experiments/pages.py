@@ -39,6 +39,7 @@ PAGES = (
     "docs/results.md",
     "docs/claims.md",
     "docs/reliability.md",
+    "docs/bad-input.md",
 )
 # Figures that publications report, each on its own terms, by experiment.
 PAPER = {

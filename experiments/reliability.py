@@ -10,6 +10,7 @@ Paper:    none.
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from faults.lab import LAST, Lab
 from rich.progress import track
 
 from rnnlab import rows
-from rnnlab.rows import Row, environment
+from rnnlab.rows import Row, commit, environment
 from rnnlab.tables import Table, machines
 
 OUT = Path(__file__).parent / "reliability"
@@ -61,15 +62,16 @@ def killed(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
     return at_once(trial, trials)
 
 
-def terminated(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
+def stopped(lab: Lab, out: Path, trials: int, number: signal.Signals) -> Iterator[Row]:
+    """By a signal, at one stage after the other."""
     stages = list(itertools.islice(itertools.cycle(signals.STAGES), trials))
-    return at_once(lambda k: signals.terminate_at(lab, out / str(k), stages[k]), trials)
+    return at_once(lambda k: signals.stop_at(lab, out / str(k), stages[k], number), trials)
 
 
 def broken(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
     """Each file in each way within this process, then some by real processes."""
     yield from damage.break_files(lab, out / "all")
-    files = [p for p in damage.checkpoint_files(lab.whole)[:-2] if (lab.whole / p).stat().st_size]
+    files = [file for file in damage.step_files(lab.whole) if (lab.whole / file).stat().st_size]
     chosen = list(itertools.islice(itertools.cycle(itertools.product(files, damage.KINDS)), trials))
 
     def trial(k: int) -> Row:
@@ -119,30 +121,40 @@ PARTS = {
         lambda lab, out, n: at_once(
             lambda k: kills.kill_in_the_first_save(lab, out / str(k), k), n
         ),
-        {"same": True, "told": True},
+        {"killed": True, "inside": True, "same": True, "told": True},
     ),
     "deletions": Part(
         50,
         lambda lab, out, n: at_once(lambda k: kills.kill_in_a_deletion(lab, out / str(k), k), n),
-        {"sound": True, "same": True},
+        {"killed": True, "inside": True, "sound": True, "same": True},
     ),
     "chains": Part(
         10,
         lambda lab, out, n: at_once(lambda k: kills.kill_in_a_chain(lab, out / str(k), k, 5), n),
-        {"same": True},
+        {"killed": True, "same": True},
     ),
     "flips": Part(
         500, lambda lab, out, n: damage.flip_bits(lab, out / "flips", n, 0), {"ok": True}
     ),
     "files": Part(20, broken, {"ok": True}),
+    "pointers": Part(
+        len(damage.POINTERS) * len(damage.KINDS),
+        lambda lab, out, n: damage.break_pointers(lab, out),
+        {"ok": True},
+    ),
     "disk": Part(
         36, full, {"reached": True, "code": 5, "lines": 1, "committed": True, "same": True}
     ),
     "writers": Part(20, written, {"ok": True, "named": True, "first": 0, "same": True}),
     "sigterm": Part(
         36,
-        terminated,
+        lambda lab, out, n: stopped(lab, out, n, signal.SIGTERM),
         {"reached": True, "code": 143, "lines": 1, "committed": True, "same": True},
+    ),
+    "sigint": Part(
+        12,
+        lambda lab, out, n: stopped(lab, out, n, signal.SIGINT),
+        {"reached": True, "code": 130, "lines": 1, "committed": True, "same": True},
     ),
     "second_sigterm": Part(
         10,
@@ -182,6 +194,8 @@ def main(command: Reliability) -> int:
     for name in command.parts:
         part = PARTS[name]
         trials = command.trials or part.trials
+        # Trial k draws its moment by the seed k.
+        around = {"seed": 0, "commit": commit(), **environment(jax.devices()[0])}
         found = []
         for row in track(part.run(lab, command.folder / name, trials), name, total=trials):
             if name == "flips":
@@ -190,8 +204,6 @@ def main(command: Reliability) -> int:
             wrong = {key: row.get(key) for key, value in part.must.items() if row.get(key) != value}
             if wrong:
                 print(f"{name}: {row}", flush=True)
-        # Trial k draws its moment by the seed k.
-        around = {"seed": 0, **environment(jax.devices()[0])}
         failed = [row for row in found if any(row.get(k) != v for k, v in part.must.items())]
         failures += len(failed)
         rows.append(
@@ -225,14 +237,19 @@ WORDS = {
         "SIGKILL while an old step is deleted, file by file",
         "every step that is listed is sound, ends with the same bytes",
     ),
-    "chains": ("five SIGKILLs in one run", "ends with the same bytes"),
+    "chains": ("two to five SIGKILLs in one run", "ends with the same bytes"),
     "flips": (
-        "one bit of one checkpoint file turned over",
+        "one bit of one file of the newest step, or of a pointer, turned over; read in one process",
         "detected and named, or restored to the very bytes",
     ),
     "files": (
-        "each file of the newest step emptied, cut, deleted or overwritten",
-        "one line, the step before is taken; `--strict` refuses",
+        "each file of the newest step emptied, cut, deleted or overwritten; read in one process, "
+        "some by `rnnlab resume`",
+        "one line names the step, the one before is taken; `--strict` refuses",
+    ),
+    "pointers": (
+        "each pointer emptied, cut, deleted or overwritten; read in one process",
+        "the newest step is taken all the same, without a warning; by `--strict` too",
     ),
     "disk": (
         "the disk full at each save, looked for or not, and at rows of metrics",
@@ -243,8 +260,15 @@ WORDS = {
         "SIGTERM on import, data, compilation, update, evaluation and save",
         "exit 143, the last step committed, ends with the same bytes",
     ),
+    "sigint": (
+        "SIGINT on import, data, compilation, update, evaluation and save",
+        "exit 130, the last step committed, ends with the same bytes",
+    ),
     "second_sigterm": ("a second SIGTERM inside a save", "ends at once, nothing lost"),
-    "inputs": ("bad input to the command line", "the promised line and exit code within 5 s"),
+    "inputs": (
+        "bad input to the command line, and one text that is only unusual",
+        "the promised line and exit code; bad input is refused within 5 s",
+    ),
 }
 
 
@@ -266,10 +290,9 @@ def table(measured: list[Row]) -> Table:
 
 def inputs_table(measured: list[Row]) -> Table:
     """A line a bad input, with what the process said."""
-    headings = ("group", "input", "exit code", "the line", "seconds")
+    headings = ("input", "exit code", "the line", "seconds")
     lines = [
         (
-            str(row["group"]),
             row["case"],
             str(row["code"]),
             shown(row["said"]) if row["code"] else "",
@@ -287,11 +310,16 @@ def shown(said: str) -> str:
 
 
 def counts(found: list[Row]) -> Row:
-    """How many trials have each thing that is true of some, and the slowest."""
+    """How many trials have each thing that is true of some, their runs, and the slowest."""
     names = dict.fromkeys(name for row in found for name, x in row.items() if isinstance(x, bool))
     counted = {name: sum(row.get(name) is True for row in found) for name in names}
+    tries = [row["tries"] for row in found if "tries" in row]
     seconds = [row["seconds"] for row in found if "seconds" in row]
-    return counted | ({"slowest": max(seconds)} if seconds else {})
+    return (
+        counted
+        | ({"tries": sum(tries)} if tries else {})
+        | ({"slowest": max(seconds)} if seconds else {})
+    )
 
 
 if __name__ == "__main__":

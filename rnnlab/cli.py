@@ -1,5 +1,6 @@
 """The `rnnlab` command: signals, the lock and errors. All that takes time to import comes after."""
 
+import errno
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from rnnlab import errors
 from rnnlab.train.interrupt import Interrupted, Interruption
+from rnnlab.train.lock import NAME as LOCK
 from rnnlab.train.lock import locked_if_known, refuse_twice
 
 DEBUG = "--debug"
@@ -27,13 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
             refuse_twice(_runs(arguments), arguments)
             from rnnlab.commands.line import execute
 
-            return execute(arguments, interruption, held)
+            code = execute(arguments, interruption, held)
+            # What cannot be written out is an error of the command's, not of the interpreter's end.
+            sys.stdout.flush()
+            return code
     except BaseException as error:
         # rich exits where nobody reads its output.
         cause = error.__context__ if isinstance(error, SystemExit) else error
+        _drop_what_cannot_be_written()
         if isinstance(cause, BrokenPipeError):
-            # What is still in the buffer goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         if isinstance(error, SystemExit):
             raise
@@ -52,8 +56,8 @@ def entry() -> None:
 
 def _run(arguments: list[str]) -> Path | None:
     """The run's folder that `resume` names, before the arguments are read properly."""
-    words = [word for word in arguments[1:] if not word.startswith("-")]
-    return Path(words[0]) if arguments[:1] == ["resume"] and words else None
+    words = arguments[1:] if arguments[:1] == ["resume"] else []
+    return next((Path(word) for word in words if os.path.isfile(f"{word}/{LOCK}")), None)
 
 
 def _runs(arguments: list[str]) -> Path | None:
@@ -64,6 +68,14 @@ def _runs(arguments: list[str]) -> Path | None:
     return Path(words[words.index("--out") + 1])
 
 
+def _drop_what_cannot_be_written() -> None:
+    """Sends what is left of the output nowhere, or the interpreter would fail at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _told(error: BaseException) -> tuple[int, str]:
     """An exit code and a line for whatever was raised."""
     text = " ".join(str(error).split())
@@ -71,6 +83,8 @@ def _told(error: BaseException) -> tuple[int, str]:
         return error.exit_code, f"stopped by {text}; nothing that was committed is lost"
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted; nothing that was committed is lost"
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+        return errors.RESOURCES, f"error: the output cannot be written: {error.strerror}; make room"
     if isinstance(error, ValueError | OSError):
         return errors.code(error), f"error: {text}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import math
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from rnnlab.architecture import Architecture, count_parameters, state_bytes
 from rnnlab.errors import CheckpointError
 from rnnlab.files import read_json, write_json
 from rnnlab.models import SequenceModel
-from rnnlab.rows import Row, environment
+from rnnlab.rows import Row, commit, environment
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import Data, Task
 from rnnlab.train.best import load_best
@@ -159,7 +158,7 @@ def start(
     data = experiment.data.open(experiment.train.seed)
     model = build(experiment, data)
     around = environment(jax.devices()[0])
-    around |= {"commit": _commit(), "data_fingerprint": data.fingerprint}
+    around |= {"commit": commit(), "data_fingerprint": data.fingerprint}
     need_writable(path.parent)
     with locked(path, sitting.held):
         folder = RunFolder.create(path, settings, around)
@@ -178,7 +177,7 @@ def resume(path: Path, display: Display, sitting: Sitting | None = None) -> Row:
     sitting = replace(sitting or Sitting(), resumed=True)
     folder, settings, experiment = opened(path)
     if folder.result.exists() and sitting.from_step is None:
-        return read_json(folder.result)
+        return folder.known_result()
     with locked(path, sitting.held):
         data = _same_data(folder, experiment)
         model = build(experiment, data)
@@ -192,6 +191,9 @@ def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:
     where = str(folder.config)
     if not isinstance(settings, dict) or settings.get("task") not in TASKS:
         raise ValueError(f"{where} names no task; one of {', '.join(TASKS)} is needed")
+    for name in ("experiment", "preset", "varied"):
+        if name not in settings:
+            raise ValueError(f"{where} has no {name}; bring it back from a copy")
     experiment = Experiment(
         config.load(TASKS[settings["task"]], settings.get("data"), f"{where}: data"),
         config.load(Architecture, settings.get("model"), f"{where}: model"),
@@ -304,16 +306,3 @@ def _in_a_name(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(config.dump(value))
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "+-._") else "_" for c in text)
     return plain if len(plain) <= 40 else hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _commit() -> str | None:
-    """The commit of the source, marked where it has been edited; None outside of a checkout."""
-    here = Path(__file__).parent
-    if not (here.parent / "pyproject.toml").exists():
-        return None
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -1,17 +1,26 @@
 """Small files that are there whole or not at all, on the disk when the call returns."""
 
+import errno
 import json
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rnnlab.errors import ResourceError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 LARGEST = 64 << 20
 """The most bytes of JSON that are parsed."""
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors for which less on the disk is the cure."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -39,7 +48,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Says of which file it is that the system could not write something.
+    """Says of which file it is that the system could not write something, and what to do.
 
     Raises:
       ResourceError: for every OSError within it.
@@ -48,7 +57,29 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise ResourceError(f"{path} could not be written: {reason}; make room for it") from error
+        advice = "make room for it" if error.errno in NO_ROOM else "choose another place for it"
+        raise ResourceError(f"{path} could not be written: {reason}; {advice}") from error
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those around it, with their names on the disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
+def lock(file: IO, *, shared: bool = False, wait: bool = True) -> None:
+    """Takes a lock on an open file, which ends when it is closed, or with the process.
+
+    Where the system has no such locks it does nothing.
+
+    Raises:
+      BlockingIOError: another has it, and `wait` is False.
+    """
+    if fcntl is not None:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
 
 
 def read_json(path: Path) -> Any:
@@ -81,10 +112,11 @@ def finite(value: Any) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{max(names, key=names.count)!r} is there twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is there twice")
+        found[name] = value
     return found
 
 

@@ -3,10 +3,10 @@
 import json
 import os
 import platform
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from io import RawIOBase
@@ -16,12 +16,7 @@ from typing import Any
 import jax
 
 from rnnlab.errors import DataError
-from rnnlab.files import finite, writing
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from rnnlab.files import finite, lock, make_folder, sync, writing
 
 Row = dict[str, Any]
 
@@ -47,6 +42,19 @@ def environment(device: jax.Device) -> Row:
     }
 
 
+def commit() -> str | None:
+    """The commit of the source, marked where it has been edited; None outside of a checkout."""
+    here = Path(__file__).parent
+    if not (here.parent / "pyproject.toml").exists():
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
 def cores() -> int:
     """Cores that XLA computes on: those of this process, or what NPROC in the environment says."""
     nproc = os.environ.get("NPROC", "")
@@ -69,8 +77,10 @@ def append(path: Path, row: Row) -> None:
     line = json.dumps(finite(row), allow_nan=False).encode() + b"\n"
     # Without a buffer, which would be written once more when the file is closed.
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b", buffering=0) as file, _locked(file):
+        make_folder(path.parent)
+        new = not path.exists()
+        with path.open("a+b", buffering=0) as file:
+            lock(file)
             end = _end_of_rows(file)
             file.truncate(end)
             try:
@@ -80,6 +90,8 @@ def append(path: Path, row: Row) -> None:
             except BaseException:
                 file.truncate(end)
                 raise
+        if new:
+            sync(path.parent)
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -100,19 +112,6 @@ def read(path: Path) -> Iterator[Row]:
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}, is not a JSON object")
             yield row
-
-
-@contextmanager
-def _locked(file: RawIOBase) -> Iterator[None]:
-    """Keeps other processes' appends out, where the system has such locks."""
-    if fcntl is None:
-        yield
-        return
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _end_of_rows(file: RawIOBase, block: int = 1 << 16) -> int:

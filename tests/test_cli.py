@@ -92,7 +92,7 @@ def sent(interruption, *numbers, wait):
     """What is noted after signals, within a stretch that defers them or not."""
     with interruption, interruption.deferred() if wait else nullcontext():
         for number in numbers:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)  # to this thread, or two of them could become one
         if not wait:
             signal.pause()
         interruption.seen = interruption.number

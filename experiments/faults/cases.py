@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FORECAST = str(Path(__file__).parents[1] / "forecasting.py")
+CLOSED = "closed"
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Case:
       prepare: makes files in the working folder, where RUN is `run`.
       stage: of `stages.py`.
       environment: variables of the process.
+      stdout: where the output goes: to a file of this name, or to a pipe that is CLOSED; by default
+        to one that is read.
     """
 
     number: int
@@ -30,6 +33,7 @@ class Case:
     prepare: Callable[[Path], None] = lambda here: None
     stage: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    stdout: str = ""
 
 
 def files(**contents: bytes | str) -> Callable[[Path], None]:

@@ -1,8 +1,9 @@
 """Files of a checkpoint that are cut short, deleted, replaced, or have a bit turned over."""
 
+import itertools
 import random
-import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -15,13 +16,13 @@ from rnnlab.train import integrity
 from rnnlab.train.checkpoints import Checkpoints
 
 KINDS = ("empty", "half", "almost", "deleted", "garbage")
+POINTERS = ("latest.json", "best.json")
 
 
-def checkpoint_files(folder: Path) -> list[Path]:
-    """The files of a run's newest step and its pointers, relative to the run's folder."""
+def step_files(folder: Path) -> list[Path]:
+    """The files of a run's newest step, relative to the run's folder."""
     newest = folder / "checkpoints" / str(LAST)
-    found = [path for path in sorted(newest.rglob("*")) if path.is_file()]
-    return [p.relative_to(folder) for p in (*found, folder / "latest.json", folder / "best.json")]
+    return [path.relative_to(folder) for path in sorted(newest.rglob("*")) if path.is_file()]
 
 
 def flip_bits(lab: Lab, out: Path, trials: int, seed: int) -> Iterator[Row]:
@@ -34,7 +35,7 @@ def flip_bits(lab: Lab, out: Path, trials: int, seed: int) -> Iterator[Row]:
     folder = lab.copy_of_whole(out)
     stored = digests(folder)
     like = _like(folder)
-    files = [file for file in checkpoint_files(folder) if (folder / file).stat().st_size]
+    files = [*step_files(folder), *map(Path, POINTERS)]
     for _ in range(trials):
         # By size: every bit of the checkpoint is as likely as any other.
         sizes = [(folder / file).stat().st_size for file in files]
@@ -55,37 +56,49 @@ def flip_bits(lab: Lab, out: Path, trials: int, seed: int) -> Iterator[Row]:
         yield {"file": _kind(file), "bit": bit, "detected": detected, "harmless": same}
 
 
-def break_files(lab: Lab, out: Path, kinds: tuple[str, ...] = KINDS) -> Iterator[Row]:
+def break_files(lab: Lab, out: Path) -> Iterator[Row]:
     """Breaks each file of the newest step in each way, restores, and puts it back.
 
-    `strict` has to refuse what is damaged; without it the step before is taken, with one line for
-    the damage that names the step.
+    `strict` has to refuse it; without it the step before is taken, with one line for the damage
+    that names the step. What leaves a file as it was is no trial.
     """
     folder = lab.copy_of_whole(out)
     like = _like(folder)
-    for file in checkpoint_files(folder):
-        for kind in kinds:
-            path, kept = folder / file, folder / "kept"
-            shutil.copyfile(path, kept)
-            unchanged = not _break(path, kind)
-            pointer = file.name in ("latest.json", "best.json")
+    for file, kind in itertools.product(step_files(folder), KINDS):
+        with _broken(folder / file, kind) as changed:
+            if not changed:
+                continue
             lines: list[str] = []
             restored = Checkpoints(folder, {}, lines.append).newest(like)
-            refused = False
             try:
                 Checkpoints(folder, {}, lines.append).newest(like, strict=True)
+                refused = False
             except CheckpointError:
                 refused = True
-            shutil.move(kept, path)
-            sound = unchanged or pointer
-            expected = (LAST, 0, False) if sound else (LAST - 2, 1, True)
-            named = sum(f"step {LAST}" in line for line in lines)
-            yield {
-                "file": _kind(file),
-                "kind": kind,
-                "unchanged": unchanged,
-                "ok": (restored.step, named, refused) == expected,
-            }
+        named = sum(f"step {LAST}" in line for line in lines)
+        ok = (restored.step, named, refused) == (LAST - 2, 1, True)
+        yield {"file": _kind(file), "kind": kind, "ok": ok}
+
+
+def break_pointers(lab: Lab, out: Path) -> Iterator[Row]:
+    """Breaks each pointer in each way, restores, and puts it back.
+
+    The newest step has to be restored to its bytes all the same, by `strict` too and without a
+    line, and the pointer must not name another step than it did.
+    """
+    folder = lab.copy_of_whole(out)
+    like, stored = _like(folder), digests(folder)
+    best = Checkpoints(folder, {}).best_step()
+    for name, kind in itertools.product(POINTERS, KINDS):
+        with _broken(folder / name, kind) as changed:
+            if not changed:
+                continue
+            lines: list[str] = []
+            checkpoints = Checkpoints(folder, {}, lines.append)
+            found = [checkpoints.newest(like, strict=strict) for strict in (False, True)]
+            named = checkpoints.best_step()
+        newest = all(x.step == LAST and _digests(x.tree) == stored for x in found)
+        yield {"file": name, "kind": kind, "ok": newest and not lines and named in (best, None)}
 
 
 def break_and_resume(lab: Lab, out: Path, file: Path, kind: str) -> Row:
@@ -102,6 +115,16 @@ def break_and_resume(lab: Lab, out: Path, file: Path, kind: str) -> Row:
         "kept": (folder / "damaged" / str(LAST)).is_dir(),
         "same": resumed.code == 0 and lab.same_end(out),
     }
+
+
+@contextmanager
+def _broken(path: Path, kind: str) -> Iterator[bool]:
+    """Breaks a file for a while; False where that leaves its bytes as they are."""
+    before = path.read_bytes()
+    try:
+        yield _break(path, kind)
+    finally:
+        path.write_bytes(before)
 
 
 def _break(path: Path, kind: str) -> bool:

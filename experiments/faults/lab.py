@@ -87,8 +87,12 @@ class Lab:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of its processes, which compile each program once for all of them."""
-        return os.environ | {
+        """The variables of its processes, which compile each program once for all of them.
+
+        Their output is buffered, whatever this process's is.
+        """
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+        return inherited | {
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

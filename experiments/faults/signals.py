@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT at every stage of a run, and a second one while the first is honoured."""
+"""SIGTERM and SIGINT at every stage of a run, and SIGTERM twice within a save."""
 
 import signal
 import time
@@ -10,7 +10,7 @@ from rnnlab.rows import Row
 STAGES = ("import", "data", "compile", "step", "evaluation", "save")
 
 
-def terminate_at(lab: Lab, out: Path, stage: str, number: int = signal.SIGTERM) -> Row:
+def stop_at(lab: Lab, out: Path, stage: str, number: signal.Signals) -> Row:
     """Sends a signal when a stage is reached, and goes on with what is left."""
     process, reached = _reached(lab, out, stage)
     start = time.perf_counter()
@@ -24,6 +24,7 @@ def terminate_at(lab: Lab, out: Path, stage: str, number: int = signal.SIGTERM) 
     resumed = lab.resume(out) if begun else lab.wait(lab.run(out))
     return {
         "stage": stage,
+        "signal": number.name,
         "reached": reached,
         "code": done.code,
         "lines": len(lines),

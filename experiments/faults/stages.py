@@ -2,8 +2,8 @@
 
     python stages.py STAGE ARGUMENTS...
 
-A stage that is reached makes the file `reached` in the working folder's `stages/` under the process
-number, so that a fault can be proven to have hit it.
+A stage that is reached makes the file STAGE.PID in the working folder's `stages/`, so that a fault
+can be proven to have hit it.
 """
 
 import contextlib

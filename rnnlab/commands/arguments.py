@@ -45,7 +45,9 @@ def _number(kind: type, pattern: re.Pattern, needed: str) -> PrimitiveConstructo
 
 
 def read(kind: Any, arguments: Sequence[str], *, prog: str, **options: Any) -> Any:
-    """An instance of `kind` as the arguments describe it. `--help` prints and exits with 0.
+    """An instance of `kind` as the arguments describe it.
+
+    `--help`, and tyro's flags for a shell's completion, print or write and exit with 0.
 
     Raises:
       ValueError: an argument is unknown, missing or refused, in one line; or what `kind` itself
@@ -60,7 +62,14 @@ def read(kind: Any, arguments: Sequence[str], *, prog: str, **options: Any) -> A
     try:
         with redirect_stdout(said), redirect_stderr(said):
             return call()
+    except AssertionError as error:
+        if not any(word.startswith("--tyro") for word in arguments[:1]):
+            raise
+        raise ValueError(f"{error}; `{prog} --help` has all") from None
     except SystemExit as stop:
+        if not stop.code:
+            print(said.getvalue(), end="")
+            raise
         # tyro turns what the settings raise into an exit; here it is an error like any other.
         error = stop.__context__
         while error is not None:
@@ -83,8 +92,9 @@ def condensed(box: str, prog: str) -> str:
     ... ╰───────────────────────────────╯''', "rnnlab run FILE")
     'Unrecognized options: --stpes; did you mean --steps INT? `rnnlab run FILE --help` has all'
     """
-    lines = [FRAME.sub(" ", line).strip() for line in box.strip().splitlines()[1:]]
+    title, *lines = [FRAME.sub(" ", line).strip() for line in box.strip().splitlines() or [""]]
     blocks = [list(group) for full, group in itertools.groupby(lines, bool) if full]
+    blocks = blocks or [[title or "the arguments are not understood"]]
     said = [" ".join(blocks[0]).rstrip(".")]
     for block in blocks[1:]:
         if block[0].startswith("Perhaps you meant"):

@@ -8,10 +8,9 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from rnnlab.errors import DataError
-from rnnlab.files import read_json
 from rnnlab.rows import Row, read
 from rnnlab.tables import Table, machine, show
-from rnnlab.train.folder import RunFolder
+from rnnlab.train.folder import RESULT, RunFolder
 from rnnlab.train.metrics import METRICS
 
 
@@ -51,14 +50,14 @@ def results_of(path: Path) -> list[Row]:
     """
     if path.is_file():
         results = list(read(path))
-        if not results or not all({"varied", "curve"} <= row.keys() for row in results):
+        if not results or not all(row.keys() >= RESULT for row in results):
             raise DataError(f"{path} holds no results of runs; give a results.jsonl")
         return results
     found = [RunFolder(path).result] if RunFolder(path).result.exists() else []
     found = found or sorted(path.glob("**/result.json"))
     if not found:
         raise ValueError(f"{path} holds no finished run; `rnnlab resume` finishes one")
-    return [read_json(file) for file in found]
+    return [RunFolder(file.parent).known_result() for file in found]
 
 
 def result_table(results: Sequence[Row]) -> Table:
@@ -85,8 +84,8 @@ def result_table(results: Sequence[Row]) -> Table:
         line += [f"{row['parameters']:,}", f"{row['state_bytes']:,}"]
         line += [number(row["metrics"][of].get(m)) for m in names]
         line += [number(row["floors"].get(name, {}).get(metric)) for name, metric in floors]
-        speed = row["tokens_per_second"]
-        line += [str(row["best_step"]), f"{row['seconds_to_best']:.0f}"]
+        seconds, speed = row["seconds_to_best"], row["tokens_per_second"]
+        line += [str(row["best_step"]), "" if seconds is None else f"{seconds:.0f}"]
         line += ["" if speed is None else f"{speed:,.0f}"]
         lines.append(tuple(line))
     breaks = [

@@ -31,6 +31,7 @@ from rnnlab.rows import Row
 from rnnlab.tables import show
 from rnnlab.train.folder import RunFolder, check_name
 from rnnlab.train.interrupt import Interrupted, Interruption
+from rnnlab.train.room import need_writable
 from rnnlab.train.sitting import Sitting
 
 CELL, SEED = "model.cell", "train.seed"
@@ -106,7 +107,9 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
     if not os.path.exists(out):  # False also where the name is too long for the system
         check_name(out.name)
     results = command.results or out / "results.jsonl"
-    there = _rows(results)
+    # Read before any work, for what is to be added to it.
+    there = list(rows.read(results)) if results.exists() else []
+    need_writable(results.parent)
     measured: list[Row] = []
     sitting = Sitting(interruption=interruption)
     for number, ((experiment, varied), run) in enumerate(zip(runs, names, strict=True), 1):
@@ -127,7 +130,8 @@ def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path
     """Goes on with a run. Returns the exit code."""
     _, _, experiment = opened(command.folder)
     results = command.results or command.folder.resolve().parent / "results.jsonl"
-    there = _rows(results)
+    need_writable(results.parent)
+    finished = RunFolder(command.folder).result.exists() and command.from_step is None
     sitting = Sitting(
         from_step=command.from_step,
         strict=command.strict,
@@ -140,7 +144,7 @@ def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path
     display = shown(command.folder.name, experiment.train.steps)
     with _saying_how_to_go_on(command.folder), display as display:
         result = resume(command.folder, display, sitting)
-    if result not in there:
+    if not finished:
         rows.append(results, result)
     show(result_table([result]))
     return 0
@@ -154,11 +158,6 @@ def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
         if RunFolder(folder).config.exists():
             stop.args = (f"{stop}; `rnnlab resume {folder}` goes on from here",)
         raise
-
-
-def _rows(results: Path) -> list[Row]:
-    """The results that a file has, before any work for what is to be added to it."""
-    return list(rows.read(results)) if results.exists() else []
 
 
 def _seed_flag(seeds: str | None) -> list[str]:

@@ -1,6 +1,6 @@
 """`rnnlab verify`: what of a run's folder is sound."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -73,14 +73,16 @@ def findings_of(path: Path) -> Iterator[Finding]:
         settings = opened(path)[1]
         about = {"config": settings}
         yield Finding("config.json", f"sound: {settings['experiment']}, {settings['task']}", True)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError) as error:
         about = {}
         yield Finding("config.json", f"damaged: {error}", False)
     checkpoints = Checkpoints(path, about)
-    yield _json(folder.environment)
-    for file in (checkpoints.latest, checkpoints.best, folder.result):
-        if file.exists():
-            yield _json(file)
+    yield _read(folder.environment, folder.known_environment)
+    if folder.result.exists():
+        yield _read(folder.result, folder.known_result)
+    for pointer in (checkpoints.latest, checkpoints.best):
+        if pointer.exists():
+            yield _read(pointer, lambda pointer=pointer: read_json(pointer))
     yield from _metrics(folder)
     steps = checkpoints.steps()
     for step in steps:
@@ -104,11 +106,9 @@ def findings_of(path: Path) -> Iterator[Finding]:
             yield Finding(str(left.relative_to(path)), state, True)
 
 
-def _json(file: Path) -> Finding:
+def _read(file: Path, read: Callable[[], object]) -> Finding:
     try:
-        read_json(file)
-    except FileNotFoundError:
-        return Finding(file.name, "damaged: it is missing", False)
+        read()
     except (ValueError, OSError) as error:
         return Finding(file.name, f"damaged: {error}", False)
     return Finding(file.name, "sound", True)

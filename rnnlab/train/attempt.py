@@ -7,33 +7,47 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+
+from rnnlab.train.room import FULL
 
 T = TypeVar("T")
 PATIENCE = 5.0
 """Seconds that a thread is waited for."""
 
 
-def attempt(call: Callable[[], T]) -> tuple[T | None, str]:
-    """What a call returns, and the reason if it failed, in one line.
+class Failure(NamedTuple):
+    """Why a call failed.
+
+    Attributes:
+      reason: in one line.
+      short: whether the system had not enough: of the disk, the memory, open files.
+    """
+
+    reason: str
+    short: bool
+
+
+def attempt(call: Callable[[], T]) -> tuple[T | None, Failure | None]:
+    """What a call returns, and how it failed if it did.
 
     The error itself is let go: it would keep tasks alive that complain when they are taken away.
 
     >>> attempt(lambda: 1)
-    (1, '')
+    (1, None)
     >>> attempt(lambda: int("x"))
-    (None, "invalid literal for int() with base 10: 'x'")
+    (None, Failure(reason="invalid literal for int() with base 10: 'x'", short=False))
     """
     before = set(threading.enumerate())
     with _quiet():
         try:
-            return call(), ""
+            return call(), None
         except Exception as error:  # orbax raises many kinds
-            reason = _root(error)
+            failure = _failure(error)
         for thread in set(threading.enumerate()) - before:
             thread.join(PATIENCE)
         gc.collect()
-    return None, reason
+    return None, failure
 
 
 @contextmanager
@@ -54,8 +68,11 @@ def _quiet() -> Iterator[None]:
         sys.unraisablehook, threading.excepthook = hooks
 
 
-def _root(error: BaseException) -> str:
-    """What began it, in one line."""
+def _failure(error: BaseException) -> Failure:
+    """What began it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    full = FULL.search(text)
+    short = full or isinstance(error, OSError | MemoryError) or "os_error_code" in text
+    return Failure(full[0] if full else text[:300], bool(short))

@@ -33,14 +33,17 @@ def load_best(
     like = {"state": initial_state(model, settings, carry), "progress": Progress.fresh(0.0)}
     best = checkpoints.best_step()
     try:
-        if best in checkpoints.steps():
-            return checkpoints.restore(best, like).tree["state"].params
-        if strict:
-            raise DamagedError(f"{checkpoints.best} names no step that is there")
-    except DamagedError as error:
-        if strict:
+        if best is None:
+            raise DamagedError(f"{checkpoints.best} names no step")
+        return checkpoints.restore(best, like).tree["state"].params
+    except CheckpointError as error:
+        if checkpoints.best_step() != best:  # a writer has found a better one
+            return load_best(folder, about, model, settings, carry, strict=strict)
+        missing = best not in checkpoints.steps()
+        if strict or not (missing or isinstance(error, DamagedError)):
             raise
-        warnings.warn(f"the best step, {best}, is damaged: {error}", stacklevel=2)
+        if best is not None and checkpoints.steps():
+            warnings.warn(f"the best step, {best}, is damaged: {error}", stacklevel=2)
     restored = checkpoints.newest(like, strict=strict)
     if restored is None:
         raise CheckpointError(f"{folder.path} holds no checkpoint yet; train it first")

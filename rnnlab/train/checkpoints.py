@@ -4,6 +4,7 @@ A step's folder appears whole under its name, and is never written to again. Wha
 the way stays below the run's folder.
 """
 
+import os
 import re
 import shutil
 import time
@@ -18,11 +19,11 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from rnnlab.errors import CheckpointError, DamagedError, ResourceError
-from rnnlab.files import read_json, sync, write_json
+from rnnlab.files import make_folder, read_json, sync, write_json
 from rnnlab.train import integrity
 from rnnlab.train.attempt import attempt
 from rnnlab.train.match import same_leaves, same_settings
-from rnnlab.train.room import FULL, need_disk
+from rnnlab.train.room import need_disk
 
 KEPT = 2
 STEP = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -75,7 +76,7 @@ class Checkpoints:
     def clean(self) -> None:
         """Removes what a killed process left behind. Call it under the run's lock alone."""
         for path in [*self.folder.glob("*.new"), *self.folder.glob("*.old")]:
-            shutil.rmtree(path)
+            path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
         for path in self.folder.parent.glob("*.json.new"):
             path.unlink()
 
@@ -83,21 +84,25 @@ class Checkpoints:
         """Writes a step's tree and returns when it is on disk. A step that is there is left as is.
 
         Raises:
+          CheckpointError: something else has the step's name.
           ResourceError: there is no room; nothing that was there before is lost.
         """
         final, beside = self.folder / str(step), self.folder / f"{step}.new"
-        if not final.exists():
+        if step not in self.steps():
+            if os.path.lexists(final):
+                raise CheckpointError(
+                    f"{final} is no checkpoint, and has the name of one; move it away, then go on "
+                    "with `rnnlab resume`"
+                )
             leaves = _flat(tree)
             need_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
-            _, reason = attempt(lambda: self._write(beside, leaves))
-            if reason:
+            _, failure = attempt(lambda: self._write(beside, leaves))
+            if failure:
                 _remove(beside)
-                full = FULL.search(reason)
-                raise ResourceError(
-                    f"step {step} could not be saved in {self.folder}: "
-                    f"{full[0] if full else reason[:300]}; make room, then go on with "
-                    "`rnnlab resume`"
-                )
+                said = f"step {step} could not be saved in {self.folder}: {failure.reason}"
+                if failure.short:
+                    raise ResourceError(f"{said}; make room, then go on with `rnnlab resume`")
+                raise RuntimeError(said)
             beside.rename(final)
             sync(self.folder)
         write_json(self.latest, {"step": step})
@@ -188,23 +193,28 @@ class Checkpoints:
     def retire(self, after: int, into: str) -> list[int]:
         """Moves the steps after `after` out of the way, into a folder of the run; returns them."""
         later = [step for step in self.steps() if step > after]
-        target = self.folder.parent / into
-        for step in later:
-            target.mkdir(exist_ok=True)
-            place, number = target / str(step), 1
-            while place.exists():
-                number += 1
-                place = target / f"{step}.{number}"
-            (self.folder / str(step)).rename(place)
+        # From the last one on: whoever is killed in between goes on from a step that is left.
+        for step in reversed(later):
+            self.put_away(self.folder / str(step), into)
         if later:
-            sync(target)
-            sync(self.folder)
             write_json(self.latest, {"step": after})
         return later
 
+    def put_away(self, path: Path, into: str) -> None:
+        """Moves something of the run's into a folder of it, where nothing is replaced."""
+        target = self.folder.parent / into
+        make_folder(target)
+        place, number = target / path.name, 1
+        while place.exists():
+            number += 1
+            place = target / f"{path.name}.{number}"
+        path.rename(place)
+        sync(target)
+        sync(path.parent)
+
     def _write(self, beside: Path, leaves: Mapping[str, np.ndarray]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        make_folder(beside)
         ocp.save((beside / "state").absolute(), dict(leaves))
         integrity.seal(beside, leaves, self.about)
         for path in sorted(beside.rglob("*")):
@@ -212,9 +222,11 @@ class Checkpoints:
         sync(beside)
 
     def _load(self, where: Path, wanted: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        stored, reason = attempt(lambda: ocp.load((where / "state").absolute(), wanted))
-        if stored is None:
-            raise DamagedError(f"{where} cannot be read: {reason[:300]}")
+        """The arrays of a step whose files are what was written."""
+        stored, failure = attempt(lambda: ocp.load((where / "state").absolute(), wanted))
+        if failure:
+            kind = ResourceError if failure.short else CheckpointError
+            raise kind(f"{where} cannot be read, though it is sound: {failure.reason}; try again")
         return stored
 
     def _say_or_refuse(self, line: str, strict: bool) -> None:

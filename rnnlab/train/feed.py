@@ -2,9 +2,11 @@
 
 import faulthandler
 import sys
+import time
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 import jax
 import numpy as np
@@ -13,14 +15,22 @@ from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import Data
 
-PATIENCE = 300.0
-"""Seconds without a batch after which it is said."""
+PATIENCE, SLICE, END = 300.0, 0.2, 5.0
+"""Seconds without a batch after which it is said, between two looks at what else there is to do,
+and for which the thread is given time to end."""
 
 
-def feed(data: Data, accumulation: int, start: int, stop: int) -> Iterator[Batch]:
+def feed(
+    data: Data,
+    accumulation: int,
+    start: int,
+    stop: int,
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[Batch]:
     """The batches of updates `start` to `stop - 1`, each with a leading axis of `accumulation`.
 
-    Update n reads the batches n * accumulation and the ones after it, whenever it runs.
+    Update n reads the batches n * accumulation and the ones after it, whenever it runs. `between`
+    is called again and again while a batch is waited for.
 
     Raises:
       ValueError: a batch has ids out of range, or those of one update differ in shape.
@@ -39,23 +49,48 @@ def feed(data: Data, accumulation: int, start: int, stop: int) -> Iterator[Batch
             )
         return jax.device_put(jax.tree.map(lambda *x: np.stack(x), *batches))
 
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        following = worker.submit(prepare, start) if start < stop else None
+    wanted: SimpleQueue[int | None] = SimpleQueue()
+    ready: SimpleQueue[Batch | BaseException] = SimpleQueue()
+
+    def work() -> None:
+        while (update := wanted.get()) is not None:
+            try:
+                ready.put(prepare(update))
+            except BaseException as error:
+                ready.put(error)
+
+    # A thread that the process does not wait for at its end: data may be stuck for ever.
+    worker = Thread(target=work, daemon=True)
+    worker.start()
+    try:
         for update in range(start, stop):
-            batch = _waited_for(following, update)
+            if update == start:
+                wanted.put(update)
+            batch = _waited_for(ready, update, between)
             if update + 1 < stop:
-                following = worker.submit(prepare, update + 1)
+                wanted.put(update + 1)
             yield batch
+    finally:
+        wanted.put(None)
+        worker.join(END)
 
 
-def _waited_for(batch: Future, update: int) -> Batch:
+def _waited_for(
+    ready: SimpleQueue[Batch | BaseException], update: int, between: Callable[[], None]
+) -> Batch:
     """A batch when it is there; says where all threads stand if it takes far too long."""
+    since = time.monotonic()
     while True:
         try:
-            return batch.result(PATIENCE)
-        except TimeoutError:
-            if batch.done():  # it is the data's own
-                raise
+            batch = ready.get(timeout=SLICE)
+        except Empty:
+            between()
+        else:
+            if isinstance(batch, BaseException):
+                raise batch
+            return batch
+        if time.monotonic() - since > PATIENCE:
+            since = time.monotonic()
             warnings.warn(
                 f"the data of update {update} is not there after {PATIENCE:g} s; what every thread "
                 "is at follows",

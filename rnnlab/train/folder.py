@@ -1,17 +1,28 @@
 """What a run leaves behind, in one folder."""
 
+import os
 import re
+from collections.abc import Set
 from pathlib import Path
 
 from rnnlab import rows
 from rnnlab.errors import CheckpointError
-from rnnlab.files import read_json, write_json
+from rnnlab.files import make_folder, read_json, write_json
 from rnnlab.rows import Row
 
 LONGEST_NAME = 100
 NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._=,+-]{{0,{LONGEST_NAME - 1}}}")
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for devices."""
+
+RESULT = frozenset(
+    (
+        *("experiment", "preset", "varied", "task", "data", "model", "train", "cell", "seed"),
+        *("parameters", "state_bytes", "metric", "metrics", "floors", "curve", "best_step"),
+        *("steps", "seconds_to_best", "tokens_per_second", "device", "versions"),
+    )
+)
+"""What a result has, at least."""
 
 
 class RunFolder:
@@ -45,7 +56,7 @@ class RunFolder:
                 f"{path} holds a run of other settings; choose another --out, or go on with that "
                 f"run by `rnnlab resume {path}`"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         write_json(folder.environment, environment)
         write_json(folder.config, config)
         return folder
@@ -58,7 +69,7 @@ class RunFolder:
           CheckpointError: there is no run.
         """
         folder = cls(path)
-        if not folder.config.is_file():
+        if not os.path.isfile(folder.config):  # False also where the name is too long
             raise CheckpointError(
                 f"{path} holds no run: config.json is missing; give a run's folder"
             )
@@ -70,12 +81,15 @@ class RunFolder:
         Raises:
           CheckpointError: the file is missing or damaged.
         """
-        try:
-            return read_json(self.environment)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{self.environment} cannot be read: {error}; bring it back from a copy"
-            ) from None
+        return _object(self.environment, {"data_fingerprint"})
+
+    def known_result(self) -> Row:
+        """The outcome of a run that is finished.
+
+        Raises:
+          CheckpointError: the file is missing or damaged.
+        """
+        return _object(self.result, RESULT)
 
     def log(self, row: Row) -> None:
         """Adds a row of metrics."""
@@ -94,6 +108,19 @@ class RunFolder:
             else:
                 kept.append(row)
         return kept
+
+
+def _object(path: Path, fields: Set[str]) -> Row:
+    """A file of the run's own with all that has to be in it."""
+    try:
+        row = read_json(path)
+        if not isinstance(row, dict) or not fields <= row.keys():
+            raise ValueError(f"an object with {', '.join(sorted(fields))} is needed")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error}; bring it back from a copy"
+        ) from None
+    return row
 
 
 def check_name(name: str) -> None:

@@ -6,7 +6,8 @@ with its SHA-256, and what the state belongs to. A digest of the list itself clo
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,29 +53,38 @@ def opened(folder: Path) -> dict[str, Any]:
       CheckpointError: a later rnnlab wrote it.
     """
     path = folder / NAME
-    if path.is_symlink() or not path.is_file():
-        raise DamagedError(f"{path} is missing")
-    try:
+    with _named_damage(path):
+        for file in (path, *folder.rglob("*")):
+            if file.is_symlink() or not file.exists():
+                raise DamagedError(f"{file} is {'a link' if file.is_symlink() else 'missing'}")
         body = read_json(path)
+        if body.pop("sha256") != _body_digest(body):
+            raise DamagedError(f"{path} is not what was written")
+        if body["format"] > FORMAT:
+            raise CheckpointError(
+                f"{folder} has format {body['format']}, of a later rnnlab; this one reads up to "
+                f"{FORMAT}: upgrade it"
+            )
+        for name, known in body["files"].items():
+            file = folder / name
+            if ".." in Path(name).parts or Path(name).is_absolute() or not file.is_file():
+                raise DamagedError(f"{file} is missing")
+            if _file_digest(file) != known:
+                raise DamagedError(f"{file} is not what was written")
+        return body
+
+
+@contextmanager
+def _named_damage(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in reading a checkpoint's files is damage to it."""
+    try:
+        yield
+    except CheckpointError:
+        raise
     except (ValueError, OSError) as error:
         raise DamagedError(str(error)) from None
-    if not isinstance(body, dict) or body.pop("sha256", None) != _body_digest(body):
-        raise DamagedError(f"{path} is not what was written")
-    if body["format"] > FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {body['format']}, of a later rnnlab; this one reads up to "
-            f"{FORMAT}: upgrade it"
-        )
-    for path in folder.rglob("*"):
-        if path.is_symlink():
-            raise DamagedError(f"{path} is a link")
-    for name, known in body["files"].items():
-        file = folder / name
-        if ".." in file.parts or Path(name).is_absolute() or not file.is_file():
-            raise DamagedError(f"{file} is missing")
-        if _file_digest(file) != known:
-            raise DamagedError(f"{file} is not what was written")
-    return body
+    except (AttributeError, KeyError, TypeError):
+        raise DamagedError(f"{path} is not what was written") from None
 
 
 def check_leaves(folder: Path, body: Mapping[str, Any], leaves: Mapping[str, np.ndarray]) -> None:

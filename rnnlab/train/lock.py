@@ -5,19 +5,13 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnlab.errors import BusyError
-from rnnlab.files import read_json
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
+from rnnlab.errors import BusyError, CheckpointError
+from rnnlab.files import lock, make_folder, read_json
 
 NAME = "run.lock"
 
@@ -59,11 +53,11 @@ def refuse_written(folder: Path) -> None:
       BusyError: a process writes in the run's folder at this moment; names it.
     """
     path = folder / NAME
-    if fcntl is None or not path.is_file():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            lock(file, shared=True, wait=False)
         except BlockingIOError:
             raise _busy(path) from None
 
@@ -77,27 +71,33 @@ def locked(folder: Path, held: frozenset[Path] = frozenset()) -> Iterator[None]:
 
     Raises:
       BusyError: another process holds it, or this one does already. The message names it.
+      CheckpointError: something in the folder is a link, by which a stranger's run would have files
+        elsewhere written to.
     """
     if folder.resolve() in held:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    for path in folder.iterdir():
+        if path.is_symlink():
+            raise CheckpointError(
+                f"{path} is a link, which a run is not written through; bring in what it points to"
+            )
     path = folder / NAME
-    with path.open("a+", encoding="utf-8") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _busy(path) from None
-        file.truncate(0)
+    with path.open("a+b", buffering=0) as file:
+        try:
+            lock(file, wait=False)
+        except BlockingIOError:
+            raise _busy(path) from None
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             "command": sys.argv[1:],
         }
-        json.dump(holder, file)
-        file.flush()
+        with suppress(OSError):  # on a full disk the lock counts without its note
+            file.truncate(0)
+            file.write(json.dumps(holder).encode())
         yield
 
 

@@ -10,22 +10,21 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from rnnlab.errors import DamagedError, DivergedError, ResourceError
+from rnnlab.errors import DivergedError, ResourceError
 from rnnlab.models import SequenceModel
 from rnnlab.rows import Row
 from rnnlab.tasks.data import Data
-from rnnlab.train import integrity
 from rnnlab.train.checkpoints import Checkpoints
 from rnnlab.train.evaluate import evaluate, make_predict
 from rnnlab.train.events import Events
 from rnnlab.train.feed import check, feed
 from rnnlab.train.folder import RunFolder
 from rnnlab.train.guard import watched
-from rnnlab.train.interrupt import Interrupted
 from rnnlab.train.metrics import METRICS
 from rnnlab.train.monitor import GradientWatch, make_saturation
 from rnnlab.train.optimizer import schedule
 from rnnlab.train.progress import Display, Progress
+from rnnlab.train.resumption import best_is_kept, taken_up
 from rnnlab.train.room import need_memory
 from rnnlab.train.settings import Training
 from rnnlab.train.sitting import Sitting
@@ -95,54 +94,16 @@ class _Run:
         self.state = initial_state(model, settings, carry)
         self.worst = -np.inf if METRICS[self.metric].higher_is_better else np.inf
         self.progress = Progress.fresh(self.worst)
-        self._go_on(sitting)
+        restored = taken_up(folder, checkpoints, self._tree(), sitting, display.say)
+        if restored is not None:
+            self.state, self.progress = restored.tree["state"], restored.tree["progress"]
+        kept = best_is_kept(checkpoints, int(self.state.step), self.progress, display.say)
+        if not kept:
+            worst, never = np.array(self.worst), np.array(-1)
+            self.progress = self.progress._replace(best=worst, evaluated=never)
         self.watch = GradientWatch()
         self.speeds: list[float] = []
         self.started = time.perf_counter() - float(self.progress.seconds)
-
-    def _go_on(self, sitting: Sitting) -> None:
-        """Takes up the state that a sitting begins from, and leaves no later one in its way."""
-        self.checkpoints.clean()
-        like, back = self._tree(), sitting.from_step
-        if back is None:
-            restored = self.checkpoints.newest(like, strict=sitting.strict)
-        else:
-            restored = self.checkpoints.restore(back, like)
-        step = 0
-        if restored is not None:
-            sitting.check(restored.about, self.checkpoints.about)
-            step, self.state = restored.step, restored.tree["state"]
-            self.progress = restored.tree["progress"]
-            into = "damaged" if back is None else "retired"
-            if self.folder.result.exists():
-                (self.folder.path / into).mkdir(exist_ok=True)
-                self.folder.result.replace(self.folder.path / into / self.folder.result.name)
-            for moved in self.checkpoints.retire(step, into):
-                self.display.say(f"step {moved} was moved to {self.folder.path / into}")
-        elif sitting.resumed:
-            self.display.say(f"{self.folder.path} holds no checkpoint; starting from step 0")
-        if sitting.resumed:
-            names = "device", "processor", "cores", "versions"
-            on = {name: self.checkpoints.about[name] for name in names}
-            self.folder.log({"step": step, "resumed_from": step, **on})
-        self._find_best()
-
-    def _find_best(self) -> None:
-        """Names the best step so far, unless its state has been lost."""
-        if not np.isfinite(self.progress.best):
-            return
-        best = int(self.progress.best_step)
-        try:
-            integrity.opened(self.checkpoints.folder / str(best))
-        except DamagedError as error:
-            self.display.say(
-                f"rnnlab: warning: the best step so far, {best}, is lost: {error}; the best of "
-                "those from here on is taken"
-            )
-            worst, never = np.array(self.worst), np.array(-1)
-            self.progress = self.progress._replace(best=worst, evaluated=never)
-        else:
-            self.checkpoints.mark_best(best)
 
     def finish(self) -> Row:
         """Runs to the last step and measures the best one on all held-out sets."""
@@ -167,7 +128,9 @@ class _Run:
                 for name, values in self.data.floors().items()
             },
             "best_step": best_step,
-            "seconds_to_best": next(r["seconds"] for r in evaluations if r["step"] == best_step),
+            "seconds_to_best": next(
+                (r["seconds"] for r in evaluations if r["step"] == best_step), None
+            ),
             "steps": int(self.state.step),
             "skipped": int(self.progress.health.skipped),
             "seconds": float(self.progress.seconds),
@@ -201,7 +164,7 @@ class _Run:
             self._evaluate()
         # The first update is compiled, so that speed is measured from the second on.
         since, counted = None, 0
-        for batches in feed(self.data, settings.accumulation, start, settings.steps):
+        for batches in feed(self.data, settings.accumulation, start, settings.steps, self._obey):
             if self._stopped_early():
                 break
             self.state, metrics = self.train_step(self.state, batches)
@@ -220,10 +183,16 @@ class _Run:
             if step % settings.evaluate_every == 0 or step == settings.steps:
                 self._evaluate()
                 since, counted = time.perf_counter(), 0
-            if self.interruption.number is not None:
+            self._obey()
+
+    def _obey(self) -> None:
+        """Ends where a signal has come, with the state on the disk."""
+        if self.interruption.number is not None:
+            step = int(self.state.step)
+            if step:
                 self._save(best=False)
                 self.display.say(f"committed {step}")
-                self.interruption.poll()
+            self.interruption.poll()
 
     def _guard(self, step: int, metrics: dict[str, Array]) -> float:
         """The loss of an update; a warning where it was skipped, an end where training fails."""
@@ -234,7 +203,8 @@ class _Run:
         try:
             health = watched(before, step, loss, norm, taken, limit)
         except DivergedError as error:
-            rate = float(schedule(self.settings)(step) * self.state.plateau.scale)
+            taken_before = step - 1 - int(before.skipped)
+            rate = float(schedule(self.settings)(taken_before) * self.state.plateau.scale)
             # A loss that has grown may have done so before the newest was saved.
             newest, best = self.checkpoints.steps()[-1], int(self.progress.best_step)
             raise DivergedError(
@@ -273,13 +243,7 @@ class _Run:
         """Measures the selection set, notes whether it is the best yet, and saves."""
         step = int(self.state.step)
         params, batches = self.state.params, self.data.heldout[self.selection]()
-        try:
-            measured = evaluate(self.predict, params, self.data, batches, self.interruption.poll)
-        except Interrupted:
-            if step:
-                self._save(best=False)
-                self.display.say(f"committed {step}")
-            raise
+        measured = evaluate(self.predict, params, self.data, batches, self._obey)
         saturation = jax.device_get(self.saturation(params, self.first))
         shares = {name: float(share) for name, share in saturation.items()}
         row = {"step": step, "set": self.selection, "seconds": self._seconds()}

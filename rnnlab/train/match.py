@@ -38,7 +38,7 @@ def same_leaves(stored: Mapping[str, Any], wanted: Mapping[str, np.ndarray], whe
 
 
 def same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
-    """Refuses the state of other settings. What `wanted` has no settings for is not compared.
+    """Refuses the state of other settings or data. What `wanted` does not name is not compared.
 
     Raises:
       CheckpointError: names the first setting that differs.
@@ -48,12 +48,24 @@ def same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: P
         if known == value:
             continue
         if isinstance(known, dict) and isinstance(value, dict):
-            inner = next(k for k in {**known, **value} if known.get(k) != value.get(k))
-            name, known, value = f"{name}.{inner}", known.get(inner), value.get(inner)
+            inner = next(k for k in {**value, **known} if _of(known, k) != _of(value, k))
+            name, known, value = f"{name}.{inner}", _of(known, inner), _of(value, inner)
+        else:
+            known, value = repr(known), repr(value)
         raise CheckpointError(
-            f"{where} was trained with {name} {known!r}, and {value!r} is wanted; bring the run's "
+            f"{where} was trained with {name} {known}, and {value} is wanted; bring the run's "
             "config.json back, or start a new run"
         )
+    data = "data_fingerprint"
+    if wanted.get(data) != stored.get(data) and data in wanted:
+        raise CheckpointError(
+            f"{where} was trained on data of the fingerprint {str(stored.get(data))[:16]}, and "
+            f"this is {str(wanted[data])[:16]}; bring the old data back, or start a new run"
+        )
+
+
+def _of(settings: Mapping[str, Any], name: str) -> str:
+    return repr(settings[name]) if name in settings else "left out"
 
 
 def _kind(what: tuple[Any, str] | None) -> str:

@@ -1,8 +1,10 @@
 """The settings of a training run."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
+
+LARGEST = 3e38
+"""Numbers beyond it are infinite in float32."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ class Training:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         counts = ("warmup_steps", "seed", "skip_limit")
         for name in (*counts, "weight_decay", "l1", "l2", "final_rate"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if not 0 <= getattr(self, name) <= LARGEST:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 0 is needed")
         if self.seed >= 2**32:
             raise ValueError(f"seed is {self.seed}; a number below 2**32 is needed")
         for name in ("learning_rate", "clip_norm", "patience", "skip_spikes"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            if value is not None and not 0 < value <= LARGEST:
                 raise ValueError(f"{name} is {value}; a finite number above 0 is needed")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:

@@ -19,6 +19,9 @@ from rnnlab.train.settings import Training
 USUAL, ENOUGH = 128, 16
 """Updates by which a spike is judged, and how many of them are needed."""
 
+SMALL = 1e-3
+"""The least that a loss or a norm is taken to be usually: what is small is no spike."""
+
 
 class TrainState(NamedTuple):
     """All that decides what a run does next, beside its settings and data.
@@ -66,8 +69,9 @@ def make_train_step(
     scalars: the loss, the gradient's norm before clipping and, by layer, the norm of its gradient
     and the norm of its update over that of its weights; and `taken`.
 
-    An update is taken where its loss and gradient are finite and, with `skip_spikes`, neither is a
-    spike. Else it leaves all but the number of updates as it was.
+    An update is taken where its loss, its gradient, the change that it makes and the state that it
+    carries on are finite and, with `skip_spikes`, neither loss nor gradient is a spike. Else it
+    leaves all but the number of updates as it was.
     """
     loss_of, rule = loss_function(loss), optimizer(settings)
 
@@ -109,9 +113,12 @@ def make_train_step(
             (carry, gradient, value), _ = lax.scan(one, start, (numbers, batches))
         updates, rule_state = rule.update(gradient, state.optimizer, state.params)
         updates = jax.tree.map(lambda u: state.plateau.scale * u, updates)
-        metrics = {"loss": value, **_norms(state.params, gradient, updates)}
+        norms, change = _norms(state.params, gradient, updates)
+        metrics = {"loss": value, **norms}
         now = jnp.stack([value, metrics["gradient_norm"]])
-        taken = jnp.isfinite(now).all()
+        taken = jnp.isfinite(jnp.append(now, change)).all()
+        for x in jax.tree.leaves(carry):
+            taken &= jnp.isfinite(x).all()
         usual = state.usual
         if settings.skip_spikes is not None:
             taken &= ~_is_spike(now, usual, settings.skip_spikes)
@@ -141,8 +148,11 @@ def observe(settings: Training, state: TrainState, value: float) -> TrainState:
 
 
 def _is_spike(now: Array, usual: Array, factor: float) -> Array:
-    """Whether a loss or a norm is `factor` times the median of those before it."""
-    middle = jnp.nanmedian(usual, axis=0)
+    """Whether a loss or a norm is `factor` times the median of those before it.
+
+    A median below `SMALL`, of a task that is solved, counts as that.
+    """
+    middle = jnp.maximum(jnp.nanmedian(usual, axis=0), SMALL)
     return (jnp.sum(jnp.isfinite(usual[:, 0])) >= ENOUGH) & (now > factor * middle).any()
 
 
@@ -162,8 +172,11 @@ def _plateau(settings: Training) -> optax.GradientTransformationExtraArgs:
     return reduce_on_plateau(0.5, settings.plateau_patience, rtol=0.0, atol=1e-6)
 
 
-def _norms(params: Any, gradient: Any, updates: Any) -> dict[str, Array]:
-    """The gradient's norm, whole and by layer, and by layer the update's over the weights'."""
+def _norms(params: Any, gradient: Any, updates: Any) -> tuple[dict[str, Array], Array]:
+    """The gradient's norm, whole and by layer, and by layer the update's over the weights'.
+
+    Besides them the square of the whole update's norm.
+    """
 
     def squares(tree):
         sums: dict[str, Array] = {}
@@ -176,4 +189,4 @@ def _norms(params: Any, gradient: Any, updates: Any) -> dict[str, Array]:
     for layer in weights:
         metrics[f"gradient_norm/{layer}"] = jnp.sqrt(slopes[layer])
         metrics[f"update_ratio/{layer}"] = jnp.sqrt(moves[layer] / (weights[layer] + 1e-12))
-    return metrics
+    return metrics, sum(moves.values())

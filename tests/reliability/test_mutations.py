@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent.parent
 MUTATIONS = {
     "the lock": (
         "rnnlab/train/lock.py",
-        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "pass",
+        "            lock(file, wait=False)",
+        "            pass",
         "tests/train/test_lock.py::test_the_second_writer_is_told_who_the_first_is",
     ),
     "the digests of files": (
@@ -47,9 +47,22 @@ MUTATIONS = {
         "final = beside = self.folder / str(step)",
         "tests/train/test_checkpoints.py::test_the_steps_files_are_on_the_disk_before_its_name",
     ),
+    "the old step's disappearance as a whole": (
+        "rnnlab/train/checkpoints.py",
+        "(self.folder / str(step)).rename(aside)\n            shutil.rmtree(aside)",
+        "shutil.rmtree(self.folder / str(step))",
+        "tests/reliability/test_faults.py::"
+        "test_a_deletion_that_is_cut_short_leaves_every_step_sound",
+    ),
+    "the move of later steps": (
+        "rnnlab/train/checkpoints.py",
+        "self.put_away(self.folder / str(step), into)",
+        "pass",
+        "tests/train/test_checkpoints.py::test_later_steps_are_moved_aside_and_kept",
+    ),
     "the guard against what is no number": (
         "rnnlab/train/step.py",
-        "taken = jnp.isfinite(now).all()",
+        "taken = jnp.isfinite(jnp.append(now, change)).all()",
         "taken = jnp.array(True)",
         "tests/train/test_guard.py::test_what_is_no_number_is_skipped_and_what_follows_is_not",
     ),

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,49 @@ def test_the_best_and_the_two_latest_are_kept(stored):
     assert checkpoints.steps() == [4, 5]
     assert (checkpoints.best_step(), read_json(checkpoints.latest)["step"]) == (5, 5)
     assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["4", "5"]
+
+
+def test_a_file_with_a_steps_name_is_refused_and_stays(stored):
+    checkpoints, _ = stored
+    for place, make in (("4", Path.touch), ("5", lambda path: path.symlink_to("none"))):
+        make(checkpoints.folder / place)
+        with pytest.raises(CheckpointError, match=f"{place} is no checkpoint, and has the name"):
+            checkpoints.save(int(place), tree(20), best=False)
+        assert os.path.lexists(checkpoints.folder / place)
+    assert read_json(checkpoints.latest) == {"step": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError("no memory"), ResourceError),
+        (OSError(24, "Too many open files"), ResourceError),
+        (ValueError("not understood"), CheckpointError),
+    ],
+)
+def test_a_sound_step_that_cannot_be_read_is_not_called_damaged(stored, monkeypatch, error, kind):
+    def load(*_):
+        raise error
+
+    monkeypatch.setattr(module.ocp, "load", load)
+    with pytest.raises(kind, match=r"cannot be read, though it is sound") as raised:
+        stored[0].newest(tree())
+    assert not isinstance(raised.value, DamagedError)
+    assert stored[0].steps() == [1, 2, 3]
+
+
+def test_a_file_that_the_disk_gives_no_more_is_damage(stored, monkeypatch):
+    checkpoints, warned = stored
+    digest = integrity._file_digest
+
+    def unreadable(path):
+        if "/3/" in str(path):
+            raise OSError(5, "Input/output error", str(path))
+        return digest(path)
+
+    monkeypatch.setattr(integrity, "_file_digest", unreadable)
+    assert checkpoints.newest(tree()).step == 2
+    assert "Input/output error" in warned[0]
 
 
 def test_a_step_is_never_written_to_again(stored):
@@ -174,7 +218,10 @@ def test_another_model_is_refused_by_its_leaves(stored, like, message):
     [
         ({"train": {"steps": 9, "seed": 0}, "task": "Adding"}, "train.steps 8, and 9 is wanted"),
         ({"train": {"steps": 8, "seed": 0}, "task": "Text"}, "task 'Adding', and 'Text'"),
-        ({"train": {"steps": 8, "seed": 0, "new": 1}, "task": "Adding"}, "train.new None, and 1"),
+        (
+            {"train": {"steps": 8, "seed": 0, "new": None}, "task": "Adding"},
+            "new left out, and None",
+        ),
     ],
 )
 def test_other_settings_are_refused_by_name(stored, tmp_path, config, message):
@@ -262,6 +309,24 @@ def test_later_steps_are_moved_aside_and_kept(stored):
     assert checkpoints.retire(1, "retired") == [2]
     retired = checkpoints.folder.parent / "retired"
     assert sorted(p.name for p in retired.iterdir()) == ["2", "2.2", "3"]
+
+
+def test_what_is_moved_aside_twice_is_there_twice(stored):
+    checkpoints, _ = stored
+    checkpoints.retire(2, "retired")
+    checkpoints.save(3, tree(20), best=False)
+    checkpoints.retire(2, "retired")
+    retired = checkpoints.folder.parent / "retired"
+    assert sorted(path.name for path in retired.iterdir()) == ["3", "3.2"]
+
+
+def test_later_steps_are_moved_from_the_last_one_on(stored, monkeypatch):
+    """Who is killed in between goes on from no step that was to be left."""
+    checkpoints, _ = stored
+    moved = []
+    monkeypatch.setattr(checkpoints, "put_away", lambda path, into: moved.append(path.name))
+    checkpoints.retire(0, "retired")
+    assert moved == ["3", "2", "1"]
 
 
 def test_a_save_that_orbax_refuses_is_an_error(stored, monkeypatch):

@@ -1,5 +1,6 @@
 """Batches are waited for: errors arrive, and a wait that is far too long is told."""
 
+import threading
 import time
 from types import SimpleNamespace
 
@@ -30,6 +31,27 @@ def test_an_error_of_the_data_arrives(error):
 
     with pytest.raises(type(error), match=str(error)):
         next(module.feed(data(train), 1, 0, 2))
+
+
+def test_there_is_a_look_at_what_else_is_to_do_while_a_batch_is_waited_for(monkeypatch):
+    """An error in that look ends the wait, and the stuck data holds nobody up."""
+    stuck, looks = threading.Event(), []
+
+    def train(n):
+        stuck.wait(60)
+        return batch(n)
+
+    def between():
+        looks.append(1)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "SLICE", 0.01)
+    monkeypatch.setattr(module, "END", 0.01)
+    with pytest.raises(KeyboardInterrupt):
+        next(module.feed(data(train), 1, 0, 1, between))
+    assert len(looks) == 3
+    stuck.set()
 
 
 def test_a_wait_that_is_too_long_is_told_and_goes_on(monkeypatch, capfd):

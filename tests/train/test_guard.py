@@ -73,6 +73,28 @@ def test_what_is_no_number_is_skipped_and_what_follows_is_not(stepped, at, value
         assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
+def test_an_update_that_is_no_number_is_skipped(stepped):
+    """Of a loss and a gradient that are finite, by a rate at float32's end."""
+    model = SMALL.build(1, in_features=2, rngs=nnx.Rngs(0))
+    settings = Training(learning_rate=3e38)
+    step = make_train_step(nnx.graphdef(model), "squared", settings)
+    state, metrics = step(initial_state(model, settings), batch(0))
+    assert jnp.isfinite(metrics["loss"])
+    assert jnp.isfinite(metrics["gradient_norm"])
+    assert not metrics["taken"]
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_losses_near_0_are_no_spikes(stepped):
+    """Of a task that is solved, where the usual loss is 0."""
+    step, state = stepped(skip_spikes=8.0)
+    state = state._replace(usual=jnp.zeros_like(state.usual))
+    state = state._replace(params=jax.tree.map(jnp.zeros_like, state.params))
+    small = jax.tree.map(lambda x: 1e-4 * x, batch(0))
+    _, metrics = step(state, small)
+    assert metrics["taken"]
+
+
 def test_parameters_that_are_no_numbers_end_no_other_way(stepped):
     step, state = stepped()
     state = state._replace(params=jax.tree.map(lambda x: x * jnp.nan, state.params))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rnnlab.errors import BusyError
+from rnnlab.errors import BusyError, CheckpointError
 from rnnlab.train.lock import locked
 
 HOLDER = """
@@ -57,6 +57,17 @@ def test_a_process_excludes_itself_too(tmp_path):
         locked(tmp_path).__enter__()
     with locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", ["run.lock", "metrics.jsonl", "checkpoints", "best.json.new"])
+def test_nothing_is_written_through_a_link(tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.write_text("kept", encoding="utf-8")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(outside)
+    with pytest.raises(CheckpointError, match=f"{name} is a link, which a run is not written"):
+        locked(tmp_path / "run").__enter__()
+    assert outside.read_text(encoding="utf-8") == "kept"
 
 
 def test_of_writers_that_start_together_exactly_one_runs(tmp_path):
