@@ -187,8 +187,11 @@ def resume(path: Path, display: Display, sitting: Sitting | None = None) -> Row:
 def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:
     """A run's folder, its settings as they are stored, and as an experiment."""
     folder = RunFolder.open(path)
-    settings = read_json(folder.config)
     where = str(folder.config)
+    try:
+        settings = read_json(folder.config)
+    except ValueError as error:
+        raise ValueError(f"{error}; bring it back from a copy") from None
     if not isinstance(settings, dict) or settings.get("task") not in TASKS:
         raise ValueError(f"{where} names no task; one of {', '.join(TASKS)} is needed")
     for name in ("experiment", "preset", "varied"):

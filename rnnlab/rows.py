@@ -108,7 +108,9 @@ def read(path: Path) -> Iterator[Row]:
                 if not line.endswith(b"\n"):
                     warnings.warn(f"{path}, line {number}, is cut off: left out", stacklevel=2)
                     return
-                raise DataError(f"{path}, line {number}, is not JSON: {error}") from None
+                raise DataError(
+                    f"{path}, line {number}, is not JSON: {error}; mend the line or take it out"
+                ) from None
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}, is not a JSON object")
             yield row

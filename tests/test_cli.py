@@ -111,7 +111,10 @@ def test_a_signal_raises_at_once_elsewhere():
     assert stopped.value.exit_code == 130
 
 
-def test_a_second_signal_has_its_usual_effect():
+def test_a_second_signal_has_its_usual_effect(request):
+    # A process that a shell started in the background ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt) as stopped:
         sent(Interruption(), signal.SIGINT, signal.SIGINT, wait=True)
     assert not isinstance(stopped.value, Interrupted)

@@ -108,7 +108,7 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
         check_name(out.name)
     results = command.results or out / "results.jsonl"
     # Read before any work, for what is to be added to it.
-    there = list(rows.read(results)) if results.exists() else []
+    there = list(rows.read(results)) if os.path.exists(results) else []
     need_writable(results.parent)
     measured: list[Row] = []
     sitting = Sitting(interruption=interruption)

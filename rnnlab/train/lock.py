@@ -40,7 +40,9 @@ def refuse_twice(runs: Path | None, command: Sequence[str]) -> None:
     Raises:
       BusyError: the same command holds the lock of a run.
     """
-    for path in [] if runs is None else runs.glob(f"*/{NAME}"):
+    if runs is None or not os.path.isdir(runs):  # False also where the name is too long
+        return
+    for path in runs.glob(f"*/{NAME}"):
         # No other lock is tried: who wants it in that moment would be refused.
         if _known(path).get("command") == list(command):
             refuse_written(path.parent)

@@ -31,8 +31,8 @@ MUTATIONS = {
     ),
     "the list's own digest": (
         "rnnlab/train/integrity.py",
-        'body.pop("sha256", None) != _body_digest(body)',
-        'body.pop("sha256", None) is None',
+        'body.pop("sha256") != _body_digest(body)',
+        'body.pop("sha256") is None',
         "tests/train/test_checkpoints.py::test_a_list_that_was_edited_is_damage",
     ),
     "the pointer's replacement as a whole": (

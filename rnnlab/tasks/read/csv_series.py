@@ -78,7 +78,7 @@ def read_series(
     cells = [(row[at], line) for row, line in zip(rows, lines, strict=True)]
     values = np.array([_number(path, cell, line, name) for cell, line in cells])
     if np.isnan(values).all():
-        raise refuse(path, "has no value: all cells are missing", column=name)
+        raise refuse(path, "has no value, all cells are missing; leave it out", column=name)
     if where is None:
         return Series(values, name)
     dates = np.array(

@@ -38,7 +38,9 @@ def read_text(path: str | os.PathLike) -> str:
             raise refuse(path, f"looks like {kind}, not text; convert it to UTF-8 text")
     if b"\0" in raw:
         offset = raw.index(b"\0")
-        raise refuse(path, f"NUL at byte {offset}: not text", row=raw.count(b"\n", 0, offset) + 1)
+        raise refuse(
+            path, f"NUL at byte {offset}; a text is needed", row=raw.count(b"\n", 0, offset) + 1
+        )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -64,7 +66,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
             raise refuse(path, f"has {size} bytes; at most {LARGEST} are read: split the file")
         raw = path.read_bytes()
     except OSError as error:
-        raise refuse(path, f"cannot be read: {error.strerror}") from error
+        raise refuse(path, f"cannot be read: {error.strerror}; a file is needed") from error
     if not raw:
         raise refuse(path, "is empty; a file with data is needed")
     return raw
