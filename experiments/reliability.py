@@ -274,16 +274,16 @@ WORDS = {
 
 def table(measured: list[Row]) -> Table:
     """A line a kind of fault."""
-    headings = ("fault", "has to", "trials", "inside", "failures", "command")
+    headings = ("part", "fault", "has to", "trials", "inside", "failures")
     lines = [
         (
+            f"`{row['part']}`",
             *WORDS[row["part"]],
             f"{row['trials']:,}",
             str(row.get("inside", "")),
             str(row["failures"]),
-            f"`python experiments/reliability.py --parts {row['part']}`",
         )
-        for row in measured
+        for row in sorted(measured, key=lambda row: list(WORDS).index(row["part"]))
     ]
     return Table(machines(measured), headings, lines, frozenset())
 

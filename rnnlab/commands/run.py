@@ -130,8 +130,9 @@ def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path
     """Goes on with a run. Returns the exit code."""
     _, _, experiment = opened(command.folder)
     results = command.results or command.folder.resolve().parent / "results.jsonl"
-    need_writable(results.parent)
     finished = RunFolder(command.folder).result.exists() and command.from_step is None
+    if not finished:
+        need_writable(results.parent)
     sitting = Sitting(
         from_step=command.from_step,
         strict=command.strict,
