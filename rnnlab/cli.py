@@ -1,11 +1,13 @@
 """The `rnnlab` command: signals, the lock and errors. All that takes time to import comes after."""
 
 import errno
+import logging
 import os
 import signal
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from rnnlab import errors
@@ -24,16 +26,21 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in arguments
     arguments = [word for word in arguments if word != DEBUG]
+    interruption = Interruption(hard=True)
     try:
-        with Interruption(hard=True) as interruption, locked_if_known(_run(arguments)) as held:
+        _check_words(arguments)
+        with interruption, locked_if_known(_run(arguments)) as held:
             refuse_twice(_runs(arguments), arguments)
-            from rnnlab.commands.line import execute
+            with interruption.deferred():  # compiled modules that are interrupted do not recover
+                from rnnlab.commands.line import execute
 
             code = execute(arguments, interruption, held)
             # What cannot be written out is an error of the command's, not of the interpreter's end.
             sys.stdout.flush()
             return code
     except BaseException as error:
+        if interruption.number is not None and not isinstance(error, Interrupted):
+            error = Interrupted(interruption.number)  # others' code turns it into what they like
         # rich exits where nobody reads its output.
         cause = error.__context__ if isinstance(error, SystemExit) else error
         _drop_what_cannot_be_written()
@@ -44,14 +51,28 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         code, line = _told(error)
-        print(f"rnnlab: {line}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"rnnlab: {line}", file=sys.stderr)
+        _drop_what_cannot_be_written()
         return code
 
 
 def entry() -> None:
-    """What the console script calls: `main`, with warnings in one line each."""
+    """What the console script calls: `main`, with streams and warnings as a command's."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed: else a run's file would take its number
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8"))
+    sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(main())
+
+
+def _check_words(arguments: list[str]) -> None:
+    for word in arguments:
+        if not word.isprintable() and any("\ud800" <= c <= "\udfff" for c in word):
+            raise ValueError(f"{word!a} is not UTF-8; give another name")
 
 
 def _run(arguments: list[str]) -> Path | None:
@@ -70,10 +91,11 @@ def _runs(arguments: list[str]) -> Path | None:
 
 def _drop_what_cannot_be_written() -> None:
     """Sends what is left of the output nowhere, or the interpreter would fail at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _told(error: BaseException) -> tuple[int, str]:
@@ -87,6 +109,8 @@ def _told(error: BaseException) -> tuple[int, str]:
         return errors.RESOURCES, f"error: the output cannot be written: {error.strerror}; make room"
     if isinstance(error, ValueError | OSError):
         return errors.code(error), f"error: {text}"
+    if isinstance(error, OverflowError):
+        return errors.USAGE, f"error: a number is too large: {text}; give a smaller one"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return errors.RESOURCES, f"error: out of memory: {text}; ask for less"
     if "Unable to initialize backend" in text or "Unknown backend" in text:

@@ -65,7 +65,10 @@ def _read(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where} is too large; a finite number is needed") from None
     if (
         isinstance(hint, type)
         and isinstance(value, hint)

@@ -115,8 +115,22 @@ def load_module(path: Path) -> ModuleType:
       ValueError: there is no such file, or it is no experiment.
     """
     module = source.load(path, "an experiment, which `rnnlab list` shows,")
-    if not isinstance(getattr(module, "PRESETS", None), Mapping):
+    presets = getattr(module, "PRESETS", None)
+    if not isinstance(presets, Mapping) or not presets:
         raise ValueError(f"{path} is no experiment: it has no PRESETS; `rnnlab list` shows them")
+    for name, preset in presets.items():
+        experiment = getattr(preset, "experiment", None)
+        if not (
+            isinstance(preset, Preset)
+            and isinstance(experiment, Experiment)
+            and isinstance(experiment.model, Architecture)
+            and isinstance(experiment.train, Training)
+            and all(isinstance(values, tuple) for values in preset.sweep.values())
+        ):
+            raise ValueError(
+                f"{path}: PRESETS[{name!r}] is none of Preset(Experiment(task, Architecture, "
+                "Training), {setting: tuple of values}); mend it"
+            )
     return module
 
 
@@ -192,7 +206,7 @@ def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:
         settings = read_json(folder.config)
     except ValueError as error:
         raise ValueError(f"{error}; bring it back from a copy") from None
-    if not isinstance(settings, dict) or settings.get("task") not in TASKS:
+    if not isinstance(settings, dict) or str(settings.get("task")) not in TASKS:
         raise ValueError(f"{where} names no task; one of {', '.join(TASKS)} is needed")
     for name in ("experiment", "preset", "varied"):
         if name not in settings:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rnnlab.errors import ResourceError
+from rnnlab.errors import CheckpointError, ResourceError
 
 try:
     import fcntl
@@ -61,6 +61,19 @@ def writing(path: Path) -> Iterator[None]:
         raise ResourceError(f"{path} could not be written: {reason}; {advice}") from error
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuses to write into a folder with a link in it, by which files elsewhere would change.
+
+    Raises:
+      CheckpointError: names the link.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink():
+            raise CheckpointError(
+                f"{path} is a link, which a run is not written through; bring in what it points to"
+            )
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and those around it, with their names on the disk."""
     if not path.is_dir():
@@ -86,8 +99,11 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
     Raises:
+      OSError: it is not there.
       ValueError: it is not JSON, or larger than any that rnnlab writes; names the file.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file")
     size = path.stat().st_size
     if size > LARGEST:
         raise ValueError(f"{path} has {size} bytes; at most {LARGEST} are read")

@@ -48,10 +48,13 @@ def generate(
         raise ValueError(f"length is {length}; at least 1 is needed")
     if not temperature >= 0:
         raise ValueError(f"temperature is {temperature}; at least 0 is needed")
+    largest, least = float(jnp.finfo("float32").max), float(jnp.finfo("float32").tiny)
+    if temperature > largest:
+        raise ValueError(f"temperature is {temperature}; at most {largest:g} is needed")
     if top_k is not None and not 1 <= top_k <= model.features:
         raise ValueError(f"top_k is {top_k}; a number from 1 to {model.features} is needed")
     graphdef, params = nnx.split(model)
-    return _generate(graphdef, length, temperature == 0, top_k, params, prompt, key, temperature)
+    return _generate(graphdef, length, temperature < least, top_k, params, prompt, key, temperature)
 
 
 def draw(

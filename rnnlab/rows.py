@@ -72,8 +72,11 @@ def append(path: Path, row: Row) -> None:
     file is as it was before. A number that is not finite, which JSON has not, becomes null.
 
     Raises:
+      DataError: what is there is a link, no file, or ends with what is no row.
       ResourceError: it could not be written; names the file and the reason.
     """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DataError(f"{path} is no file of its own; name one for the rows")
     line = json.dumps(finite(row), allow_nan=False).encode() + b"\n"
     # Without a buffer, which would be written once more when the file is closed.
     with writing(path):
@@ -81,7 +84,7 @@ def append(path: Path, row: Row) -> None:
         new = not path.exists()
         with path.open("a+b", buffering=0) as file:
             lock(file)
-            end = _end_of_rows(file)
+            end = _end_of_rows(path, file)
             file.truncate(end)
             try:
                 while line:
@@ -98,8 +101,10 @@ def read(path: Path) -> Iterator[Row]:
     """The rows of a file. A last line that a process was killed in is left out, with a warning.
 
     Raises:
-      DataError: a line is not a JSON object; names the file and the line.
+      DataError: a line is not a JSON object, or there is no file; names the file and the line.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise DataError(f"{path} is no file; one of rows is needed")
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -116,7 +121,7 @@ def read(path: Path) -> Iterator[Row]:
             yield row
 
 
-def _end_of_rows(file: RawIOBase, block: int = 1 << 16) -> int:
+def _end_of_rows(path: Path, file: RawIOBase, block: int = 1 << 16) -> int:
     """Where the last whole line ends; a last line without its end that is a row gets one."""
     end = file.seek(0, os.SEEK_END)
     start, tail = end, b""
@@ -129,13 +134,15 @@ def _end_of_rows(file: RawIOBase, block: int = 1 << 16) -> int:
     if rest and _is_row(rest):
         file.write(b"\n")
         return end + 1
+    if rest and not rest.startswith(b"{"):
+        raise DataError(f"{path} ends with what is no row; name a file for the rows")
     return whole
 
 
 def _is_row(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

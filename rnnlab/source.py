@@ -25,7 +25,7 @@ def load(path: Path, what: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (SyntaxError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no Python file: {error}; {what} is needed") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
             f"{path} cannot be run: {type(error).__name__}: {error}; mend it"
         ) from error

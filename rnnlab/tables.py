@@ -42,13 +42,15 @@ def show(table: Table) -> None:
     """Prints a table."""
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    rich = RichTable(title=table.title, title_justify="left")
+    # As texts, for names may hold what rich takes for its own marks.
+    rich = RichTable(title=Text(table.title), title_justify="left")
     for k, heading in enumerate(table.headings):
         numeric = all(_numeric(line[k]) for line in table.lines)
-        rich.add_column(heading, justify="right" if numeric else "left")
+        rich.add_column(Text(heading), justify="right" if numeric else "left")
     for k, line in enumerate(table.lines):
-        rich.add_row(*line, end_section=k in table.breaks)
+        rich.add_row(*map(Text, line), end_section=k in table.breaks)
     console = Console()
     # A file or pipe has no width of its own: rows are kept whole there.
     if not console.is_terminal:

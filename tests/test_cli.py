@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rnnlab import cli, errors
 from rnnlab.commands import line
 from rnnlab.errors import BusyError, CheckpointError, DataError, DivergedError, ResourceError
+from rnnlab.files import write_json
 from rnnlab.train.interrupt import Interrupted, Interruption
 from rnnlab.train.lock import locked, refuse_twice
 
@@ -118,6 +120,35 @@ def test_a_second_signal_has_its_usual_effect(request):
     with pytest.raises(KeyboardInterrupt) as stopped:
         sent(Interruption(), signal.SIGINT, signal.SIGINT, wait=True)
     assert not isinstance(stopped.value, Interrupted)
+
+
+@pytest.mark.parametrize("milliseconds", [100, 200, 300, 400, 600])
+def test_a_signal_during_the_imports_is_obeyed_without_a_trace(tmp_path, milliseconds):
+    """Before Python has read the first file of rnnlab the process ends as any other does."""
+    command = [sys.executable, "-m", "rnnlab.cli", "verify", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes)
+    threading.Event().wait(milliseconds / 1000)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out + err) in (
+        (143, "rnnlab: stopped by SIGTERM; nothing that was committed is lost\n"),
+        (-signal.SIGTERM, ""),
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_hurt_nobody(tmp_path, closed):
+    write_json(tmp_path / "config.json", {})
+    command = f'"{sys.executable}" -m rnnlab.cli verify "{tmp_path}" {closed}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == errors.CHECKPOINT
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_name_that_is_not_utf_8_is_refused(capsys):
+    assert cli.main(["verify", "a\udcff"]) == errors.USAGE
+    assert "is not UTF-8" in capsys.readouterr().err
 
 
 def test_handlers_are_put_back_when_the_last_has_left():

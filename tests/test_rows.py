@@ -65,6 +65,28 @@ def test_a_file_of_one_torn_row_becomes_empty_first(tmp_path):
     assert path.read_bytes() == b'{"n": 0}\n'
 
 
+@pytest.mark.parametrize("text", ["a note\nof two lines", "[" * 100_000])
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path, text):
+    path = tmp_path / "a.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.txt ends with what is no row"):
+        rows.append(path, {"a": 1})
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_nothing_is_added_to_links_pipes_and_devices(tmp_path):
+    kept = tmp_path / "kept"
+    kept.write_text("", encoding="utf-8")
+    (tmp_path / "link").symlink_to(kept)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "link", tmp_path / "pipe", tmp_path):
+        with pytest.raises(ValueError, match="is no file of its own"):
+            rows.append(path, {"a": 1})
+    assert kept.read_text(encoding="utf-8") == ""
+    with pytest.raises(ValueError, match="is no file"):
+        next(rows.read(tmp_path / "pipe"))
+
+
 def test_damage_that_is_no_torn_end_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n": 0}\n<<<<<<< HEAD\n{"n": 1}\n')

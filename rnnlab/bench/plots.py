@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rnnlab.bench.comparison import OWN, PAPER, TWINS, describe, minimal_seconds
+from rnnlab.files import writing
 from rnnlab.palette import COLORS, NAMES
 from rnnlab.rows import Row
 from rnnlab.tables import machine
@@ -150,12 +151,29 @@ def growth_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+KINDS = ("png", "svg", "pdf")
 FIGURES = {"speedup": speedup_figure, "scan": scan_figure, "growth": growth_figure}
 
 
 def save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    """Writes a picture whole or not at all.
+
+    Raises:
+      ResourceError: it could not be written.
+      ValueError: the name is none of a picture.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in KINDS or path.is_dir():
+        raise ValueError(f"{path} is no name of a picture; one with .{', .'.join(KINDS)} is needed")
+    beside = path.with_name(path.name + ".new")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            figure.savefig(beside, dpi=110, format=kind)
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def _lines(rows: Sequence[Row]):

@@ -10,8 +10,9 @@ from tyro.conf import Positional
 from rnnlab.errors import DataError
 from rnnlab.rows import Row, read
 from rnnlab.tables import Table, machine, show
-from rnnlab.train.folder import RESULT, RunFolder
+from rnnlab.train.folder import RunFolder
 from rnnlab.train.metrics import METRICS
+from rnnlab.train.result import is_result
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ def compare(command: Compare) -> int:
     """
     from rnnlab.commands.curves import curves_figure, save
 
+    if not command.folders:
+        raise ValueError("no folder is given; one of runs, or a results.jsonl, is needed")
     results = [row for path in command.folders for row in results_of(path)]
     metrics = list(dict.fromkeys(row["metric"] for row in results))
     if len(metrics) != 1:
@@ -50,7 +53,7 @@ def results_of(path: Path) -> list[Row]:
     """
     if path.is_file():
         results = list(read(path))
-        if not results or not all(row.keys() >= RESULT for row in results):
+        if not results or not all(map(is_result, results)):
             raise DataError(f"{path} holds no results of runs; give a results.jsonl")
         return results
     found = [RunFolder(path).result] if RunFolder(path).result.exists() else []

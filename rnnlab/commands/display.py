@@ -21,15 +21,15 @@ from rnnlab.train.progress import Display
 def shown(title: str, steps: int) -> Iterator[Display]:
     """A display on stderr for the length of a run."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     # Not to a file: there a bar would leave blank lines alone.
     options = {"transient": True, "disable": not console.is_terminal}
     with Progress(*columns, console=console, **options) as progress:

@@ -9,6 +9,7 @@ from jax import Array
 from tyro.conf import Positional
 
 from rnnlab.experiment import trained_model
+from rnnlab.files import refuse_links
 from rnnlab.tables import show
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import Data
@@ -44,15 +45,18 @@ def inspect(command: Inspect) -> int:
       ValueError: text was given for a run of something else, is too short, or has symbols that the
         run's data has not.
     """
-    from rnnlab.analysis import report  # it draws, and that takes most of a second to import
+    # They draw, and that takes most of a second to import.
+    from rnnlab.analysis import report
+    from rnnlab.bench.plots import save
 
     model, data = trained_model(command.folder, strict=command.strict)
     xs, labels = _inputs(command, data)
     show(report.table(model, xs))
     out = command.out or command.folder / "inspect"
-    out.mkdir(parents=True, exist_ok=True)
+    if command.out is None:
+        refuse_links(command.folder)
     for name, figure in report.figures(model, xs, labels):
-        figure.savefig(out / f"{name}.png", dpi=110)
+        save(figure, out / f"{name}.png")
         print("Written:", out / f"{name}.png", flush=True)
     return 0
 

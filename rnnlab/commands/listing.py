@@ -1,6 +1,7 @@
 """`rnnlab list`: the experiments, with their questions."""
 
 import ast
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,11 @@ def list_experiments(command: List) -> int:
         )
     lines = []
     for path in sorted(command.folder.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            warnings.warn(f"{path} is no Python file: {error}; left out", stacklevel=2)
+            continue
         doc = ast.get_docstring(tree) or ""
         commands = [line.partition(":")[2] for line in doc.splitlines() if "Command:" in line]
         if commands:

@@ -107,9 +107,7 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
     if not os.path.exists(out):  # False also where the name is too long for the system
         check_name(out.name)
     results = command.results or out / "results.jsonl"
-    # Read before any work, for what is to be added to it.
-    there = list(rows.read(results)) if os.path.exists(results) else []
-    need_writable(results.parent)
+    there = _rows(results)
     measured: list[Row] = []
     sitting = Sitting(interruption=interruption)
     for number, ((experiment, varied), run) in enumerate(zip(runs, names, strict=True), 1):
@@ -130,9 +128,7 @@ def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path
     """Goes on with a run. Returns the exit code."""
     _, _, experiment = opened(command.folder)
     results = command.results or command.folder.resolve().parent / "results.jsonl"
-    finished = RunFolder(command.folder).result.exists() and command.from_step is None
-    if not finished:
-        need_writable(results.parent)
+    there = _rows(results)
     sitting = Sitting(
         from_step=command.from_step,
         strict=command.strict,
@@ -145,7 +141,7 @@ def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path
     display = shown(command.folder.name, experiment.train.steps)
     with _saying_how_to_go_on(command.folder), display as display:
         result = resume(command.folder, display, sitting)
-    if not finished:
+    if result not in there:
         rows.append(results, result)
     show(result_table([result]))
     return 0
@@ -159,6 +155,14 @@ def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
         if RunFolder(folder).config.exists():
             stop.args = (f"{stop}; `rnnlab resume {folder}` goes on from here",)
         raise
+
+
+def _rows(results: Path) -> list[Row]:
+    """The rows of a file that others are to be added to: before any work, for it may be no such."""
+    if not os.path.exists(results):
+        need_writable(results.parent)
+        return []
+    return list(rows.read(results))
 
 
 def _seed_flag(seeds: str | None) -> list[str]:

@@ -44,6 +44,8 @@ def sample(command: Sample) -> int:
     """
     if not 1 <= command.length <= LONGEST:
         raise ValueError(f"length is {command.length}; a number from 1 to {LONGEST:,} is needed")
+    if not 0 <= command.seed < 2**32:
+        raise ValueError(f"seed is {command.seed}; a number from 0 to {2**32 - 1} is needed")
     model, data = trained_model(command.folder, strict=command.strict)
     if not data.symbols:
         raise ValueError(f"{command.folder} is no run of text; sample needs one")

@@ -9,7 +9,7 @@ from warnings import catch_warnings, simplefilter
 from tyro.conf import Positional
 
 from rnnlab import rows
-from rnnlab.errors import CheckpointError
+from rnnlab.errors import CheckpointError, DamagedError
 from rnnlab.experiment import opened
 from rnnlab.files import read_json
 from rnnlab.tables import Table, show
@@ -89,8 +89,10 @@ def findings_of(path: Path) -> Iterator[Finding]:
         try:
             checkpoints.verify(step)
             state, sound = "sound", True
-        except CheckpointError as error:
+        except DamagedError as error:
             state, sound = f"damaged: {error}", False
+        except CheckpointError as error:
+            state, sound = f"not of this run: {error}", False
         marks = [p.stem for p in (checkpoints.latest, checkpoints.best) if _points_at(p, step)]
         yield Finding(f"checkpoints/{step}", ", ".join([state, *marks]), sound)
     for pointer in (checkpoints.latest, checkpoints.best):
@@ -121,6 +123,8 @@ def _metrics(folder: RunFolder) -> Iterator[Finding]:
         simplefilter("always")
         try:
             count = sum(1 for _ in rows.read(folder.metrics))
+            with catch_warnings(action="ignore"):
+                folder.logged()
         except (ValueError, OSError) as error:
             yield Finding(folder.metrics.name, f"damaged: {error}", False)
             return

@@ -75,10 +75,12 @@ class Checkpoints:
 
     def clean(self) -> None:
         """Removes what a killed process left behind. Call it under the run's lock alone."""
-        for path in [*self.folder.glob("*.new"), *self.folder.glob("*.old")]:
-            path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
-        for path in self.folder.parent.glob("*.json.new"):
-            path.unlink()
+        left = [*self.folder.glob("*.new"), *self.folder.glob("*.old")]
+        for path in [*left, *self.folder.parent.glob("*.json.new")]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def save(self, step: int, tree: Any, *, best: bool) -> None:
         """Writes a step's tree and returns when it is on disk. A step that is there is left as is.

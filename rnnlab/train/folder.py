@@ -2,27 +2,20 @@
 
 import os
 import re
-from collections.abc import Set
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rnnlab import rows
-from rnnlab.errors import CheckpointError
+from rnnlab.errors import CheckpointError, DataError
 from rnnlab.files import make_folder, read_json, write_json
 from rnnlab.rows import Row
+from rnnlab.train.result import is_result
 
 LONGEST_NAME = 100
 NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._=,+-]{{0,{LONGEST_NAME - 1}}}")
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for devices."""
-
-RESULT = frozenset(
-    (
-        *("experiment", "preset", "varied", "task", "data", "model", "train", "cell", "seed"),
-        *("parameters", "state_bytes", "metric", "metrics", "floors", "curve", "best_step"),
-        *("steps", "seconds_to_best", "tokens_per_second", "device", "versions"),
-    )
-)
-"""What a result has, at least."""
 
 
 class RunFolder:
@@ -81,7 +74,10 @@ class RunFolder:
         Raises:
           CheckpointError: the file is missing or damaged.
         """
-        return _object(self.environment, {"data_fingerprint"})
+        return _checked(
+            self.environment,
+            lambda row: isinstance(row, dict) and isinstance(row.get("data_fingerprint"), str),
+        )
 
     def known_result(self) -> Row:
         """The outcome of a run that is finished.
@@ -89,7 +85,7 @@ class RunFolder:
         Raises:
           CheckpointError: the file is missing or damaged.
         """
-        return _object(self.result, RESULT)
+        return _checked(self.result, is_result)
 
     def log(self, row: Row) -> None:
         """Adds a row of metrics."""
@@ -100,9 +96,14 @@ class RunFolder:
 
         A row with `resumed_from` says that a sitting began at that step: what was logged of later
         ones before it belongs to states that were lost, damaged or retired.
+
+        Raises:
+          DataError: a line is no row of metrics.
         """
         kept: list[Row] = []
         for row in rows.read(self.metrics) if self.metrics.exists() else ():
+            if not _is_logged(row):
+                raise DataError(f"{self.metrics} has what is no row of metrics: {str(row)[:80]}")
             if "resumed_from" in row:
                 kept = [r for r in kept if r["step"] <= row["resumed_from"]]
             else:
@@ -110,17 +111,24 @@ class RunFolder:
         return kept
 
 
-def _object(path: Path, fields: Set[str]) -> Row:
-    """A file of the run's own with all that has to be in it."""
+def _checked(path: Path, is_whole: Callable[[Any], bool]) -> Row:
+    """A file of the run's own, with all that has to be in it."""
     try:
         row = read_json(path)
-        if not isinstance(row, dict) or not fields <= row.keys():
-            raise ValueError(f"an object with {', '.join(sorted(fields))} is needed")
+        if not is_whole(row):
+            raise ValueError("it is not what was written")
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read: {error}; bring it back from a copy"
         ) from None
     return row
+
+
+def _is_logged(row: Row) -> bool:
+    """Whether a row of metrics has a step, and the times of an evaluation."""
+    whole = all(isinstance(row.get(name, 0), int) for name in ("step", "resumed_from"))
+    timed = "set" not in row or isinstance(row.get("seconds"), int | float)
+    return whole and timed and "step" in row
 
 
 def check_name(name: str) -> None:

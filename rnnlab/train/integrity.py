@@ -71,6 +71,13 @@ def opened(folder: Path) -> dict[str, Any]:
                 raise DamagedError(f"{file} is missing")
             if _file_digest(file) != known:
                 raise DamagedError(f"{file} is not what was written")
+        for leaf in body["leaves"].values():
+            kinds = isinstance(leaf["shape"], list), isinstance(leaf["dtype"], str), leaf["sha256"]
+            if not all(kinds):
+                raise TypeError
+        for name in ("config", "versions"):
+            if not isinstance(body["about"].get(name, {}), dict):
+                raise TypeError
         return body
 
 
@@ -94,7 +101,7 @@ def check_leaves(folder: Path, body: Mapping[str, Any], leaves: Mapping[str, np.
       DamagedError: an array is not what was stored; names it.
     """
     for name, x in leaves.items():
-        if digest(x) != body["leaves"][name]["sha256"]:
+        if digest(x) != body["leaves"].get(name, {}).get("sha256"):
             raise DamagedError(f"{name} in {folder} is not what was stored")
 
 

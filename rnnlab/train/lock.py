@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.errors import BusyError, CheckpointError
-from rnnlab.files import lock, make_folder, read_json
+from rnnlab.files import lock, make_folder, read_json, refuse_links
 
 NAME = "run.lock"
 
@@ -80,12 +80,10 @@ def locked(folder: Path, held: frozenset[Path] = frozenset()) -> Iterator[None]:
         yield
         return
     make_folder(folder)
-    for path in folder.iterdir():
-        if path.is_symlink():
-            raise CheckpointError(
-                f"{path} is a link, which a run is not written through; bring in what it points to"
-            )
+    refuse_links(folder)
     path = folder / NAME
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no file; move it away")
     with path.open("a+b", buffering=0) as file:
         try:
             lock(file, wait=False)

@@ -135,7 +135,7 @@ class _Run:
             "skipped": int(self.progress.health.skipped),
             "seconds": float(self.progress.seconds),
             "tokens_per_second": median(self.speeds) if self.speeds else None,
-            "curve": [[r["step"], round(r["seconds"], 2), r[self.metric]] for r in evaluations],
+            "curve": [[r["step"], round(r["seconds"], 2), r.get(self.metric)] for r in evaluations],
         }
 
     def _need_memory(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from rnnlab.errors import ResourceError
+from rnnlab.files import NO_ROOM
 
 try:
     import resource
@@ -53,9 +54,8 @@ def need_writable(folder: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         reason = error.strerror or error
-        raise ResourceError(
-            f"{folder} cannot be written to: {reason}; choose another place"
-        ) from None
+        advice = "make room" if error.errno in NO_ROOM else "choose another place"
+        raise ResourceError(f"{folder} cannot be written to: {reason}; {advice}") from None
 
 
 def need_memory(size: int, what: str, lower: str) -> None:

@@ -1,10 +1,11 @@
 """The settings of a training run."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-LARGEST = 3e38
-"""Numbers beyond it are infinite in float32."""
+LARGEST, MOST = 3e38, 2**31 - 1
+"""Numbers beyond the first are infinite in float32; whole ones beyond the second are no int32."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,18 @@ class Training:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         counts = ("warmup_steps", "seed", "skip_limit")
         for name in (*counts, "weight_decay", "l1", "l2", "final_rate"):
-            if not 0 <= getattr(self, name) <= LARGEST:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 0 is needed")
         if self.seed >= 2**32:
             raise ValueError(f"seed is {self.seed}; a number below 2**32 is needed")
         for name in ("learning_rate", "clip_norm", "patience", "skip_spikes"):
             value = getattr(self, name)
-            if value is not None and not 0 < value <= LARGEST:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}; a finite number above 0 is needed")
+        for name, value in vars(self).items():
+            most = MOST if isinstance(value, int) else LARGEST
+            if name != "seed" and isinstance(value, int | float) and value > most:
+                raise ValueError(f"{name} is {value}; at most {most} is needed")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a number in [0, 1) is needed")

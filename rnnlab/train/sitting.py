@@ -51,14 +51,14 @@ class Sitting:
                 f"the run was trained on {known} and this is {have}, which changes the bits of its "
                 "result; go on there, or by `rnnlab resume` with --allow-other-device"
             )
-        if stored["cores"] != now["cores"] and not self.allow_other_cores:
+        if stored.get("cores") != now["cores"] and not self.allow_other_cores:
             raise CheckpointError(
-                f"the run was trained on {stored['cores']} cores and this process has "
+                f"the run was trained on {stored.get('cores')!r} cores and this process has "
                 f"{now['cores']}, which changes the bits of its result; set NPROC="
-                f"{stored['cores']}, or go on by `rnnlab resume` with --allow-other-cores"
+                f"{stored.get('cores')}, or go on by `rnnlab resume` with --allow-other-cores"
             )
         for name in DECIDING:
-            known, have = stored["versions"].get(name), now["versions"].get(name)
+            known, have = stored.get("versions", {}).get(name), now["versions"].get(name)
             if known != have and not self.allow_other_versions:
                 raise CheckpointError(
                     f"the run was trained with {name} {known} and this process has {have}, which "
@@ -70,4 +70,4 @@ class Sitting:
 def _device(about: Mapping[str, Any]) -> str:
     """What computes: an accelerator by its name, else the processor, which JAX calls `cpu`."""
     device = about.get("device", "cpu")
-    return about["processor"] if device == "cpu" else device
+    return about.get("processor") if device == "cpu" else device

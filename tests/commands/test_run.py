@@ -159,6 +159,14 @@ def test_what_is_no_experiment_is_refused(tmp_path, capsys):
     for path in (tmp_path / "none.py", other):
         assert cli.main(["run", str(path)]) == 2
         assert "rnnlab list" in capsys.readouterr().err
+    for body in ("PRESETS = {}", "PRESETS = {'cpu': 5}"):
+        other.write_text(body, encoding="utf-8")
+        assert cli.main(["run", str(other)]) == 2
+        assert cli.main(["run", str(other), "--help"]) == 2
+        assert f"{other}" in capsys.readouterr().err
+    other.write_text("import sys; sys.exit(0)", encoding="utf-8")
+    assert cli.main(["run", str(other)]) == 2
+    assert "cannot be run: SystemExit" in capsys.readouterr().err
     other.write_text("PRESETS = {}[0]\n", encoding="utf-8")
     assert cli.main(["run", str(other)]) == 2
     assert f"{other} cannot be run: KeyError: 0; mend it" in capsys.readouterr().err

@@ -1,11 +1,12 @@
 """`rnnlab verify`: a whole run's folder, and what of it is sound."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from rnnlab import cli, errors
+from rnnlab import cli, errors, rows
 from rnnlab.commands.verify import findings_of
 from rnnlab.train.lock import locked
 
@@ -63,7 +64,7 @@ def test_what_is_damaged_is_named(run, capsys, part, damage):
     assert part in [finding.part for finding in findings_of(run) if not finding.sound]
     code, said = verified(run, capsys)
     assert code == errors.CHECKPOINT
-    assert f"rnnlab: error: {run / part}: damaged" in said
+    assert f"rnnlab: error: {run / part}: " in said
 
 
 def test_a_torn_row_and_what_a_killed_process_left_are_told_and_sound(run, capsys):
@@ -75,6 +76,33 @@ def test_a_torn_row_and_what_a_killed_process_left_are_told_and_sound(run, capsy
     assert code == 0
     for part in ("cut off is left out", "left by a killed process", "damaged/2", "kept for a look"):
         assert part in said
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{}, {"step": [1]}, {"step": 1, "set": "valid"}, {"step": 1, "resumed_from": "x"}],
+)
+def test_rows_of_another_kind_are_damage(run, capsys, row):
+    rows.append(run / "metrics.jsonl", row)
+    code, said = verified(run, capsys)
+    assert code == errors.CHECKPOINT
+    assert "has what is no row of metrics" in said
+
+
+@pytest.mark.parametrize("name", ["environment.json", "latest.json", "metrics.jsonl"])
+def test_a_pipe_for_a_file_is_damage_and_not_waited_for(run, capsys, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    code, said = verified(run, capsys)
+    assert code == errors.CHECKPOINT
+    assert "is no file" in said
+
+
+def test_names_with_brackets_are_shown_as_they_are(tmp_path, capsys):
+    shutil.copytree(GOLDEN, tmp_path / "a[" / "b]")
+    code, said = verified(tmp_path / "a[" / "b]", capsys)
+    assert code == 0
+    assert "a[/b]" in said
 
 
 def test_a_run_that_is_being_written_is_not_judged(run, capsys):

@@ -25,7 +25,7 @@ MUTATIONS = {
     ),
     "the digests of arrays": (
         "rnnlab/train/integrity.py",
-        'if digest(x) != body["leaves"][name]["sha256"]:',
+        'if digest(x) != body["leaves"].get(name, {}).get("sha256"):',
         "if False:",
         "tests/train/test_checkpoints.py::test_an_array_that_is_not_what_was_stored_is_named",
     ),

@@ -290,6 +290,30 @@ def test_a_list_that_leads_outside_is_damage(stored, name):
         checkpoints.verify(3)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"leaves": []},
+        {"leaves": {"x": 0}},
+        {"leaves": {"x": {"shape": 5, "dtype": "float32", "sha256": ""}}},
+        {"about": []},
+        {"about": {"config": 5}},
+        {"about": {"versions": []}},
+        {"files": 1},
+        {"format": "1"},
+    ],
+)
+def test_a_forged_list_of_another_shape_is_damage(stored, change):
+    checkpoints, _ = stored
+    path = checkpoints.folder / "3" / "integrity.json"
+    body = {**json.loads(path.read_text(encoding="utf-8")), **change}
+    body.pop("sha256")
+    forged = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({"sha256": forged, **body}), encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"is not what was written"):
+        checkpoints.restore(3, tree())
+
+
 def test_what_a_killed_process_left_is_removed(stored):
     checkpoints, _ = stored
     (checkpoints.folder / "4.new" / "state").mkdir(parents=True)

@@ -87,7 +87,9 @@ def test_metrics_that_are_gone_cost_the_times_alone(trained):
 @pytest.mark.parametrize("value", [[], {}, None])
 def test_files_of_another_shape_are_refused(trained, name, value):
     write_json(trained / name, value)
-    with pytest.raises(CheckpointError, match=rf"{name} cannot be read: an object with .* needed"):
+    with pytest.raises(
+        CheckpointError, match=rf"{name} cannot be read: it is not what was written"
+    ):
         trained_model(trained) if name == "environment.json" else resume(trained, Display())
 
 

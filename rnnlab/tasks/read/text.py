@@ -61,6 +61,8 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     try:
         if path.is_dir():
             raise refuse(path, "is a folder; a file is needed")
+        if path.exists() and not path.is_file():
+            raise refuse(path, "is a pipe or a device; a file is needed")
         size = path.stat().st_size
         if size > LARGEST:
             raise refuse(path, f"has {size} bytes; at most {LARGEST} are read: split the file")
