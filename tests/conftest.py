@@ -7,11 +7,13 @@ import jaxtyping
 import pytest
 from faults.lab import Lab
 from jaxtyping import install_import_hook
+from stored import ABOUT, tree
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of beartype, about annotations it cannot check
     with install_import_hook("rnnlab", "beartype.beartype"):
         import rnnlab.models  # noqa: F401
+        from rnnlab.train.checkpoints import Checkpoints
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -113,3 +115,13 @@ def experiment(tmp_path):
     text.write_text("abcabcabc " * 60, encoding="utf-8")
     file.write_text(EXPERIMENT.format(name=file.name, text=text), encoding="utf-8")
     return str(file)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Checkpoints of steps 1 to 3, of which 1 is the best."""
+    lines = []
+    checkpoints = Checkpoints(tmp_path, ABOUT, lines.append)
+    for step in (1, 2, 3):
+        checkpoints.save(step, tree(step), best=step == 1)
+    return checkpoints, lines

@@ -11,7 +11,7 @@ import pytest
 
 from rnnlab.commands import line as command_line
 from rnnlab.commands.run import _runs
-from rnnlab.experiment import load_module
+from rnnlab.sweep import load_presets
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("**/*.md"))]
@@ -64,7 +64,7 @@ def test_commands_are_those_of_the_command_line(page):
         if words[0] == "run":
             command, flags = command_line.parsed(words, return_unknown_args=True)
             if (ROOT / command.file).exists():  # not FILE
-                _runs(load_module(ROOT / command.file).PRESETS[command.preset], flags)
+                _runs(load_presets(ROOT / command.file)[command.preset], flags)
         elif words[0] != "COMMAND":
             command_line.parsed(words)
 

@@ -16,7 +16,7 @@ from rnnlab.commands.listing import List, list_experiments
 from rnnlab.commands.run import Resume, Run, parse, resume_run, run_experiment
 from rnnlab.commands.sample import Sample, sample
 from rnnlab.commands.verify import Verify, verify
-from rnnlab.experiment import load_module
+from rnnlab.sweep import load_presets
 from rnnlab.train.interrupt import Interruption
 
 KEEP_PAGES = "--keep-pages"
@@ -64,7 +64,7 @@ def execute(
             raise ValueError(f"{KEEP_PAGES} needs glibc, which this system does not use")
     if arguments[:1] == ["run"] and len(arguments) > 1:
         if {"-h", "--help"} & set(arguments) and not arguments[1].startswith("-"):
-            presets = load_module(Path(arguments[1])).PRESETS
+            presets = load_presets(Path(arguments[1]))
             parse(next(iter(presets.values())).experiment, ["--help"])
         command, flags = parsed(arguments, return_unknown_args=True)
         return run_experiment(command, flags, interruption)

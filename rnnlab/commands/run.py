@@ -19,15 +19,12 @@ from rnnlab.commands.display import shown
 from rnnlab.experiment import (
     Experiment,
     Preset,
-    combinations,
-    load_module,
     opened,
     resume,
-    run_name,
     start,
-    with_settings,
 )
 from rnnlab.rows import Row
+from rnnlab.sweep import combinations, load_presets, run_name, with_settings
 from rnnlab.tables import show
 from rnnlab.train.folder import RunFolder, check_name
 from rnnlab.train.interrupt import Interrupted, Interruption
@@ -89,7 +86,7 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
     Raises:
       ValueError: the file, preset, a flag's value or the folder does not fit.
     """
-    presets = load_module(command.file).PRESETS
+    presets = load_presets(command.file)
     if command.preset not in presets:
         raise ValueError(
             f"preset is {command.preset!r}; one of {', '.join(map(repr, presets))} is needed"

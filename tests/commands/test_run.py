@@ -59,9 +59,9 @@ def test_a_preset_is_run_with_all_of_its_sweep(experiment, tmp_path, capsys):
 
 
 def parsed(experiment, *flags):
-    from rnnlab.experiment import load_module
+    from rnnlab.sweep import load_presets
 
-    preset = load_module(Path(experiment)).PRESETS["cpu"]
+    preset = load_presets(Path(experiment))["cpu"]
     return run_module._runs(preset, list(flags))
 
 

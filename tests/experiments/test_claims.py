@@ -6,7 +6,8 @@ from statistics import mean
 
 import pytest
 
-from rnnlab.experiment import combinations, start, with_settings
+from rnnlab.experiment import start
+from rnnlab.sweep import combinations, with_settings
 from rnnlab.train.progress import Display
 
 EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"

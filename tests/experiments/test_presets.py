@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from rnnlab import cli, config, errors
-from rnnlab.experiment import combinations, load_module, run_name, with_settings
+from rnnlab.sweep import combinations, load_presets, run_name, with_settings
 
 EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
 FILES = sorted(p for p in EXPERIMENTS.glob("*.py") if "PRESETS = " in p.read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ def test_an_experiment_asks_one_question(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_presets_are_settings_that_can_be_kept_and_built(path):
-    presets = load_module(path).PRESETS
+    presets = load_presets(path)
     assert "cpu" in presets
     for preset in presets.values():
         names, built = set(), set()

@@ -21,19 +21,19 @@ MUTATIONS = {
         "rnnlab/train/integrity.py",
         "if _file_digest(file) != known:",
         "if False:",
-        "tests/train/test_checkpoints.py::test_a_flipped_bit_is_named_and_the_step_before_is_taken",
+        "tests/train/test_damage.py::test_a_flipped_bit_is_named_and_the_step_before_is_taken",
     ),
     "the digests of arrays": (
         "rnnlab/train/integrity.py",
         'if digest(x) != body["leaves"].get(name, {}).get("sha256"):',
         "if False:",
-        "tests/train/test_checkpoints.py::test_an_array_that_is_not_what_was_stored_is_named",
+        "tests/train/test_damage.py::test_an_array_that_is_not_what_was_stored_is_named",
     ),
     "the list's own digest": (
         "rnnlab/train/integrity.py",
         'body.pop("sha256") != _body_digest(body)',
         'body.pop("sha256") is None',
-        "tests/train/test_checkpoints.py::test_a_list_that_was_edited_is_damage",
+        "tests/train/test_damage.py::test_a_list_that_was_edited_is_damage",
     ),
     "the pointer's replacement as a whole": (
         "rnnlab/files.py",

@@ -1,0 +1,30 @@
+"""A tree of every kind of leaf, and what its checkpoints belong to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+ABOUT = {"config": {"train": {"steps": 8, "seed": 0}, "task": "Adding"}}
+
+
+def tree(seed=0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return {
+        "weights": jax.random.normal(keys[0], (3, 4)),
+        "half": jax.random.normal(keys[1], (5,), jnp.bfloat16),
+        "key": keys[2],
+        "step": np.array(seed),
+        "odd": np.array([np.nan, -0.0, 1e-45, np.inf], np.float32),
+        "nothing": (),
+    }
+
+
+def same(one, other):
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    words = [tuple(map(words_of, pair)) for pair in pairs]
+    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in words)
+
+
+def words_of(x):
+    key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if key else x)
