@@ -103,7 +103,9 @@ class RunFolder:
         kept: list[Row] = []
         for row in rows.read(self.metrics) if self.metrics.exists() else ():
             if not _is_logged(row):
-                raise DataError(f"{self.metrics} has what is no row of metrics: {str(row)[:80]}")
+                raise DataError(
+                    f"{self.metrics} has what is no row of metrics: {str(row)[:80]}; take it out"
+                )
             if "resumed_from" in row:
                 kept = [r for r in kept if r["step"] <= row["resumed_from"]]
             else:
