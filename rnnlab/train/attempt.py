@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 from rnnlab.train.room import FULL
@@ -28,8 +29,10 @@ class Failure(NamedTuple):
     short: bool
 
 
-def attempt(call: Callable[[], T]) -> tuple[T | None, Failure | None]:
-    """What a call returns, and how it failed if it did.
+def attempt(
+    call: Callable[[], T], undo: Callable[[], None] = lambda: None
+) -> tuple[T | None, Failure | None]:
+    """What a call returns, and how it failed if it did; `undo` is called then.
 
     The error itself is let go: it would keep tasks alive that complain when they are taken away.
 
@@ -44,10 +47,34 @@ def attempt(call: Callable[[], T]) -> tuple[T | None, Failure | None]:
             return call(), None
         except Exception as error:  # orbax raises many kinds
             failure = _failure(error)
+        _leave_late_ones_unheard()
         for thread in set(threading.enumerate()) - before:
             thread.join(PATIENCE)
         gc.collect()
+        undo()
     return None, failure
+
+
+def _leave_late_ones_unheard() -> None:
+    """Has nothing said of writes that end when nobody waits for them any more.
+
+    They are not Python's threads, so that they cannot be waited for either.
+    """
+    logging.getLogger("asyncio").addFilter(_is_no_late_one)  # once: the same is not added again
+    hook = sys.excepthook
+    if getattr(hook, "late_ones_unheard", False):
+        return
+
+    def heard(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if "Event loop is closed" not in str(error):
+            hook(kind, error, trace)
+
+    heard.late_ones_unheard = True
+    sys.excepthook = heard
+
+
+def _is_no_late_one(record: logging.LogRecord) -> bool:
+    return "exception was never retrieved" not in record.getMessage()
 
 
 @contextmanager

@@ -98,9 +98,8 @@ class Checkpoints:
                 )
             leaves = _flat(tree)
             need_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
-            _, failure = attempt(lambda: self._write(beside, leaves))
+            _, failure = attempt(lambda: self._write(beside, leaves), lambda: _remove(beside))
             if failure:
-                _remove(beside)
                 said = f"step {step} could not be saved in {self.folder}: {failure.reason}"
                 if failure.short:
                     raise ResourceError(f"{said}; make room, then go on with `rnnlab resume`")
@@ -245,11 +244,13 @@ class Checkpoints:
 
 
 def _remove(folder: Path) -> None:
-    """Removes what a failed save left, into which orbax's threads may be writing still."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+    """Removes what a failed save left, into which others may be writing still for a while."""
+    gone = 0
+    for _ in range(40):
+        gone = 0 if folder.exists() else gone + 1
+        if gone == 6:
             return
+        shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.05)
 
 
