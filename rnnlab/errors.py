@@ -37,7 +37,7 @@ class BusyError(ValueError):
 
 
 class ResourceError(OSError):
-    """No room on the disk, or in memory."""
+    """No room on the disk or in memory, or a place that cannot be read or written."""
 
     exit_code = RESOURCES
 

@@ -73,7 +73,7 @@ def test_what_is_no_number_is_skipped_and_what_follows_is_not(stepped, at, value
         assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
-def test_an_update_that_is_no_number_is_skipped(stepped):
+def test_an_update_that_is_no_number_is_skipped():
     """Of a loss and a gradient that are finite, by a rate at float32's end."""
     model = SMALL.build(1, in_features=2, rngs=nnx.Rngs(0))
     settings = Training(learning_rate=3e38)
