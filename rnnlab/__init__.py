@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rnnlab.cells import MinGRU as MinGRU
     from rnnlab.cells import MinLSTM as MinLSTM
     from rnnlab.cells import VanillaRNN as VanillaRNN
+    from rnnlab.layers import Attention as Attention
+    from rnnlab.layers import Bidirectional as Bidirectional
+    from rnnlab.layers import Block as Block
+    from rnnlab.layers import CausalConv as CausalConv
+    from rnnlab.layers import Stack as Stack
     from rnnlab.models import SequenceModel as SequenceModel
-    from rnnlab.nn import Attention as Attention
-    from rnnlab.nn import Bidirectional as Bidirectional
-    from rnnlab.nn import Block as Block
-    from rnnlab.nn import CausalConv as CausalConv
-    from rnnlab.nn import Stack as Stack
     from rnnlab.scan import gated_scan as gated_scan
     from rnnlab.scan import linear_scan as linear_scan
     from rnnlab.scan import log_linear_scan as log_linear_scan
@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "rnnlab.cells": "CELLS GRU LSTM LSTMCarry MinGRU MinLSTM VanillaRNN",
     "rnnlab.models": "SequenceModel",
-    "rnnlab.nn": "Attention Bidirectional Block CausalConv Stack",
+    "rnnlab.layers": "Attention Bidirectional Block CausalConv Stack",
     "rnnlab.scan": "gated_scan linear_scan log_linear_scan",
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names.split()}

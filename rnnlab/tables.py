@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rnnlab.rows import Row
+from rnnlab.records import Row
 
 
 class Table(NamedTuple):

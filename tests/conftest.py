@@ -5,15 +5,15 @@ import warnings
 import jax
 import jaxtyping
 import pytest
-from faults.lab import Lab
+from example_state import ABOUT, tree
+from faults.harness import Lab
 from jaxtyping import install_import_hook
-from stored import ABOUT, tree
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of beartype, about annotations it cannot check
     with install_import_hook("rnnlab", "beartype.beartype"):
         import rnnlab.models  # noqa: F401
-        from rnnlab.train.checkpoints import Checkpoints
+        from rnnlab.runs.checkpoints.store import Checkpoints
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -90,10 +90,10 @@ Command:  rnnlab run {name}
 
 from pathlib import Path
 
-from rnnlab.architecture import Architecture
-from rnnlab.experiment import Experiment, Preset
+from rnnlab.models.config import Architecture
+from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Text
-from rnnlab.train.settings import Training
+from rnnlab.train.config import Training
 
 PRESETS = {{
     "cpu": Preset(

@@ -6,32 +6,34 @@ import shlex
 from pathlib import Path
 
 import jax
-import pages
 import pytest
+import update_tables
 
-from rnnlab.commands import line as command_line
-from rnnlab.commands.run import _runs
-from rnnlab.sweep import load_presets
+from rnnlab.cli import parser as command_line
+from rnnlab.cli.run import _runs
+from rnnlab.runs.grid import load_presets
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("**/*.md"))]
 
 
 def test_tables_are_those_of_the_rows():
-    for name in pages.PAGES:
+    for name in update_tables.PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
-        assert pages.filled(text) == text, f"{name} is out of date: run experiments/pages.py"
+        assert update_tables.filled(text) == text, (
+            f"{name} is out of date: run tools/update_tables.py"
+        )
 
 
 def test_every_table_stands_somewhere():
-    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in pages.PAGES)
-    assert set(re.findall(r"<!-- rows: (.*?) -->", text)) == set(pages.TABLES)
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in update_tables.PAGES)
+    assert set(re.findall(r"<!-- rows: (.*?) -->", text)) == set(update_tables.TABLES)
 
 
 def test_rows_say_where_they_are_from():
-    from rnnlab.rows import read
+    from rnnlab.records import read
 
-    files = list((ROOT / "experiments").glob("*/*.jsonl"))
+    files = list((ROOT / "experiments").glob("results/*/rows.jsonl"))
     assert files
     for path in files:
         for row in read(path):

@@ -16,9 +16,9 @@ from rnnlab.analysis.layers import CellInputs as CellInputs
 from rnnlab.analysis.layers import Layer as Layer
 from rnnlab.analysis.layers import cell_inputs as cell_inputs
 from rnnlab.analysis.layers import layers as layers
-from rnnlab.analysis.memory import decay_horizon as decay_horizon
-from rnnlab.analysis.memory import influence as influence
-from rnnlab.analysis.memory import memory_horizon as memory_horizon
+from rnnlab.analysis.memory_horizon import decay_horizon as decay_horizon
+from rnnlab.analysis.memory_horizon import influence as influence
+from rnnlab.analysis.memory_horizon import memory_horizon as memory_horizon
 from rnnlab.analysis.states import Components as Components
 from rnnlab.analysis.states import participation_ratio as participation_ratio
 from rnnlab.analysis.states import principal_components as principal_components

@@ -7,7 +7,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from rnnlab.analysis.layers import cell_inputs
-from rnnlab.nn import Attention
+from rnnlab.layers import Attention
 
 
 def attention_weights(

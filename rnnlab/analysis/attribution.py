@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from rnnlab.scan.checks import check_floating, check_size
-from rnnlab.scan.step import state_dtype
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_floating, check_size
 
 Prediction = Callable[[Array], Array]
 """A number for each sequence: inputs (*batch, time, features) to (*batch,), rows apart."""

@@ -10,9 +10,9 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis.axes import batch_axes, check_steps, time_behind, time_first, typed
+from rnnlab.analysis._batching import batch_axes, check_steps, time_behind, time_first, typed
+from rnnlab.analysis._norms import length
 from rnnlab.analysis.layers import layers
-from rnnlab.analysis.norms import length
 
 
 def state_gradients(

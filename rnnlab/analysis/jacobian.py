@@ -16,12 +16,12 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from rnnlab.analysis.axes import batch_axes, check_steps, typed
+from rnnlab.analysis._batching import batch_axes, check_steps, typed
 from rnnlab.analysis.states import states
-from rnnlab.cells.loop import preceding
-from rnnlab.cells.minimal import MinimalCell
-from rnnlab.scan.checks import check_size
-from rnnlab.scan.step import state_dtype
+from rnnlab.cells.backends.lax_scan import preceding
+from rnnlab.cells.linear import MinimalCell
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_size
 
 
 def jacobians(

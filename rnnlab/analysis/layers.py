@@ -7,9 +7,9 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool
 
-from rnnlab.cells.inputs import zero_masked
+from rnnlab.cells.validation import zero_masked
+from rnnlab.layers import Block, Stack
 from rnnlab.models import SequenceModel
-from rnnlab.nn import Block, Stack
 
 
 class Layer(NamedTuple):

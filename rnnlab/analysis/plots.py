@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rnnlab.palette import COLORS, CYCLE
+from rnnlab.plotting import COLORS, CYCLE
 
 UNITS = 40
 """Rows of a heat map beyond which only those that vary the most are drawn."""

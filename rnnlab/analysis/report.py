@@ -15,11 +15,11 @@ from rnnlab.analysis.gates import gate_statistics
 from rnnlab.analysis.gradients import gradient_flow
 from rnnlab.analysis.jacobian import lyapunov_exponents
 from rnnlab.analysis.layers import CellInputs, cell_inputs
-from rnnlab.analysis.memory import influence, memory_horizon
+from rnnlab.analysis.memory_horizon import influence, memory_horizon
 from rnnlab.analysis.states import participation_ratio, principal_components
-from rnnlab.baselines.tcn import TemporalBlock
+from rnnlab.layers import Attention
+from rnnlab.layers.tcn import TemporalBlock
 from rnnlab.models import SequenceModel
-from rnnlab.nn import Attention
 from rnnlab.tables import Table
 
 
@@ -36,7 +36,7 @@ def figures(
     Raises:
       ValueError: the model cannot step, or there are not as many labels as steps.
 
-    >>> from rnnlab.architecture import Architecture
+    >>> from rnnlab.models.config import Architecture
     >>> model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [name for name, _ in figures(model, jnp.array([1, 4, 0, 2]))]
     ['gradient_flow', 'memory', 'gates_layer_1', 'trajectory']
@@ -110,7 +110,7 @@ def table(model: SequenceModel, xs: Array) -> Table:
       model: can `step`.
       xs: one sequence, without batch axes.
 
-    >>> from rnnlab.architecture import Architecture
+    >>> from rnnlab.models.config import Architecture
     >>> model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [line[:2] for line in table(model, jnp.array([1, 4, 0, 2])).lines]
     [('layer 1', 'GRU')]

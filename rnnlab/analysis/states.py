@@ -9,9 +9,9 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis.axes import batch_axes, time_behind, time_first, typed
-from rnnlab.scan.checks import check_size
-from rnnlab.scan.step import state_dtype
+from rnnlab.analysis._batching import batch_axes, time_behind, time_first, typed
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_size
 
 
 def states(

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab import rows
+from rnnlab import records
 from rnnlab.bench.speedup import find_device
 from rnnlab.scan import cumulative_log_scan, linear_scan, log_linear_scan
-from rnnlab.scan.step import state_dtype
+from rnnlab.scan.affine import state_dtype
 from rnnlab.tables import Table, machine
 
 NARROW = "published log form in 16 bit"
@@ -67,10 +67,12 @@ class Accuracy:
             raise ValueError(f"lengths is {self.lengths}; lengths of at least 1 are needed")
 
 
-def run(config: Accuracy, advance: Callable[[str], None] = lambda text: None) -> Iterator[rows.Row]:
+def run(
+    config: Accuracy, advance: Callable[[str], None] = lambda text: None
+) -> Iterator[records.Row]:
     """Measures and yields rows, each written to OUT/accuracy.jsonl before it is yielded."""
     config.validate()
-    common = {"benchmark": "accuracy", **rows.environment(find_device("auto"))}
+    common = {"benchmark": "accuracy", **records.environment(find_device("auto"))}
     for gates, setting in SETTINGS.items():
         for length in config.lengths:
             advance(f"{gates}, length {length}")
@@ -94,7 +96,7 @@ def run(config: Accuracy, advance: Callable[[str], None] = lambda text: None) ->
                         "seed": 0,
                         "relative_error": float(error) if np.isfinite(error) else None,
                     }
-                    rows.append(config.out / "accuracy.jsonl", row)
+                    records.append(config.out / "accuracy.jsonl", row)
                     yield row
 
 
@@ -103,7 +105,7 @@ def steps(config: Accuracy) -> int:
     return len(SETTINGS) * len(config.lengths)
 
 
-def table(measured: list[rows.Row]) -> Table:
+def table(measured: list[records.Row]) -> Table:
     lengths = sorted({r["length"] for r in measured})
     headings = ("dtype", "gates", "form", *(f"length {n:,}" for n in lengths))
     cells: dict[tuple[str, str, str], dict[int, float | None]] = {}

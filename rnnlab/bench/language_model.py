@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from flax import nnx
 
-from rnnlab import rows
-from rnnlab.architecture import Architecture
+from rnnlab import records
 from rnnlab.bench.timing import Prepared, against_floor, in_turns
 from rnnlab.bench.torch_programs import available
+from rnnlab.models.config import Architecture
 from rnnlab.tables import Table, machine
 from rnnlab.tasks.batch import Batch
-from rnnlab.train.settings import Training
+from rnnlab.train.config import Training
 from rnnlab.train.step import initial_state, make_train_step
 
 SETTINGS = Training(learning_rate=2e-3, weight_decay=0.01, optimizer="adamw")
@@ -56,7 +56,7 @@ class LanguageModel:
 
 def run(
     config: LanguageModel, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[rows.Row]:
+) -> Iterator[records.Row]:
     """Measures and yields rows, each written to OUT/lm.jsonl before it is yielded."""
     config.validate()
     device = jax.devices("cpu")[0]
@@ -77,7 +77,7 @@ def run(
         measured = against_floor(program, taken, seconds[0])
         row = {
             "benchmark": "lm",
-            **rows.environment(device),
+            **records.environment(device),
             "implementation": name,
             "batch_size": config.batch_size,
             "length": config.length,
@@ -90,7 +90,7 @@ def run(
             **measured,
             "tokens_per_second": config.batch_size * config.length / measured["seconds"],
         }
-        rows.append(config.out / "lm.jsonl", row)
+        records.append(config.out / "lm.jsonl", row)
         yield row
 
 
@@ -99,7 +99,7 @@ def steps(config: LanguageModel) -> int:
     return 2
 
 
-def table(measured: list[rows.Row]) -> Table:
+def table(measured: list[records.Row]) -> Table:
     headings = ("implementation", "update, ms", "tokens/s", "× rnnlab", "quartiles")
     lines = [
         (

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from rnnlab import rows
+from rnnlab import records
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import against_floor, in_turns, prepare
 from rnnlab.cells import CELLS
-from rnnlab.cells.minimal import MinimalCell
+from rnnlab.cells.linear import MinimalCell
 from rnnlab.scan import resolved
 from rnnlab.tables import Table, machine
 
@@ -47,11 +47,11 @@ class Layer:
             raise ValueError(f"repeats is {self.repeats}; at least 1 is needed")
 
 
-def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> Iterator[rows.Row]:
+def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> Iterator[records.Row]:
     """Measures and yields rows, each written to OUT/layer.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
-    common = {"benchmark": "layer", **rows.environment(device)}
+    common = {"benchmark": "layer", **records.environment(device)}
     for shape in config.shapes:
         batch_size, length, width = parse_shape(shape)
         keys = jax.random.split(jax.random.key(0), 2)
@@ -78,7 +78,7 @@ def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> It
                 "repeats": config.repeats,
                 **against_floor(ready[0], seconds, floor),
             }
-            rows.append(config.out / "layer.jsonl", row)
+            records.append(config.out / "layer.jsonl", row)
             yield row
 
 
@@ -87,7 +87,7 @@ def steps(config: Layer) -> int:
     return len(config.shapes) * len(_minimal_cells())
 
 
-def table(measured: list[rows.Row]) -> Table:
+def table(measured: list[records.Row]) -> Table:
     headings = (
         "batch × time × width",
         "cell",

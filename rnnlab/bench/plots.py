@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from rnnlab.bench.comparison import OWN, PAPER, TWINS, describe, minimal_seconds
-from rnnlab.files import writing
-from rnnlab.palette import COLORS, NAMES
-from rnnlab.rows import Row
+from rnnlab.atomic_io import writing
+from rnnlab.bench.speedup_table import OWN, PAPER, TWINS, describe, minimal_seconds
+from rnnlab.plotting import COLORS, NAMES
+from rnnlab.records import Row
 from rnnlab.tables import machine
 
 STYLES = {"rnnlab": "-", OWN: "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}

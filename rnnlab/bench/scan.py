@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnlab import rows
-from rnnlab.bench.programs import plain_scan
+from rnnlab import records
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import against_floor, in_turns, prepare
+from rnnlab.bench.variants import plain_scan
 from rnnlab.scan import BACKENDS, linear_scan, resolved
-from rnnlab.scan.checks import check_choice
 from rnnlab.tables import Table, machine
+from rnnlab.validation import check_choice
 
 PLAIN = "associative_scan, autodiff"
 
@@ -75,11 +75,11 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     return batch_size, length, width
 
 
-def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Iterator[rows.Row]:
+def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Iterator[records.Row]:
     """Measures and yields rows, each written to OUT/scan.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
-    common = {"benchmark": "scan", **rows.environment(device)}
+    common = {"benchmark": "scan", **records.environment(device)}
     ran = dict.fromkeys(resolved(b, device.platform, config.dtype) for b in config.backend)
     scans = {b: partial(linear_scan, backend=b) for b in ran} | {PLAIN: plain_scan}
     for shape in config.shapes:
@@ -106,7 +106,7 @@ def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Ite
                     "repeats": config.repeats,
                     **against_floor(prepared, times, floor_seconds),
                 }
-                rows.append(config.out / "scan.jsonl", row)
+                records.append(config.out / "scan.jsonl", row)
                 yield row
 
 
@@ -115,7 +115,7 @@ def steps(config: Scan) -> int:
     return 2 * len(config.shapes)
 
 
-def table(measured: list[rows.Row]) -> Table:
+def table(measured: list[records.Row]) -> Table:
     headings = (
         "batch × time × width",
         "pass",

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import jax
 
-from rnnlab import rows
-from rnnlab.bench.comparison import OWN
-from rnnlab.bench.comparison import table as table
-from rnnlab.bench.programs import (
+from rnnlab import records
+from rnnlab.bench.speedup_table import OWN
+from rnnlab.bench.speedup_table import table as table
+from rnnlab.bench.timing import Prepared, in_turns, quartiles
+from rnnlab.bench.torch_programs import available, torch_form, torch_program
+from rnnlab.bench.variants import (
     FLAX_CELLS,
     PASSES,
     Problem,
@@ -20,11 +22,9 @@ from rnnlab.bench.programs import (
     loop_program,
     own_form,
 )
-from rnnlab.bench.timing import Prepared, in_turns, quartiles
-from rnnlab.bench.torch_programs import available, torch_form, torch_program
 from rnnlab.cells import CELLS
 from rnnlab.scan import BACKENDS, resolved
-from rnnlab.scan.checks import check_choice
+from rnnlab.validation import check_choice
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -158,7 +158,9 @@ def entries(config: Speedup, platform: str) -> list[Entry]:
     return lines
 
 
-def run(config: Speedup, advance: Callable[[str], None] = lambda text: None) -> Iterator[rows.Row]:
+def run(
+    config: Speedup, advance: Callable[[str], None] = lambda text: None
+) -> Iterator[records.Row]:
     """Measures and yields rows, each written to OUT/speedup.jsonl before it is yielded.
 
     All forms of one length and pass are compiled first and then timed in turns. `advance` is called
@@ -167,7 +169,7 @@ def run(config: Speedup, advance: Callable[[str], None] = lambda text: None) -> 
     config.validate()
     config = config.resolved()
     device = find_device(config.device)
-    common = {"benchmark": "speedup", **rows.environment(device)}
+    common = {"benchmark": "speedup", **records.environment(device)}
     for pass_ in config.passes:
         for length in config.lengths:
             problem = Problem(length, config.batch_size, config.width, config.dtype, device)
@@ -203,7 +205,7 @@ def run(config: Speedup, advance: Callable[[str], None] = lambda text: None) -> 
                     "tokens_per_second": config.batch_size * length / median,
                     "temp_bytes": prepared.temp_bytes,
                 }
-                rows.append(config.out / "speedup.jsonl", row)
+                records.append(config.out / "speedup.jsonl", row)
                 yield row
 
 

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from rnnlab import rows
-from rnnlab.architecture import LAYERS, Architecture, count_parameters
+from rnnlab import records
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import Prepared, against_floor, in_turns, prepare
-from rnnlab.scan.checks import check_choice
+from rnnlab.models.config import LAYERS, Architecture, count_parameters
 from rnnlab.tables import Table, machine, times
+from rnnlab.validation import check_choice
 
 VOCAB_SIZE = 256
 SHORT = 1_000
@@ -78,11 +78,11 @@ class Streaming:
 
 def run(
     config: Streaming, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[rows.Row]:
+) -> Iterator[records.Row]:
     """Measures and yields rows, each written to OUT/streaming.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
-    common = {"benchmark": "streaming", **rows.environment(device)}
+    common = {"benchmark": "streaming", **records.environment(device)}
     for cell, batch_size, length in config.runs():
         advance(f"{cell}, {batch_size} × {length:,} tokens")
         architecture = Architecture(cell=cell, width=config.width, depth=config.depth)
@@ -114,7 +114,7 @@ def run(
             **columns,
             "tokens_per_second": batch_size * length / columns["seconds"],
         }
-        rows.append(config.out / "streaming.jsonl", row)
+        records.append(config.out / "streaming.jsonl", row)
         yield row
 
 
@@ -123,7 +123,7 @@ def steps(config: Streaming) -> int:
     return len(config.runs())
 
 
-def table(measured: list[rows.Row]) -> Table:
+def table(measured: list[records.Row]) -> Table:
     headings = (
         "model",
         "streams",

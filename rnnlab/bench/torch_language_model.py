@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from rnnlab.architecture import Architecture
 from rnnlab.bench.timing import Prepared
 from rnnlab.bench.torch_programs import log_space_cell
+from rnnlab.models.config import Architecture
 from rnnlab.tasks.batch import Batch
-from rnnlab.train.settings import Training
+from rnnlab.train.config import Training
 
 
 def torch_language_model(architecture: Architecture, vocab_size: int) -> Any:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rnnlab.bench.programs import Problem, make_cell
 from rnnlab.bench.timing import Prepared
+from rnnlab.bench.variants import Problem, make_cell
 from rnnlab.cells import CELLS
 
 CLASSIC = ("rnn", "gru", "lstm")

@@ -6,8 +6,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.cells.classic import ClassicCell
-from rnnlab.cells.equations import (
+from rnnlab.cells.nonlinear import ClassicCell
+from rnnlab.cells.step_functions import (
     Equations,
     Gates,
     both,
@@ -15,7 +15,7 @@ from rnnlab.cells.equations import (
     recurrent_gates,
     with_one_matmul,
 )
-from rnnlab.scan.step import state_dtype
+from rnnlab.scan.affine import state_dtype
 
 
 def gru_sums(recurrent: Gates, pre: Gates, candidate_bias: Array) -> Gates:
@@ -96,7 +96,7 @@ class GRU(ClassicCell):
         wider.
       param_dtype: dtype of the parameters.
       backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
-        see `rnnlab.cells.newton`.
+        see `rnnlab.cells.backends.newton`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.

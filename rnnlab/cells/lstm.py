@@ -10,9 +10,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from rnnlab.cells import cudnn
-from rnnlab.cells.classic import ClassicCell
-from rnnlab.cells.equations import (
+from rnnlab.cells.backends import cudnn
+from rnnlab.cells.nonlinear import ClassicCell
+from rnnlab.cells.step_functions import (
     Equations,
     Gates,
     both,
@@ -77,7 +77,7 @@ class LSTM(ClassicCell):
         wider.
       param_dtype: dtype of the parameters.
       backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
-        see `rnnlab.cells.newton`; `"cudnn"` is NVIDIA's kernel, see `rnnlab.cells.cudnn`.
+        see `rnnlab.cells.backends.newton`; `"cudnn"` is NVIDIA's kernel, see `rnnlab.cells.backends.cudnn`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.

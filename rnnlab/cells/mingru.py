@@ -7,8 +7,8 @@ from jax import Array
 from jax import numpy as jnp
 from jax.typing import DTypeLike
 
-from rnnlab.cells.minimal import CANDIDATES, MinimalCell, complements, into_range
-from rnnlab.scan.step import Gates
+from rnnlab.cells.linear import CANDIDATES, MinimalCell, complements, into_range
+from rnnlab.scan.affine import Gates
 
 
 def mingru_gates(

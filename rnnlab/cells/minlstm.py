@@ -8,8 +8,8 @@ from jax import Array
 from jax import numpy as jnp
 from jax.typing import DTypeLike
 
-from rnnlab.cells.minimal import CANDIDATES, MinimalCell, into_range
-from rnnlab.scan.step import Gates
+from rnnlab.cells.linear import CANDIDATES, MinimalCell, into_range
+from rnnlab.scan.affine import Gates
 
 
 def minlstm_gates(

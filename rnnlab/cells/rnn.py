@@ -8,8 +8,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.cells.classic import ClassicCell
-from rnnlab.cells.equations import (
+from rnnlab.cells.nonlinear import ClassicCell
+from rnnlab.cells.step_functions import (
     Equations,
     Gates,
     both,
@@ -17,7 +17,7 @@ from rnnlab.cells.equations import (
     recurrent_gates,
     with_one_matmul,
 )
-from rnnlab.scan.checks import check_choice
+from rnnlab.validation import check_choice
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -50,7 +50,7 @@ class VanillaRNN(ClassicCell):
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. The carry is float32 or wider.
       param_dtype: dtype of the parameters.
       backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
-        see `rnnlab.cells.newton`.
+        see `rnnlab.cells.backends.newton`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from rnnlab.scan import associative, blocks, composed, pallas
-from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
+from rnnlab.scan.affine import Gates, state_dtype
+from rnnlab.scan.backends import associative, chunked, unfused
 from rnnlab.scan.linear import BACKENDS, on_backend, transpose
-from rnnlab.scan.step import Gates, state_dtype
+from rnnlab.scan.pallas import ops
+from rnnlab.validation import check_choice, check_flags, check_floating, check_shape
 
 
 def gated_scan(
@@ -94,9 +95,9 @@ def _gated(gates, pre, h0, init, reset, mask, reverse, backend):
         backend,
         h0.dtype,
         (pre, h0, init, reset, mask),
-        loop=partial(blocks.gated, gates, reverse=reverse),
-        at_once=partial(composed.gated, associative.linear, gates, reverse=reverse),
-        kernel=lambda kernel, *xs: pallas.gated(kernel, gates, *xs, reverse=reverse),
+        loop=partial(chunked.gated, gates, reverse=reverse),
+        at_once=partial(unfused.gated, associative.linear, gates, reverse=reverse),
+        kernel=lambda kernel, *xs: ops.gated(kernel, gates, *xs, reverse=reverse),
     )
 
 
@@ -119,9 +120,9 @@ def _gated_transpose(gates, pre, h0, init, reset, mask, h, dh, dlast, reverse, b
         backend,
         h0.dtype,
         (pre, h0, init, reset, mask, h, dh, dlast),
-        loop=partial(blocks.gated_transpose, gates, reverse=reverse),
-        at_once=partial(composed.gated_transpose, associative.transpose, gates, reverse=reverse),
-        kernel=lambda kernel, *xs: pallas.gated_transpose(kernel, gates, *xs, reverse=reverse),
+        loop=partial(chunked.gated_transpose, gates, reverse=reverse),
+        at_once=partial(unfused.gated_transpose, associative.transpose, gates, reverse=reverse),
+        kernel=lambda kernel, *xs: ops.gated_transpose(kernel, gates, *xs, reverse=reverse),
     )
 
 
@@ -136,7 +137,7 @@ def _gated_transpose_backward(gates, reverse, backend, operands, cotangents):
     differentiable = partial(transpose, backend=backend)
 
     def at_once(pre, h0, init, *rest):
-        return composed.gated_transpose(
+        return unfused.gated_transpose(
             differentiable, gates, pre, h0, init, reset, mask, *rest, reverse=reverse
         )
 

@@ -17,10 +17,11 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.scan import associative, pallas, sequential
-from rnnlab.scan.checks import check_choice, check_flags, check_floating, check_shape
-from rnnlab.scan.composed import previous
-from rnnlab.scan.step import inflow, state_dtype
+from rnnlab.scan.affine import inflow, state_dtype
+from rnnlab.scan.backends import associative, sequential
+from rnnlab.scan.backends.unfused import previous
+from rnnlab.scan.pallas import ops
+from rnnlab.validation import check_choice, check_flags, check_floating, check_shape
 
 BACKENDS = ("auto", "sequential", "associative", "pallas")
 """Names that `backend` may take."""
@@ -105,7 +106,7 @@ def resolved(backend: str, platform: str, dtype: DTypeLike = jnp.float32) -> str
     ('sequential', 'sequential', 'associative')
     """
     platform = "cuda" if platform == "gpu" else platform
-    if backend == "pallas" and platform in pallas.kernels(dtype):
+    if backend == "pallas" and platform in ops.kernels(dtype):
         return backend
     if backend in ("auto", "pallas"):
         return "sequential" if platform == "cpu" else "associative"
@@ -140,13 +141,13 @@ def on_backend(
     """One of three forms of an operation on `operands`: the backend's, or the lowering platform's.
 
     `loop` is the sequential one, `at_once` the associative one, and `kernel` takes the platform's
-    `pallas.Kernel` first. `dtype` is that of the states.
+    `ops.Kernel` first. `dtype` is that of the states.
     """
     if backend == "sequential":
         return loop(*operands)
     if backend == "associative":
         return at_once(*operands)
-    kernels = pallas.kernels(dtype) if backend == "pallas" else {}
+    kernels = ops.kernels(dtype) if backend == "pallas" else {}
     forms = {platform: partial(kernel, found) for platform, found in kernels.items()}
     return lax.platform_dependent(*operands, default=at_once, **{"cpu": loop, **forms})
 
@@ -159,7 +160,7 @@ def _linear(a, b, h0, cut, reverse, backend):
         (a, b, h0, cut),
         loop=partial(sequential.linear, reverse=reverse),
         at_once=partial(associative.linear, reverse=reverse),
-        kernel=partial(pallas.linear, reverse=reverse),
+        kernel=partial(ops.linear, reverse=reverse),
     )
 
 
@@ -185,7 +186,7 @@ def _pullback(a, h, h0, dh, dlast, cut, reverse, backend):
         (a, h, h0, dh, dlast, cut),
         loop=partial(_composed_pullback, sequential.transpose, reverse=reverse),
         at_once=partial(_composed_pullback, associative.transpose, reverse=reverse),
-        kernel=partial(pallas.pullback, reverse=reverse),
+        kernel=partial(ops.pullback, reverse=reverse),
     )
 
 
@@ -216,7 +217,7 @@ def _transpose(a, dh, dlast, cut, reverse, backend):
         (a, dh, dlast, cut),
         loop=partial(sequential.transpose, reverse=reverse),
         at_once=partial(associative.transpose, reverse=reverse),
-        kernel=partial(pallas.transpose, reverse=reverse),
+        kernel=partial(ops.transpose, reverse=reverse),
     )
 
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.scan.checks import check_flags, check_floating, check_shape
-from rnnlab.scan.composed import previous
+from rnnlab.scan.affine import state_dtype
+from rnnlab.scan.backends.unfused import previous
 from rnnlab.scan.linear import transpose
-from rnnlab.scan.step import state_dtype
+from rnnlab.validation import check_flags, check_floating, check_shape
 
 
 def log_linear_scan(

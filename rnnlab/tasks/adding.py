@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.scan.checks import check_size
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import Data
-from rnnlab.tasks.synthetic import generated
+from rnnlab.tasks.generated_data import generated
+from rnnlab.validation import check_size
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnlab.extras import extra
-from rnnlab.scan.checks import check_size
+from rnnlab.optional import extra
 from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.batching.padding import cut, pad
+from rnnlab.tasks.batching.sampler import Order
 from rnnlab.tasks.data import FIXED, Data, generator
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.order import Order
-from rnnlab.tasks.padding import cut, pad
-from rnnlab.tasks.read.errors import refuse
-from rnnlab.tasks.read.text import read_bytes
+from rnnlab.tasks.readers.errors import refuse
+from rnnlab.tasks.readers.text import read_bytes
+from rnnlab.validation import check_size
 
 KEYS = 88
 LOWEST = 21

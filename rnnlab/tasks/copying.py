@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.scan.checks import check_size
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import Data
-from rnnlab.tasks.synthetic import distinct, generated
+from rnnlab.tasks.generated_data import distinct, generated
+from rnnlab.validation import check_size
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.extras import extra
-from rnnlab.scan.checks import check_choice, check_size
+from rnnlab.optional import extra
 from rnnlab.tasks.data import FIXED, Data, generator
-from rnnlab.tasks.supervised import labelled, stratified, supervised
+from rnnlab.tasks.labelled_data import labelled, stratified, supervised
+from rnnlab.validation import check_choice, check_size
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rnnlab.baselines.naive import errors, last_observed, last_value, seasonal_naive
-from rnnlab.extras import extra_file
-from rnnlab.scan.checks import check_choice, check_size
+from rnnlab.optional import extra_file
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TRAIN, Data, generator
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.read.csv_series import Series, read_series
-from rnnlab.tasks.read.errors import refuse
-from rnnlab.tasks.series import (
+from rnnlab.tasks.readers.csv_series import Series, read_series
+from rnnlab.tasks.readers.errors import refuse
+from rnnlab.tasks.reference.naive import errors, last_observed, last_value, seasonal_naive
+from rnnlab.tasks.series_features import (
     before,
     season_place,
     since_observed,
@@ -24,6 +23,7 @@ from rnnlab.tasks.series import (
     trailing_mean,
     usual_season,
 )
+from rnnlab.validation import check_choice, check_size
 
 # Package, its file, the value's column, steps a season.
 _BUILT_IN = {

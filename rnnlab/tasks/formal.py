@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.scan.checks import check_choice, check_size
 from rnnlab.tasks.batch import IGNORE, Batch, scored
 from rnnlab.tasks.data import FIXED, Data, generator
-from rnnlab.tasks.synthetic import Sampler, generated, majority_share
+from rnnlab.tasks.generated_data import Sampler, generated, majority_share
+from rnnlab.validation import check_choice, check_size
 
 
 class Strings(NamedTuple):

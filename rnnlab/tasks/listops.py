@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.scan.checks import check_size
 from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batching.padding import cut
+from rnnlab.tasks.batching.sampler import Order
 from rnnlab.tasks.data import FIXED, HELDOUT, Data, generator
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.order import Order
-from rnnlab.tasks.padding import cut
-from rnnlab.tasks.synthetic import majority_share
+from rnnlab.tasks.generated_data import majority_share
+from rnnlab.validation import check_size
 
 SYMBOLS = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 """What the token ids stand for."""

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.extras import extra_file
-from rnnlab.scan.checks import check_size
+from rnnlab.optional import extra_file
 from rnnlab.tasks.batch import Batch, scored
-from rnnlab.tasks.batching import Batching
+from rnnlab.tasks.batching.strategies import Batching
 from rnnlab.tasks.data import Data
-from rnnlab.tasks.read.errors import refuse
-from rnnlab.tasks.read.npz import read_npz
-from rnnlab.tasks.read.ts import read_ts
-from rnnlab.tasks.supervised import labelled, one_label, stratified, supervised
+from rnnlab.tasks.labelled_data import labelled, one_label, stratified, supervised
+from rnnlab.tasks.readers.errors import refuse
+from rnnlab.tasks.readers.npz import read_npz
+from rnnlab.tasks.readers.ts import read_ts
+from rnnlab.validation import check_size
 
 MOST_IDS = 1_000_000
 """The most token ids or classes: more are taken for a mistake, not for a table to allocate."""
@@ -40,7 +40,7 @@ class Sequences:
     given too, which tell more than accuracy where one class is rare.
 
     Attributes:
-      path: a `.ts` file, or an `.npz` file as `rnnlab.tasks.read.npz` reads it; None takes the
+      path: a `.ts` file, or an `.npz` file as `rnnlab.tasks.readers.npz` reads it; None takes the
         vowels that sktime ships, which is not imported.
       test_path: a file like it to test on; None keeps a share of `path`'s rows.
       batching: how training rows share a batch: `"pad"`, `"bucket"` or `"pack"`.

@@ -9,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from rnnlab.baselines import ngram
 from rnnlab.errors import DataError
-from rnnlab.scan.checks import check_choice, check_size
 from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batching.padding import cut
 from rnnlab.tasks.data import TRAIN, Data, generator
-from rnnlab.tasks.padding import cut
-from rnnlab.tasks.read.text import read_text
+from rnnlab.tasks.readers.text import read_text
+from rnnlab.tasks.reference import ngram
+from rnnlab.validation import check_choice, check_size
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,6 @@ raises AssertionError. A Bidirectional cell keeps the second set alone: it has n
 from rnnlab.testing.cells import CELL_CHECKS as CELL_CHECKS
 from rnnlab.testing.cells import SEQUENCE_CHECKS as SEQUENCE_CHECKS
 from rnnlab.testing.cells import check_cell as check_cell
-from rnnlab.testing.closeness import TOLERANCE as TOLERANCE
-from rnnlab.testing.closeness import assert_close as assert_close
 from rnnlab.testing.scans import check_scan as check_scan
+from rnnlab.testing.tolerances import TOLERANCE as TOLERANCE
+from rnnlab.testing.tolerances import assert_close as assert_close

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from rnnlab.scan.step import state_dtype
-from rnnlab.testing.closeness import assert_close
+from rnnlab.scan.affine import state_dtype
+from rnnlab.testing.tolerances import assert_close
 
 LENGTH = 9
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnlab.scan import linear_scan
-from rnnlab.testing.closeness import assert_close
+from rnnlab.testing.tolerances import assert_close
 
 
 def check_scan(scan: Any, seed: int = 0) -> None:

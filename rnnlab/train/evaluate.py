@@ -9,8 +9,8 @@ from flax import nnx
 
 from rnnlab.tasks.batch import Batch, scored
 from rnnlab.tasks.data import Data
-from rnnlab.train.feed import check
 from rnnlab.train.metrics import Measurement
+from rnnlab.train.prefetch import check
 
 
 def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:

@@ -12,22 +12,22 @@ from jax import Array
 
 from rnnlab.errors import DivergedError, ResourceError
 from rnnlab.models import SequenceModel
-from rnnlab.rows import Row
+from rnnlab.records import Row
+from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.resources import need_memory
+from rnnlab.runs.resume import best_is_kept, taken_up
+from rnnlab.runs.resume_policy import Sitting
+from rnnlab.runs.run_dir import RunFolder
+from rnnlab.runs.tensorboard import Events
 from rnnlab.tasks.data import Data
-from rnnlab.train.checkpoints import Checkpoints
+from rnnlab.train.config import Training
+from rnnlab.train.diagnostics import GradientWatch, make_saturation
+from rnnlab.train.divergence import watched
 from rnnlab.train.evaluate import evaluate, make_predict
-from rnnlab.train.events import Events
-from rnnlab.train.feed import check, feed
-from rnnlab.train.folder import RunFolder
-from rnnlab.train.guard import watched
+from rnnlab.train.loop_state import Display, Progress
 from rnnlab.train.metrics import METRICS
-from rnnlab.train.monitor import GradientWatch, make_saturation
 from rnnlab.train.optimizer import schedule
-from rnnlab.train.progress import Display, Progress
-from rnnlab.train.resumption import best_is_kept, taken_up
-from rnnlab.train.room import need_memory
-from rnnlab.train.settings import Training
-from rnnlab.train.sitting import Sitting
+from rnnlab.train.prefetch import check, feed
 from rnnlab.train.step import initial_state, make_train_step, observe
 
 

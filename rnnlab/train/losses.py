@@ -5,8 +5,8 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from rnnlab.scan.checks import check_choice
 from rnnlab.tasks.batch import IGNORE
+from rnnlab.validation import check_choice
 
 
 def categorical(

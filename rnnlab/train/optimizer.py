@@ -6,7 +6,7 @@ import jax
 import optax
 from jax import Array
 
-from rnnlab.train.settings import Training
+from rnnlab.train.config import Training
 
 NOT_DECAYED = ("log_rate", "skip")
 CELL_KERNELS = ("update_kernel", "candidate_kernel", "forget_kernel", "input_kernel")

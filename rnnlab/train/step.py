@@ -12,9 +12,9 @@ from optax.contrib import reduce_on_plateau
 
 from rnnlab.models import SequenceModel
 from rnnlab.tasks.batch import Batch
+from rnnlab.train.config import Training
 from rnnlab.train.losses import loss_function
 from rnnlab.train.optimizer import leaves_by_name, optimizer, recurrent_penalty
-from rnnlab.train.settings import Training
 
 USUAL, ENOUGH = 128, 16
 """Updates by which a spike is judged, and how many of them are needed."""

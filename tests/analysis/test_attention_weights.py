@@ -6,7 +6,7 @@ from flax import nnx
 
 from rnnlab import Attention, MinGRU, SequenceModel, Stack
 from rnnlab.analysis import attention_weights
-from rnnlab.nn import Block
+from rnnlab.layers import Block
 
 
 @pytest.mark.parametrize("flagged", [False, True])

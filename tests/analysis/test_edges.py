@@ -24,7 +24,7 @@ from rnnlab.analysis import (
     states,
 )
 from rnnlab.analysis.report import figures, table
-from rnnlab.architecture import Architecture
+from rnnlab.models.config import Architecture
 
 
 def last(ys):

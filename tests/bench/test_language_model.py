@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab import cli, rows
-from rnnlab.architecture import Architecture
+from rnnlab import records
+from rnnlab.cli import main
+from rnnlab.models.config import Architecture
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -59,11 +60,11 @@ def test_the_published_model_with_our_weights_gives_our_logits():
 
 def test_the_benchmark_writes_rows(tmp_path, capsys):
     sizes = ["--batch-size", "2", "--length", "8", "--width", "4", "--vocab-size", "5"]
-    assert cli.main(["bench", "lm", *sizes, "--repeats", "2", "--out", str(tmp_path)]) == 0
-    measured = list(rows.read(tmp_path / "lm.jsonl"))
+    assert main.main(["bench", "lm", *sizes, "--repeats", "2", "--out", str(tmp_path)]) == 0
+    measured = list(records.read(tmp_path / "lm.jsonl"))
     assert measured[0]["implementation"] == "rnnlab"
     for row in measured:
         assert row["tokens_per_second"] == pytest.approx(16 / row["seconds"])
     assert "× rnnlab" in capsys.readouterr().out
-    assert cli.main(["bench", "lm", "--repeats", "0"]) == 2
+    assert main.main(["bench", "lm", "--repeats", "0"]) == 2
     assert "repeats is 0" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 import pytest
 
-from rnnlab import cli, rows
-from rnnlab.bench import comparison
+from rnnlab import records
+from rnnlab.bench import speedup_table
+from rnnlab.cli import main
 from rnnlab.testing import check_cell
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion")
@@ -50,11 +51,11 @@ def file(tmp_path):
 
 def test_a_cell_from_a_file_is_measured_beside_the_others(file, tmp_path, capsys):
     cells = [f"{file}:Mine", "mingru"]
-    assert cli.main(["speedup", "--cells", *cells, *SMALL, "--out", str(tmp_path)]) == 0
-    measured = list(rows.read(tmp_path / "speedup.jsonl"))
-    own = [r for r in measured if r["implementation"] == comparison.OWN]
+    assert main.main(["speedup", "--cells", *cells, *SMALL, "--out", str(tmp_path)]) == 0
+    measured = list(records.read(tmp_path / "speedup.jsonl"))
+    own = [r for r in measured if r["implementation"] == speedup_table.OWN]
     assert [(r["cell"], r["pass"]) for r in own] == [("Mine", "forward"), ("Mine", "train")]
-    assert all(comparison.minimal_seconds(measured, r) for r in own)
+    assert all(speedup_table.minimal_seconds(measured, r) for r in own)
     assert "Mine" in capsys.readouterr().out
     assert (tmp_path / "speedup.png").exists()
 
@@ -69,7 +70,7 @@ def test_a_cell_from_a_file_is_measured_beside_the_others(file, tmp_path, capsys
 )
 def test_what_is_no_cell_is_refused(name, said, file, tmp_path, capsys):
     arguments = ["speedup", "--cells", name.format(folder=tmp_path), *SMALL]
-    assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert main.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

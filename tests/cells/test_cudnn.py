@@ -7,7 +7,7 @@ from flax import nnx
 from jax.experimental import rnn
 
 from rnnlab import GRU, LSTM
-from rnnlab.cells import cudnn
+from rnnlab.cells.backends import cudnn
 
 
 def has_gpu():

@@ -7,15 +7,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
-import reference
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rnnlab import CELLS, GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
-from rnnlab.scan.step import state_dtype
+from rnnlab.scan.affine import state_dtype
 
 BATCH, TIME, IN = 3, 5, 2
 BIASES = (0, -8, -12, 8, -20, 20, -90, 90, -100, 100, -1000, 1000)
@@ -38,11 +38,11 @@ VARIANTS = {
 }
 # Of minimal cells the scans' tests know better: what 1 - z loses of a shut gate, they do not.
 ORACLES = {
-    "rnn": reference.rnn_step,
-    "rnn relu": partial(reference.rnn_step, activation="relu"),
-    "gru": reference.gru_step,
-    "gru before": partial(reference.gru_step, reset_after=False),
-    "lstm": reference.lstm_step,
+    "rnn": oracles.rnn_step,
+    "rnn relu": partial(oracles.rnn_step, activation="relu"),
+    "gru": oracles.gru_step,
+    "gru before": partial(oracles.gru_step, reset_after=False),
+    "lstm": oracles.lstm_step,
 }
 
 
@@ -147,7 +147,7 @@ def test_open_and_shut_gates(name, dtype):
             assert np.isfinite(x.astype(np.float32)).all()
         if name in ORACLES and dtype in DEMANDS:
             carry = in_numpy(carry) if "lstm" not in name else tuple(in_numpy(carry))
-            run = partial(reference.run_cell, ORACLES[name], in_numpy(nnx.to_pure_dict(params)))
+            run = partial(oracles.run_cell, ORACLES[name], in_numpy(nnx.to_pure_dict(params)))
             _, wanted = run(carry, in_numpy(xs))
             error, largest = (np.abs(x).max((0, 1)) for x in (in_numpy(ys) - wanted, wanted))
             assert (error <= DEMANDS[dtype] * largest + 1e-30).all()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from reference import relative_error
+from oracles import relative_error
 
 from rnnlab import GRU, LSTM, LSTMCarry, VanillaRNN
 

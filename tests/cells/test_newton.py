@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from rnnlab import GRU, LSTM, VanillaRNN
-from rnnlab.cells import newton
+from rnnlab.cells.backends import newton
 
 OPTIONS = [
     (VanillaRNN, {}),

@@ -5,23 +5,23 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
-import reference
 from flax import nnx
 
 from rnnlab import CELLS, GRU, LSTMCarry, MinGRU, MinLSTM, VanillaRNN
 
 VARIANTS = {
-    "rnn": (VanillaRNN, reference.rnn_step, {}, {}),
+    "rnn": (VanillaRNN, oracles.rnn_step, {}, {}),
     "rnn relu": (
         VanillaRNN,
-        reference.rnn_step,
+        oracles.rnn_step,
         {"activation": "relu"},
         {"activation": "relu"},
     ),
-    "gru": (GRU, reference.gru_step, {}, {}),
-    "gru before": (GRU, reference.gru_step, {"reset_after": False}, {"reset_after": False}),
-    "lstm": (CELLS["lstm"], reference.lstm_step, {}, {}),
+    "gru": (GRU, oracles.gru_step, {}, {}),
+    "gru before": (GRU, oracles.gru_step, {"reset_after": False}, {"reset_after": False}),
+    "lstm": (CELLS["lstm"], oracles.lstm_step, {}, {}),
 }
 for _kind in ("positive", "identity", "tanh"):
     for _low in (0, -1):
@@ -29,13 +29,13 @@ for _kind in ("positive", "identity", "tanh"):
         _reference = {"kind": _kind, "low": _low}
         VARIANTS[f"mingru {_kind} {_low}"] = (
             MinGRU,
-            reference.mingru_step,
+            oracles.mingru_step,
             _options,
             _reference,
         )
         VARIANTS[f"minlstm {_kind} {_low}"] = (
             MinLSTM,
-            reference.minlstm_step,
+            oracles.minlstm_step,
             _options | {"normalize": _low == 0},
             _reference | {"normalize": _low == 0},
         )
@@ -53,7 +53,7 @@ def example(name):
     reset = jnp.array([[0, 0, 1, 0], [1, 0, 0, 0]], bool)
     mask = jnp.array([[1, 1, 1, 1], [1, 1, 0, 1]], bool)
     oracle = functools.partial(
-        reference.run_cell, functools.partial(step, **oracle_options), reset=reset, mask=mask
+        oracles.run_cell, functools.partial(step, **oracle_options), reset=reset, mask=mask
     )
 
     def run(params, carry, xs):
@@ -77,7 +77,7 @@ def test_values(x64, name):
     got = run(params, carry, xs)
     wanted = oracle(in_numpy(params), in_numpy(carry), np.asarray(xs))
     for x, ref in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        assert reference.relative_error(x, ref) <= 1e-12
+        assert oracles.relative_error(x, ref) <= 1e-12
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -94,10 +94,10 @@ def test_gradients_equal_those_of_differences(x64, name):
     dparams, dcarry, dxs = jax.jit(jax.grad(loss, (0, 1, 2)))(params, carry, xs)
     p, c, x = in_numpy(params), in_numpy(carry), np.asarray(xs)
     for k, got in nnx.to_pure_dict(dparams).items():
-        wanted = reference.numerical_gradient(lambda v, k=k: oracle_loss(p | {k: v}, c, x), p[k])
-        assert reference.relative_error(got, wanted) <= 1e-8, k
-    wanted = reference.numerical_gradient(lambda v: oracle_loss(p, c, v), x)
-    assert reference.relative_error(dxs, wanted) <= 1e-8
+        wanted = oracles.numerical_gradient(lambda v, k=k: oracle_loss(p | {k: v}, c, x), p[k])
+        assert oracles.relative_error(got, wanted) <= 1e-8, k
+    wanted = oracles.numerical_gradient(lambda v: oracle_loss(p, c, v), x)
+    assert oracles.relative_error(dxs, wanted) <= 1e-8
     if not isinstance(c, tuple):
         c = (c,)
         dcarry = (dcarry,)
@@ -107,4 +107,4 @@ def test_gradients_equal_those_of_differences(x64, name):
             states = tuple(v if j == k else s for j, s in enumerate(c))
             return oracle_loss(p, states if len(states) > 1 else states[0], x)
 
-        assert reference.relative_error(got, reference.numerical_gradient(change, c[k])) <= 1e-8
+        assert oracles.relative_error(got, oracles.numerical_gradient(change, c[k])) <= 1e-8

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from reference import relative_error
+from oracles import relative_error
 
 from rnnlab import GRU, LSTM, LSTMCarry, MinGRU, MinLSTM, VanillaRNN
 

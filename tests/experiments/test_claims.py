@@ -6,11 +6,11 @@ from statistics import mean
 
 import pytest
 
-from rnnlab.experiment import start
-from rnnlab.sweep import combinations, with_settings
-from rnnlab.train.progress import Display
+from rnnlab.runs.api import start
+from rnnlab.runs.grid import combinations, with_settings
+from rnnlab.train.loop_state import Display
 
-EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("implicit_promotion")]
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from flax import nnx
 
-from rnnlab import cli, config, errors
-from rnnlab.sweep import combinations, load_presets, run_name, with_settings
+from rnnlab import errors
+from rnnlab.cli import main
+from rnnlab.runs import serialization
+from rnnlab.runs.grid import combinations, load_presets, run_name, with_settings
 
-EXPERIMENTS = Path(__file__).parent.parent.parent / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
 FILES = sorted(p for p in EXPERIMENTS.glob("*.py") if "PRESETS = " in p.read_text(encoding="utf-8"))
 
 
@@ -28,7 +30,7 @@ def test_an_experiment_asks_one_question(path):
     assert doc.splitlines()[0].endswith("?")
     for part in ("Device:", "Expected:", "Paper:"):
         assert part in doc
-    assert f"Command:  rnnlab run experiments/{path.name} --preset cpu" in doc
+    assert f"Command:  rnnlab run experiments/training/{path.name} --preset cpu" in doc
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -41,8 +43,8 @@ def test_presets_are_settings_that_can_be_kept_and_built(path):
             experiment = with_settings(preset.experiment, varied)
             names.add(run_name(varied))
             for part in (experiment.data, experiment.model, experiment.train):
-                stored = json.loads(json.dumps(config.dump(part)))
-                assert config.load(type(part), stored) == part
+                stored = json.loads(json.dumps(serialization.dump(part)))
+                assert serialization.load(type(part), stored) == part
             if experiment.model in built:
                 continue
             built.add(experiment.model)
@@ -65,9 +67,9 @@ def test_a_users_series_with_gaps_is_forecast_in_one_command(tmp_path, capsys):
     flags += ["--data.length", "28", "--model.cell", "mingru", "--model.width", "4"]
     flags += ["--train.steps", "4", "--train.evaluate-every", "2", "--seeds", "0"]
     out = ["--out", str(tmp_path / "runs")]
-    assert cli.main(["run", str(EXPERIMENTS / "forecasting.py"), *flags, *out]) == 0
+    assert main.main(["run", str(EXPERIMENTS / "forecasting.py"), *flags, *out]) == 0
     printed = capsys.readouterr().out
     for heading in ("test rmse", "test mae", "seasonal naive (rmse)", "seasonal naive (mae)"):
         assert heading in printed
-    assert cli.main(["run", str(EXPERIMENTS / "forecasting.py"), *flags[:2], *out]) == errors.DATA
+    assert main.main(["run", str(EXPERIMENTS / "forecasting.py"), *flags[:2], *out]) == errors.DATA
     assert f"rnnlab: error: {file}" in capsys.readouterr().err

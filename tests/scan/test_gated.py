@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
+import oracles
 import pytest
-import reference
 
 from rnnlab import gated_scan
 from rnnlab.testing import TOLERANCE
@@ -30,11 +30,11 @@ def example(length=8, dtype=jnp.float32):
 
 
 def oracle(pre, h0, init, reset, mask, reverse):
-    update, candidate, h, init = reference.f64(*pre, h0, init)
+    update, candidate, h, init = oracles.f64(*pre, h0, init)
     hs = np.zeros_like(update)
-    for t in reference.order(update.shape[-2], reverse):
+    for t in oracles.order(update.shape[-2], reverse):
         h = np.where(np.asarray(reset)[:, t, None], init, h)
-        z = reference.sigmoid(update[:, t])
+        z = oracles.sigmoid(update[:, t])
         new = (1 - z) * h + z * np.tanh(candidate[:, t])
         h = hs[:, t] = np.where(np.asarray(mask)[:, t, None], new, h)
     return hs, h
@@ -52,7 +52,7 @@ def test_equals_the_loop(length, dtype, reverse, backend):
     assert (h.dtype, last.dtype) == (dtype, jnp.float32)
     wanted = oracle(pre, h0, init, reset, mask, reverse)
     for x, ref in zip((h, last), wanted, strict=True):
-        assert reference.relative_error(x, ref) <= TOLERANCE[jnp.dtype(x.dtype)]
+        assert oracles.relative_error(x, ref) <= TOLERANCE[jnp.dtype(x.dtype)]
 
 
 @REVERSE
@@ -80,10 +80,10 @@ def test_gradients_equal_those_of_differences(x64, reverse):
             h, last = oracle([update, candidate], *states, reset, mask, reverse)
             return np.sum(np.sin(h)) + np.sum(np.cos(last))
 
-        wanted = reference.numerical_gradient(change, arrays[k])
+        wanted = oracles.numerical_gradient(change, arrays[k])
         for backend in ("sequential", "associative"):
             got = jax.grad(loss, k)(*map(jnp.asarray, arrays), backend)
-            assert reference.relative_error(got, wanted) <= 1e-8
+            assert oracles.relative_error(got, wanted) <= 1e-8
 
 
 @BACKEND

@@ -7,8 +7,8 @@ from operator import itemgetter
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from rnnlab import gated_scan, linear_scan
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
-from rnnlab.scan.step import state_dtype
+from rnnlab.scan.affine import state_dtype
 
 GATES = {
     "mingru": partial(mingru_gates, activation="identity"),
@@ -75,7 +75,7 @@ def example(kind, dtype, length, bare=False):
     reset = rng.random(update.shape[:-1]) < 0.05
     reset[: 2 * COUNT] = False
     if kind == "linear":
-        pre = [reference.sigmoid(-update), reference.sigmoid(update) * value]
+        pre = [oracles.sigmoid(-update), oracles.sigmoid(update) * value]
     else:
         pre = [update, value] if kind == "mingru" else [-update, update, value]
     wide = dtype if kind == "linear" else state_dtype(dtype)
@@ -109,7 +109,7 @@ def coefficients(kind, pre):
     if kind == "linear":
         return *pre, [(1, 0), (0, 1)]
     *gates, value = pre
-    sigmoid = reference.sigmoid
+    sigmoid = oracles.sigmoid
     if kind == "mingru":
         by, odds = [-1], gates[0]
     else:
@@ -124,15 +124,15 @@ def coefficients(kind, pre):
 
 def oracle(kind, pre, h0, dh, dlast, reset):
     """`program`'s results in float64, and those of absolute values: how large their terms are."""
-    a, b, slopes = coefficients(kind, reference.f64(*pre))
-    start = np.zeros_like(a[:, 0]) if h0 is None else reference.f64(h0)[0]
-    dh = reference.f64(dh)[0].copy()
+    a, b, slopes = coefficients(kind, oracles.f64(*pre))
+    start = np.zeros_like(a[:, 0]) if h0 is None else oracles.f64(h0)[0]
+    dh = oracles.f64(dh)[0].copy()
     if kind != "linear":
-        dh[:, -1] += reference.f64(dlast)[0]
+        dh[:, -1] += oracles.f64(dlast)[0]
     a, b, start, dh = (np.concatenate([x, np.abs(x)]) for x in (a, b, start, dh))
     reset = None if reset is None else np.concatenate([reset, reset])
-    h = reference.linear_scan(a, b, start, reset)
-    da, db, dh0 = reference.linear_scan_gradients(a, b, start, dh, reset)
+    h = oracles.linear_scan(a, b, start, reset)
+    da, db, dh0 = oracles.linear_scan_gradients(a, b, start, dh, reset)
     for part, of in zip(np.split(np.arange(len(h)), 2), (np.positive, np.abs), strict=True):
         last = [] if kind == "linear" else [h[part, -1]]
         dpre = [of(x) * da[part] + of(y) * db[part] for x, y in slopes]

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
+import oracles
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,10 +44,10 @@ def check(a, b, h0, dh, *, backend, reset=None, reverse=False):
     """Values and all three gradients, within the tolerance of the narrowest dtype."""
     limit = max(TOLERANCE[jnp.dtype(x.dtype)] for x in (a, b, h0))
     results = with_gradients(a, b, h0, dh, reset, reverse, backend)
-    h = reference.linear_scan(a, b, h0, reset, reverse)
-    wanted = h, *reference.linear_scan_gradients(a, b, h0, dh, reset, reverse)
+    h = oracles.linear_scan(a, b, h0, reset, reverse)
+    wanted = h, *oracles.linear_scan_gradients(a, b, h0, dh, reset, reverse)
     for x, ref in zip(results, wanted, strict=True):
-        assert reference.relative_error(x, ref) <= limit
+        assert oracles.relative_error(x, ref) <= limit
 
 
 @BACKEND
@@ -79,8 +79,8 @@ def test_16_bit_in_and_out_with_a_float32_state(dtype, backend):
     check(a, b, h0, dh, reset=reset, backend=backend)
     # 2,000 equal steps towards 1000 / 3: a 16-bit sum would stop far below it.
     slow, small = jnp.full((2000, 1), 0.997, dtype), jnp.ones((2000, 1), dtype)
-    wanted = reference.linear_scan(slow, small)
-    error = reference.relative_error(linear_scan(slow, small, backend=backend), wanted)
+    wanted = oracles.linear_scan(slow, small)
+    error = oracles.relative_error(linear_scan(slow, small, backend=backend), wanted)
     assert error <= jnp.finfo(dtype).eps
 
 
@@ -198,10 +198,10 @@ def test_under_jit_vmap_checkpoint_and_scan(backend):
 
         return jax.lax.scan(body, jnp.zeros(()), (a, b, h0, reset, dh))[0]
 
-    wanted = reference.linear_scan_gradients(a, b, h0, dh, reset)
+    wanted = oracles.linear_scan_gradients(a, b, h0, dh, reset)
     for f in (loss, mapped, looped):
         for x, ref in zip(jax.jit(jax.grad(f, (0, 1, 2)))(a, b, h0), wanted, strict=True):
-            assert reference.relative_error(x, ref) <= TOLERANCE[jnp.dtype(jnp.float32)]
+            assert oracles.relative_error(x, ref) <= TOLERANCE[jnp.dtype(jnp.float32)]
 
 
 @BACKEND
@@ -209,8 +209,8 @@ def test_vmap_over_one_argument_alone(backend):
     a, b, h0, _, _ = example((4, 6, 2))
     mapped = jax.vmap(lambda b: linear_scan(a[0], b, h0[0], backend=backend))(b)
     for k in range(4):
-        wanted = reference.linear_scan(a[0], b[k], h0[0])
-        assert reference.relative_error(mapped[k], wanted) <= TOLERANCE[jnp.dtype(jnp.float32)]
+        wanted = oracles.linear_scan(a[0], b[k], h0[0])
+        assert oracles.relative_error(mapped[k], wanted) <= TOLERANCE[jnp.dtype(jnp.float32)]
 
 
 @settings(max_examples=12, deadline=None)
@@ -232,10 +232,10 @@ def test_random_calls(length, features, seed, mean, reverse, with_reset, backend
 @pytest.mark.parametrize("mean", [0.0, 8.0])
 def test_error_does_not_grow_with_length(mean, backend):
     a, b, _, _, _ = example((1, 4096, 8), mean=mean)
-    wanted = reference.linear_scan(a, b)
+    wanted = oracles.linear_scan(a, b)
     for length in (64, 512, 4096):
         h = linear_scan(a[:, :length], b[:, :length], backend=backend)
-        assert reference.relative_error(h, wanted[:, :length]) <= 2e-6
+        assert oracles.relative_error(h, wanted[:, :length]) <= 2e-6
 
 
 @pytest.mark.slow
@@ -244,7 +244,7 @@ def test_error_does_not_grow_with_length(mean, backend):
 def test_error_at_length_65536(mean, backend):
     a, b, _, _, _ = example((1, 65536, 16), mean=mean)
     h = linear_scan(a, b, backend=backend)
-    assert reference.relative_error(h, reference.linear_scan(a, b)) <= 2e-6
+    assert oracles.relative_error(h, oracles.linear_scan(a, b)) <= 2e-6
 
 
 def test_forward_mode_is_refused():

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
+import oracles
 import pytest
-import reference
 
 from rnnlab import log_linear_scan
 from rnnlab.scan import cumulative_log_scan
@@ -22,9 +22,9 @@ def example(length, batch=(2,)):
 
 
 def in_real_space(log_a, log_b, log_h0=None, reset=None, reverse=False):
-    a, b = np.exp(reference.f64(log_a, log_b))
-    h0 = None if log_h0 is None else np.exp(reference.f64(log_h0)[0])
-    return reference.linear_scan(a, b, h0, reset, reverse)
+    a, b = np.exp(oracles.f64(log_a, log_b))
+    h0 = None if log_h0 is None else np.exp(oracles.f64(log_h0)[0])
+    return oracles.linear_scan(a, b, h0, reset, reverse)
 
 
 @REVERSE
@@ -36,12 +36,12 @@ def test_equals_the_loop(length, with_h0, with_reset, reverse):
     log_h0, reset = log_h0 if with_h0 else None, reset if with_reset else None
     log_h = log_linear_scan(log_a, log_b, log_h0, reset=reset, reverse=reverse)
     wanted = in_real_space(log_a, log_b, log_h0, reset, reverse)
-    assert reference.relative_error(jnp.exp(log_h), wanted) <= 4e-6
+    assert oracles.relative_error(jnp.exp(log_h), wanted) <= 4e-6
 
 
 @REVERSE
 def test_gradients_equal_those_of_differences(x64, reverse):
-    arrays = list(reference.f64(*example(4)[:3]))
+    arrays = list(oracles.f64(*example(4)[:3]))
     reset = example(4)[3]
 
     def loss(*arrays):
@@ -53,9 +53,9 @@ def test_gradients_equal_those_of_differences(x64, reverse):
             changed = [x if j == k else y for j, y in enumerate(arrays)]
             return np.sum(np.sin(np.log(in_real_space(*changed, reset, reverse))))
 
-        wanted = reference.numerical_gradient(change, arrays[k])
+        wanted = oracles.numerical_gradient(change, arrays[k])
         got = jax.grad(loss, k)(*map(jnp.asarray, arrays))
-        assert reference.relative_error(got, wanted) <= 1e-8
+        assert oracles.relative_error(got, wanted) <= 1e-8
 
 
 def test_gradients_of_gradients():
@@ -89,14 +89,14 @@ def test_published_form_equals_the_loop_while_short(length):
     log_a, log_b, log_h0, _ = example(length)
     wanted = in_real_space(log_a, log_b, log_h0)
     got = jnp.exp(cumulative_log_scan(log_a, log_b, log_h0))
-    assert reference.relative_error(got, wanted) <= 2e-5
+    assert oracles.relative_error(got, wanted) <= 2e-5
 
 
 def test_published_form_loses_digits_with_length_and_pairs_do_not():
     log_a, log_b, _, _ = example(4096, batch=(1,))
     wanted = in_real_space(log_a, log_b)
-    published = reference.relative_error(jnp.exp(cumulative_log_scan(log_a, log_b)), wanted)
-    pairs = reference.relative_error(jnp.exp(log_linear_scan(log_a, log_b)), wanted)
+    published = oracles.relative_error(jnp.exp(cumulative_log_scan(log_a, log_b)), wanted)
+    pairs = oracles.relative_error(jnp.exp(log_linear_scan(log_a, log_b)), wanted)
     assert pairs <= 4e-6
     assert published > 10 * pairs
 

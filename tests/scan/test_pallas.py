@@ -5,15 +5,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
-import reference
 
 # JAX simulates a GPU's memories and barriers, but does not export the option that asks for it.
 from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
 
 from rnnlab import MinGRU, MinLSTM, gated_scan, linear_scan
 from rnnlab.cells.mingru import mingru_gates
-from rnnlab.scan import pallas, resolved, sweep_gpu, sweep_tpu
+from rnnlab.scan import resolved
+from rnnlab.scan.pallas import mosaic_gpu, mosaic_tpu, ops
 from rnnlab.testing import TOLERANCE
 
 GPU, TPU = "cuda", "tpu"
@@ -29,12 +30,12 @@ REVERSE = pytest.mark.parametrize("reverse", [False, True])
 def interpreted(monkeypatch, request):
     """`backend="pallas"` runs the kernel of a place on the CPU. Returns the length to use."""
     device, parts, length = request.param
-    module = {"gpu": sweep_gpu, "tpu": sweep_tpu}[device]
+    module = {"gpu": mosaic_gpu, "tpu": mosaic_tpu}[device]
     interpret = {"gpu": InterpretGPUParams(), "tpu": True}[device]
     sweep = partial(module.sweep, interpret=interpret)
-    kernel = pallas.Kernel(sweep, module.FEATURES, lambda *shape: parts)
+    kernel = ops.Kernel(sweep, module.FEATURES, lambda *shape: parts)
     monkeypatch.setattr(module, "STEPS", 2)
-    monkeypatch.setattr(pallas, "kernels", lambda dtype: {"cpu": kernel})
+    monkeypatch.setattr(ops, "kernels", lambda dtype: {"cpu": kernel})
     jax.clear_caches()
     yield length
     jax.clear_caches()
@@ -52,7 +53,7 @@ def example(length, features=3, dtype=jnp.float32):
 
 def equal(results, wanted, dtype=jnp.float32):
     for x, ref in zip(results, wanted, strict=True):
-        assert reference.relative_error(x, ref) <= TOLERANCE[jnp.dtype(dtype)]
+        assert oracles.relative_error(x, ref) <= TOLERANCE[jnp.dtype(dtype)]
 
 
 @PLACE
@@ -62,8 +63,8 @@ def test_linear_scan_equals_the_loop(interpreted, reverse):
     for flags in (None, reset):
         scan = partial(linear_scan, reset=flags, reverse=reverse, backend="pallas")
         h, pull = jax.vjp(scan, a, b, h0)
-        wanted = reference.linear_scan(a, b, h0, flags, reverse)
-        gradients = reference.linear_scan_gradients(a, b, h0, dh, flags, reverse)
+        wanted = oracles.linear_scan(a, b, h0, flags, reverse)
+        gradients = oracles.linear_scan_gradients(a, b, h0, dh, flags, reverse)
         equal((h, *pull(dh)), (wanted, *gradients))
 
 
@@ -100,8 +101,8 @@ def test_16_bit_in_and_out(interpreted, dtype):
     a, b, h0, _, dh, reset, _ = example(interpreted, dtype=dtype)
     h, pull = jax.vjp(partial(linear_scan, reset=reset, backend="pallas"), a, b, h0)
     assert h.dtype == dtype
-    gradients = reference.linear_scan_gradients(a, b, h0, dh, reset)
-    equal((h, *pull(dh)), (reference.linear_scan(a, b, h0, reset), *gradients), dtype)
+    gradients = oracles.linear_scan_gradients(a, b, h0, dh, reset)
+    equal((h, *pull(dh)), (oracles.linear_scan(a, b, h0, reset), *gradients), dtype)
 
 
 @pytest.mark.parametrize("interpreted", [PLACES[2], PLACES[-1]], ids=str, indirect=True)
@@ -136,11 +137,11 @@ def test_under_vmap_and_differentiated_twice(interpreted):
 
 
 def test_time_is_split_where_blocks_are_few():
-    assert sweep_gpu.chunks(32, 4096, 1024) == 1
-    assert sweep_gpu.chunks(1, 65536, 512) == 32
-    assert sweep_gpu.chunks(1, 16, 512) == 1  # one tile
+    assert mosaic_gpu.chunks(32, 4096, 1024) == 1
+    assert mosaic_gpu.chunks(1, 65536, 512) == 32
+    assert mosaic_gpu.chunks(1, 16, 512) == 1  # one tile
     for batch_size, length in ((1, 777), (3, 5000), (2, 16 * 97)):
-        assert length // sweep_gpu.STEPS % sweep_gpu.chunks(batch_size, length, 128) == 0
+        assert length // mosaic_gpu.STEPS % mosaic_gpu.chunks(batch_size, length, 128) == 0
 
 
 def lowered(f, platform, *shapes):
@@ -177,7 +178,7 @@ def test_other_backends_remain(monkeypatch):
     def lacking(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(pallas.importlib, "import_module", lacking)
+    monkeypatch.setattr(ops.importlib, "import_module", lacking)
     assert resolved("pallas", "gpu") == "associative"
     a = jnp.full((4, 2), 0.5)
     np.testing.assert_array_equal(

@@ -6,7 +6,7 @@ import pytest
 from rnnlab.tasks.batch import IGNORE
 from rnnlab.tasks.data import FIXED, generator
 from rnnlab.tasks.digits import Digits
-from rnnlab.tasks.supervised import stratified
+from rnnlab.tasks.labelled_data import stratified
 
 datasets = pytest.importorskip("sklearn.datasets")
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from rnnlab.baselines.naive import errors
 from rnnlab.errors import DataError
 from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.reference.naive import errors
 
 SETTINGS = {"horizon": 3, "season": 6, "length": 20, "batch_size": 8, "valid": 0.2, "test": 0.2}
 

@@ -5,10 +5,10 @@ import pytest
 
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, scored
-from rnnlab.tasks.batching import training_batches
-from rnnlab.tasks.read.ts import read_ts
+from rnnlab.tasks.batching.strategies import training_batches
+from rnnlab.tasks.labelled_data import labelled
+from rnnlab.tasks.readers.ts import read_ts
 from rnnlab.tasks.sequences import Sequences
-from rnnlab.tasks.supervised import labelled
 
 HEADER = "@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n"
 

@@ -9,16 +9,16 @@ import jax
 import numpy as np
 import pytest
 
-from rnnlab import experiment as experiments
-from rnnlab.architecture import Architecture
-from rnnlab.experiment import Experiment, opened, resume, start, trained_model
+from rnnlab.models.config import Architecture
+from rnnlab.runs import api as experiments
+from rnnlab.runs.api import Experiment, opened, resume, start, trained_model
+from rnnlab.runs.checkpoints import manifest
+from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.run_dir import RunFolder
+from rnnlab.runs.signals import Interrupted
 from rnnlab.tasks import Adding, Text
-from rnnlab.train import integrity
-from rnnlab.train.checkpoints import Checkpoints
-from rnnlab.train.folder import RunFolder
-from rnnlab.train.interrupt import Interrupted
-from rnnlab.train.progress import Display
-from rnnlab.train.settings import Training
+from rnnlab.train.config import Training
+from rnnlab.train.loop_state import Display
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -51,7 +51,7 @@ def state(path):
     """Every array of the newest checkpoint, as its digest."""
     checkpoints = Checkpoints(path, {})
     newest = checkpoints.folder / str(checkpoints.steps()[-1])
-    leaves = integrity.opened(newest)["leaves"]
+    leaves = manifest.opened(newest)["leaves"]
     return {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
 
 

@@ -7,12 +7,12 @@ import pytest
 from flax import nnx
 
 from rnnlab import GRU, Block, MinLSTM
-from rnnlab.architecture import Architecture
 from rnnlab.models import SequenceModel
+from rnnlab.models.config import Architecture
 from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.train.config import Training
 from rnnlab.train.losses import categorical
 from rnnlab.train.optimizer import decayed, leaves_by_name, optimizer, schedule
-from rnnlab.train.settings import Training
 from rnnlab.train.step import initial_state, make_train_step, observe
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")

@@ -1,0 +1,217 @@
+"""How near to its memory's bandwidth does the recurrence run on a GPU, and who else is there?
+
+Command:  python experiments/studies/gpu.py [OUT]
+Device:   one NVIDIA GPU of compute capability 9.0 or later (H100, H200); under 10 minutes.
+Result:   OUT (default runs/gpu): parity.jsonl, bandwidth.jsonl, scan.jsonl, speedup.jsonl,
+          libraries.jsonl, newton_convergence.jsonl and their pictures. Parts run in order of importance, and one
+          that fails is named and does not stop the others.
+
+Expected (from arithmetic alone; nothing of it has been measured): the kernel reads and writes 3 N
+numbers forward and 8 N forward and backward, as the floor does, and should reach 70% of the
+bandwidth of a copy or more where batch times features is 8,192 or more. associative_scan moves
+12 N and more, and should stay under a quarter. A loop over time (lax.scan) should take 8 to 10
+microseconds a step whatever the batch. At batch 64 the paper reports (T4, against a Python loop)
+175 and 235 times for minGRU and minLSTM at length 512, 1,324 and 1,361 at 4,096; against cuDNN's
+LSTM a minimal cell should win by far less.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from rnnlab import gated_scan, linear_scan, records
+from rnnlab.bench import libraries, newton_convergence, plots, scan, speedup
+from rnnlab.bench.timing import in_turns, prepare, quartiles
+from rnnlab.cells.mingru import mingru_gates
+from rnnlab.cells.minlstm import minlstm_gates
+from rnnlab.scan import resolved
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
+import oracles  # the tests' float64 loops
+
+SHAPES = ("8x4096x1024", "32x4096x1024", "1x65536x512")
+
+
+def main(out: Path) -> int:
+    device = jax.devices()[0]
+    print(f"{device.device_kind}; jax {jax.__version__}; pallas runs: {resolved('pallas', 'gpu')}")
+    failed = []
+    for part in (parity, bandwidth, scans, speedups, others, parallel_in_time):
+        start = time.perf_counter()
+        try:
+            for row in part(out, device):
+                print({k: row[k] for k in SHOWN if k in row}, flush=True)
+        except Exception as error:
+            failed.append(part.__name__)
+            print(f"{part.__name__} failed: {type(error).__name__}: {str(error)[:500]}", flush=True)
+        print(f"{part.__name__}: {time.perf_counter() - start:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+SHOWN = (
+    *("case", "backend", "cell", "implementation", "pass", "batch_size", "length", "width"),
+    *("relative_error", "bytes_per_second", "share_of_copy", "seconds", "ratio", "step_seconds"),
+    *("iterations", "converged"),
+)
+
+
+def parity(out: Path, device: jax.Device) -> Iterator[records.Row]:
+    """Every kernel, values and gradients, against the float64 loop."""
+    cases = [
+        (length, features, reverse, flags, dtype)
+        for length, features in ((777, 200), (16, 128), (5, 1), (8192, 128))
+        for reverse in (False, True)
+        for flags in (False, True)
+        for dtype in ("float32", "bfloat16")
+    ]
+    for length, features, reverse, flags, dtype in cases:
+        keys = jax.random.split(jax.random.key(0), 5)
+        a = jax.nn.sigmoid(jax.random.normal(keys[0], (2, length, features))).astype(dtype)
+        b, dh = (jax.random.normal(k, a.shape).astype(dtype) for k in keys[1:3])
+        h0 = jax.random.normal(keys[3], (2, features))
+        reset = jax.random.bernoulli(keys[4], 0.1, (2, length)) if flags else None
+        run = partial(linear_scan, reset=reset, reverse=reverse, backend="pallas")
+        h, pull = jax.jit(partial(jax.vjp, run))(a, b, h0)
+        wanted = oracles.linear_scan(a, b, h0, reset, reverse)
+        gradients = oracles.linear_scan_gradients(a, b, h0, dh, reset, reverse)
+        found = (h, *pull(dh))
+        name = f"linear, {dtype}" + (", reverse" * reverse) + (", reset" * flags)
+        yield _parity(out, device, name, a.shape, found, (wanted, *gradients))
+    for name, gates, count in (("mingru", mingru_gates, 2), ("minlstm", minlstm_gates, 3)):
+        keys = jax.random.split(jax.random.key(1), count + 4)
+        shape = (2, 777, 200)
+        pre = [jax.random.normal(k, shape) for k in keys[:count]]
+        states = [jax.random.normal(k, (2, 200)) for k in keys[count : count + 2]]
+        reset = jax.random.bernoulli(keys[-2], 0.1, shape[:2])
+        mask = jax.random.bernoulli(keys[-1], 0.8, shape[:2])
+        run = partial(_gated, gates, reset, mask)
+        found = jax.jit(partial(run, "pallas"))(pre, *states)
+        with jax.enable_x64(True):
+            wide = [np.asarray(x, np.float64) for x in (*pre, *states)]
+            wanted = jax.jit(partial(run, "sequential"))(wide[:count], *wide[count:])
+        yield _parity(out, device, f"{name}, reset and mask", shape, found, wanted)
+
+
+def _gated(gates, reset, mask, backend, pre, h0, init):
+    """The states and the gradients of all operands; the states are their own cotangent."""
+
+    def states(pre, h0, init):
+        run = partial(gated_scan, gates, reset=reset, mask=mask, backend=backend)
+        return run(pre, h0, init=init)[0]
+
+    h, pull = jax.vjp(states, pre, h0, init)
+    return jax.tree.leaves((h, pull(h)))
+
+
+def _parity(out, device, case, shape, found, wanted):
+    errors = [
+        float(oracles.relative_error(np.asarray(x, np.float64), np.asarray(y, np.float64)))
+        for x, y in zip(found, wanted, strict=True)
+    ]
+    row = {
+        "benchmark": "parity",
+        **records.environment(device),
+        "case": case,
+        "batch_size": shape[0],
+        "length": shape[1],
+        "width": shape[2],
+        "seed": 0,
+        "relative_error": max(errors),
+    }
+    records.append(out / "parity.jsonl", row)
+    return row
+
+
+def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Row]:
+    """The kernel's bytes a second beside those of a copy, timed in turns."""
+    for shape in SHAPES:
+        batch_size, length, width = scan.parse_shape(shape)
+        keys = jax.random.split(jax.random.key(0), 3)
+        size = (batch_size, length, width)
+        a = jax.nn.sigmoid(jax.random.normal(keys[0], size))
+        b, dh = (jax.random.normal(k, size) for k in keys[1:])
+
+        def forward(backend, a, b, dh):
+            return linear_scan(a, b, backend=backend)
+
+        def backward(backend, a, b, dh):
+            h, pull = jax.vjp(partial(linear_scan, backend=backend), a, b)
+            return h, pull(dh)
+
+        programs: dict[tuple[str, str], tuple[Callable, int]] = {
+            ("copy", "forward"): (lambda a, b, dh: a + 1, 2)
+        }
+        for backend in ("pallas", "associative"):
+            programs[backend, "forward"] = (partial(forward, backend), 3)
+            programs[backend, "forward + backward"] = (partial(backward, backend), 8)
+        ready = [prepare(program, a, b, dh) for program, _ in programs.values()]
+        seconds = in_turns([r.call for r in ready], 20)
+        medians = [quartiles(s)[1] for s in seconds]
+        rates = [n * a.nbytes / t for (_, n), t in zip(programs.values(), medians, strict=True)]
+        for k, (backend, pass_) in enumerate(programs):
+            row = {
+                "benchmark": "bandwidth",
+                **records.environment(device),
+                "backend": backend if backend == "copy" else resolved(backend, "gpu"),
+                "pass": pass_,
+                "batch_size": batch_size,
+                "length": length,
+                "width": width,
+                "dtype": "float32",
+                "seed": 0,
+                "repeats": 20,
+                "seconds": medians[k],
+                "bytes_per_second": rates[k],
+                "share_of_copy": rates[k] / rates[0],
+            }
+            records.append(out / "bandwidth.jsonl", row)
+            yield row
+
+
+def scans(out: Path, device: jax.Device) -> Iterator[records.Row]:
+    """Every backend against the floor of the same bytes."""
+    config = scan.Scan(shapes=SHAPES, backend=("associative", "pallas"), out=out)
+    yield from _drawn(out, "scan", list(scan.run(config)))
+
+
+def speedups(out: Path, device: jax.Device) -> Iterator[records.Row]:
+    """The paper's size: batch 64, lengths 512 and 4,096, its Python loop among the forms."""
+    config = speedup.Speedup(
+        cells=("gru", "lstm", "mingru", "minlstm"),
+        lengths=(512, 4096),
+        batch_size=64,
+        backend=("associative", "pallas"),
+        passes=("train",),
+        repeats=3,
+        loop_length=4096,
+        out=out,
+    )
+    yield from _drawn(out, "speedup", list(speedup.run(config)))
+
+
+def others(out: Path, device: jax.Device) -> Iterator[records.Row]:
+    """cuDNN's LSTM, torch where it is, plain JAX."""
+    yield from libraries.run(
+        libraries.Peers(shapes=("64x512x128", "64x4096x128", "8x1024x256"), out=out)
+    )
+
+
+def parallel_in_time(out: Path, device: jax.Device) -> Iterator[records.Row]:
+    """Classic cells by newton against the loop."""
+    yield from newton_convergence.run(
+        newton_convergence.Newton(shapes=("1x1024x128", "1x16384x128"), out=out)
+    )
+
+
+def _drawn(out: Path, name: str, measured: list[records.Row]) -> list[records.Row]:
+    plots.save(plots.FIGURES[name](measured), out / f"{name}.png")
+    return measured
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/gpu")))

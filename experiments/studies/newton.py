@@ -1,0 +1,64 @@
+"""Do classic cells converge in parallel over time, as they are initialised and once trained?
+
+Command:  python experiments/studies/newton.py [RUN ...]
+          RUN is the folder of a finished run of experiments/training/char_lm.py, one of rnn, gru or lstm.
+Device:   2 cores of a shared x86 machine; 3 minutes.
+Result:   experiments/results/newton/rows.jsonl and the table in docs/performance.md.
+
+Each layer of a trained model reads what it reads in the model, at 1,024 characters of the end of
+the text, which was held out.
+
+Expected: the GRU and the LSTM converge in at most 20 iterations as initialised. A residual shrinks
+by the rate at which states forget, so that the RNN, whose units remember nothing by themselves,
+needs about ln(1e6) over its Lyapunov exponent, some 30. On a CPU, where the loop over time is
+not slow, an iteration costs about a forward pass, so that newton loses by its iterations; it is
+meant for a device on which a step of a loop costs as much as a whole layer.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from rnnlab import records
+from rnnlab.analysis import cell_inputs
+from rnnlab.bench import newton_convergence
+from rnnlab.runs.api import trained_model
+from rnnlab.tables import show
+from rnnlab.tasks.text import default_text, encode
+
+EXPERIMENT = newton_convergence.Newton(out=Path("experiments/newton"))
+STREAMS, LENGTH, REPEATS = 8, 1024, 3
+
+
+def trained(folder: Path) -> Iterator[records.Row]:
+    """A row for each layer of a run's model."""
+    model, data = trained_model(folder)
+    text = encode(default_text()[-STREAMS * LENGTH :], data.symbols)
+    xs = jnp.asarray(text.reshape(STREAMS, LENGTH), jnp.int32)
+    for name, cell, _, inputs in cell_inputs(model, model.initial_carry((STREAMS,)), xs):
+        row = {
+            "benchmark": "newton",
+            **records.environment(jax.devices()[0]),
+            "cell": type(cell).__name__.lower().removeprefix("vanilla"),
+            "weights": f"trained, {name}",
+            "seed": 0,
+            "repeats": REPEATS,
+            **newton_convergence.measure(cell, inputs, REPEATS),
+        }
+        records.append(EXPERIMENT.out / "newton.jsonl", row)
+        yield row
+
+
+def main(folders: list[str]) -> None:
+    measured = list(newton_convergence.run(EXPERIMENT, lambda text: print(text, file=sys.stderr)))
+    for folder in folders:
+        print(folder, file=sys.stderr)
+        measured += trained(Path(folder))
+    show(newton_convergence.table(measured))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

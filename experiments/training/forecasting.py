@@ -1,0 +1,35 @@
+"""Does a cell forecast a series with gaps better than last year's value does?
+
+Command:  rnnlab run experiments/training/forecasting.py --preset cpu
+          rnnlab run experiments/training/forecasting.py --data.path FILE --data.column NAME
+Device:   one core of a shared x86 machine; 5 minutes for 12 runs.
+Expected: weekly CO2, 13 weeks ahead, walk-forward over the last 15%: an RMSE of at most half of the
+          seasonal naive forecast's.
+Paper:    none.
+
+The second command trains on a CSV file of your own, with a header, a column of values, gaps, and a
+column of dates where it has one.
+"""
+
+from rnnlab.models.config import Architecture
+from rnnlab.runs.api import Experiment, Preset
+from rnnlab.tasks import Forecasting
+from rnnlab.train.config import Training
+
+PRESETS = {
+    "cpu": Preset(
+        Experiment(
+            Forecasting(),
+            Architecture(width=32, depth=2, expansion=1, conv_size=4, mlp_expansion=2, dropout=0.1),
+            Training(
+                steps=400,
+                learning_rate=3e-3,
+                weight_decay=0.01,
+                schedule="cosine",
+                warmup_steps=40,
+                evaluate_every=50,
+            ),
+        ),
+        {"model.cell": ("mingru", "minlstm", "gru", "lstm"), "train.seed": (0, 1, 2)},
+    ),
+}

@@ -1,0 +1,42 @@
+"""Can a minimal cell track parity, and does the range of its decay decide?
+
+Command:  rnnlab run experiments/training/parity.py --preset cpu
+Device:   one core of a shared x86 machine; 5 minutes for 6 runs.
+Expected: trained to length 40 and asked at 41 to 256, a decay in (0, 1) stays near 50%, below 65%,
+          while one in (-1, 1) reaches 95% or more. The floor is the commonest answer for a length.
+Paper:    positive decays cannot solve parity (arXiv 2411.12537); arXiv 2410.01201 leaves it out.
+"""
+
+from rnnlab.models.config import Architecture
+from rnnlab.runs.api import Experiment, Preset
+from rnnlab.tasks import FormalLanguage
+from rnnlab.train.config import Training
+
+PRESETS = {
+    "cpu": Preset(
+        Experiment(
+            FormalLanguage("parity"),
+            # The decay must change a state's sign and the input leave it alone: b may be 0.
+            Architecture(
+                width=64,
+                depth=2,
+                expansion=1,
+                conv_size=None,
+                mlp_expansion=None,
+                candidate="identity",
+            ),
+            Training(
+                steps=800,
+                learning_rate=3e-3,
+                schedule="cosine",
+                warmup_steps=50,
+                evaluate_every=200,
+            ),
+        ),
+        {
+            "model.cell": ("mingru",),
+            "model.gate_range": ((0, 1), (-1, 1)),
+            "train.seed": (0, 1, 2),
+        },
+    ),
+}

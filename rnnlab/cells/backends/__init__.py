@@ -1,0 +1,1 @@
+"""How nonlinear cells run over time."""

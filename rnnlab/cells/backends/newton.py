@@ -1,0 +1,228 @@
+"""Classic cells in parallel over time: all states at once, by a quasi-Newton iteration.
+
+A sequence of states is the root of `f(S[t-1], x[t]) - S[t]`. At a guess, one evaluation of `f` at
+all steps gives the residuals r, and f's derivative the correction, by a linear recurrence. The
+whole derivative would be `features` squared numbers a step. Here each unit keeps that by its own
+states alone, as the product `p q'` of two vectors over them (one state in the RNN and the GRU, c
+and h in the LSTM), so that the correction is a scan over `features` numbers:
+
+    d[t] = r[t] + p[t] u[t],    u[t+1] = q[t+1] . d[t]
+                                       = (q[t+1] . p[t]) u[t] + q[t+1] . r[t]
+
+What that leaves out comes back as the next residual. The gradient needs the whole derivative J:
+`l[t] = dS[t] + J[t+1]' l[t+1]`, a linear system that the same iteration solves, transposed, with
+products by J' at all steps at once. Where one of the two does not converge within `ITERATIONS`, a
+loop over time takes its place.
+
+Convergence: an error of one step reaches later ones through products of J. Where these shrink (a
+negative Lyapunov exponent) the iteration contracts, where they grow it cannot (arXiv 2508.16817).
+
+Sources: arXiv 2309.12252 (the iteration, with the whole derivative), arXiv 2407.19115 (with the
+diagonal of it).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from rnnlab.cells.backends.lax_scan import preceding
+from rnnlab.cells.step_functions import Equations, Gates, where
+from rnnlab.scan import linear_scan
+
+ITERATIONS = 64
+"""Iterations after which the loop over time takes over."""
+TOLERANCE = 4
+"""Largest last correction of a solution, in units of its dtype's epsilon times its largest number.
+
+The correction, and not the residual: where states forget slowly, a small residual is a large error.
+"""
+ROUNDING = 16
+"""In the same units, a correction that may be rounding: it will do once it has ceased to shrink."""
+
+
+class Report(NamedTuple):
+    """How an iteration ended.
+
+    Attributes:
+      iterations: how many there were, int32.
+      residual: the last one that was looked at, relative to the solution's largest number.
+      converged: whether its correction was small enough. If not, the loop over time has run.
+    """
+
+    iterations: Array
+    residual: Array
+    converged: Array
+
+
+def solve(
+    equations: Equations,
+    weights: tuple[Array, ...],
+    carry: Any,
+    init: Any,
+    pre: Gates,
+    reset: Array | None,
+) -> tuple[Any, Report]:
+    """The carries after every step, time first, and how they were found.
+
+    Args:
+      equations: one object for equal options, as it keys a compiled program.
+      weights: what the equations need beside the state.
+      carry, init: the state before the first step, and the one that resets put back.
+      pre: projected inputs, (time, *batch, features) for each gate.
+      reset: (time, *batch), or None.
+
+    The carries can be differentiated once, in reverse mode.
+    """
+    return _solve(equations, weights, carry, init, pre, reset)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _solve(equations, weights, carry, init, pre, reset):
+    def evaluate(states):
+        return equations.step(where(reset, init, preceding(states, carry)), pre, *weights)
+
+    def correct(states, residual):
+        p, q = equations.factors(where(reset, init, preceding(states, carry)), pre, *weights)
+        b = _dot(q, _shifted(residual, 1))
+        u = _scan(_dot(q, _shifted(p, 1)), b, reset)
+        return jax.tree.map(lambda s, r, p: s + r + p * u, states, residual, p)
+
+    def loop():
+        def body(state, row):
+            x, cut = row
+            state = equations.step(where(cut, init, state), x, *weights)
+            return state, state
+
+        return lax.scan(body, carry, (pre, reset))[1]
+
+    guess = jax.tree.map(lambda c: jnp.zeros((len(pre[0]), *c.shape), c.dtype), carry)
+    return _iterate(evaluate, correct, loop, guess)
+
+
+def _solve_forward(equations, weights, carry, init, pre, reset):
+    states, report = _solve(equations, weights, carry, init, pre, reset)
+    return (states, report), (weights, carry, init, pre, reset, states)
+
+
+def _solve_backward(equations, residuals, cotangents):
+    weights, carry, init, pre, reset, states = residuals
+    dstates, _ = cotangents
+    before = where(reset, init, preceding(states, carry))
+    step = partial(_step, equations)
+    _, pull = jax.vjp(step, before, pre, weights)
+    p, q = equations.factors(before, pre, *weights)
+
+    def earlier(dbefore):
+        """What a step's cotangents of the state before it say of the step that left it."""
+        return _shifted(where(reset, jax.tree.map(jnp.zeros_like, dbefore), dbefore), -1)
+
+    def evaluate(adjoint):
+        return jax.tree.map(jnp.add, dstates, earlier(pull(adjoint)[0]))
+
+    def correct(adjoint, residual):
+        # v[t] = p[t] . d[t] with d[t] = r[t] + q[t+1] v[t+1]: the transpose of the scan above.
+        a = _dot(q, _shifted(p, 1))
+        v = _scan_back(a, _dot(p, residual), reset)
+        more = earlier(jax.tree.map(lambda q: q * v, q))
+        return jax.tree.map(lambda *xs: sum(xs[1:], xs[0]), adjoint, residual, more)
+
+    def loop():
+        def body(dlater, row):
+            dstate, *at = row
+            adjoint = jax.tree.map(jnp.add, dstate, dlater)
+            x, cut, state = at
+            dbefore = jax.vjp(lambda s: step(s, x, weights), state)[1](adjoint)[0]
+            return where(cut, jax.tree.map(jnp.zeros_like, dbefore), dbefore), adjoint
+
+        zeros = jax.tree.map(jnp.zeros_like, carry)
+        return lax.scan(body, zeros, (dstates, pre, reset, before), reverse=True)[1]
+
+    adjoint, _ = _iterate(evaluate, correct, loop, jax.tree.map(jnp.zeros_like, dstates))
+    dbefore, dpre, dweights = pull(adjoint)
+    zeros = jax.tree.map(jnp.zeros_like, dbefore)
+    dcarry = jax.tree.map(lambda d: d[0], where(reset, zeros, dbefore))
+    dinit = jax.tree.map(jnp.zeros_like, init)
+    if reset is not None:
+        dinit = jax.tree.map(lambda d: d.sum(0), where(reset, dbefore, zeros))
+    return dweights, dcarry, dinit, dpre, None
+
+
+_solve.defvjp(_solve_forward, _solve_backward)
+
+
+def _step(equations, before, pre, weights):
+    return equations.step(before, pre, *weights)
+
+
+def _iterate(evaluate, correct, loop, guess):
+    """The fixed point of `evaluate`, and how it was found; else what `loop` returns."""
+    finfo = jnp.finfo(jax.tree.leaves(guess)[0].dtype)
+    limit, rounding = TOLERANCE * finfo.eps, ROUNDING * finfo.eps
+
+    def body(at):
+        count, solution, _, last, _ = at
+        values = evaluate(solution)
+        residual = jax.tree.map(jnp.subtract, values, solution)
+        new = correct(solution, residual)
+        scale = jnp.maximum(_largest(values), finfo.tiny)
+        change = _largest(jax.tree.map(jnp.subtract, new, solution)) / scale
+        converged = (change <= limit) | ((change <= rounding) & (change >= last))
+        return count + 1, new, _largest(residual) / scale, change, converged
+
+    def unfinished(at):
+        count, *_, converged = at
+        return (count < ITERATIONS) & ~converged
+
+    unknown = jnp.asarray(jnp.inf, finfo.dtype)
+    count, solution, size, _, converged = lax.while_loop(
+        unfinished, body, (jnp.int32(0), guess, unknown, unknown, jnp.bool_(False))
+    )
+    solution = lax.cond(converged, lambda: solution, loop)
+    return solution, Report(count, size, converged)
+
+
+def _shifted(tree, steps):
+    """Arrays moved by one step, later or (-1) earlier, with zeros where nothing comes from."""
+
+    def one(x):
+        zeros = jnp.zeros_like(x[:1])
+        return jnp.concatenate([zeros, x[:-1]] if steps == 1 else [x[1:], zeros])
+
+    return jax.tree.map(one, tree)
+
+
+def _dot(x, y):
+    return sum(map(jnp.multiply, jax.tree.leaves(x), jax.tree.leaves(y)))
+
+
+def _scan(a, b, reset):
+    """`u[t] = a[t] u[t-1] + b[t]`, with nothing before a reset: there both are without meaning."""
+    if reset is not None:
+        b = jnp.where(reset[..., None], 0, b)
+    return _time_first(linear_scan(*map(_time_second, (a, b)), reset=_flags(reset)))
+
+
+def _scan_back(a, b, reset):
+    """`v[t] = b[t] + a[t+1] v[t+1]`, where not reset[t+1]."""
+    a = _shifted(a, -1)
+    cut = None if reset is None else jnp.concatenate([reset[1:], jnp.ones_like(reset[:1])])
+    return _time_first(linear_scan(*map(_time_second, (a, b)), reset=_flags(cut), reverse=True))
+
+
+def _time_second(x):
+    return jnp.moveaxis(x, 0, -2)
+
+
+def _time_first(x):
+    return jnp.moveaxis(x, -2, 0)
+
+
+def _flags(reset):
+    return None if reset is None else jnp.moveaxis(reset, 0, -1)
+
+
+def _largest(tree):
+    return jnp.max(jnp.stack([jnp.max(jnp.abs(x)) for x in jax.tree.leaves(tree)]))

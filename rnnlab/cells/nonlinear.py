@@ -1,0 +1,203 @@
+"""What the classic cells share: gates that read the state, so time is a loop, `jax.lax.scan`.
+
+Or, for `backend="newton"`, the root of one equation over all steps, see `rnnlab.cells.backends.newton`.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from rnnlab.cells.backends import lax_scan
+from rnnlab.cells.backends.newton import Report, solve
+from rnnlab.cells.step_functions import Equations, Gates, output, recurrent_dot, where
+from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_choice, check_size
+
+
+class ClassicCell(nnx.Module):
+    """A cell with `gates` gates over input and state. Subclasses give one step's `equations`.
+
+    Parameters: `kernel` (in_features, gates * features), `recurrent_kernel` (features,
+    gates * features), each gate initialised on its own, and `bias` (gates * features,).
+    The carry is one state of (*batch, features), or a tuple of them whose last is the output.
+    """
+
+    gates: int
+    backends = ("auto", "scan", "newton")
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        kernel_init: nnx.Initializer,
+        recurrent_init: nnx.Initializer,
+        bias_init: nnx.Initializer,
+        dtype: DTypeLike | None,
+        param_dtype: DTypeLike,
+        backend: str,
+        rngs: nnx.Rngs,
+    ):
+        check_size(in_features=in_features, features=features)
+        check_choice("backend", backend, self.backends)
+        self.in_features = in_features
+        self.features = features
+        self.dtype = compute_dtype(dtype, param_dtype)
+        self.backend = backend
+
+        def by_gate(init, shape):
+            # Orthogonal initialisers factorise, which 16-bit dtypes cannot: draw, then cast.
+            draw_dtype = state_dtype(param_dtype)
+            parts = [init(rngs.params(), shape, draw_dtype) for _ in range(self.gates)]
+            return nnx.Param(jnp.concatenate(parts, -1).astype(param_dtype))
+
+        self.kernel = by_gate(kernel_init, (in_features, features))
+        self.recurrent_kernel = by_gate(recurrent_init, (features, features))
+        self.bias = by_gate(bias_init, (features,))
+
+    @property
+    def equations(self) -> Equations:
+        """One object for equal options, as it keys a compiled program."""
+        raise TypeError(f"{type(self).__name__} defines no equations")
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Any:
+        """Zeros of shape (*batch_shape, features), float32 or wider."""
+        return jnp.zeros((*batch_shape, self.features), state_dtype(self.dtype))
+
+    def __call__(
+        self,
+        carry: Any,
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> tuple[Any, Float[Array, "*batch time features"]]:
+        """The carry after the last step and the outputs of all steps, 0 where masked."""
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        with jax.named_scope(type(self).__name__):
+            carry, ys = self._run(carry, xs, reset, mask)
+        return carry, zero_masked(ys, mask)
+
+    def _run(self, carry, xs, reset, mask):
+        rows = self._project_gates(xs), _time_first(reset, -1), _time_first(mask, -1)
+        init = self.initial_carry(xs.shape[:-2])
+        run = _at_once if self.backend == "newton" and xs.size else lax_scan.scan
+        carry, ys = run(self.equations, self.dtype, self._weights(), carry, init, rows)
+        return carry, jnp.moveaxis(ys, 0, -2)
+
+    def convergence(
+        self,
+        carry: Any,
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+    ) -> Report:
+        """How `backend="newton"` would find the states: iterations, residual, convergence."""
+        carry, xs, reset, _ = checked(self, carry, xs, reset, None, time=True)
+        pre, reset = self._project_gates(xs), _time_first(reset, -1)
+        init = self.initial_carry(xs.shape[:-2])
+        return solve(self.equations, self._weights(), carry, init, pre, reset)[1]
+
+    def step(
+        self,
+        carry: Any,
+        x: Float[Array, "*batch in_features"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> tuple[Any, Float[Array, "*batch features"]]:
+        """One step; its memory does not grow with the steps before it."""
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        init = self.initial_carry(x.shape[:-1])
+        pre = tuple(jnp.split(self._project(x), self.gates, axis=-1))
+        row = pre, reset, mask
+        carry = lax_scan.advance(self.equations, self._weights(), carry, init, row)
+        return carry, zero_masked(output(carry).astype(self.dtype), mask)
+
+    def gate_values(
+        self,
+        carry: Any,
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> dict[str, Float[Array, "*batch time features"]]:
+        """The gates of every step by their letters, on a scale from 0 to 1."""
+        _, ys = self(carry, xs, reset=reset, mask=mask)
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        h = self._read(output(carry), ys, reset, mask)
+        recurrent = recurrent_dot(h, self._weights()[0], self.dtype)
+        return self._gates(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
+
+    def _read(self, h: Array, ys: Array, reset: Array | None, mask: Array | None) -> Array:
+        """The output state that each step reads: the last real step's, or what a reset put back."""
+        t = jnp.broadcast_to(jnp.arange(ys.shape[-2], dtype=jnp.int32), ys.shape[:-1])
+        axis = t.ndim - 1
+        before = t - 1
+        if mask is not None:
+            real = lax.cummax(jnp.where(mask, t, -1), axis)
+            before = jnp.concatenate([jnp.full_like(t[..., :1], -1), real[..., :-1]], -1)
+            before = before[..., : ys.shape[-2]]
+        states = jnp.concatenate([h[..., None, :], ys.astype(h.dtype)], -2)
+        read = jnp.take_along_axis(states, before[..., None] + 1, -2)
+        if reset is None:
+            return read
+        cut = lax.cummax(jnp.where(reset, t, -1), axis) > before
+        return where(cut, output(self.initial_carry(ys.shape[:-1])), read)
+
+    def _gates(self, sigmoids: Float[Array, "*batch time gates"]) -> dict[str, Array]:
+        """The gates that are sigmoids, of those of all gates; the Elman RNN has none."""
+        return {}
+
+    def _weights(self) -> tuple[Array, ...]:
+        """What the equations need beside the state, in the states' dtype."""
+        return (self.recurrent_kernel[...].astype(state_dtype(self.dtype)),)
+
+    def _project(self, x: Array) -> Array:
+        return affine(x, self.kernel[...], self.bias[...], self.dtype)
+
+    def _project_gates(self, xs: Array) -> Gates:
+        """The projected inputs of all steps, time first, one array for each gate.
+
+        A loop reads its rows of several arrays much faster than it cuts a wide row in parts.
+        """
+        xs = _time_first(xs, -2)  # while rows are narrow
+        kernels, biases = (jnp.split(x[...], self.gates, axis=-1) for x in (self.kernel, self.bias))
+        return tuple(affine(xs, *of, self.dtype) for of in zip(kernels, biases, strict=True))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _at_once(equations, dtype, weights, carry, init, rows):
+    """`lax_scan.scan` by `newton.solve`. Padding has to come last: with gaps, the loop runs."""
+    pre, reset, mask = rows
+
+    def at_once():
+        carries, _ = solve(equations, weights, carry, init, pre, reset)
+        if mask is None:
+            return jax.tree.map(lambda x: x[-1], carries), output(carries).astype(dtype)
+        # Steps in padding run on, and nothing of them is kept.
+        after = jax.tree.map(lambda c, x: jnp.concatenate([c[None], x]), carry, carries)
+        count = mask.sum(0)[None, ..., None]
+        last = jax.tree.map(lambda x: jnp.take_along_axis(x, count, 0)[0], after)
+        if reset is not None:  # one in padding counts, as it does in the loop
+            last = where(jnp.any(reset & ~mask, 0), init, last)
+        return last, output(carries).astype(dtype)
+
+    if mask is None:
+        return at_once()
+    gaps = jnp.any(mask[1:] & ~mask[:-1])
+    return lax.cond(
+        gaps, lambda: lax_scan.scan(equations, dtype, weights, carry, init, rows), at_once
+    )
+
+
+def _time_first(x, axis):
+    return None if x is None else jnp.moveaxis(x, axis, 0)

@@ -1,0 +1,84 @@
+"""`rnnlab inspect`: a trained model's gradients, memory, gates and states, as pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from tyro.conf import Positional
+
+from rnnlab.atomic_io import refuse_links
+from rnnlab.runs.api import trained_model
+from rnnlab.tables import show
+from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.data import Data
+from rnnlab.tasks.text import encode
+
+STEPS = 120
+"""Of a run's own data, where no text is given."""
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Looks inside the model of a trained run, from the parameters of its best step.
+
+    Prints a table of its layers and writes pictures: how far gradients flow back, how long inputs
+    are remembered, the gates, the path of the state, what the last prediction rests on, and what
+    attention looks at.
+    """
+
+    folder: Positional[Path]
+    """The run's folder."""
+    text: str | None = None
+    """What the model reads, in a run of text; the beginning of its data if none is given."""
+    out: Path | None = None
+    """Folder for the pictures; `inspect` in the run's folder if none is given."""
+    strict: bool = False
+    """Refuses a damaged checkpoint instead of taking the newest sound one."""
+
+
+def inspect(command: Inspect) -> int:
+    """Shows the table and writes the pictures. Returns the exit code.
+
+    Raises:
+      ValueError: text was given for a run of something else, is too short, or has symbols that the
+        run's data has not.
+    """
+    # They draw, and that takes most of a second to import.
+    from rnnlab.analysis import report
+    from rnnlab.bench.plots import save
+
+    model, data = trained_model(command.folder, strict=command.strict)
+    xs, labels = _inputs(command, data)
+    show(report.table(model, xs))
+    out = command.out or command.folder / "inspect"
+    if command.out is None:
+        refuse_links(command.folder)
+    for name, figure in report.figures(model, xs, labels):
+        save(figure, out / f"{name}.png")
+        print("Written:", out / f"{name}.png", flush=True)
+    return 0
+
+
+def _longest(batch: Batch) -> np.ndarray:
+    """The inputs of a batch's longest row, without padding, up to the next sequence in it."""
+    mask = np.ones(batch.inputs.shape[:2], bool) if batch.mask is None else batch.mask
+    row = int(np.argmax(mask.sum(1)))
+    end = int(mask[row].sum())
+    if batch.reset is not None and batch.reset[row, 1:end].any():
+        end = 1 + int(np.argmax(batch.reset[row, 1:end]))
+    return batch.inputs[row, :end]
+
+
+def _inputs(command: Inspect, data: Data) -> tuple[Array, list[str] | None]:
+    """One sequence, and what its steps are called."""
+    if command.text is None:
+        xs = jnp.asarray(_longest(data.train(0))[:STEPS])
+        return xs, [data.symbols[int(k)] for k in xs] if data.symbols else None
+    if not data.symbols:
+        raise ValueError(f"{command.folder} is no run of text; leave --text out")
+    ids = encode(command.text, data.symbols)
+    if len(ids) < 2:
+        raise ValueError(f"text has {len(ids)} symbols; at least 2 are needed")
+    return jnp.asarray(ids, jnp.int32), [data.symbols[k] for k in ids]

@@ -1,0 +1,46 @@
+"""A run as it is shown: a bar with the loss, speed and time left, and a line an evaluation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from rnnlab.records import Row
+from rnnlab.train.loop_state import Display
+
+
+@contextmanager
+def shown(title: str, steps: int) -> Iterator[Display]:
+    """A display on stderr for the length of a run."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, highlight=False, emoji=False)
+    # Not to a file: there a bar would leave blank lines alone.
+    options = {"transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, console=console, **options) as progress:
+        task = progress.add_task(title, total=steps, text="")
+
+        def advance(step: int, metrics: Row) -> None:
+            text = f"loss {metrics['loss']:.4f}"
+            if metrics["tokens_per_second"]:
+                text += f", {metrics['tokens_per_second']:,.0f} tokens/s"
+            progress.update(task, completed=step, text=text)
+
+        yield Display(
+            advance, lambda line: progress.console.print(line, markup=False, soft_wrap=True)
+        )

@@ -1,0 +1,10 @@
+"""What goes around cells."""
+
+from rnnlab.layers.attention import Attention as Attention
+from rnnlab.layers.attention import AttentionCarry as AttentionCarry
+from rnnlab.layers.bidirectional import Bidirectional as Bidirectional
+from rnnlab.layers.block import Block as Block
+from rnnlab.layers.block import BlockCarry as BlockCarry
+from rnnlab.layers.conv import CausalConv as CausalConv
+from rnnlab.layers.running_mean import RunningMean as RunningMean
+from rnnlab.layers.stack import Stack as Stack

@@ -1,0 +1,104 @@
+"""A causal convolution over time whose window is a carry."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from rnnlab.cells.validation import checked, compute_dtype, zero_masked
+from rnnlab.layers.window import advance, lagged
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_size
+
+
+class CausalConv(nnx.Module):
+    """Depthwise causal convolution with a cell's contract: each feature sees its own last inputs.
+
+        y[t] = bias + sum over k < kernel_size of kernel[k] * x[t-k]
+
+    The carry is the window of the last `kernel_size - 1` inputs, oldest first, zeros at the start.
+    A reset cuts the window: nothing from before it is seen after it, NaN included. `mask` must be
+    right padding.
+
+    Args:
+      features: width of input and output.
+      kernel_size: number of taps, at least 1.
+      rngs: source of the parameters' keys.
+      kernel_init, bias_init: initialisers of `kernel` (kernel_size, features) and `bias`.
+      dtype: dtype of products and `ys`; None is `param_dtype`. The carry is float32 or wider.
+      param_dtype: dtype of the parameters.
+
+    Raises:
+      ValueError: kernel_size is below 1, or a call's shapes or dtypes do not fit.
+
+    Source: the Conv4 layer of arXiv 2410.01201, appendix C; the streaming window is that of Mamba,
+    arXiv 2312.00752.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> conv = CausalConv(2, 4, rngs=nnx.Rngs(0))
+    >>> window, ys = conv(conv.initial_carry(()), jnp.ones((5, 2)))
+    >>> window.shape, ys.shape
+    ((3, 2), (5, 2))
+    """
+
+    def __init__(
+        self,
+        features: int,
+        kernel_size: int = 4,
+        *,
+        rngs: nnx.Rngs,
+        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        check_size(features=features, kernel_size=kernel_size)
+        self.in_features = features
+        self.features = features
+        self.kernel_size = kernel_size
+        self.dtype = compute_dtype(dtype, param_dtype)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (kernel_size, features), param_dtype))
+        self.bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window features"]:
+        """A window of zeros, (*batch_shape, kernel_size - 1, features), float32 or wider."""
+        return jnp.zeros(
+            (*batch_shape, self.kernel_size - 1, self.features), state_dtype(self.dtype)
+        )
+
+    def __call__(
+        self,
+        carry: Float[Array, "*batch window features"],
+        xs: Float[Array, "*batch time features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch time features"]]:
+        """The last window and the outputs of all steps, 0 where masked."""
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        return self._run(carry, xs, reset, mask)
+
+    def step(
+        self,
+        carry: Float[Array, "*batch window features"],
+        x: Float[Array, "*batch features"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch features"]]:
+        """One step."""
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
+        carry, ys = self._run(carry, x[..., None, :], reset, mask)
+        return carry, ys[..., 0, :]
+
+    def _run(self, window, xs, reset, mask):
+        taps = lagged(window, xs, range(self.kernel_size), reset=reset)
+        y = jnp.broadcast_to(self.bias[...].astype(self.dtype), xs.shape)
+        for weight, x in zip(self.kernel[...].astype(self.dtype), taps, strict=True):
+            y = y + jnp.broadcast_to(weight, xs.shape) * x.astype(self.dtype)
+        return advance(window, xs, reset=reset, mask=mask), zero_masked(y, mask)

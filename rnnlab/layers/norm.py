@@ -1,0 +1,56 @@
+"""Root mean square normalisation."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from rnnlab.cells.validation import compute_dtype
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_size
+
+EPSILON = 1e-6
+
+
+class RMSNorm(nnx.Module):
+    """Divides by the root mean square over features, then scales each feature.
+
+        y = scale * x / sqrt(mean(x**2) + 1e-6)
+
+    The mean is taken in float32 or wider, whatever the dtype. (Flax's own norm mixes dtypes in 16
+    bit, which strict promotion refuses.)
+
+    Args:
+      features: width of input and output.
+      rngs: unused, there as in every layer.
+      dtype: dtype of the result; None is `param_dtype`.
+      param_dtype: dtype of `scale`, which starts at 1.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv 1910.07467.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> print(RMSNorm(2, rngs=nnx.Rngs(0))(jnp.array([3.0, -3.0])).round(3))
+    [ 1. -1.]
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        del rngs
+        check_size(features=features)
+        self.dtype = compute_dtype(dtype, param_dtype)
+        self.scale = nnx.Param(jnp.ones((features,), param_dtype))
+
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
+        wide = x.astype(state_dtype(self.dtype))
+        inverse = jax.lax.rsqrt(jnp.mean(jnp.square(wide), -1, keepdims=True) + EPSILON)
+        scale = jnp.broadcast_to(self.scale[...].astype(wide.dtype), wide.shape)
+        return (wide * inverse * scale).astype(self.dtype)

@@ -1,0 +1,86 @@
+"""The mean of all steps so far, as a layer."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
+
+from rnnlab.cells.validation import checked, compute_dtype, zero_masked
+from rnnlab.scan import linear_scan
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_size
+
+
+class RunningMean(nnx.Module):
+    """The mean over the steps of a sequence up to this one, under a cell's contract.
+
+        y[t] = (x[1] + ... + x[t]) / t
+
+    At the last step it is the mean over the sequence, padding left out. The carry is the features'
+    sums and, as its last entry, the number of steps: (*batch, features + 1). A reset starts anew.
+
+    Args:
+      features: width of input and output.
+      dtype: dtype of `ys`. The carry is float32 or wider.
+
+    Raises:
+      ValueError: a call's shapes or dtypes do not fit.
+
+    >>> import jax.numpy as jnp
+    >>> mean = RunningMean(1)
+    >>> _, ys = mean(mean.initial_carry(()), jnp.array([[1.0], [3.0], [8.0]]))
+    >>> ys[:, 0].tolist()
+    [1.0, 2.0, 4.0]
+    """
+
+    def __init__(self, features: int, *, dtype: DTypeLike = jnp.float32):
+        check_size(features=features)
+        self.in_features = features
+        self.features = features
+        self.dtype = compute_dtype(dtype, dtype)
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch sums"]:
+        """Zeros."""
+        return jnp.zeros((*batch_shape, self.features + 1), state_dtype(self.dtype))
+
+    def __call__(
+        self,
+        carry: Float[Array, "*batch sums"],
+        xs: Float[Array, "*batch time features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch time features"]]:
+        """The last sums and the means of all steps, 0 where masked."""
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        added = self._added(carry, xs, mask)
+        sums = linear_scan(jnp.ones_like(added), added, carry, reset=reset)
+        if xs.shape[-2]:
+            carry = sums[..., -1, :]
+        return carry, zero_masked(self._mean(sums), mask)
+
+    def step(
+        self,
+        carry: Float[Array, "*batch sums"],
+        x: Float[Array, "*batch features"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch features"]]:
+        """One step."""
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        if reset is not None:
+            carry = jnp.where(jnp.expand_dims(reset, -1), 0, carry)
+        carry = carry + self._added(carry, x, mask)
+        return carry, zero_masked(self._mean(carry), mask)
+
+    def _added(self, carry: Array, x: Array, mask: Array | None) -> Array:
+        """The inputs, which `checked` has zeroed in padding, and what each step counts."""
+        count = jnp.ones(x.shape[:-1], carry.dtype) if mask is None else mask.astype(carry.dtype)
+        return jnp.concatenate([x.astype(carry.dtype), jnp.expand_dims(count, -1)], -1)
+
+    def _mean(self, sums: Array) -> Array:
+        return (sums[..., :-1] / jnp.maximum(sums[..., -1:], 1)).astype(self.dtype)

@@ -1,0 +1,93 @@
+"""Layers one above another."""
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+from flax import nnx
+from jax import Array
+from jaxtyping import Bool, Float, Key
+
+from rnnlab.cells.validation import checked
+from rnnlab.layers.dropout import key_option
+
+
+class Stack(nnx.Module):
+    """Cells or blocks one above another; itself a cell, whose carry is the tuple of theirs.
+
+    Args:
+      layers: at least one; each reads what the one before it writes.
+      remat: whether the backward pass computes what is inside each layer anew instead of keeping
+        it: memory of one layer and of the activations between layers, for about a third more work.
+
+    Raises:
+      ValueError: there is no layer, two layers do not fit together, or a call's shapes or dtypes do
+        not fit.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab.cells import GRU, MinGRU
+    >>> rngs = nnx.Rngs(0)
+    >>> stack = Stack([MinGRU(3, 8, rngs=rngs), GRU(8, 4, rngs=rngs)])
+    >>> carry, ys = stack(stack.initial_carry((2,)), jnp.ones((2, 5, 3)))
+    >>> len(carry), ys.shape
+    (2, (2, 5, 4))
+    """
+
+    def __init__(self, layers: Sequence[nnx.Module], *, remat: bool = False):
+        layers = list(layers)
+        if not layers:
+            raise ValueError("layers is empty; at least one cell or block is needed")
+        for k, (below, above) in enumerate(itertools.pairwise(layers)):
+            if below.features != above.in_features:
+                raise ValueError(
+                    f"layers[{k + 1}] has in_features {above.in_features}; {below.features} is "
+                    f"needed: the features of layers[{k}]"
+                )
+        self.layers = nnx.List(layers)
+        self.remat = remat
+        self.in_features = layers[0].in_features
+        self.features = layers[-1].features
+        self.dtype = layers[-1].dtype
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, ...]:
+        """The layers' initial carries."""
+        return tuple(layer.initial_carry(batch_shape) for layer in self.layers)
+
+    def __call__(
+        self,
+        carry: tuple[Any, ...],
+        xs: Float[Array, "*batch time in_features"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[tuple[Any, ...], Float[Array, "*batch time features"]]:
+        """The layers' last carries and the top layer's outputs, 0 where masked."""
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        return self._run(self.layers, carry, xs, key, reset=reset, mask=mask)
+
+    def step(
+        self,
+        carry: tuple[Any, ...],
+        x: Float[Array, "*batch in_features"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[tuple[Any, ...], Float[Array, "*batch features"]]:
+        """One step."""
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        steps = [layer.step for layer in self.layers]
+        return self._run(steps, carry, x, key, reset=reset, mask=mask)
+
+    def _run(self, calls, carry, x, key, **flags):
+        after = []
+        for k, (call, layer, state) in enumerate(zip(calls, self.layers, carry, strict=True)):
+            layer_key = None if key is None else jax.random.fold_in(key, k)
+            call = partial(call, **flags, **key_option(layer, layer_key))
+            state, x = jax.checkpoint(call)(state, x) if self.remat else call(state, x)
+            after.append(state)
+        return tuple(after), x

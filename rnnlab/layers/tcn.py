@@ -1,0 +1,217 @@
+"""The residual block of a temporal convolutional network, under the cell contract."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Key
+
+from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
+from rnnlab.layers.dropout import check_rate, dropout
+from rnnlab.layers.window import advance, lagged
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_size
+
+
+class DilatedConv(nnx.Module):
+    """Dense causal convolution with gaps between its taps and weight-normalised kernel.
+
+        y[t] = bias + sum over k < kernel_size of x[t - k dilation] W[k]
+        W = scale * kernel / |kernel|,   |.| over the taps and inputs of each output feature
+
+    The carry is the window of the last `(kernel_size - 1) * dilation` inputs. A reset empties it.
+    `mask` must be right padding.
+
+    Args:
+      width: width of input and output.
+      kernel_size: number of taps.
+      dilation: steps from one tap to the next.
+      rngs: source of the parameters' keys.
+      kernel_init: initialiser of `kernel` (kernel_size, width, width); `scale` starts as its norm.
+      dtype: dtype of products and `ys`; None is `param_dtype`. The carry is float32 or wider.
+      param_dtype: dtype of the parameters.
+
+    Raises:
+      ValueError: a size is below 1, or a call's shapes or dtypes do not fit.
+
+    Source: arXiv 1803.01271, section 3.2; weight normalisation of arXiv 1602.07868.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> conv = DilatedConv(2, 3, 4, rngs=nnx.Rngs(0))
+    >>> window, ys = conv(conv.initial_carry(()), jnp.ones((5, 2)))
+    >>> window.shape, ys.shape
+    ((8, 2), (5, 2))
+    """
+
+    def __init__(
+        self,
+        width: int,
+        kernel_size: int,
+        dilation: int,
+        *,
+        rngs: nnx.Rngs,
+        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        check_size(width=width, kernel_size=kernel_size, dilation=dilation)
+        self.in_features = width
+        self.features = width
+        self.lags = tuple(k * dilation for k in range(kernel_size))
+        self.dtype = compute_dtype(dtype, param_dtype)
+        kernel = kernel_init(rngs.params(), (kernel_size, width, width), param_dtype)
+        self.kernel = nnx.Param(kernel)
+        self.scale = nnx.Param(jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1))))
+        self.bias = nnx.Param(jnp.zeros((width,), param_dtype))
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window width"]:
+        """A window of zeros, float32 or wider."""
+        return jnp.zeros((*batch_shape, self.lags[-1], self.features), state_dtype(self.dtype))
+
+    def __call__(
+        self,
+        carry: Float[Array, "*batch window width"],
+        xs: Float[Array, "*batch time width"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+    ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch time width"]]:
+        """The last window and the outputs of all steps, 0 where masked."""
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        return self._run(carry, xs, reset, mask)
+
+    def step(
+        self,
+        carry: Float[Array, "*batch window width"],
+        x: Float[Array, "*batch width"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch width"]]:
+        """One step."""
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
+        carry, ys = self._run(carry, x[..., None, :], reset, mask)
+        return carry, ys[..., 0, :]
+
+    def _run(self, window, xs, reset, mask):
+        taps = jnp.concatenate(lagged(window, xs, self.lags, reset=reset), -1)
+        kernel = self.kernel[...].astype(window.dtype)
+        norm = jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1), keepdims=True))
+        kernel = kernel / norm * self.scale[...].astype(window.dtype)[None, None]
+        flat = kernel.reshape(len(self.lags) * self.in_features, self.features)
+        ys = affine(taps, flat, self.bias[...], self.dtype)
+        return advance(window, xs, reset=reset, mask=mask), zero_masked(ys, mask)
+
+
+class TemporalBlockCarry(NamedTuple):
+    """The windows of a temporal block's two convolutions."""
+
+    first: Float[Array, "*batch window width"]
+    second: Float[Array, "*batch window width"]
+
+
+class TemporalBlock(nnx.Module):
+    """Two dilated causal convolutions in a residual branch.
+
+        f(x, conv) = dropout(relu(conv(x)))
+        y = relu(x + f(f(x, first), second))
+
+    It sees `1 + 2 (kernel_size - 1) dilation` steps, a stack of blocks
+    `1 + 2 (kernel_size - 1) (sum of their dilations)`; the paper doubles the dilation from each
+    block to the next. It keeps the cell's contract; `mask` must be right padding.
+
+    Args:
+      width: width of input and output.
+      rngs: source of the parameters' keys.
+      kernel_size: taps of each convolution.
+      dilation: steps from one tap to the next.
+      dropout: rate after each convolution.
+      dtype: dtype of the computation; None is `param_dtype`. Carries are float32 or wider.
+      param_dtype: dtype of the parameters.
+
+    Raises:
+      ValueError: an option is out of range, or a call's shapes or dtypes do not fit.
+
+    Source: arXiv 1803.01271, section 3.3 and figure 1b.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> block = TemporalBlock(8, rngs=nnx.Rngs(0), kernel_size=3, dilation=2)
+    >>> carry, ys = block(block.initial_carry((2,)), jnp.ones((2, 5, 8)))
+    >>> carry.first.shape, ys.shape
+    ((2, 4, 8), (2, 5, 8))
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        rngs: nnx.Rngs,
+        kernel_size: int = 3,
+        dilation: int = 1,
+        dropout: float = 0.0,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        check_rate("dropout", dropout)
+        self.in_features = width
+        self.features = width
+        self.dropout = dropout
+        self.dtype = compute_dtype(dtype, param_dtype)
+        options = {"rngs": rngs, "dtype": self.dtype, "param_dtype": param_dtype}
+        self.first = DilatedConv(width, kernel_size, dilation, **options)
+        self.second = DilatedConv(width, kernel_size, dilation, **options)
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> TemporalBlockCarry:
+        """The convolutions' empty windows."""
+        return TemporalBlockCarry(
+            self.first.initial_carry(batch_shape), self.second.initial_carry(batch_shape)
+        )
+
+    def __call__(
+        self,
+        carry: TemporalBlockCarry,
+        xs: Float[Array, "*batch time width"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[TemporalBlockCarry, Float[Array, "*batch time width"]]:
+        """The last windows and the outputs of all steps, 0 where masked. `key` None: no dropout."""
+        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        return self._run(self.first, self.second, carry, xs, key, reset=reset, mask=mask)
+
+    def step(
+        self,
+        carry: TemporalBlockCarry,
+        x: Float[Array, "*batch width"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[TemporalBlockCarry, Float[Array, "*batch width"]]:
+        """One step."""
+        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        convs = self.first.step, self.second.step
+        return self._run(*convs, carry, x, key, reset=reset, mask=mask)
+
+    def _run(self, first, second, carry, x, key, **flags):
+        keys = (None, None) if key is None else jax.random.split(key)
+        x = y = x.astype(self.dtype)
+        windows = []
+        for conv, window, k in zip((first, second), carry, keys, strict=True):
+            window, y = conv(window, y, **flags)
+            windows.append(window)
+            y = dropout(_relu(y), self.dropout, k)
+        return TemporalBlockCarry(*windows), zero_masked(_relu(x + y), flags["mask"])
+
+
+def _relu(x):
+    """Rectified so that NaN passes in both directions: the gradient of `jax.nn.relu` hides it."""
+    return jnp.where(x <= 0, 0, x)

@@ -1,0 +1,195 @@
+"""Sequence in, predictions out: an embedding, a body of any cells, a head."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Int, Key
+
+from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
+from rnnlab.layers.dropout import key_option
+from rnnlab.layers.norm import RMSNorm
+from rnnlab.layers.running_mean import RunningMean
+from rnnlab.scan.affine import state_dtype
+from rnnlab.validation import check_choice, check_flags, check_size
+
+READOUTS = ("step", "mean")
+
+
+class ModelCarry(NamedTuple):
+    """A model's state: its body's carry, and the running mean's, () without one."""
+
+    body: Any
+    readout: Any
+
+
+class SequenceModel(nnx.Module):
+    """Embeds its input, runs a body over it, and reads predictions off at every step.
+
+        y[t] = head(readout(norm(body(embed(x[t])))))
+
+    What the `out_features` predictions of a step are is the loss's choice: logits of the next token
+    or of a class, logits of several labels, or values. A label of a whole sequence is read at its
+    last step. The model keeps the cell contract, so that it streams, cuts, packs and pads as its
+    body does; inputs are values (*batch, time, in_features), or token ids (*batch, time).
+
+    Args:
+      body: a cell, block or stack of the contract; `Bidirectional` bodies cannot `step`.
+      out_features: predictions a step.
+      rngs: source of the parameters' keys.
+      vocab_size: number of token ids, which are embedded; None for values.
+      in_features: width of values, which are projected; None for tokens.
+      readout: `"step"` predicts from the body's output at the step, `"mean"` from the mean of its
+        outputs so far, which at the last step is the mean over the sequence.
+      tied: whether the head's matrix is the embedding's.
+      dtype: dtype of the computation; None is `param_dtype`. Predictions are float32 or wider.
+      param_dtype: dtype of the parameters.
+
+    Raises:
+      ValueError: neither or both of vocab_size and in_features are given, tied weights do not fit,
+        or a call's shapes or dtypes do not fit. Token ids out of range are not seen: check them
+        on the host, since JAX clamps them.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from rnnlab import MinGRU
+    >>> rngs = nnx.Rngs(0)
+    >>> model = SequenceModel(MinGRU(8, 8, rngs=rngs), 5, vocab_size=5, rngs=rngs)
+    >>> carry, logits = model(model.initial_carry((2,)), jnp.array([[1, 4, 0], [2, 2, 3]]))
+    >>> logits.shape
+    (2, 3, 5)
+    """
+
+    def __init__(
+        self,
+        body: nnx.Module,
+        out_features: int,
+        *,
+        rngs: nnx.Rngs,
+        vocab_size: int | None = None,
+        in_features: int | None = None,
+        readout: str = "step",
+        tied: bool = False,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        if (vocab_size is None) == (in_features is None):
+            raise ValueError(
+                f"vocab_size is {vocab_size} and in_features is {in_features}; one of them is "
+                "needed: vocab_size for token ids, in_features for values"
+            )
+        check_choice("readout", readout, READOUTS)
+        sizes = {"vocab_size": vocab_size, "in_features": in_features, "out_features": out_features}
+        check_size(**{name: size for name, size in sizes.items() if size is not None})
+        if tied and (out_features, body.features) != (vocab_size, body.in_features):
+            raise ValueError(
+                f"tied is True for a body of {body.in_features} to {body.features} features, "
+                f"vocab_size {vocab_size} and out_features {out_features}; equal ones are needed"
+            )
+        self.vocab_size = vocab_size
+        self.in_features = in_features
+        self.features = out_features
+        self.dtype = compute_dtype(dtype, param_dtype)
+        self.body = body
+        width = body.in_features
+        # Of length about 1: the residual stream then starts at the scale of what is added to it,
+        # and tied logits at that of a fresh head.
+        init = nnx.initializers.normal(width**-0.5)
+        self.embedding = (
+            None
+            if vocab_size is None
+            else nnx.Param(init(rngs.params(), (vocab_size, width), param_dtype))
+        )
+        dtypes = {"dtype": self.dtype, "param_dtype": param_dtype}
+        self.project = (
+            None if in_features is None else nnx.Linear(in_features, width, rngs=rngs, **dtypes)
+        )
+        self.norm = RMSNorm(body.features, rngs=rngs, **dtypes)
+        self.mean = RunningMean(body.features, dtype=self.dtype) if readout == "mean" else None
+        head = nnx.initializers.normal(0.02)  # predictions start near uniform, or near 0
+        self.head_kernel = (
+            None
+            if tied
+            else nnx.Param(head(rngs.params(), (body.features, out_features), param_dtype))
+        )
+        self.head_bias = nnx.Param(jnp.zeros((out_features,), param_dtype))
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> ModelCarry:
+        """The body's initial carry and an empty mean."""
+        mean = () if self.mean is None else self.mean.initial_carry(batch_shape)
+        return ModelCarry(self.body.initial_carry(batch_shape), mean)
+
+    def __call__(
+        self,
+        carry: ModelCarry,
+        xs: Float[Array, "*batch time in_features"] | Int[Array, "*batch time"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
+        """The last carry and the predictions of all steps, 0 where masked. No key: no dropout."""
+        carry, xs, reset, mask = self._checked(carry, xs, reset, mask, time=True)
+        return self.predict(carry, self.embed(xs), reset=reset, mask=mask, key=key)
+
+    def step(
+        self,
+        carry: ModelCarry,
+        x: Float[Array, "*batch in_features"] | Int[Array, "*batch"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[ModelCarry, Float[Array, "*batch out_features"]]:
+        """One step."""
+        carry, x, reset, mask = self._checked(carry, x, reset, mask, time=False)
+        mean = None if self.mean is None else self.mean.step
+        return self._run(self.body.step, mean, carry, self.embed(x), key, reset=reset, mask=mask)
+
+    def embed(
+        self, xs: Float[Array, "*batch in_features"] | Int[Array, "*batch"]
+    ) -> Float[Array, "*batch width"]:
+        """What the body reads for values, with their last axis, or for token ids."""
+        if self.project is not None:
+            return self.project(xs)
+        return jnp.take(self.embedding[...], xs, axis=0, mode="clip").astype(self.dtype)
+
+    def predict(
+        self,
+        carry: ModelCarry,
+        embedded: Float[Array, "*batch time width"],
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
+        """A call without its embedding: `model(carry, xs)` is `predict(carry, embed(xs))`."""
+        return self._run(self.body, self.mean, carry, embedded, key, reset=reset, mask=mask)
+
+    def _checked(self, carry, xs, reset, mask, *, time):
+        if self.vocab_size is None:
+            return checked(self, carry, xs, reset, mask, time=time)
+        name, xs = ("xs", jnp.asarray(xs)) if time else ("x", jnp.asarray(xs))
+        if not jnp.issubdtype(xs.dtype, jnp.integer) or xs.ndim < time:
+            layout = "(*batch, time)" if time else "(*batch,)"
+            raise ValueError(
+                f"{name} has shape {xs.shape} and dtype {xs.dtype}; token ids, integers of shape "
+                f"{layout}, are needed"
+            )
+        reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
+        check_flags(xs.shape, f"the shape of {name}", reset=reset, mask=mask)
+        return carry, xs, reset, mask
+
+    def _run(self, body, mean, carry, x, key, *, reset, mask):
+        flags = {"reset": reset, "mask": mask}
+        state, y = body(carry.body, x, **flags, **key_option(self.body, key))
+        y = self.norm(y)
+        total = carry.readout
+        if mean is not None:
+            total, y = mean(total, y, **flags)
+        kernel = self.embedding[...].T if self.head_kernel is None else self.head_kernel[...]
+        y = affine(y, kernel, self.head_bias[...], self.dtype).astype(state_dtype(self.dtype))
+        return ModelCarry(state, total), zero_masked(y, mask)

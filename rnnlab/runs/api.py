@@ -1,0 +1,243 @@
+"""An experiment: a task, a model and its training, which meet here, and the runs of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import jax
+from flax import nnx
+
+from rnnlab.runs import serialization
+from rnnlab.models.config import (Architecture, count_parameters, state_bytes)
+from rnnlab.errors import CheckpointError
+from rnnlab.atomic_io import (read_json, write_json)
+from rnnlab.models import SequenceModel
+from rnnlab.records import (Row, commit, environment)
+from rnnlab.tasks import TASKS
+from rnnlab.tasks.data import (Data, Task)
+from rnnlab.runs.best import load_best
+from rnnlab.runs.run_dir import (RunFolder, check_name)
+from rnnlab.runs.lock import locked
+from rnnlab.train.loop import train
+from rnnlab.train.optimizer import recurrent_penalty
+from rnnlab.train.loop_state import Display
+from rnnlab.runs.resources import (need_memory, need_writable)
+from rnnlab.train.config import Training
+from rnnlab.runs.resume_policy import Sitting
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[T]):
+    """The settings of a run.
+
+    Attributes:
+      data: the task and its settings.
+      model: the model's settings.
+      train: the training's settings.
+    """
+
+    data: T
+    model: Architecture = field(default_factory=Architecture)
+    train: Training = field(default_factory=Training)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment as one asks for it by name: its settings, and which of them are varied.
+
+    Attributes:
+      experiment: the settings.
+      sweep: values by setting, as in {"model.cell": ("mingru", "gru")}; every combination is a run.
+        Settings that go together are one name with "+", and their values tuples.
+    """
+
+    experiment: Experiment
+    sweep: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+def start(
+    path: Path,
+    name: str,
+    preset: str,
+    experiment: Experiment,
+    varied: Mapping[str, Any],
+    display: Display,
+    sitting: Sitting | None = None,
+) -> Row:
+    """Trains an experiment in a folder, on from where it is if this run is there already.
+
+    Returns and keeps its result.
+
+    Raises:
+      BusyError: another process writes in the folder.
+      ResourceError: the folder cannot be written to, or the model does not fit into memory.
+      ValueError: the task is none of `TASKS`, the settings do not fit, or the folder holds another
+        run.
+    """
+    task = type(experiment.data).__name__
+    if task not in TASKS:
+        raise ValueError(f"data is a {task}; a run can be read again with a task of TASKS alone")
+    settings = {
+        "experiment": name,
+        "preset": preset,
+        "varied": {k: serialization.dump(v) for k, v in varied.items()},
+        "task": task,
+        "data": serialization.dump(experiment.data),
+        "model": serialization.dump(experiment.model),
+        "train": serialization.dump(experiment.train),
+    }
+    check_name(path.name)
+    sitting = sitting or Sitting()
+    if RunFolder(path).config.exists() and opened(path)[2] == experiment:
+        return resume(path, display, sitting)
+    data = experiment.data.open(experiment.train.seed)
+    model = build(experiment, data)
+    around = environment(jax.devices()[0])
+    around |= {"commit": commit(), "data_fingerprint": data.fingerprint}
+    need_writable(path.parent)
+    with locked(path, sitting.held):
+        folder = RunFolder.create(path, settings, around)
+        return _trained(folder, settings, experiment, model, data, display, sitting)
+
+
+def resume(path: Path, display: Display, sitting: Sitting | None = None) -> Row:
+    """Goes on with a run from its newest checkpoint. Returns its result.
+
+    Raises:
+      BusyError: another process writes in the folder.
+      CheckpointError: there is no run, its data is another than it was, or no checkpoint of it can
+        be gone on from.
+      ValueError: its settings cannot be read.
+    """
+    sitting = replace(sitting or Sitting(), resumed=True)
+    folder, settings, experiment = opened(path)
+    if folder.result.exists() and sitting.from_step is None:
+        return folder.known_result()
+    with locked(path, sitting.held):
+        data = _same_data(folder, experiment)
+        model = build(experiment, data)
+        return _trained(folder, settings, experiment, model, data, display, sitting)
+
+
+def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:
+    """A run's folder, its settings as they are stored, and as an experiment."""
+    folder = RunFolder.open(path)
+    where = str(folder.config)
+    try:
+        settings = read_json(folder.config)
+    except ValueError as error:
+        raise ValueError(f"{error}; bring it back from a copy") from None
+    if not isinstance(settings, dict) or str(settings.get("task")) not in TASKS:
+        raise ValueError(f"{where} names no task; one of {', '.join(TASKS)} is needed")
+    for name in ("experiment", "preset", "varied"):
+        if name not in settings:
+            raise ValueError(f"{where} has no {name}; bring it back from a copy")
+    experiment = Experiment(
+        serialization.load(TASKS[settings["task"]], settings.get("data"), f"{where}: data"),
+        serialization.load(Architecture, settings.get("model"), f"{where}: model"),
+        serialization.load(Training, settings.get("train"), f"{where}: train"),
+    )
+    return folder, settings, experiment
+
+
+def build(experiment: Experiment, data: Data) -> SequenceModel:
+    """The experiment's model, with the parameters that its seed gives.
+
+    Raises:
+      ResourceError: it does not fit into memory.
+      ValueError: the settings do not fit each other or the data.
+    """
+    if data.causal and experiment.model.bidirectional:
+        raise ValueError(
+            "bidirectional is True for a task whose targets are later inputs, which the model "
+            "would read; leave it out"
+        )
+
+    def make() -> SequenceModel:
+        return experiment.model.build(
+            data.out_features,
+            vocab_size=data.vocab_size,
+            in_features=data.in_features,
+            rngs=nnx.Rngs(experiment.train.seed),
+        )
+
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(nnx.eval_shape(make)))
+    # The parameters, their gradient and the optimiser's two moments.
+    need_memory(4 * size, f"training a model of {size:,} bytes", "model.width or model.depth")
+    model = make()
+    if experiment.train.l1 or experiment.train.l2:
+        recurrent_penalty(nnx.state(model), experiment.train.l1, experiment.train.l2)
+    return model
+
+
+def trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceModel, Data]:
+    """A run's model with the parameters of its best step, and its data.
+
+    Where the best step is damaged the newest sound one is taken, with a warning, or with `strict`
+    an error.
+
+    Raises:
+      CheckpointError: there is no run, or no sound checkpoint in it.
+    """
+    folder, settings, experiment = opened(path)
+    data = _same_data(folder, experiment)
+    model = build(experiment, data)
+    batch_size = data.train(0).inputs.shape[0]
+    carry = model.initial_carry((batch_size,)) if data.stateful else ()
+    about = _about(settings, data)
+    params = load_best(folder, about, model, experiment.train, carry, strict=strict)
+    return nnx.merge(nnx.graphdef(model), params), data
+
+
+def _same_data(folder: RunFolder, experiment: Experiment[Task]) -> Data:
+    """The data of a run, which must be what it was when the run began."""
+    data = experiment.data.open(experiment.train.seed)
+    known = folder.known_environment().get("data_fingerprint", "")
+    if data.fingerprint != known:
+        raise CheckpointError(
+            f"the data of {folder.path} has changed: its fingerprint is {data.fingerprint[:16]}, "
+            f"it was {known[:16]}; bring the old data back, or start a new run"
+        )
+    return data
+
+
+def _trained(
+    folder: RunFolder,
+    settings: Row,
+    experiment: Experiment[Task],
+    model: SequenceModel,
+    data: Data,
+    display: Display,
+    sitting: Sitting,
+) -> Row:
+    """Trains a run and writes its result."""
+    sizes = {"parameters": count_parameters(model), "state_bytes": state_bytes(model)}
+    title = (
+        f"{folder.path}: {experiment.model.cell}, {sizes['parameters']:,} parameters, "
+        f"{sizes['state_bytes']:,} bytes of state a stream"
+    )
+    display = replace(display, title=title)
+    about = _about(settings, data)
+    outcome = train(folder, about, model, data, experiment.train, display, sitting)
+    result = {
+        **settings,
+        "cell": experiment.model.cell,
+        "seed": experiment.train.seed,
+        **sizes,
+        **outcome,
+        "metric": data.metrics[0],
+        **folder.known_environment(),
+    }
+    write_json(folder.result, result)
+    return result
+
+
+def _about(settings: Row, data: Data) -> Row:
+    """What the states of a run belong to."""
+    around = environment(jax.devices()[0])
+    kept = {name: around[name] for name in ("device", "processor", "cores", "python", "versions")}
+    return {"config": settings, "data_fingerprint": data.fingerprint, **kept}

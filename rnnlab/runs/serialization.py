@@ -1,0 +1,78 @@
+"""Frozen dataclasses as JSON and back: all of a run's settings, checked as they are read."""
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+
+def dump(value: Any) -> Any:
+    """A settings dataclass as plain JSON values.
+
+    >>> from rnnlab.train.config import Training
+    >>> load(Training, dump(Training(steps=3))) == Training(steps=3)
+    True
+    """
+    if dataclasses.is_dataclass(value):
+        return {f.name: dump(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return [dump(v) for v in value]
+    return value
+
+
+def load(kind: type, value: Any, where: str = "config") -> Any:
+    """A dataclass of type `kind` from what `dump` wrote.
+
+    A field that is missing has its default, so that settings written by an earlier rnnlab are read.
+
+    Raises:
+      ValueError: a field is unknown, of another type, or missing without a default; names it.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}; an object of {kind.__name__} is needed")
+    hints = typing.get_type_hints(kind)
+    fields = dataclasses.fields(kind)
+    names = [f.name for f in fields]
+    for name in value.keys() - set(names):
+        raise ValueError(f"{where}.{name} is unknown; the fields are {', '.join(names)}")
+    for field in fields:
+        missing = dataclasses.MISSING
+        needed = field.default is missing and field.default_factory is missing
+        if needed and field.name not in value:
+            raise ValueError(f"{where}.{field.name} is missing")
+    return kind(**{name: _read(hints[name], x, f"{where}.{name}") for name, x in value.items()})
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the annotation `hint` wants it."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = (a for a in arguments if a is not type(None))
+        return _read(inner, value, where)
+    if origin is typing.Literal:
+        if value in arguments:
+            return value
+        raise ValueError(f"{where} is {value!r}; one of {arguments} is needed")
+    if origin is tuple and isinstance(value, list):
+        inner = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
+        if len(inner) == len(value):
+            return tuple(_read(h, v, where) for h, v in zip(inner, value, strict=True))
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where} is too large; a finite number is needed") from None
+    if (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and (hint is bool) == isinstance(value, bool)  # to Python a bool is an int
+    ):
+        return value
+    raise ValueError(f"{where} is {value!r}; {getattr(hint, '__name__', hint)} is needed")

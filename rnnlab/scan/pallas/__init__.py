@@ -1,0 +1,1 @@
+"""The scan as Pallas kernels for GPU and TPU."""

@@ -1,0 +1,1 @@
+"""Predictors that need no gradient, which the models of a task are compared with."""

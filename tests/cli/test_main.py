@@ -1,0 +1,174 @@
+"""The command before anything heavy: signals, the lock, and what goes wrong in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import nullcontext
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from rnnlab import errors
+from rnnlab.atomic_io import write_json
+from rnnlab.cli import main, parser
+from rnnlab.errors import BusyError, CheckpointError, DataError, DivergedError, ResourceError
+from rnnlab.runs.lock import locked, refuse_twice
+from rnnlab.runs.signals import Interrupted, Interruption
+
+
+def raising(error):
+    def execute(*arguments):
+        raise error
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("a\n  b"), 2, "error: a b"),
+        (DataError("x"), 3, "error: x"),
+        (CheckpointError("x"), 4, "error: x"),
+        (ResourceError("x"), 5, "error: x"),
+        (OSError(28, "No space left on device"), 5, "No space left on device"),
+        (MemoryError("12 bytes"), 5, "error: out of memory: 12 bytes"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), 5, "9 bytes"),
+        (DivergedError("x"), 6, "error: x"),
+        (BusyError("x"), 7, "error: x"),
+        (RuntimeError("Unable to initialize backend 'cuda': x"), 2, "unset JAX_PLATFORMS"),
+        (KeyError("x"), 1, "error: KeyError: 'x'; this is a defect of rnnlab: --debug shows where"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Interrupted(signal.SIGTERM), 143, "stopped by SIGTERM"),
+    ],
+)
+def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
+    monkeypatch.setattr(parser, "execute", raising(error))
+    assert main.main(["list"]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("rnnlab: ")
+    assert printed.err.count("\n") == 1
+    assert said in printed.err
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
+    monkeypatch.setattr(parser, "execute", raising(ValueError("x")))
+    assert main.main(["list", "--debug"]) == errors.USAGE
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    assert "in execute" in printed
+    assert printed.endswith("rnnlab: error: x\n")
+
+
+BEFORE_JAX = """
+import sys
+from rnnlab import cli
+code = main.main(sys.argv[1:])
+print(code, "jax" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("words", [["resume", "{run}"], ["run", "x.py", "--out={runs}"]])
+def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path, monkeypatch, words):
+    run = tmp_path / "run"
+    words = [word.format(run=run, runs=tmp_path) for word in words]
+    monkeypatch.setattr(sys, "argv", ["rnnlab", *words])
+    command = [sys.executable, "-c", BEFORE_JAX, *words]
+    with locked(run):
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "7 False\n"
+    assert f"{run} is written by process {os.getpid()} on " in done.stderr
+
+
+def test_another_command_is_not_refused_for_a_run_that_is_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["rnnlab", "run", "x.py", "--out", str(tmp_path)])
+    with locked(tmp_path / "run"):
+        refuse_twice(tmp_path, ["run", "y.py", "--out", str(tmp_path)])
+    refuse_twice(tmp_path, sys.argv[1:])
+
+
+def sent(interruption, *numbers, wait):
+    """What is noted after signals, within a stretch that defers them or not."""
+    with interruption, interruption.deferred() if wait else nullcontext():
+        for number in numbers:
+            signal.raise_signal(number)  # to this thread, or two of them could become one
+        if not wait:
+            signal.pause()
+        interruption.seen = interruption.number
+
+
+def test_a_signal_waits_where_it_is_deferred_and_is_acted_on_after():
+    interruption = Interruption()
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        sent(interruption, signal.SIGTERM, wait=True)
+    assert interruption.seen == signal.SIGTERM
+
+
+def test_a_signal_raises_at_once_elsewhere():
+    with pytest.raises(Interrupted, match="SIGINT") as stopped:
+        sent(Interruption(), signal.SIGINT, wait=False)
+    assert stopped.value.exit_code == 130
+
+
+def test_a_second_signal_has_its_usual_effect(request):
+    # A process that a shell started in the background ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        sent(Interruption(), signal.SIGINT, signal.SIGINT, wait=True)
+    assert not isinstance(stopped.value, Interrupted)
+
+
+@pytest.mark.parametrize("milliseconds", [100, 200, 300, 400, 600])
+def test_a_signal_during_the_imports_is_obeyed_without_a_trace(tmp_path, milliseconds):
+    """Before Python has read the first file of rnnlab the process ends as any other does."""
+    command = [sys.executable, "-m", "rnnlab.cli.main", "verify", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes)
+    threading.Event().wait(milliseconds / 1000)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out + err) in (
+        (143, "rnnlab: stopped by SIGTERM; nothing that was committed is lost\n"),
+        (-signal.SIGTERM, ""),
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_hurt_nobody(tmp_path, closed):
+    write_json(tmp_path / "config.json", {})
+    command = f'"{sys.executable}" -m rnnlab.cli.main verify "{tmp_path}" {closed}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == errors.CHECKPOINT
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_name_that_is_not_utf_8_is_refused(capsys):
+    assert main.main(["verify", "a\udcff"]) == errors.USAGE
+    assert "is not UTF-8" in capsys.readouterr().err
+
+
+def test_handlers_are_put_back_when_the_last_has_left():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interruption() as interruption:
+        inside = signal.getsignal(signal.SIGTERM)
+        with interruption:
+            pass
+        assert signal.getsignal(signal.SIGTERM) == inside
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_every_name_of_the_package_is_found():
+    import rnnlab
+
+    source = Path(rnnlab.__file__).read_text(encoding="utf-8")
+    shown = [part.split()[0] for part in source.split(" as ")[1:]]
+    assert sorted(shown) == sorted(rnnlab._HOME)
+    for name in shown:
+        assert name in dir(rnnlab)
+        assert getattr(rnnlab, name) is getattr(import_module(rnnlab._HOME[name]), name)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        rnnlab.Nothing  # noqa: B018

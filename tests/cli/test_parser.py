@@ -1,0 +1,82 @@
+"""What tyro says of a command's words, as the lab tells it."""
+
+import pytest
+
+from rnnlab import errors
+from rnnlab.cli import main
+from rnnlab.cli.arguments import condensed
+
+TITLE = "# Bash completion for {}\n"
+
+
+def completion(words, capsys):
+    """What a command for a shell's completion prints, having ended well."""
+    with pytest.raises(SystemExit) as stopped:
+        main.main(words)
+    assert not stopped.value.code
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return printed.out
+
+
+def test_completion_of_the_command_is_printed_or_written(tmp_path, capsys):
+    script = completion(["--tyro-print-completion", "bash"], capsys)
+    assert TITLE.format("rnnlab") in script
+    assert "resume" in script
+    path = tmp_path / "rnnlab.bash"
+    assert completion(["--tyro-write-completion", "bash", str(path)], capsys) == ""
+    assert path.read_text(encoding="utf-8") == script.removesuffix("\n")
+
+
+def test_completion_of_an_experiments_flags_is_printed_or_written(experiment, tmp_path, capsys):
+    run = ["run", experiment]
+    script = completion([*run, "--tyro-print-completion", "bash"], capsys)
+    assert TITLE.format("rnnlab run FILE") in script
+    assert "--model.width" in script
+    path = tmp_path / "run.bash"
+    assert completion([*run, "--tyro-write-completion", "bash", str(path)], capsys) == ""
+    assert path.read_text(encoding="utf-8") == script.removesuffix("\n")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("flag", ["--tyro-print-completion", "--tyro-write-completion"])
+def test_a_shell_that_has_no_completion_is_refused(experiment, tmp_path, capsys, flag):
+    path = tmp_path / "script"
+    for words in ([], ["run", experiment]):
+        assert main.main([*words, flag, "csh", str(path)]) == errors.USAGE
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith("rnnlab: error: Shell should be one `bash`")
+        assert "but got csh; `rnnlab" in printed.err
+        assert printed.err.count("\n") == 1
+    assert not path.exists()
+
+
+def test_a_script_that_cannot_be_written_is_told(tmp_path, capsys):
+    path = tmp_path / "none" / "script"
+    words = ["--tyro-write-completion", "bash", str(path)]
+    assert main.main(words) == errors.RESOURCES
+    assert f"No such file or directory: '{path}'" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_is_told_in_one_line(experiment, capsys):
+    for words in (["list", "--stpes"], ["run", experiment, "--stpes"]):
+        assert main.main(words) == errors.USAGE
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith("rnnlab: error: Unrecognized options: --stpes; ")
+        assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ("", "the arguments are not understood; `rnnlab --help` has all"),
+        ("\n", "the arguments are not understood; `rnnlab --help` has all"),
+        ("Odd.", "Odd; `rnnlab --help` has all"),
+        ("╭─ Odd ─╮\n╰───────╯", "Odd; `rnnlab --help` has all"),
+        ("╭─ Odd ─╮\n│ It is. │\n╰───────╯", "It is; `rnnlab --help` has all"),
+    ],
+)
+def test_what_is_said_is_condensed_however_little_it_is(box, said):
+    assert condensed(box, "rnnlab") == said

@@ -1,0 +1,239 @@
+"""The lab's commands: run and its flags and sweeps, resume, compare, sample, list."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from rnnlab import errors, records
+from rnnlab.cli import main
+from rnnlab.cli import run as run_module
+from rnnlab.runs.lock import locked
+from rnnlab.runs.run_dir import RunFolder
+
+pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+
+
+def folders(out):
+    return sorted(p.name for p in Path(out).iterdir() if p.is_dir())
+
+
+def test_a_preset_is_run_with_all_of_its_sweep(experiment, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert main.main(["run", experiment, "--out", str(out)]) == 0
+    assert folders(out) == ["cell=gru,seed=0", "cell=mingru,seed=0"]
+    results = list(records.read(out / "results.jsonl"))
+    assert [r["cell"] for r in results] == ["mingru", "gru"]
+    for key in ("device", "versions", "seed", "command", "xla_flags", "commit", "parameters"):
+        assert key in results[0]
+    assert results[0]["floors"]["uniform"]["nll"] > 0
+    printed = capsys.readouterr().out
+    for word in ("mingru", "valid nll", "5-gram (nll)", "tokens/s", str(out)):
+        assert word in printed
+
+    # The same runs once more: they are there. Others: nothing is overwritten.
+    assert main.main(["run", experiment, "--out", str(out)]) == 0
+    assert "mingru" in capsys.readouterr().out
+    assert main.main(["run", experiment, "--out", str(out), "--model.width", "3"]) == 2
+    assert "holds a run of other settings" in capsys.readouterr().err
+    assert len(list(records.read(out / "results.jsonl"))) == 2
+
+    # They are compared, and text is drawn from one of them.
+    picture = tmp_path / "picture.png"
+    assert main.main(["compare", str(out), "--out", str(picture)]) == 0
+    assert picture.stat().st_size > 10_000
+    assert "gru" in capsys.readouterr().out
+    run = str(out / "cell=mingru,seed=0")
+    options = ["--prompt", "abc", "--length", "20", "--temperature", "0.5", "--top-k", "2"]
+    texts = []
+    for seed in ("1", "1", "2"):
+        assert main.main(["sample", run, *options, "--seed", seed]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0].startswith("abc")
+    assert len(texts[0]) == 3 + 20 + 1
+    assert texts[0] == texts[1]
+    assert main.main(["sample", run, "--prompt", "xyz"]) == errors.DATA
+    assert "text has 'x' at place 0" in capsys.readouterr().err
+    assert main.main(["resume", run]) == 0
+
+
+def parsed(experiment, *flags):
+    from rnnlab.runs.grid import load_presets
+
+    preset = load_presets(Path(experiment))["cpu"]
+    return run_module._runs(preset, list(flags))
+
+
+def test_comma_lists_are_every_combination(experiment):
+    runs = parsed(experiment, "--model.cell", "rnn,lstm", "--train.seed", "0,1", "--model.width=3")
+    assert [(e.model.cell, e.train.seed, e.model.width) for e, _ in runs] == [
+        ("rnn", 0, 3),
+        ("rnn", 1, 3),
+        ("lstm", 0, 3),
+        ("lstm", 1, 3),
+    ]
+    assert runs[1][1] == {"model.cell": "rnn", "train.seed": 1}
+
+
+def test_a_flag_replaces_the_presets_sweep_of_it(experiment):
+    runs = parsed(experiment, "--model.cell", "lstm")
+    assert [e.model.cell for e, _ in runs] == ["lstm"]
+    lists = parsed(experiment, "--model.depth=1,2")
+    assert [(e.model.cell, e.model.depth) for e, _ in lists] == [
+        ("mingru", 1),
+        ("mingru", 2),
+        ("gru", 1),
+        ("gru", 2),
+    ]
+
+
+def test_flags_are_typed(experiment):
+    ((run, _),) = parsed(
+        experiment,
+        *("--model.cell", "mingru", "--model.gate-range", "-1", "1", "--model.conv-size", "None"),
+        *("--data.stateful", "--train.clip-norm", "0.5", "--data.path", "a,b.txt"),
+    )
+    assert run.model.gate_range == (-1, 1)
+    assert run.model.conv_size is None
+    assert run.data.stateful
+    assert run.train.clip_norm == 0.5
+    assert run.data.path == Path("a,b.txt")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--preset", "gpu"], "preset is 'gpu'; one of 'cpu'"),
+        (["--model.cell", "mingur"], "did you mean 'mingru'"),
+        (["--train.steps", "0"], "steps is 0"),
+        (["--model.width", "0"], "width is 0"),
+        (["--model.cell", "gru,transformer", "--model.heads", "3"], "features is 4"),
+        (["--model.cell", "gru+rnn"], "depth is 1; at least 2"),
+        (["--model.bidirectional"], "bidirectional is True for a task"),
+        (["--train.l1", "0.1"], "l1 is 0.1"),
+        (["--seeds", "0,,1"], "--train.seed is '0,,1'"),
+        (["--seeds", "0,0"], "two runs are"),
+    ],
+)
+def test_bad_values_get_one_line_and_exit_2(experiment, tmp_path, capsys, flags, message):
+    refused(experiment, tmp_path, capsys, flags, message, errors.USAGE)
+
+
+def test_bad_data_gets_one_line_and_exit_3(experiment, tmp_path, capsys):
+    flags = ["--data.path", "nothing.txt"]
+    refused(experiment, tmp_path, capsys, flags, "nothing.txt", errors.DATA)
+
+
+def refused(experiment, tmp_path, capsys, flags, message, code):
+    out = tmp_path / "runs"
+    assert main.main(["run", experiment, *flags, "--out", str(out)]) == code
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("rnnlab: error: ")
+    assert message in error
+    assert "\n" not in error
+    assert not out.exists()
+
+
+def test_a_mistyped_flag_is_refused_with_a_suggestion(experiment, tmp_path, capsys):
+    command = ["run", experiment, "--train.step", "3", "--out", str(tmp_path / "runs")]
+    assert main.main(command) == errors.USAGE
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean --train.steps INT?" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_names_the_experiments_settings(experiment, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.main(["run", experiment, "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for flag in ("--data.path", "--model.cell", "--train.learning-rate", "--preset", "--seeds"):
+        assert flag in printed
+
+
+def test_what_is_no_experiment_is_refused(tmp_path, capsys):
+    other = tmp_path / "other.py"
+    other.write_text("x = 1\n", encoding="utf-8")
+    for path in (tmp_path / "none.py", other):
+        assert main.main(["run", str(path)]) == 2
+        assert "rnnlab list" in capsys.readouterr().err
+    for body in ("PRESETS = {}", "PRESETS = {'cpu': 5}"):
+        other.write_text(body, encoding="utf-8")
+        assert main.main(["run", str(other)]) == 2
+        assert main.main(["run", str(other), "--help"]) == 2
+        assert f"{other}" in capsys.readouterr().err
+    other.write_text("import sys; sys.exit(0)", encoding="utf-8")
+    assert main.main(["run", str(other)]) == 2
+    assert "cannot be run: SystemExit" in capsys.readouterr().err
+    other.write_text("PRESETS = {}[0]\n", encoding="utf-8")
+    assert main.main(["run", str(other)]) == 2
+    assert f"{other} cannot be run: KeyError: 0; mend it" in capsys.readouterr().err
+    for command, code in (("resume", 4), ("sample", 4), ("verify", 4), ("compare", 2)):
+        assert main.main([command, str(tmp_path)]) == code
+        assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_how_to_go_on(experiment, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "runs"
+    log = RunFolder.log
+
+    def interrupt(self, row):
+        log(self, row)
+        if row["step"] == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RunFolder, "log", interrupt)
+    arguments = ["run", experiment, "--model.cell", "mingru", "--out", str(out)]
+    assert main.main(arguments) == 130
+    folder = out / "cell=mingru,seed=0"
+    assert f"`rnnlab resume {folder}`" in capsys.readouterr().err
+    assert not (out / "results.jsonl").exists()
+    monkeypatch.setattr(RunFolder, "log", log)
+    assert main.main(["resume", str(folder)]) == 0
+    result = json.loads((folder / "result.json").read_text())
+    assert result["steps"] == 4
+    # Its row is where the others are, and is there once.
+    for command in (["resume", str(folder)], arguments):
+        assert main.main(command) == 0
+        assert list(records.read(out / "results.jsonl")) == [result]
+
+
+def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monkeypatch):
+    """By `resume`, and by `run` where the folder holds these settings or none."""
+    out = tmp_path / "runs"
+    folder = out / "cell=mingru,seed=0"
+    arguments = ["run", experiment, "--model.cell", "mingru", "--out", str(out)]
+
+    def refused(*command):
+        assert main.main(list(command)) == errors.BUSY
+        error = capsys.readouterr().err.strip()
+        assert f"rnnlab: error: {folder} is written by process {os.getpid()} on " in error
+
+    with locked(folder):
+        refused(*arguments)
+        assert {p.name for p in folder.iterdir()} == {"run.lock"}
+
+    def interrupt(self, row):
+        patch.undo()  # a second signal would end this process
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "log", interrupt)
+        assert main.main(arguments) == 130
+    capsys.readouterr()
+    with locked(folder):
+        refused("resume", str(folder))
+        refused(*arguments)
+    assert main.main(["resume", str(folder)]) == 0
+
+
+def test_the_experiments_are_listed(capsys):
+    root = Path(__file__).parent.parent.parent
+    assert main.main(["list", "--folder", str(root / "experiments")]) == 0
+    printed = capsys.readouterr().out
+    for path in (root / "experiments").glob("*.py"):
+        if path.stem != "pages":
+            assert path.stem in printed

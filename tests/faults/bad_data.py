@@ -1,0 +1,199 @@
+"""Bad files: texts, tables, arrays and results that are not what they should be."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from faults.cases import FORECAST, Case, files
+from rnnlab.errors import DATA, USAGE
+
+VOWELS = str(Path(__file__).parents[2] / "experiments" / "training" / "vowels.py")
+
+
+def arrays(**values: np.ndarray) -> Callable[[Path], None]:
+    """Makes `a.npz`."""
+    return lambda here: np.savez(here / "a.npz", **values)
+
+
+def sparse(here: Path) -> None:
+    """A file of one line of more than a gigabyte, which takes no room."""
+    with (here / "a.txt").open("wb") as file:
+        file.truncate(1100 << 20)
+
+
+def pickled(here: Path) -> None:
+    """An array of objects, which only pickle could read; reading it would make `canary`."""
+
+    class Canary:
+        def __reduce__(self):
+            return os.mkdir, (str(here / "canary"),)
+
+    rows = np.array([Canary(), Canary()], object)
+    np.savez(here / "a.npz", inputs=rows, targets=rows)
+
+
+TEXT = "run FILE --data.path a.txt --out out"
+SERIES = (
+    f"run {FORECAST} --data.path a.csv --data.season 2 --data.length 4 --data.horizon 1 --out out"
+)
+ROWS = f"run {VOWELS} --data.path a.npz --out out"
+DAYS = "date,x\n" + "\n".join(f"2020-01-{day:02d},{day % 5}" for day in range(1, 31)) + "\n"
+RESULT = json.dumps({"varied": {}, "curve": []})
+
+CASES = [
+    Case(7, "no such text", TEXT, DATA, "a.txt: cannot be read: No such file"),
+    Case(
+        7,
+        "a folder for a text",
+        TEXT,
+        DATA,
+        "a.txt: is a folder",
+        lambda here: (here / "a.txt").mkdir(),
+    ),
+    Case(7, "an empty text", TEXT, DATA, "a.txt: is empty", files(a_txt="")),
+    Case(7, "a text of blank lines", TEXT, DATA, "a.txt: has no text", files(a_txt="\n\n \n")),
+    Case(8, "a text shorter than a window", TEXT, DATA, "has 5 symbols", files(a_txt="abcde")),
+    Case(
+        8,
+        "nothing held out",
+        f"{TEXT} --data.heldout 0",
+        USAGE,
+        "heldout is 0.0",
+        files(a_txt="abc" * 100),
+    ),
+    Case(
+        8,
+        "a series shorter than a window",
+        f"{SERIES} --data.length 40",
+        DATA,
+        "are needed there",
+        files(a_csv=DAYS),
+    ),
+    Case(
+        9,
+        "Latin-1",
+        TEXT,
+        DATA,
+        "not UTF-8 at byte 3 (0xe9)",
+        files(a_txt="caf\u00e9 ".encode("latin-1") * 50),
+    ),
+    Case(9, "UTF-16", TEXT, DATA, "looks like UTF-16", files(a_txt=("abc" * 50).encode("utf-16"))),
+    Case(10, "NUL bytes", TEXT, DATA, "NUL at byte 3", files(a_txt=b"abc\0abc" * 50)),
+    Case(10, "gzip", TEXT, DATA, "looks like gzip", files(a_txt=b"\x1f\x8b\x08" + b"x" * 99)),
+    Case(10, "zip", TEXT, DATA, "looks like zip", files(a_txt=b"PK\x03\x04" + b"x" * 99)),
+    Case(10, "parquet", TEXT, DATA, "looks like parquet", files(a_txt=b"PAR1" + b"x" * 99)),
+    Case(
+        11,
+        "CRLF, a byte order mark, no last line end",
+        TEXT,
+        0,
+        "",
+        files(a_txt=("\ufeff" + "one two\r\n\u2028" * 50 + "end")),
+    ),
+    Case(12, "a line of more than a gigabyte", TEXT, DATA, "bytes; at most", sparse),
+    Case(13, "a ragged table", SERIES, DATA, "has 3 cells", files(a_csv=DAYS + "2020-01-31,1,2\n")),
+    Case(
+        13,
+        "a quote that is not closed",
+        SERIES,
+        DATA,
+        "cannot be split into cells",
+        files(a_csv=DAYS + '2020-01-31,"1\n'),
+    ),
+    Case(
+        13,
+        "a column that is not there",
+        f"{SERIES} --data.column y",
+        DATA,
+        "has no column 'y'",
+        files(a_csv=DAYS),
+    ),
+    Case(
+        13,
+        "a column that is there twice",
+        SERIES,
+        DATA,
+        "column 'x' is there twice",
+        files(a_csv="x,x\n1,2\n"),
+    ),
+    Case(
+        13,
+        "a word among numbers",
+        SERIES,
+        DATA,
+        "row 32, column 'x': 'two'",
+        files(a_csv=DAYS + "2020-01-31,two\n"),
+    ),
+    Case(
+        13,
+        "an infinite number",
+        SERIES,
+        DATA,
+        "'1e400' is not a finite number",
+        files(a_csv=DAYS + "2020-01-31,1e400\n"),
+    ),
+    Case(14, "a constant column", SERIES, DATA, "is constant", files(a_csv="x\n" + "1\n" * 50)),
+    Case(
+        14,
+        "a column without values",
+        SERIES,
+        DATA,
+        "has no value",
+        files(a_csv="date,x\n" + "".join(f"2020-01-{d},\n" for d in range(10, 30))),
+    ),
+    Case(
+        15,
+        "a negative token id",
+        ROWS,
+        DATA,
+        "-1",
+        arrays(inputs=np.array([[0, -1]] * 8), targets=np.array([0, 1] * 4)),
+    ),
+    Case(
+        15,
+        "a token id of 64 bits",
+        ROWS,
+        DATA,
+        "inputs",
+        arrays(inputs=np.array([[0, 2**40]] * 8), targets=np.array([0, 1] * 4)),
+    ),
+    Case(
+        15,
+        "targets that are no whole numbers",
+        ROWS,
+        DATA,
+        "targets",
+        arrays(inputs=np.ones((8, 3), int), targets=np.array([0.5, 1] * 4)),
+    ),
+    Case(
+        15,
+        "sequences of no steps",
+        ROWS,
+        DATA,
+        "inputs",
+        arrays(inputs=np.ones((8, 0), int), targets=np.array([0, 1] * 4)),
+    ),
+    Case(
+        16, "a symbol that the model has not seen", "sample RUN --prompt a§", DATA, "'§' at place 1"
+    ),
+    Case(
+        23,
+        "results with conflict markers",
+        "compare a.jsonl",
+        DATA,
+        "line 2, is not JSON",
+        files(a_jsonl=f"{RESULT}\n<<<<<<< HEAD\n{RESULT}\n"),
+    ),
+    Case(
+        23,
+        "results of another kind",
+        "compare a.jsonl",
+        DATA,
+        "holds no results of runs",
+        files(a_jsonl='{"benchmark": "scan"}\n'),
+    ),
+    Case(28, "pickled objects", ROWS, DATA, "a.npz", pickled),
+]

@@ -1,0 +1,172 @@
+"""Attention against a float64 loop over positions and torch, and what its window and NaN do."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from flax import nnx
+
+from rnnlab import Block
+from rnnlab.layers.attention import Attention, attention, rotate
+from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, TOLERANCE, assert_close
+
+LAYERS = {
+    "window within the length": functools.partial(Attention, 3, 8, heads=2, context=4),
+    "block, window beyond it": functools.partial(
+        Block, 8, functools.partial(Attention, heads=2, context=32), mlp_expansion=2
+    ),
+}
+QUICK, *REST = LAYERS
+
+
+@functools.cache
+def layer(name):
+    return LAYERS[name](rngs=nnx.Rngs(0))
+
+
+def call(module, xs, **options):
+    return module(module.initial_carry(xs.shape[:-2]), xs, **options)[1]
+
+
+@pytest.mark.usefixtures("quick_compile")
+@pytest.mark.parametrize("name", [QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in REST)])
+@pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
+def test_contract(name, check):
+    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](layer(name), jax.random.key(2))
+
+
+@pytest.mark.usefixtures("quick_compile")
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("check", ["sequence_equals_steps", "packed_equals_separate"])
+def test_16_bit(check, dtype):
+    module = LAYERS["window within the length"](rngs=nnx.Rngs(0), dtype=dtype)
+    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](module, jax.random.key(4))
+
+
+@pytest.mark.parametrize("context", [1, 5, 40])
+def test_values(getkey, context):
+    module = Attention(3, 12, rngs=nnx.Rngs(0), heads=3, context=context)
+    xs = 2 * jax.random.normal(getkey(), (2, 20, 3))
+    reset = jnp.zeros((2, 20), bool).at[1, jnp.array([3, 11])].set(True)
+    # In two pieces, so that the second one's keys come from the window too.
+    carry, left = module(module.initial_carry((2,)), xs[:, :8], reset=reset[:, :8])
+    _, right = module(carry, xs[:, 8:], reset=reset[:, 8:])
+    ys = jnp.concatenate([left, right], 1)
+    for row in range(2):
+        wanted = oracles.attention(module.kernel[...], xs[row], 3, context, np.asarray(reset[row]))
+        assert oracles.relative_error(ys[row], wanted) <= TOLERANCE[jnp.dtype(jnp.float32)]
+
+
+def test_gradients_equal_those_of_differences(x64, getkey):
+    """To float32's accuracy, which is that of the softmax."""
+    module = Attention(2, 4, rngs=nnx.Rngs(0), heads=1, context=3, param_dtype=jnp.float64)
+    graphdef, params = nnx.split(module)
+    xs = jax.random.normal(getkey(), (6, 2), jnp.float64)
+    reset = np.arange(6) == 4
+    cut = jnp.asarray(reset)
+
+    def loss(params, xs):
+        return jnp.sum(jnp.sin(call(nnx.merge(graphdef, params, copy=True), xs, reset=cut)))
+
+    def wanted(kernel, xs):
+        return np.sum(np.sin(oracles.attention(kernel, xs, 1, 3, reset)))
+
+    dparams, dxs = jax.jit(jax.grad(loss, (0, 1)))(params, xs)
+    kernel, x = np.asarray(module.kernel[...]), np.asarray(xs)
+    dkernel = nnx.to_pure_dict(dparams)["kernel"]
+    by_kernel = oracles.numerical_gradient(lambda k: wanted(k, x), kernel)
+    by_xs = oracles.numerical_gradient(lambda v: wanted(kernel, v), x)
+    assert oracles.relative_error(dkernel, by_kernel) <= 2e-6
+    assert oracles.relative_error(dxs, by_xs) <= 2e-6
+
+
+def test_heads_are_those_of_torch(getkey):
+    torch = pytest.importorskip("torch")
+    q, k, v = (jax.random.normal(getkey(), (2, 7, 12)) for _ in range(3))
+    valid, segment = jnp.ones((2, 7)), jnp.zeros((2, 7), jnp.int32)
+    ys = attention(q, k, v, valid, segment, heads=3, context=7)
+
+    def heads(x, turned):
+        x = x.reshape(2, 7, 3, 4)
+        return torch.tensor(np.asarray(rotate(x, 0) if turned else x)).transpose(1, 2)
+
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        heads(q, True), heads(k, True), heads(v, False), is_causal=True
+    )
+    assert oracles.relative_error(ys, wanted.transpose(1, 2).reshape(2, 7, 12)) <= 2e-6
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_steps_equal_the_sequence_long_after_the_window_is_full(getkey, dtype):
+    module = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, context=5, dtype=dtype)
+    xs = jax.random.normal(getkey(), (2, 40, 3), dtype)
+    carry = module.initial_carry((2,))
+    after, ys = jax.lax.scan(module.step, carry, jnp.moveaxis(xs, 1, 0))
+    assert_close((after, jnp.moveaxis(ys, 0, 1)), module(carry, xs), "steps against the sequence")
+
+
+def test_a_step_sees_context_steps_and_no_more(getkey):
+    module = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, context=5)
+    xs = jax.random.normal(getkey(), (12, 3))
+    changed = call(module, xs.at[4].add(1))
+    same = np.asarray((changed == call(module, xs)).all(-1))
+    np.testing.assert_array_equal(same, [t < 4 or t >= 4 + 5 for t in range(12)])
+
+
+def test_rows_with_and_without_a_window_share_a_batch(getkey):
+    module = layer("window within the length")
+    xs = jax.random.normal(getkey(), (2, 6, 3))
+    empty = module.initial_carry((1,))
+    full, _ = module(empty, xs[1:])
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), empty, full)
+    _, ys = module(both, xs)
+    assert_close(ys[:1], module(empty, xs[:1])[1], "row without")
+    assert_close(ys[1:], module(full, xs[1:])[1], "row with")
+
+
+def test_rotation_keeps_its_digits_at_far_positions(getkey):
+    q, k = (jax.random.normal(getkey(), (1, 9, 1, 32)) for _ in range(2))
+
+    def products(first):
+        return jnp.einsum("btnd,bsnd->ts", rotate(q, first), rotate(k, first))
+
+    assert_close(products(1_000_000), products(0), "scores far from the start")
+    wanted = [oracles.rotary(np.asarray(q[0, t, 0], np.float64), 50 + t) for t in range(9)]
+    assert oracles.relative_error(rotate(q, 50)[0, :, 0], np.stack(wanted)) <= 2e-6
+
+
+def test_nan_changes_nothing_before_it_nor_beyond_the_window(getkey):
+    module = layer("window within the length")
+    xs = jax.random.normal(getkey(), (2, 12, 3))
+    clean, dirty = call(module, xs), call(module, xs.at[0, 5].set(jnp.nan))
+    lost = np.zeros((2, 12), bool)
+    lost[0, 5 : 5 + 4] = True
+    np.testing.assert_array_equal(np.isnan(dirty).all(-1), lost)
+    np.testing.assert_array_equal(dirty[~lost], clean[~lost])
+
+
+def test_a_loss_of_nan_has_a_gradient_of_nan(getkey):
+    graphdef, params = nnx.split(layer("window within the length"))
+    xs = jax.random.normal(getkey(), (6, 3)).at[2].set(jnp.nan)
+
+    def loss(params):
+        return jnp.sum(call(nnx.merge(graphdef, params, copy=True), xs))
+
+    assert jnp.isnan(jax.grad(loss)(params)["kernel"][...]).any()
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "message"),
+    [
+        (8, {"heads": 3}, "features is 8; .* 3 heads is needed: a multiple of 6"),
+        (6, {"heads": 2}, "features is 6; an even number for each of 2 heads"),
+        (8, {"heads": 0}, "heads is 0; an int of at least 1"),
+        (8, {"context": 0}, "context is 0; an int of at least 1"),
+    ],
+)
+def test_options_out_of_range_are_named(features, options, message):
+    with pytest.raises(ValueError, match=message):
+        Attention(3, features, rngs=nnx.Rngs(0), **options)

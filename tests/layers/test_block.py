@@ -1,0 +1,123 @@
+"""Blocks and stacks beyond the contract: dropout, the residual stream, what they refuse."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab import GRU, Bidirectional, Block, MinGRU, Stack
+from rnnlab.layers.dropout import dropout
+from rnnlab.testing import assert_close, check_cell
+
+
+def block(**options):
+    return Block(4, MinGRU, rngs=nnx.Rngs(0), **options)
+
+
+def call(module, xs, **options):
+    return module(module.initial_carry(xs.shape[:-2]), xs, **options)[1]
+
+
+def test_branches_are_residual(getkey):
+    """With both projections at zero a block is the identity."""
+    module = block(expansion=2, conv_size=4, mlp_expansion=2)
+    xs = jax.random.normal(getkey(), (2, 5, 4))
+    module.project.kernel[...] *= 0
+    module.mlp.layers[-1].kernel[...] *= 0
+    np.testing.assert_array_equal(call(module, xs), xs)
+
+
+def test_the_branch_is_norm_conv_cell_projection(getkey):
+    module = block(expansion=2, conv_size=3)
+    xs = jax.random.normal(getkey(), (2, 5, 4))
+    normed = xs / jnp.sqrt(jnp.mean(xs**2, -1, keepdims=True) + 1e-6)
+    kernel = module.conv.kernel[...]
+    padded = jnp.pad(normed, ((0, 0), (2, 0), (0, 0)))
+    conv = sum(kernel[k][None, None] * padded[:, 2 - k : 7 - k] for k in range(3))
+    _, states = module.cell(module.cell.initial_carry((2,)), conv)
+    wanted = xs + states @ module.project.kernel[...]
+    assert_close(call(module, xs), wanted)
+
+
+def test_dropout_needs_a_key_and_follows_it(getkey):
+    module, xs = block(dropout=0.5), jax.random.normal(getkey(), (2, 5, 4))
+    key, other = getkey(), getkey()
+    np.testing.assert_array_equal(call(module, xs), call(block(), xs))
+    np.testing.assert_array_equal(call(module, xs, key=key), call(module, xs, key=key))
+    assert (call(module, xs, key=key) != call(module, xs, key=other)).any()
+    assert (call(module, xs, key=key) != call(module, xs)).any()
+
+
+def test_layers_of_a_stack_drop_different_entries(getkey):
+    layers = [block(dropout=0.5), block(dropout=0.5)]
+    key, xs = getkey(), jax.random.normal(getkey(), (2, 5, 4))
+    stacked = call(Stack(layers), xs, key=key)
+    first = call(layers[0], xs, key=jax.random.fold_in(key, 0))
+    second = call(layers[1], first, key=jax.random.fold_in(key, 1))
+    np.testing.assert_array_equal(stacked, second)
+
+
+def test_a_stack_takes_bare_cells_and_a_key(getkey):
+    stack = Stack([block(dropout=0.5), GRU(4, 3, rngs=nnx.Rngs(1))])
+    xs = jax.random.normal(getkey(), (2, 5, 4))
+    assert call(stack, xs, key=getkey()).shape == (2, 5, 3)
+
+
+def test_a_key_reaches_blocks_within_other_layers(getkey):
+    """Behind Bidirectional, in a stack within a stack, and as a block's own cell."""
+
+    def dropping(width, features, *, rngs, **dtypes):
+        return Block(width, MinGRU, rngs=rngs, dropout=0.9, **dtypes)
+
+    rngs = nnx.Rngs(0)
+    both = Bidirectional(dropping(4, 4, rngs=rngs), dropping(4, 4, rngs=rngs), merge="sum")
+    nested = Stack([Stack([dropping(4, 4, rngs=rngs)])])
+    inside = Block(4, dropping, rngs=rngs)
+    xs, key = jax.random.normal(getkey(), (2, 5, 4)), getkey()
+    for module in (both, nested, inside, Stack([both])):
+        assert (call(module, xs, key=key) != call(module, xs)).any()
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_16_bit_blocks_keep_the_contract():
+    options = {"conv_size": 3, "mlp_expansion": 2, "expansion": 2}
+    check_cell(Block(4, MinGRU, rngs=nnx.Rngs(0), dtype=jnp.bfloat16, **options))
+
+
+def test_dropout_keeps_the_mean(getkey):
+    x = jnp.ones(20_000)
+    y = dropout(x, 0.25, getkey())
+    assert abs(float(y.mean()) - 1) < 0.02
+    assert abs(float((y == 0).mean()) - 0.25) < 0.02
+    assert dropout(x, 0.25, None) is x
+
+
+def test_any_callable_makes_the_cell():
+    signed = functools.partial(MinGRU, gate_range=(-1, 1), candidate="tanh")
+    assert Block(4, signed, rngs=nnx.Rngs(0)).cell.gate_range == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": 1.0}, r"dropout is 1.0; a number in \[0, 1\)"),
+        ({"expansion": 0}, "expansion is 0; an int of at least 1"),
+        ({"mlp_expansion": 0}, "mlp_expansion is 0"),
+        ({"dtype": jnp.int32}, "dtype is int32; a real floating dtype"),
+        ({"conv_size": 0}, "kernel_size is 0; an int of at least 1"),
+    ],
+)
+def test_options_out_of_range_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        block(**options)
+
+
+def test_stacks_that_do_not_fit_are_refused():
+    rngs = nnx.Rngs(0)
+    with pytest.raises(ValueError, match="layers is empty"):
+        Stack([])
+    with pytest.raises(ValueError, match=r"layers\[1\] has in_features 5; 4 is needed"):
+        Stack([MinGRU(3, 4, rngs=rngs), MinGRU(5, 4, rngs=rngs)])

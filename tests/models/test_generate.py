@@ -1,0 +1,67 @@
+"""Sampling: one compiled loop that equals a plain one, and what its options mean."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab.models.config import Architecture
+from rnnlab.models.generate import draw, generate
+
+
+@pytest.fixture(scope="module")
+def model():
+    architecture = Architecture(width=8, depth=1, conv_size=3, mlp_expansion=None)
+    made = architecture.build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    made.head_kernel[...] *= 100
+    return made
+
+
+def test_it_is_step_after_step(model):
+    prompt, key = jnp.array([[1, 2], [3, 0]]), jax.random.key(1)
+    tokens = generate(model, prompt, 6, key, temperature=0.7, top_k=3)
+    seen = prompt
+    for t in range(6):
+        logits = model(model.initial_carry((2,)), seen)[1][:, -1]
+        token = draw(logits, jax.random.fold_in(key, t), 0.7, 3)
+        seen = jnp.concatenate([seen, token[:, None]], 1)
+    np.testing.assert_array_equal(tokens, seen[:, 2:])
+
+
+def test_temperature_0_takes_the_likeliest(model):
+    prompt = jnp.array([1, 2, 3])
+    tokens = generate(model, prompt, 5, jax.random.key(0), temperature=0.0)
+    cold = generate(model, prompt, 5, jax.random.key(9), top_k=1)
+    np.testing.assert_array_equal(tokens, cold)
+    first = model(model.initial_carry(()), prompt)[1][-1].argmax()
+    assert int(tokens[0]) == int(first)
+
+
+def test_draws_have_the_models_probabilities():
+    logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    for temperature, top_k in ((1.0, None), (2.0, None), (1.0, 2)):
+        counts = np.bincount(
+            jax.vmap(lambda k, t=temperature, n=top_k: draw(logits, k, t, n))(keys)
+        )
+        wanted = np.array([0.5, 0.3, 0.15, 0.05]) ** (1 / temperature)
+        wanted[top_k or 4 :] = 0
+        share = np.zeros(4)
+        share[: len(counts)] = counts / counts.sum()
+        np.testing.assert_allclose(share, wanted / wanted.sum(), atol=0.015)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 0}, "length is 0"),
+        ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"top_k": 6}, "top_k is 6; a number from 1 to 5"),
+        ({"prompt": jnp.zeros((0,), jnp.int32)}, "prompt is empty"),
+    ],
+)
+def test_options_out_of_range_are_refused(model, options, message):
+    arguments = {"prompt": jnp.array([1]), "length": 3, "key": jax.random.key(0)} | options
+    with pytest.raises(ValueError, match=message):
+        generate(model, **arguments)

@@ -1,0 +1,202 @@
+"""Sequence models keep the cell contract, whatever their input, readout and body."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab import CELLS, GRU, Bidirectional, MinGRU, Stack
+from rnnlab.layers.running_mean import RunningMean
+from rnnlab.models import SequenceModel
+from rnnlab.models.config import LAYERS, Architecture, count_parameters, state_bytes
+from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+SMALL = {"width": 8, "depth": 2, "expansion": 2, "conv_size": 3, "mlp_expansion": 2, "heads": 2}
+BARE = {"width": 4, "depth": 2, "expansion": 1, "conv_size": None, "mlp_expansion": None}
+HYBRID = Architecture("mingru+transformer", **BARE, heads=2, readout="mean", context=16)
+MODELS = {
+    "mean of a hybrid": functools.partial(HYBRID.build, 3, in_features=4, rngs=nnx.Rngs(0)),
+    "running mean": functools.partial(RunningMean, 4),
+}
+
+
+@functools.cache
+def built(name):
+    return MODELS[name]()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
+def test_contract(name, check):
+    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](built(name), jax.random.key(2))
+
+
+@pytest.mark.parametrize("check", SEQUENCE_CHECKS)
+def test_bidirectional_contract(check):
+    model = Architecture(**BARE | {"depth": 1}, bidirectional=True, readout="mean").build(
+        3, in_features=4, rngs=nnx.Rngs(0)
+    )
+    SEQUENCE_CHECKS[check](model, jax.random.key(2))
+
+
+def token_model(**options):
+    return Architecture(**SMALL | options).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("cell", LAYERS)
+def test_tokens_stream_cut_pad_and_reset(cell):
+    """What the contract says of values, on token ids, for every kind of layer."""
+    model = token_model(cell=cell, readout="mean", context=6, depth=1, mlp_expansion=None)
+    ids = jax.random.randint(jax.random.key(0), (2, 9), 0, 5)
+    run = jax.jit(lambda carry, ids, reset, mask: model(carry, ids, reset=reset, mask=mask))
+    reset = jnp.zeros((2, 9), bool).at[0, 4].set(True)
+    mask = jnp.arange(9)[None] < jnp.array([[9], [6]])
+    carry = model.initial_carry((2,))
+    after, ys = run(carry, ids, reset, mask)
+    middle, left = run(carry, ids[:, :5], reset[:, :5], mask[:, :5])
+    end, right = run(middle, ids[:, 5:], reset[:, 5:], mask[:, 5:])
+    assert_close((end, jnp.concatenate([left, right], 1)), (after, ys), "cut")
+
+    @jax.jit
+    def fold(carry):
+        def body(carry, row):
+            x, reset, mask = row
+            return model.step(carry, x, reset=reset, mask=mask)
+
+        return jax.lax.scan(body, carry, (ids.T, reset.T, mask.T))
+
+    streamed, steps = fold(carry)
+    assert_close((streamed, jnp.moveaxis(steps, 0, 1)), (after, ys), "steps")
+    alone = run(model.initial_carry((1,)), ids[:1, 4:], reset[:1, 4:], mask[:1, 4:])[1]
+    assert_close(ys[:1, 4:], alone, "after a reset")
+    assert not ys[1, 6:].any()
+
+
+def test_the_readout_of_the_last_step_is_the_mean_over_the_sequence(getkey):
+    body = Bidirectional(MinGRU(4, 3, rngs=nnx.Rngs(0)), MinGRU(4, 3, rngs=nnx.Rngs(1)))
+    model = SequenceModel(body, 2, in_features=5, readout="mean", rngs=nnx.Rngs(2))
+    xs = jax.random.normal(getkey(), (2, 6, 5))
+    mask = jnp.arange(6)[None] < jnp.array([[6], [4]])
+    ys = model(model.initial_carry((2,)), xs, mask=mask)[1]
+    hidden = model.norm(body(body.initial_carry((2,)), model.project(xs), mask=mask)[1])
+    for row, length in enumerate((6, 4)):
+        mean = hidden[row, :length].mean(0)
+        wanted = mean @ model.head_kernel[...] + model.head_bias[...]
+        assert_close(ys[row, length - 1], wanted)
+
+
+def test_tied_weights_are_one_parameter():
+    free, tied = token_model(), token_model(tied=True)
+    assert count_parameters(free) - count_parameters(tied) == 5 * 8
+    assert tied.head_kernel is None
+    ids = jnp.array([[1, 2, 3]])
+    before = tied(tied.initial_carry((1,)), ids)[1]
+    tied.head_bias[...] += 1
+    assert_close(tied(tied.initial_carry((1,)), ids)[1], before + 1)
+
+
+def test_dropout_needs_a_key_and_variational_dropout_holds_over_time(getkey):
+    ids = jnp.zeros((1, 6), jnp.int32)
+    plain, same = token_model(), token_model(dropout=0.5, variational=True)
+    call = functools.partial(plain, plain.initial_carry((1,)), ids)
+    assert_close(call(key=getkey())[1], call()[1])
+    block = same.body.layers[0]
+    block.project.kernel[...] *= 0
+    block.project.bias[...] += 1
+    block.mlp.layers[-1].kernel[...] *= 0
+    xs = jnp.zeros((1, 6, 8))
+    dropped = block(block.initial_carry((1,)), xs, key=getkey())[1]
+    assert set(np.unique(dropped)) == {0.0, 2.0}
+    assert (dropped == dropped[:, :1]).all()
+
+
+def test_rematerialised_gradients_are_the_same(getkey):
+    ids = jax.random.randint(getkey(), (2, 6), 0, 5)
+    key = getkey()
+
+    def gradient(model):
+        graphdef, params = nnx.split(model)
+
+        def loss(params):
+            built = nnx.merge(graphdef, params, copy=True)
+            return jnp.sum(jnp.sin(built(built.initial_carry((2,)), ids, key=key)[1]))
+
+        return jax.jit(jax.grad(loss))(params)
+
+    one, other = (gradient(token_model(dropout=0.2, remat=r)) for r in (True, False))
+    assert_close(one, other, "gradients")
+
+
+def test_bfloat16_computes_with_float32_parameters_and_predictions():
+    model = token_model(dtype="bfloat16")
+    ids = jnp.array([[1, 2, 3]])
+    carry, ys = model(model.initial_carry((1,)), ids)
+    assert ys.dtype == jnp.float32
+    assert {p.dtype for p in jax.tree.leaves(nnx.state(model, nnx.Param))} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(carry)} == {jnp.dtype("float32")}
+    wide = token_model()
+    difference = ys - wide(wide.initial_carry((1,)), ids)[1]
+    assert 0 < jnp.abs(difference).max() < 0.05
+
+
+# The paper's formulas, without biases: 2 dx dh of 3 dh (dx + dh), and 3 dx dh of 4 dh (dx + dh).
+@pytest.mark.parametrize(
+    ("expansion", "gru", "lstm"),
+    [(1, 0.33, 0.38), (2, 0.22, 0.25), (3, 0.17, 0.19), (4, 0.13, 0.15)],
+)
+def test_minimal_cells_have_the_papers_share_of_parameters(expansion, gru, lstm):
+    width = 32
+    sizes = {}
+    for name, cell in CELLS.items():
+        built = cell(width, expansion * width, rngs=nnx.Rngs(0))
+        params = jax.tree.leaves(nnx.state(built, nnx.Param))
+        sizes[name] = sum(p.size for p in params if p.ndim == 2)
+    assert sizes["mingru"] == 2 * width * expansion * width
+    assert sizes["gru"] == 3 * expansion * width * (width + expansion * width)
+    assert sizes["minlstm"] == 3 * width * expansion * width
+    assert sizes["lstm"] == 4 * expansion * width * (width + expansion * width)
+    assert sizes["mingru"] / sizes["gru"] == pytest.approx(2 / (3 * (1 + expansion)))
+    assert round(sizes["mingru"] / sizes["gru"], 2) == gru
+    assert abs(sizes["minlstm"] / sizes["lstm"] - lstm) <= 0.005 + 1e-9
+
+
+def test_state_bytes_are_the_carrys_whatever_the_length():
+    stream = token_model(cell="mingru")
+    # Of each block: a window of two inputs of the convolution, and the cell's state.
+    assert state_bytes(stream) == 2 * 4 * (2 * 8 + 16)
+    assert state_bytes(token_model(cell="lstm")) == 2 * 4 * (2 * 8 + 2 * 16)
+    near, far = (state_bytes(token_model(cell="transformer", context=c)) for c in (16, 32))
+    assert 1.9 < far / near < 2.2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Architecture("mingur"), "'mingur' is unknown; did you mean 'mingru'"),
+        (lambda: Architecture("gru+"), "'' is unknown; one of rnn, gru"),
+        (lambda: Architecture(depth=0), "depth is 0"),
+        (lambda: token_model(tied=True, candidate="none"), "candidate is 'none'"),
+        (
+            lambda: SequenceModel(MinGRU(4, 4, rngs=nnx.Rngs(0)), 5, rngs=nnx.Rngs(0)),
+            "vocab_size is None and in_features is None",
+        ),
+        (
+            lambda: SequenceModel(
+                Stack([GRU(4, 6, rngs=nnx.Rngs(0))]), 5, vocab_size=5, tied=True, rngs=nnx.Rngs(0)
+            ),
+            "tied is True for a body of 4 to 6 features",
+        ),
+        (
+            lambda: token_model()(token_model().initial_carry((1,)), jnp.ones((1, 3))),
+            "token ids, integers of shape",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        make()

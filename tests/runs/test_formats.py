@@ -1,0 +1,56 @@
+"""A run that the first format of checkpoints wrote is read by every later rnnlab.
+
+`tests/data/checkpoint_v1` is a run of 4 steps, its step 2 and its result left out:
+
+    task = Adding(length=8, batch_size=4, evaluation_size=8)
+    small = {"width": 4, "depth": 1, "expansion": 1, "conv_size": 2, "mlp_expansion": None}
+    training = Training(steps=4, evaluate_every=2, log_every=1, schedule="plateau")
+    experiment = Experiment(task, Architecture(**small, dropout=0.1), training)
+    start(folder, "golden", "cpu", experiment, {}, Display())
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rnnlab.cli import main
+from rnnlab.runs.api import (resume, trained_model)
+from rnnlab.runs.checkpoints import manifest
+from rnnlab.train.loop_state import Display
+from rnnlab.runs.resume_policy import Sitting
+
+pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+
+GOLDEN = Path(__file__).parent.parent / "data" / "first_format"
+PARAMETERS = "3b324931396d5f96c3f2f0b54d4f02e31a75f42bfdb829dbccf8d005f3bff8e7"
+
+
+def test_its_parameters_are_read():
+    model, _ = trained_model(GOLDEN)
+    leaves = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(model))
+    assert hashlib.sha256(leaves).hexdigest() == PARAMETERS
+
+
+def test_its_format_is_the_first():
+    assert manifest.opened(GOLDEN / "checkpoints" / "4")["format"] == 1
+    assert sum(p.stat().st_size for p in GOLDEN.rglob("*") if p.is_file()) < 50_000
+
+
+def test_it_is_gone_on_with(tmp_path):
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    sitting = Sitting(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
+    result = resume(tmp_path / "run", Display(), sitting)
+    assert result["best_step"] == 4
+    assert result["metrics"]["valid"]["mse"] == pytest.approx(0.9500197, rel=1e-4)
+    assert [point[0] for point in result["curve"]] == [0, 2, 4]
+
+
+def test_it_is_verified(capsys):
+    assert main.main(["verify", str(GOLDEN)]) == 0
+    printed = capsys.readouterr().out
+    for part in ("config.json", "checkpoints/4", "latest, best", "metrics.jsonl"):
+        assert part in printed

@@ -1,0 +1,294 @@
+"""A run that is stopped at any step and gone on with is the run that was not stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnlab.runs import api as experiments
+from rnnlab import records
+from rnnlab.models.config import Architecture
+from rnnlab.errors import (CheckpointError, DataError)
+from rnnlab.runs.api import (Experiment, opened, resume, start, trained_model)
+from rnnlab.tasks import (Adding, Text)
+from rnnlab.runs.checkpoints import manifest
+from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.run_dir import RunFolder
+from rnnlab.runs.signals import Interrupted
+from rnnlab.train.loop_state import Display
+from rnnlab.train.config import Training
+from rnnlab.runs.resume_policy import Sitting
+
+pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+
+GOLDEN = Path(__file__).parent.parent / "data" / "first_format"
+SMALL = Architecture(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
+STEPS = 20
+ANYWHERE = Sitting(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
+
+
+def stateful(folder):
+    """Streams that begin anew every third step, and an early stop and a plateau to be kept."""
+    path = folder / "text.txt"
+    path.write_text("a quick brown fox. " * 6, encoding="utf-8")
+    text = Text(path, length=6, batch_size=4, stateful=True)
+    settings = {"schedule": "plateau", "plateau_patience": 1, "patience": 9, "skip_spikes": 20.0}
+    training = Training(steps=STEPS, evaluate_every=3, log_every=2, learning_rate=0.3, **settings)
+    return Experiment(text, SMALL, training)
+
+
+def run(path, experiment, display=None):
+    return start(path, "test", "cpu", experiment, {}, display or Display())
+
+
+def stop(at):
+    def advance(step, metrics):
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return Display(advance)
+
+
+def decided(folder):
+    """The digests of all that the last step decides, and the rows of metrics without times."""
+    leaves = manifest.opened(folder / "checkpoints" / str(STEPS))["leaves"]
+    digests = {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
+    logged = {
+        (row["step"], row.get("set")): {k: v for k, v in row.items() if "second" not in k}
+        for row in RunFolder(folder).logged()
+    }
+    return digests, logged
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of the run that was not stopped; its experiment."""
+    folder = tmp_path_factory.mktemp("whole")
+    experiment = stateful(folder)
+    return folder / "run", experiment
+
+
+@pytest.mark.parametrize(
+    "at",
+    [pytest.param(k, marks=() if k in (1, 10, 18) else pytest.mark.long) for k in range(1, 20)],
+)
+def test_stopped_at_a_step(whole, tmp_path, at):
+    unbroken, experiment = whole
+    if not unbroken.exists():
+        run(unbroken, experiment)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", experiment, stop(at))
+    assert max(Checkpoints(tmp_path / "run", {}).steps()) == at
+    resume(tmp_path / "run", Display())
+    assert decided(tmp_path / "run") == decided(unbroken)
+
+
+@pytest.fixture
+def golden(tmp_path):
+    """A run of 4 steps, made on 2 cores with other versions."""
+    return Path(shutil.copytree(GOLDEN, tmp_path / "run"))
+
+
+def about(monkeypatch, golden, **changes):
+    """Has this process be what the golden run was made by, but for some changes."""
+    body = json.loads((golden / "checkpoints" / "4" / "integrity.json").read_text())
+    made = body["about"]
+    same = {name: made[name] for name in ("cores", "processor", "python", "versions")}
+    now = {"device": "cpu", **same, **changes}
+    monkeypatch.setattr(experiments, "environment", lambda device: now)
+    return made
+
+
+def test_another_number_of_cores_is_refused_unless_it_is_allowed(golden, monkeypatch):
+    about(monkeypatch, golden, cores=7)
+    with pytest.raises(CheckpointError, match=r"on 2 cores and this process has 7.*set NPROC=2"):
+        resume(golden, Display())
+    assert not (golden / "result.json").exists()
+    resume(golden, Display(), Sitting(allow_other_cores=True))
+    logged = list(records.read(golden / "metrics.jsonl"))
+    assert [row["cores"] for row in logged if "resumed_from" in row] == [7]
+
+
+@pytest.mark.parametrize("other", [{"processor": "another"}, {"device": "A GPU"}])
+def test_another_device_is_refused_unless_it_is_allowed(golden, monkeypatch, other):
+    made = about(monkeypatch, golden, **other)
+    (name,) = other.values()
+    with pytest.raises(CheckpointError, match=rf"on {made['processor']} and this is {name}"):
+        resume(golden, Display())
+    resume(golden, Display(), Sitting(allow_other_device=True))
+    logged = list(records.read(golden / "metrics.jsonl"))
+    assert [row | other for row in logged if "resumed_from" in row] == logged[-1:]
+
+
+def test_another_version_is_refused_unless_it_is_allowed(golden, monkeypatch):
+    made = about(monkeypatch, golden)
+    about(monkeypatch, golden, versions=made["versions"] | {"jax": "9.9", "torch": "0"})
+    with pytest.raises(CheckpointError, match=r"with jax 0\.10\.2 and this process has 9\.9"):
+        resume(golden, Display())
+    resume(golden, Display(), Sitting(allow_other_versions=True))
+
+
+def test_nproc_is_the_number_of_cores(monkeypatch):
+    monkeypatch.setenv("NPROC", "3")
+    assert records.cores() == 3
+    for value in ("", "0", "x", "-1"):
+        monkeypatch.setenv("NPROC", value)
+        assert records.cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [
+        ("train", "seed", 1),
+        ("data", "batch_size", 8),
+        ("data", "length", 9),
+        ("train", "learning_rate", 0.5),
+        ("train", "steps", 40),
+    ],
+)
+def test_other_settings_are_refused_by_name(golden, part, setting, value):
+    path = golden / "config.json"
+    settings = json.loads(path.read_text())
+    settings[part][setting] = value
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    # Data that is generated differs with its settings, and is found out first.
+    with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
+        resume(golden, Display(), ANYWHERE)
+    with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
+        trained_model(golden)
+
+
+def test_a_best_step_that_is_lost_is_looked_for_anew(tmp_path):
+    experiment = Experiment(
+        Adding(length=8, batch_size=4, evaluation_size=8),
+        SMALL,
+        Training(steps=6, evaluate_every=2, learning_rate=1e-12),
+    )
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", experiment, stop(5))
+    folder, lines = tmp_path / "run", []
+    checkpoints = Checkpoints(folder, {})
+    lost = checkpoints.best_step()
+    assert lost < 5
+    (checkpoints.folder / str(lost) / "integrity.json").unlink()
+    result = resume(folder, Display(say=lines.append))
+    assert any(f"the best step so far, {lost}, is lost" in line for line in lines)
+    assert result["best_step"] == 6
+    assert trained_model(folder)
+
+
+MUTANTS = {"config.json", "environment.json", "latest.json", "best.json", "metrics.jsonl"}
+
+
+def mutated(raw, rng):
+    """Bytes with a few of them changed, cut, doubled or put in."""
+    raw = bytearray(raw)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(len(raw) + 1))
+        kind = rng.integers(5)
+        if kind == 0 and at < len(raw):
+            raw[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            del raw[at : at + int(rng.integers(1, 40))]
+        elif kind == 2:
+            raw[at:at] = raw[at : at + int(rng.integers(1, 40))]
+        elif kind == 3:
+            raw[at:at] = rng.bytes(int(rng.integers(1, 9)))
+        else:
+            word = (b"null", b"-1", b"1e999", b"[[[[", b'"', b"{}", b"NaN")[int(rng.integers(7))]
+            raw[at : at + len(word)] = word
+    return bytes(raw)
+
+
+def test_mutated_files_meet_errors_of_ours_alone(golden, size):
+    """Settings, pointers, rows and lists from strangers: a ValueError, or nothing at all."""
+    rng = np.random.default_rng(0)
+    like = Checkpoints(golden, {})
+    body = manifest.opened(like.folder / "4")
+    wanted = {name: np.zeros(x["shape"], x["dtype"]) for name, x in body["leaves"].items()}
+    files = [golden / name for name in sorted(MUTANTS)] + [like.folder / "4" / "integrity.json"]
+    refused = 0
+    for trial in range(size(600, 20_000)):
+        file = files[trial % len(files)]
+        raw = file.read_bytes()
+        file.write_bytes(mutated(raw, rng))
+        try:
+            opened(golden)[0].known_environment()
+            list(records.read(golden / "metrics.jsonl"))
+            Checkpoints(golden, {}, lambda line: None).newest(wanted)
+        except (ValueError, UserWarning):
+            refused += 1
+        finally:
+            file.write_bytes(raw)
+    assert refused > size(600, 20_000) / 10
+
+
+APPEND = """
+import sys
+from pathlib import Path
+from rnnlab import rows
+from rnnlab.atomic_io import write_json
+for k in range(10**9):
+    records.append(Path(sys.argv[1]) / "rows.jsonl", {"k": k, "text": "x" * (k % 3000)})
+    write_json(Path(sys.argv[1]) / "latest.json", {"step": k})
+    print(k, flush=True)
+"""
+
+
+def test_sigkill_while_rows_and_pointers_are_written(tmp_path, size):
+    """What was acknowledged is there; at most the last line is torn; the pointer is never so."""
+    rng = np.random.default_rng(0)
+    for trial in range(size(6, 100)):
+        folder = tmp_path / str(trial)
+        folder.mkdir()
+        command = [sys.executable, "-c", APPEND, str(folder)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        threading.Event().wait(rng.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        said = process.communicate()[0].split()
+        last = int(said[-1]) if said else 0
+        records.append(folder / "rows.jsonl", {"k": -1})  # takes a torn line away
+        found = [row["k"] for row in records.read(folder / "rows.jsonl")]
+        assert found[:-1] == list(range(len(found) - 1))
+        assert len(found) - 1 > last
+        step = json.loads((folder / "latest.json").read_text())["step"]
+        assert last <= step <= len(found) - 1
+
+
+def test_a_reader_never_meets_an_unfinished_step(lab, tmp_path, size):
+    """Steps are read while a run writes and deletes them."""
+    process = lab.run(tmp_path)
+    folder = tmp_path / "cell=mingru,seed=0"
+    leaves = manifest.opened(lab.whole / "checkpoints" / "12")["leaves"]
+    like = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
+    seen, lines = set(), []
+    while process.poll() is None:
+        restored = Checkpoints(folder, {}, lines.append).newest(like)
+        if restored is not None:
+            seen.add(restored.step)
+    assert lab.wait(process).code == 0
+    assert lines == []
+    assert len(seen) >= 3
+
+
+def test_text_from_strangers_is_refused_in_one_line(tmp_path, size):
+    """Random bytes and broken UTF-8 as a text to train on."""
+    rng = np.random.default_rng(0)
+    file, said = tmp_path / "a.txt", []
+    good = "a quick brown fox. " * 30
+    for _ in range(size(300, 5000)):
+        file.write_bytes(mutated(good.encode(), rng))
+        try:
+            Text(file, length=8, batch_size=4).open(0)
+        except DataError as error:
+            said.append(str(error))
+    assert said
+    assert not any("\n" in line for line in said)

@@ -1,0 +1,37 @@
+"""Features of the classical models by hand, and what they can and cannot tell apart."""
+
+import numpy as np
+import pytest
+
+from rnnlab.optional import extra, extra_file
+from rnnlab.tasks.reference import classical
+
+
+def test_features_are_flat_padded_and_standardised_by_the_training_part():
+    train = [np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[3.0, 5.0]])]
+    test = [np.array([[2.0, 7.0], [1.5, 2.5], [9.0, 9.0]]), np.ones((1, 2))]
+    fitted, asked = classical.features(train, test)
+    # Columns 1, 5, 3, 5 and 3, 5, 0, 0 over the two training rows.
+    np.testing.assert_allclose(fitted, [[-1, 0, 1, 1], [1, 0, -1, -1]])
+    np.testing.assert_allclose(asked, [[0, 0, 0, 0], [-1, 0, -1, -1]])
+
+
+def test_separable_classes_are_told_apart_and_noise_is_not():
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=400)
+    noise = [rng.normal(size=(rng.integers(3, 6), 2)) for _ in labels]
+    shifted = [x + 4 * label for x, label in zip(noise, labels, strict=True)]
+    for sequences, low, high in ((shifted, 0.99, 1.0), (noise, 0.35, 0.65)):
+        scores = classical.accuracies(sequences[:200], labels[:200], sequences[200:], labels[200:])
+        assert set(scores) == {"logistic regression", "linear SVM", "MLP"}
+        assert all(low <= score <= high for score in scores.values()), scores
+
+
+def test_missing_packages_are_named_with_the_remedy(tmp_path):
+    with pytest.raises(ValueError, match=r"no_such is not installed; .* install 'rnnlab\[data\]'"):
+        extra("no_such.part")
+    with pytest.raises(ValueError, match=r"no_such is not installed; .* install 'rnnlab\[data\]'"):
+        extra_file("no_such", "a.csv")
+    with pytest.raises(ValueError, match=r"numpy is installed without .*none.csv"):
+        extra_file("numpy", "none.csv")

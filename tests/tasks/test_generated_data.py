@@ -1,0 +1,156 @@
+"""What every generated task keeps, whatever it asks, and the parts they share."""
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rnnlab.tasks.adding import Adding
+from rnnlab.tasks.batch import IGNORE, Batch, scored
+from rnnlab.tasks.copying import CopyMemory, SelectiveCopying
+from rnnlab.tasks.formal import LANGUAGES, FormalLanguage
+from rnnlab.tasks.generated_data import distinct, majority_share
+from rnnlab.tasks.listops import ListOps
+from rnnlab.tasks.mqar import MQAR
+
+SMALL = {"batch_size": 6, "evaluation_size": 20}
+TASKS = [
+    SelectiveCopying(length=12, tokens=3, **SMALL),
+    CopyMemory(delay=5, tokens=3, symbols=4, **SMALL),
+    Adding(length=9, **SMALL),
+    MQAR(vocab_size=20, length=16, num_pairs=3, **SMALL),
+    ListOps(5, 40, max_depth=4, max_args=4, train_size=50, **SMALL),
+    ListOps(5, 40, max_depth=4, max_args=4, train_size=50, multiple=8, **SMALL),
+    *(FormalLanguage(name, test_lengths=(41, 80), **SMALL) for name in LANGUAGES),
+]
+tasks = pytest.mark.parametrize("task", TASKS, ids=lambda task: str(task)[:40])
+
+
+def same(left, right):
+    return all(
+        (x is None and y is None) or np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
+        for x, y in zip(left, right, strict=True)
+    )
+
+
+def real(batch):
+    """The rows of a batch that do not merely fill it."""
+    rows = batch.mask.any(1)
+    return Batch(*(None if x is None else x[rows] for x in batch))
+
+
+@tasks
+def test_batches_depend_on_task_seed_and_number_alone(task):
+    data, again, other = task.open(seed=3), task.open(seed=3), task.open(seed=4)
+    last = again.train(5)  # not in order
+    assert same(data.train(0), again.train(0))
+    assert same(data.train(5), last)
+    assert not same(data.train(0), data.train(1))
+    assert not same(data.train(0), other.train(0))
+    assert data.fingerprint == other.fingerprint != replace(task, batch_size=5).open(3).fingerprint
+
+
+@tasks
+def test_heldout_sets_are_the_same_for_every_seed_and_batch_size(task):
+    data, other = task.open(seed=3), replace(task, batch_size=7).open(seed=4)
+    assert list(data.heldout) == ["valid", "test"]
+    for name in data.heldout:
+        first, second = list(data.heldout[name]()), list(other.heldout[name]())
+        assert [len(batch.inputs) for batch in first] == [6, 6, 6, 6]
+        assert sum(scored(batch).any(1).sum() for batch in first) == 20
+        assert all(same(x, y) for x, y in zip(first, data.heldout[name](), strict=True))
+        wanted, found = (
+            [row.tobytes() for batch in batches for row in batch.targets[scored(batch)]]
+            for batches in (first, second)
+        )
+        assert wanted == found
+    valid, test = (data.heldout[name]() for name in data.heldout)
+    assert not any(same(x, y) for x, y in itertools.product(valid, test))
+    assert not same(next(iter(valid)), data.train(0))
+
+
+@tasks
+def test_arrays_are_what_a_batch_promises(task):
+    data = task.open(seed=0)
+    heldout = [real(batch) for name in data.heldout for batch in data.heldout[name]()]
+    for batch in (data.train(0), *heldout):
+        assert scored(batch).any(tuple(range(1, batch.targets.ndim))).all()
+        if data.vocab_size is None:
+            assert batch.inputs.dtype == batch.targets.dtype == np.float32
+            assert batch.inputs.shape[-1] == data.in_features
+            assert batch.targets.shape == (*batch.inputs.shape[:2], data.out_features)
+            continue
+        assert batch.inputs.dtype == batch.targets.dtype == np.int32
+        assert batch.inputs.shape == batch.targets.shape
+        assert batch.inputs.min() >= 0
+        assert batch.inputs.max() < data.vocab_size
+        asked = batch.targets[batch.targets != IGNORE]
+        assert asked.min() >= 0
+        assert asked.max() < data.out_features
+        if batch.mask is not None and not batch.mask.all():
+            assert batch.mask.any(1).all()
+            assert not (np.diff(batch.mask.astype(int), axis=1) > 0).any()
+            assert (batch.targets[~batch.mask] == IGNORE).all()
+            assert (batch.inputs[~batch.mask] == 0).all()
+            ends = batch.mask.sum(1) - 1
+            assert (batch.targets[np.arange(len(ends)), ends] != IGNORE).all()
+
+
+@tasks
+def test_training_batches_have_one_shape_and_floors_are_numbers(task):
+    data = task.open(seed=0)
+    if not getattr(task, "multiple", None):
+        assert len({data.train(n).inputs.shape for n in range(4)}) == 1
+    floors = data.floors()
+    assert floors
+    assert all(isinstance(value, float) and 0 <= value < 5 for value in floors.values())
+    assert data.metrics[0] in ("accuracy", "nll", "mse")
+
+
+def test_distinct_makes_every_arrangement_as_likely():
+    counts = Counter(map(tuple, distinct(np.random.default_rng(0), 24_000, 3, 4).tolist()))
+    assert set(counts) == set(itertools.permutations(range(4), 3))
+    assert max(abs(count - 1000) for count in counts.values()) < 5 * 1000**0.5
+
+
+def test_majority_share_counts_scored_targets_of_all_batches():
+    targets = np.array([[1, 0, IGNORE], [1, 2, 2]], np.int32)
+    mask = np.array([[True, True, False], [True, True, False]])
+    batches = [Batch(targets, targets, mask), Batch(targets[:1], targets[:1])]
+    assert majority_share(batches) == 3 / 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (SelectiveCopying, {"length": 3}, "length is 3; at least tokens, 16, is needed"),
+        (SelectiveCopying, {"vocab_size": 2}, "vocab_size is 2; at least 3"),
+        (SelectiveCopying, {"batch_size": 0}, "batch_size is 0; an int of at least 1"),
+        (CopyMemory, {"delay": 0}, "delay is 0; an int of at least 1"),
+        (CopyMemory, {"evaluation_size": 0}, "evaluation_size is 0"),
+        (Adding, {"length": 1}, "length is 1; at least 2"),
+        (MQAR, {"length": 15}, "length is 15; at least 4 \\* num_pairs, 16"),
+        (MQAR, {"vocab_size": 9}, "vocab_size is 9; at least 2 \\* num_pairs \\+ 2, 10"),
+        (MQAR, {"power": 0.0}, "power is 0.0; a number above 0"),
+        (ListOps, {"max_depth": 1}, "max_depth is 1; at least 2"),
+        (ListOps, {"max_args": 1}, "max_args is 1; at least 2"),
+        (ListOps, {"min_length": 1999}, "min_length is 1999 and max_length 2000"),
+        (ListOps, {"multiple": -1}, "multiple is -1; an int of at least 1"),
+        (FormalLanguage, {"language": "dyck"}, "language is 'dyck'; one of 'even_pairs'"),
+        (FormalLanguage, {"size": 3}, "size is 3; parity has 2 symbols"),
+        (FormalLanguage, {"language": "majority", "size": 1}, "size is 1; at least 2"),
+        (FormalLanguage, {"test_lengths": (9, 8)}, r"test_lengths is \(9, 8\); a least"),
+        (FormalLanguage, {"train_length": 0}, "train_length is 0"),
+        (
+            FormalLanguage,
+            {"language": "modular_arithmetic", "test_lengths": (42, 42)},
+            "modular_arithmetic needs odd ones",
+        ),
+    ],
+)
+def test_settings_out_of_range_are_named(kind, settings, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        kind(**settings)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,93 @@
+"""The warnings in plain words, and the share of saturated gates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab import GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
+from rnnlab.models.config import Architecture
+from rnnlab.tasks.batch import Batch
+from rnnlab.testing import assert_close
+from rnnlab.train.diagnostics import GradientWatch, gate_values, make_saturation
+
+
+def norms(total, **layers):
+    return {"gradient_norm": total, **{f"gradient_norm/{k}": v for k, v in layers.items()}}
+
+
+def test_an_explosion_is_said_once_with_step_and_layer():
+    watch = GradientWatch()
+    for step in range(20):
+        assert watch(step, norms(1.0, head=0.5, body=0.8)) == []
+    lines = watch(20, norms(1000.0, head=0.5, body=999.0))
+    assert lines == ["step 20: gradients of body have exploded: norm 1e+03, usually 1"]
+    assert watch(21, norms(1000.0, head=0.5, body=999.0)) == []
+    lost = watch(22, norms(float("nan"), head=float("nan"), body=1.0))
+    assert lost == ["step 22: gradients of head have exploded: not finite, first in head"]
+
+
+def test_a_layer_whose_gradient_vanishes_is_named():
+    watch = GradientWatch()
+    assert watch(1, norms(1.0, low=1e-5, head=1.0)) == []
+    (line,) = watch(2, norms(1.0, low=1e-8, head=1.0))
+    assert line == "step 2: gradients of low have vanished: norm 1e-08, against 1 of head"
+
+
+@pytest.mark.parametrize("make", [GRU, LSTM])
+def test_gates_of_classic_cells_are_those_of_their_equations(make, getkey):
+    cell = make(3, 4, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(getkey(), (2, 5, 3))
+    carry = cell.initial_carry((2,))
+    reset = jnp.zeros((2, 5), bool).at[:, 3].set(True)
+    gates = cell.gate_values(carry, xs, reset=reset)
+    names, order = {GRU: ("rz", "rz"), LSTM: ("ifo", "ifgo")}[make]
+    assert set(gates) == set(names)
+    _, ys = cell(carry, xs, reset=reset)
+    for t in range(5):
+        h = jnp.zeros((2, 4)) if t in (0, 3) else ys[:, t - 1]
+        pre = xs[:, t] @ cell.kernel[...] + h @ cell.recurrent_kernel[...]
+        pre = pre + cell.bias[...][None]
+        for name in names:
+            k = order.index(name)
+            wanted = jax.nn.sigmoid(pre[:, 4 * k : 4 * (k + 1)])
+            assert_close(gates[name][:, t], wanted, name)
+
+
+@pytest.mark.parametrize("gate_range", [(0, 1), (-1, 1)])
+@pytest.mark.parametrize("make", [MinGRU, MinLSTM])
+def test_decays_of_minimal_cells_are_on_a_scale_from_0_to_1(make, gate_range, getkey):
+    cell = make(3, 4, rngs=nnx.Rngs(0), gate_range=gate_range)
+    xs = 1000 * jax.random.normal(getkey(), (2, 5, 3))
+    decay = cell.gate_values(cell.initial_carry((2,)), xs)["decay"]
+    assert decay.shape == (2, 5, 4)
+    assert float(decay.min()) < 1e-3
+    assert float(decay.max()) > 0.999
+    assert ((decay >= 0) & (decay <= 1)).all()
+
+
+def test_a_cell_without_gates_has_none(getkey):
+    cell = VanillaRNN(3, 4, rngs=nnx.Rngs(0))
+    assert cell.gate_values(cell.initial_carry((2,)), jnp.ones((2, 5, 3))) == {}
+
+
+def test_saturation_counts_real_steps_alone():
+    model = Architecture(width=4, depth=2, expansion=1, conv_size=2, mlp_expansion=2).build(
+        3, in_features=2, rngs=nnx.Rngs(0)
+    )
+    kernel = model.body.layers[1].cell.update_kernel
+    kernel[...] = 1e6 * jnp.sign(kernel[...])
+    mask = np.arange(6) < np.array([[6], [2]])
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 2)).astype(np.float32)
+    batch = Batch(inputs, np.zeros((2, 6, 3), np.float32), mask)
+    graphdef, params = nnx.split(model)
+    shares = make_saturation(graphdef)(params, batch)
+    assert set(shares) == {"saturated/layer 0/decay", "saturated/layer 1/decay"}
+    assert float(shares["saturated/layer 0/decay"]) < 0.1
+    assert float(shares["saturated/layer 1/decay"]) > 0.95
+    gates = gate_values(model, jax.tree.map(jnp.asarray, batch))[0]["decay"]
+    assert gates.shape == (2, 6, 4)
+    other = batch._replace(inputs=np.where(mask[..., None], inputs, 1e9).astype(np.float32))
+    for name, share in make_saturation(graphdef)(params, other).items():
+        assert float(share) == pytest.approx(float(shares[name]))

@@ -1,0 +1,221 @@
+"""Losses that are no numbers never reach the parameters; trainings that fail stop by themselves."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab.errors import DivergedError
+from rnnlab.models.config import Architecture
+from rnnlab.runs.api import Experiment, resume, start
+from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.run_dir import RunFolder
+from rnnlab.tasks import Adding
+from rnnlab.tasks.batch import Batch
+from rnnlab.train.config import Training
+from rnnlab.train.divergence import Health, watched
+from rnnlab.train.loop_state import Display
+from rnnlab.train.step import ENOUGH, initial_state, make_train_step
+
+pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+
+SMALL = Architecture(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
+LIMIT = 3
+
+
+def batch(step, value=None, factor=1.0):
+    """A batch that has a value in one of its inputs, or whose targets are larger."""
+    rng = np.random.default_rng(step)
+    inputs = rng.normal(size=(1, 2, 6, 2)).astype(np.float32)
+    targets = factor * rng.normal(size=(1, 2, 6, 1)).astype(np.float32)
+    if value is not None:
+        inputs[0, 1, 2, 0] = value
+    return jax.tree.map(jnp.asarray, Batch(inputs, targets))
+
+
+@pytest.fixture(scope="module")
+def stepped():
+    """Compiled steps by settings, and a model's first state."""
+    model = SMALL.build(1, in_features=2, rngs=nnx.Rngs(0))
+    graphdef = nnx.graphdef(model)
+    made = {}
+
+    def get(**options):
+        settings = Training(learning_rate=1e-2, warmup_steps=2, **options)
+        key = tuple(options.items())
+        if key not in made:
+            made[key] = make_train_step(graphdef, "squared", settings)
+        return made[key], initial_state(model, settings)
+
+    return get
+
+
+def bytes_of(state):
+    tree = state.params, state.optimizer, state.carry, state.usual
+    return [np.asarray(x).tobytes() for x in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("at", [0, 1, 4, 7])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_skipped_and_what_follows_is_not(stepped, at, value):
+    """At the first update, in the warm-up, in the middle, at the last."""
+    step, state = stepped()
+    for k in range(8):
+        before, number = bytes_of(state), int(state.step)
+        state, metrics = step(state, batch(k, value if k == at else None))
+        assert bool(metrics["taken"]) == (k != at)
+        assert (bytes_of(state) == before) == (k == at)
+        assert int(state.step) == number + 1
+        assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_an_update_that_is_no_number_is_skipped():
+    """Of a loss and a gradient that are finite, by a rate at float32's end."""
+    model = SMALL.build(1, in_features=2, rngs=nnx.Rngs(0))
+    settings = Training(learning_rate=3e38)
+    step = make_train_step(nnx.graphdef(model), "squared", settings)
+    state, metrics = step(initial_state(model, settings), batch(0))
+    assert jnp.isfinite(metrics["loss"])
+    assert jnp.isfinite(metrics["gradient_norm"])
+    assert not metrics["taken"]
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_losses_near_0_are_no_spikes(stepped):
+    """Of a task that is solved, where the usual loss is 0."""
+    step, state = stepped(skip_spikes=8.0)
+    state = state._replace(usual=jnp.zeros_like(state.usual))
+    state = state._replace(params=jax.tree.map(jnp.zeros_like, state.params))
+    small = jax.tree.map(lambda x: 1e-4 * x, batch(0))
+    _, metrics = step(state, small)
+    assert metrics["taken"]
+
+
+def test_parameters_that_are_no_numbers_end_no_other_way(stepped):
+    step, state = stepped()
+    state = state._replace(params=jax.tree.map(lambda x: x * jnp.nan, state.params))
+    state, metrics = step(state, batch(0))
+    assert not metrics["taken"]
+
+
+def test_a_spike_is_skipped_where_that_is_asked_for(stepped):
+    for skip in (None, 8.0):
+        step, state = stepped(skip_spikes=skip)
+        taken = []
+        for k in range(ENOUGH + 6):
+            factor = 50.0 if k in (3, ENOUGH + 2) else 1.0
+            state, metrics = step(state, batch(k, factor=factor))
+            taken.append(bool(metrics["taken"]))
+        # Before there are enough updates to judge by, none is a spike.
+        skipped = [k for k, was in enumerate(taken) if not was]
+        assert skipped == ([] if skip is None else [ENOUGH + 2])
+
+
+def losses(factor, steps, seed, start=1.0, noise=0.05):
+    rng = np.random.default_rng(seed)
+    return [start * factor**k * math.exp(noise * rng.normal()) for k in range(steps)]
+
+
+def fed(values):
+    """The step at which the guard stopped, None if it did not."""
+    health = Health.fresh()
+    for step, loss in enumerate(values, 1):
+        try:
+            health = watched(health, step, loss, 1.0, taken=True, limit=LIMIT)
+        except DivergedError:
+            return step
+    return None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_slow_divergence_is_noticed_before_ten_times_the_best(seed):
+    falling = losses(0.97, 30, seed)
+    rising = losses(1.15, 40, seed, start=falling[-1])
+    stopped = fed(falling + rising)
+    assert stopped is not None
+    assert (falling + rising)[stopped - 1] < 10 * min(falling)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_healthy_trainings_are_let_be(seed):
+    """Falling to a thousandth with heavy noise and spikes, flat, and slowly rising at the end."""
+    rng = np.random.default_rng(seed)
+    falling = losses(0.98, 350, seed, noise=0.5)
+    for k in rng.integers(350, size=10):
+        falling[k] *= 50
+    assert fed(falling) is None
+    assert fed(losses(1.0, 300, seed, noise=0.3)) is None
+    assert fed(falling + losses(1.02, 100, seed, start=falling[-1], noise=0.3)) is None
+
+
+def test_the_window_forgets_what_was_skipped():
+    health = Health.fresh()
+    for step in range(1, 20):
+        taken = step % 3 != 0
+        health = watched(health, step, 1.0 if taken else math.nan, 1.0, taken, LIMIT)
+    assert int(health.skipped) == 6
+    assert np.isfinite(health.recent).all()
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """An experiment whose batches have values that are no numbers at some updates."""
+
+    def make(*at, **options):
+        opened = Adding.open
+
+        def broken_open(self, seed):
+            data = opened(self, seed)
+
+            def train(n):
+                made = data.train(n)
+                return made._replace(inputs=made.inputs * np.nan) if n in at else made
+
+            return dataclasses.replace(data, train=train)
+
+        monkeypatch.setattr(Adding, "open", broken_open)
+        settings = {"steps": 12, "evaluate_every": 2, "log_every": 1, "skip_limit": LIMIT}
+        task = Adding(length=8, batch_size=4, evaluation_size=8)
+        return Experiment(task, SMALL, Training(**settings | options))
+
+    return make
+
+
+def run(path, experiment, say=lambda line: None):
+    return start(path, "test", "cpu", experiment, {}, Display(say=say))
+
+
+def test_a_run_counts_what_it_skips(tmp_path, broken):
+    lines = []
+    result = run(tmp_path / "run", broken(2, 5, 6), lines.append)
+    assert result["skipped"] == 3
+    rows = [r for r in RunFolder(tmp_path / "run").logged() if "loss" in r]
+    assert [r["step"] for r in rows if r["loss"] is None] == [3, 6, 7]
+    assert [r["skipped"] for r in rows] == [0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 3, 3]
+    assert sum("is skipped" in line for line in lines) == 3
+
+
+def test_too_many_in_a_row_end_the_run_with_its_last_checkpoint_sound(tmp_path, broken):
+    with pytest.raises(DivergedError) as stopped:
+        run(tmp_path / "run", broken(*range(5, 12)))
+    said = str(stopped.value)
+    assert said.startswith("step 9: 4 updates in a row were skipped, as not finite")
+    for part in ("gradient norm nan", "learning rate 0.001", "checkpoint is step 8"):
+        assert part in said
+    checkpoints = Checkpoints(tmp_path / "run", {})
+    for step in checkpoints.steps():
+        checkpoints.verify(step)
+    assert not RunFolder(tmp_path / "run").result.exists()
+    # The same again from the checkpoint: what was skipped before it still counts.
+    with pytest.raises(DivergedError, match="step 9: 4 updates in a row"):
+        resume(tmp_path / "run", Display())
+
+
+def test_a_rate_that_grows_too_high_ends_the_run(tmp_path, broken):
+    high = {"learning_rate": 300.0, "warmup_steps": 400, "clip_norm": None}
+    with pytest.raises(DivergedError, match=r"the loss has risen to .* checkpoint is step 0 of"):
+        run(tmp_path / "run", broken(**high, steps=400, evaluate_every=400, log_every=100))
