@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rnnlab.errors import CheckpointError, ResourceError
+from rnnlab.errors import CheckpointError, InsufficientResourcesError
 
 try:
     import fcntl
@@ -58,7 +58,9 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         advice = "make room for it" if error.errno in NO_ROOM else "choose another place for it"
-        raise ResourceError(f"{path} could not be written: {reason}; {advice}") from error
+        raise InsufficientResourcesError(
+            f"{path} could not be written: {reason}; {advice}"
+        ) from error
 
 
 def refuse_links(folder: Path) -> None:

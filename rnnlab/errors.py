@@ -20,23 +20,23 @@ class CheckpointError(ValueError):
     exit_code = CHECKPOINT
 
 
-class DamagedError(CheckpointError):
+class CorruptCheckpointError(CheckpointError):
     """A checkpoint whose files are not what was written."""
 
 
-class DivergedError(ValueError):
+class TrainingDivergedError(ValueError):
     """A training whose losses or gradients are no numbers, or have grown without end."""
 
     exit_code = DIVERGED
 
 
-class BusyError(ValueError):
+class RunLockedError(ValueError):
     """A run's folder in which another process writes."""
 
     exit_code = BUSY
 
 
-class ResourceError(OSError):
+class InsufficientResourcesError(OSError):
     """No room on the disk or in memory, or a place that cannot be read or written."""
 
     exit_code = RESOURCES
@@ -45,7 +45,7 @@ class ResourceError(OSError):
 def code(error: Exception) -> int:
     """The exit code for an error.
 
-    >>> code(BusyError("...")), code(ValueError("...")), code(OSError(28, "No space left"))
+    >>> code(RunLockedError("...")), code(ValueError("...")), code(OSError(28, "No space left"))
     (7, 2, 5)
     """
     return getattr(error, "exit_code", RESOURCES if isinstance(error, OSError) else USAGE)

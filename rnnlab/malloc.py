@@ -13,7 +13,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 LARGEST = 2**31 - 1
 
 
-def keep_pages() -> bool:
+def keep_memory() -> bool:
     """Has the C library keep freed memory for the next call, in this process, from now on.
 
     The process then holds as much memory as it ever needed at once. Call it before the first array

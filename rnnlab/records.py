@@ -18,7 +18,7 @@ import jax
 from rnnlab.atomic_io import finite, lock, make_folder, sync, writing
 from rnnlab.errors import DataError
 
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 PACKAGES = (
     *("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "torch"),
@@ -26,7 +26,7 @@ PACKAGES = (
 )
 
 
-def environment(device: jax.Device) -> Row:
+def environment(device: jax.Device) -> Record:
     """What the numbers depend on beside the program: device, versions, flags and command."""
     return {
         "device": device.device_kind,
@@ -65,7 +65,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def append(path: Path, row: Row) -> None:
+def append(path: Path, row: Record) -> None:
     """Adds a row, on the disk when this returns. Rows of several processes do not mix.
 
     What an interrupted process left of its last row is taken away first. If the disk is full the
@@ -97,7 +97,7 @@ def append(path: Path, row: Row) -> None:
             sync(path.parent)
 
 
-def read(path: Path) -> Iterator[Row]:
+def read(path: Path) -> Iterator[Record]:
     """The rows of a file. A last line that a process was killed in is left out, with a warning.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rnnlab.records import Row
+from rnnlab.records import Record
 
 
 class Table(NamedTuple):
@@ -15,18 +15,18 @@ class Table(NamedTuple):
     breaks: frozenset[int]
 
 
-def machine(row: Row) -> str:
+def machine(row: Record) -> str:
     """The device that a row was measured on, and its JAX."""
     name = row["device"] if row["platform"] != "cpu" else f"{row['processor']}, {_cores(row)}"
     return f"{name}; jax {row['versions']['jax']}"
 
 
-def machines(rows: Sequence[Row]) -> str:
+def machines(rows: Sequence[Record]) -> str:
     """All of them, each once."""
     return "; and ".join(dict.fromkeys(machine(row) for row in rows))
 
 
-def _cores(row: Row) -> str:
+def _cores(row: Record) -> str:
     return f"{row['cores']} core" + ("" if row["cores"] == 1 else "s")
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def check_floating(**arrays: Array) -> None:
+def require_floating(**arrays: Array) -> None:
     for name, x in arrays.items():
         if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
             raise ValueError(
@@ -15,16 +15,16 @@ def check_floating(**arrays: Array) -> None:
             )
 
 
-def check_shape(name: str, x: Array, shape: tuple[int, ...], meaning: str) -> None:
+def require_shape(name: str, x: Array, shape: tuple[int, ...], meaning: str) -> None:
     if jnp.shape(x) != tuple(shape):
         raise ValueError(f"{name} has shape {jnp.shape(x)}; {tuple(shape)} is needed: {meaning}")
 
 
-def check_flags(shape: tuple[int, ...], meaning: str, **flags: Array | None) -> None:
+def require_flags(shape: tuple[int, ...], meaning: str, **flags: Array | None) -> None:
     for name, x in flags.items():
         if x is None:
             continue
-        check_shape(name, x, shape, meaning)
+        require_shape(name, x, shape, meaning)
         if jnp.result_type(x) != jnp.bool_:
             raise ValueError(
                 f"{name} has dtype {jnp.result_type(x)}; bool is needed, "
@@ -32,13 +32,13 @@ def check_flags(shape: tuple[int, ...], meaning: str, **flags: Array | None) -> 
             )
 
 
-def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:
+def require_one_of(name: str, value: object, allowed: Iterable[object]) -> None:
     allowed = tuple(allowed)
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; one of {', '.join(map(repr, allowed))} is needed")
 
 
-def check_size(**sizes: int) -> None:
+def require_positive_int(**sizes: int) -> None:
     for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; an int of at least 1 is needed")

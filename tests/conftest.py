@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of beartype, about annotations it cannot check
     with install_import_hook("rnnlab", "beartype.beartype"):
         import rnnlab.models  # noqa: F401
-        from rnnlab.runs.checkpoints.store import Checkpoints
+        from rnnlab.runs.checkpoints.store import CheckpointStore
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -99,8 +99,8 @@ PRESETS = {{
     "cpu": Preset(
         Experiment(
             Text(Path("{text}"), length=8, batch_size=4),
-            Architecture(width=4, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
-            Training(steps=4, evaluate_every=2, log_every=1),
+            ModelConfig(width=4, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            TrainConfig(steps=4, evaluate_every=2, log_every=1),
         ),
         {{"model.cell": ("mingru", "gru")}},
     )
@@ -121,7 +121,7 @@ def experiment(tmp_path):
 def stored(tmp_path):
     """Checkpoints of steps 1 to 3, of which 1 is the best."""
     lines = []
-    checkpoints = Checkpoints(tmp_path, ABOUT, lines.append)
+    checkpoints = CheckpointStore(tmp_path, ABOUT, lines.append)
     for step in (1, 2, 3):
         checkpoints.save(step, tree(step), best=step == 1)
     return checkpoints, lines

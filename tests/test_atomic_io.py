@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rnnlab.atomic_io import read_json, write_json, writing
-from rnnlab.errors import ResourceError
+from rnnlab.errors import InsufficientResourcesError
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -41,7 +41,7 @@ def test_the_double_among_many_names_is_found_in_linear_time(tmp_path):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_only_where_there_is_no_room_is_it_asked_for(tmp_path, number):
     path, error = tmp_path / "a", OSError(number, os.strerror(number))
-    with pytest.raises(ResourceError) as raised, writing(path):
+    with pytest.raises(InsufficientResourcesError) as raised, writing(path):
         raise error
     reason = os.strerror(number)
     assert str(raised.value) == f"{path} could not be written: {reason}; make room for it"
@@ -51,7 +51,7 @@ def test_only_where_there_is_no_room_is_it_asked_for(tmp_path, number):
 def test_where_the_place_is_wrong_another_is_asked_for(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "a.json"
-    with pytest.raises(ResourceError) as raised:
+    with pytest.raises(InsufficientResourcesError) as raised:
         write_json(path, {})
     reason = os.strerror(errno.ENOTDIR)
     said = f"{path} could not be written: {reason}; choose another place for it"
@@ -60,5 +60,5 @@ def test_where_the_place_is_wrong_another_is_asked_for(tmp_path):
 
 def test_an_error_without_a_number_is_told_by_its_words(tmp_path):
     said = r"a could not be written: odd; choose another place for it$"
-    with pytest.raises(ResourceError, match=said), writing(tmp_path / "a"):
+    with pytest.raises(InsufficientResourcesError, match=said), writing(tmp_path / "a"):
         raise OSError("odd")

@@ -11,7 +11,7 @@ import numpy as np
 from rnnlab.malloc import keep_pages
 
 if sys.argv[1] == "keep":
-    assert keep_pages()
+    assert keep_memory()
 
 def once():
     return float(np.full(5_000_000, 1.0).sum())

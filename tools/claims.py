@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnlab.bench.scaling import exponent
-from rnnlab.records import Row, read
+from rnnlab.records import Record, read
 from rnnlab.tables import Table, machines, times
 
 RESULTS = Path(__file__).parent.parent / "experiments" / "results"
@@ -315,14 +315,14 @@ def _by_cell(file: str) -> dict[str, float]:
     return {row["cell"]: _value(row) for row in _rows(file)}
 
 
-def _value(row: Row) -> float:
+def _value(row: Record) -> float:
     return list(row["metrics"].values())[-1][row["metric"]]
 
 
-def _command(rows: Sequence[Row]) -> str:
+def _command(rows: Sequence[Record]) -> str:
     command = rows[0]["command"]
     return f"`{command}`" if command.startswith("rnnlab") else f"`python experiments/{command}`"
 
 
-def _rows(name: str) -> list[Row]:
+def _rows(name: str) -> list[Record]:
     return list(read(RESULTS / name / "rows.jsonl"))

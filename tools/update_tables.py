@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import claims  # next to this file
-from faults import measure
+import reliability_tables
 
 from rnnlab.bench import (
     accuracy,
@@ -27,7 +27,7 @@ from rnnlab.bench import (
 )
 from rnnlab.cli.compare import result_table
 from rnnlab.cli.summary_table import summary_table
-from rnnlab.records import Row, read
+from rnnlab.records import Record, read
 from rnnlab.tables import Table, machine, markdown, milliseconds, times
 
 ROOT = Path(__file__).parent.parent
@@ -70,11 +70,11 @@ def training(name: str) -> str:
     return markdown(speedup_table.table(chosen), SPEEDUP_COLUMNS)
 
 
-def full(name: str, table: Callable[[list[Row]], object]) -> str:
+def full(name: str, table: Callable[[list[Record]], object]) -> str:
     return markdown(table(_rows(name)))
 
 
-def tried_table(measured: list[Row]) -> Table:
+def tried_table(measured: list[Record]) -> Table:
     headings = (
         "what",
         "batch × time × width",
@@ -100,7 +100,7 @@ def tried_table(measured: list[Row]) -> Table:
     return Table(title, headings, lines, frozenset())
 
 
-def parameters_table(measured: list[Row]) -> Table:
+def parameters_table(measured: list[Record]) -> Table:
     headings = ("cell", "input × state", "parameters", "classic cell", "its parameters", "share")
     lines = [
         (
@@ -116,7 +116,7 @@ def parameters_table(measured: list[Row]) -> Table:
     return Table("bare cells, biases included", headings, lines, frozenset())
 
 
-def gradients_table(measured: list[Row]) -> Table:
+def gradients_table(measured: list[Record]) -> Table:
     headings = (
         "cell",
         "size of inputs",
@@ -166,8 +166,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": lambda: markdown(claims.claims_table()),
     "parameters": lambda: full("parameters", parameters_table),
     "gradients": lambda: full("gradients", gradients_table),
-    "reliability": lambda: full("reliability", measure.table),
-    "bad inputs": lambda: full("bad_input", measure.inputs_table),
+    "reliability": lambda: full("reliability", reliability_tables.table),
+    "bad inputs": lambda: full("bad_input", reliability_tables.inputs_table),
     "char_lm, tried": lambda: full("char_lm_tried", result_table),
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),
     **{name: lambda name=name: full(name, result_table) for name in TRAININGS},
@@ -188,7 +188,7 @@ def filled(page: str) -> str:
     return re.sub(r"<!-- rows: (.*?) -->\n.*?<!-- end -->", table, page, flags=re.DOTALL)
 
 
-def _rows(name: str) -> list[Row]:
+def _rows(name: str) -> list[Record]:
     return list(read(RESULTS / name / "rows.jsonl"))
 
 

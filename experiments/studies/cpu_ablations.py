@@ -29,8 +29,8 @@ import update_tables  # in tools/
 from cpu_variants import gru, minimal, scan
 
 from rnnlab import records
-from rnnlab.bench.timing import against_floor, in_turns, prepare
-from rnnlab.malloc import keep_pages
+from rnnlab.bench.timing import compare_to_bound, prepare, time_interleaved
+from rnnlab.malloc import keep_memory
 from rnnlab.tables import show
 
 OUT = Path("experiments/results/cpu_ablations/rows.jsonl")
@@ -38,7 +38,7 @@ REPEATS = 9
 
 
 def main() -> int:
-    keep_pages()
+    keep_memory()
     measured = []
     for tried in (scan, minimal, gru):
         operands = tried.operands()
@@ -48,7 +48,7 @@ def main() -> int:
             for found in others:
                 pairs = zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
                 assert all(jnp.allclose(x, y, rtol=1e-3, atol=1e-3) for x, y in pairs)
-            seconds = in_turns([r.call for r in ready], REPEATS)
+            seconds = time_interleaved([r.call for r in ready], REPEATS)
             for how, prepared, taken in zip(forms, ready, seconds, strict=True):
                 found = {
                     "benchmark": "tried_on_cpu",
@@ -58,7 +58,7 @@ def main() -> int:
                     "shape": tried.SHAPE,
                     "seed": 0,
                     "repeats": REPEATS,
-                    **against_floor(prepared, taken, seconds[0]),
+                    **compare_to_bound(prepared, taken, seconds[0]),
                 }
                 records.append(OUT, found)
                 measured.append(found)

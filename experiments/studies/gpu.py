@@ -26,7 +26,7 @@ import numpy as np
 
 from rnnlab import gated_scan, linear_scan, records
 from rnnlab.bench import libraries, newton_convergence, plots, scan, speedup
-from rnnlab.bench.timing import in_turns, prepare, quartiles
+from rnnlab.bench.timing import prepare, quartiles, time_interleaved
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
 from rnnlab.scan import resolved
@@ -60,7 +60,7 @@ SHOWN = (
 )
 
 
-def parity(out: Path, device: jax.Device) -> Iterator[records.Row]:
+def parity(out: Path, device: jax.Device) -> Iterator[records.Record]:
     """Every kernel, values and gradients, against the float64 loop."""
     cases = [
         (length, features, reverse, flags, dtype)
@@ -127,7 +127,7 @@ def _parity(out, device, case, shape, found, wanted):
     return row
 
 
-def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Row]:
+def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Record]:
     """The kernel's bytes a second beside those of a copy, timed in turns."""
     for shape in SHAPES:
         batch_size, length, width = scan.parse_shape(shape)
@@ -150,7 +150,7 @@ def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Row]:
             programs[backend, "forward"] = (partial(forward, backend), 3)
             programs[backend, "forward + backward"] = (partial(backward, backend), 8)
         ready = [prepare(program, a, b, dh) for program, _ in programs.values()]
-        seconds = in_turns([r.call for r in ready], 20)
+        seconds = time_interleaved([r.call for r in ready], 20)
         medians = [quartiles(s)[1] for s in seconds]
         rates = [n * a.nbytes / t for (_, n), t in zip(programs.values(), medians, strict=True)]
         for k, (backend, pass_) in enumerate(programs):
@@ -173,13 +173,13 @@ def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Row]:
             yield row
 
 
-def scans(out: Path, device: jax.Device) -> Iterator[records.Row]:
+def scans(out: Path, device: jax.Device) -> Iterator[records.Record]:
     """Every backend against the floor of the same bytes."""
     config = scan.Scan(shapes=SHAPES, backend=("associative", "pallas"), out=out)
     yield from _drawn(out, "scan", list(scan.run(config)))
 
 
-def speedups(out: Path, device: jax.Device) -> Iterator[records.Row]:
+def speedups(out: Path, device: jax.Device) -> Iterator[records.Record]:
     """The paper's size: batch 64, lengths 512 and 4,096, its Python loop among the forms."""
     config = speedup.Speedup(
         cells=("gru", "lstm", "mingru", "minlstm"),
@@ -194,21 +194,21 @@ def speedups(out: Path, device: jax.Device) -> Iterator[records.Row]:
     yield from _drawn(out, "speedup", list(speedup.run(config)))
 
 
-def others(out: Path, device: jax.Device) -> Iterator[records.Row]:
+def others(out: Path, device: jax.Device) -> Iterator[records.Record]:
     """cuDNN's LSTM, torch where it is, plain JAX."""
     yield from libraries.run(
         libraries.Peers(shapes=("64x512x128", "64x4096x128", "8x1024x256"), out=out)
     )
 
 
-def parallel_in_time(out: Path, device: jax.Device) -> Iterator[records.Row]:
+def parallel_in_time(out: Path, device: jax.Device) -> Iterator[records.Record]:
     """Classic cells by newton against the loop."""
     yield from newton_convergence.run(
         newton_convergence.Newton(shapes=("1x1024x128", "1x16384x128"), out=out)
     )
 
 
-def _drawn(out: Path, name: str, measured: list[records.Row]) -> list[records.Row]:
+def _drawn(out: Path, name: str, measured: list[records.Record]) -> list[records.Record]:
     plots.save(plots.FIGURES[name](measured), out / f"{name}.png")
     return measured
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from rnnlab import records
 from rnnlab.analysis import cell_inputs
 from rnnlab.bench import newton_convergence
-from rnnlab.runs.api import trained_model
+from rnnlab.runs.api import load_trained_model
 from rnnlab.tables import show
 from rnnlab.tasks.text import default_text, encode
 
@@ -33,9 +33,9 @@ EXPERIMENT = newton_convergence.Newton(out=Path("experiments/newton"))
 STREAMS, LENGTH, REPEATS = 8, 1024, 3
 
 
-def trained(folder: Path) -> Iterator[records.Row]:
+def trained(folder: Path) -> Iterator[records.Record]:
     """A row for each layer of a run's model."""
-    model, data = trained_model(folder)
+    model, data = load_trained_model(folder)
     text = encode(default_text()[-STREAMS * LENGTH :], data.symbols)
     xs = jnp.asarray(text.reshape(STREAMS, LENGTH), jnp.int32)
     for name, cell, _, inputs in cell_inputs(model, model.initial_carry((STREAMS,)), xs):

@@ -17,7 +17,7 @@ import update_tables  # in tools/
 from flax import nnx
 
 from rnnlab import CELLS, records
-from rnnlab.bench.speedup_table import TWINS
+from rnnlab.bench.speedup_table import CLASSIC_COUNTERPART
 from rnnlab.models.config import count_parameters
 from rnnlab.tables import show
 
@@ -27,7 +27,7 @@ IN_FEATURES = 256
 
 def main() -> int:
     measured = []
-    for classic, minimal in TWINS.items():
+    for classic, minimal in CLASSIC_COUNTERPART.items():
         for expansion in (1, 2, 3, 4):
             sizes = IN_FEATURES, expansion * IN_FEATURES
             counts = [

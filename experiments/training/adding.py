@@ -8,17 +8,17 @@ Paper:    with about 70,000 parameters, LSTM 0.164, GRU 5.3e-5, RNN 0.177, TCN 5
           (arXiv 1803.01271, table 1, whose markers are anywhere).
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Adding
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             Adding(length=600, batch_size=32, evaluation_size=256),
-            Architecture(width=32, depth=2, expansion=1, mlp_expansion=2),
-            Training(
+            ModelConfig(width=32, depth=2, expansion=1, mlp_expansion=2),
+            TrainConfig(
                 steps=750,
                 learning_rate=3e-3,
                 schedule="cosine",
@@ -31,8 +31,8 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             Adding(length=600, batch_size=32, evaluation_size=1000),
-            Architecture(width=128, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
-            Training(steps=30_000, learning_rate=2e-3, clip_norm=0.5, evaluate_every=500),
+            ModelConfig(width=128, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            TrainConfig(steps=30_000, learning_rate=2e-3, clip_norm=0.5, evaluate_every=500),
         ),
         {"model.cell": ("rnn", "gru", "lstm", "mingru", "minlstm", "tcn")},
     ),

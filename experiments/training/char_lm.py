@@ -10,17 +10,17 @@ Paper:    on Shakespeare (preset paper, with --data.path FILE): test loss in nat
           (arXiv 2410.01201, section 4.2).
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Text
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             Text(length=128, batch_size=32),
-            Architecture(width=128, depth=2, expansion=2, dropout=0.1),
-            Training(
+            ModelConfig(width=128, depth=2, expansion=2, dropout=0.1),
+            TrainConfig(
                 steps=900,
                 learning_rate=2e-3,
                 weight_decay=0.01,
@@ -35,8 +35,8 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             Text(length=256, batch_size=64),
-            Architecture(width=384, depth=3, expansion=2, dropout=0.2, heads=6, context=256),
-            Training(
+            ModelConfig(width=384, depth=3, expansion=2, dropout=0.2, heads=6, context=256),
+            TrainConfig(
                 steps=5000,
                 learning_rate=1e-3,
                 weight_decay=0.1,

@@ -9,13 +9,13 @@ Paper:    on the .mat file, with about 300,000 parameters: LSTM 8.45, GRU 8.43, 
           (arXiv 1803.01271, table 1). The pieces of music21 are others.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Chorales
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
-MODEL = Architecture(width=64, depth=1, expansion=2, dropout=0.3)
-TRAIN = Training(
+MODEL = ModelConfig(width=64, depth=1, expansion=2, dropout=0.3)
+TRAIN = TrainConfig(
     steps=500,
     learning_rate=2e-3,
     weight_decay=0.05,

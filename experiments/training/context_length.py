@@ -9,10 +9,10 @@ Expected: every model reads 2048 characters an update and is judged on windows o
 Paper:    none.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Text
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 WINDOWS = ((32, 64), (128, 16), (512, 4))
 
@@ -20,8 +20,8 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             Text(evaluation_length=512),
-            Architecture(width=64, depth=2, expansion=2, context=512),
-            Training(
+            ModelConfig(width=64, depth=2, expansion=2, context=512),
+            TrainConfig(
                 steps=500,
                 learning_rate=3e-3,
                 weight_decay=0.01,

@@ -9,17 +9,17 @@ Paper:    with a silence of 1000, LSTM 0.0204, GRU 0.0197, RNN 0.0202, the memor
           3.5e-5 (arXiv 1803.01271, table 1).
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import CopyMemory
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             CopyMemory(delay=20, batch_size=32, evaluation_size=512),
-            Architecture(width=64, depth=2, expansion=2, mlp_expansion=2, forget_bias=4.0),
-            Training(
+            ModelConfig(width=64, depth=2, expansion=2, mlp_expansion=2, forget_bias=4.0),
+            TrainConfig(
                 steps=1500,
                 learning_rate=1e-2,
                 schedule="cosine",
@@ -32,8 +32,8 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             CopyMemory(delay=1000),
-            Architecture(width=64, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
-            Training(steps=30_000, learning_rate=5e-4, evaluate_every=500),
+            ModelConfig(width=64, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            TrainConfig(steps=30_000, learning_rate=5e-4, evaluate_every=500),
         ),
         {"model.cell": ("rnn", "gru", "lstm", "mingru", "minlstm", "tcn")},
     ),

@@ -8,17 +8,17 @@ Expected: digits read by rows, in 8 steps: every score rises with the share; wit
 Paper:    none.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Digits
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             Digits(width=8, batch_size=32),
-            Architecture(width=64, depth=2, expansion=1, mlp_expansion=2, dropout=0.1),
-            Training(
+            ModelConfig(width=64, depth=2, expansion=1, mlp_expansion=2, dropout=0.1),
+            TrainConfig(
                 steps=300,
                 learning_rate=3e-3,
                 weight_decay=0.05,

@@ -11,17 +11,17 @@ The second command trains on a CSV file of your own, with a header, a column of 
 column of dates where it has one.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Forecasting
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             Forecasting(),
-            Architecture(width=32, depth=2, expansion=1, conv_size=4, mlp_expansion=2, dropout=0.1),
-            Training(
+            ModelConfig(width=32, depth=2, expansion=1, conv_size=4, mlp_expansion=2, dropout=0.1),
+            TrainConfig(
                 steps=400,
                 learning_rate=3e-3,
                 weight_decay=0.01,

@@ -8,10 +8,10 @@ Expected: strings of up to 40 in training, of 41 to 256 when asked. Even pairs i
 Paper:    500,000 updates (arXiv 2410.01201, version 3, whose figures could not be checked).
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import FormalLanguage
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 LANGUAGES = (
     "even_pairs",
@@ -27,8 +27,8 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             FormalLanguage(evaluation_size=1024),
-            Architecture(width=64, depth=2, expansion=1, mlp_expansion=None),
-            Training(
+            ModelConfig(width=64, depth=2, expansion=1, mlp_expansion=None),
+            TrainConfig(
                 steps=600,
                 learning_rate=3e-3,
                 schedule="cosine",
@@ -42,15 +42,15 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             FormalLanguage(batch_size=256),
-            Architecture("minlstm", width=256, depth=2, expansion=1, mlp_expansion=None),
-            Training(steps=500_000, learning_rate=3e-4, weight_decay=0.01, evaluate_every=1000),
+            ModelConfig("minlstm", width=256, depth=2, expansion=1, mlp_expansion=None),
+            TrainConfig(steps=500_000, learning_rate=3e-4, weight_decay=0.01, evaluate_every=1000),
         ),
         {"data.language": LANGUAGES, "train.seed": (0, 1, 2)},
     ),
     "paper_release": Preset(
         Experiment(
             FormalLanguage(batch_size=128),
-            Architecture(
+            ModelConfig(
                 "minlstm",
                 width=256,
                 depth=2,
@@ -61,7 +61,7 @@ PRESETS = {
                 forget_bias=3.0,
                 learned_carry=True,
             ),
-            Training(
+            TrainConfig(
                 steps=500_000,
                 learning_rate=3e-4,
                 weight_decay=0.05,

@@ -8,10 +8,10 @@ Paper:    lengths 500 to 2000, 250,000 updates; convolution and MLP help (arXiv 
           authors of the benchmark report (arXiv 2011.04006).
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import ListOps
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
@@ -25,8 +25,8 @@ PRESETS = {
                 batch_size=64,
                 evaluation_size=1024,
             ),
-            Architecture(width=64, depth=2, expansion=2, mlp_expansion=2),
-            Training(
+            ModelConfig(width=64, depth=2, expansion=2, mlp_expansion=2),
+            TrainConfig(
                 steps=1000,
                 learning_rate=3e-3,
                 weight_decay=0.01,
@@ -41,8 +41,8 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             ListOps(),
-            Architecture("minlstm", width=128, depth=8, expansion=1),
-            Training(
+            ModelConfig("minlstm", width=128, depth=8, expansion=1),
+            TrainConfig(
                 steps=250_000,
                 learning_rate=1e-3,
                 weight_decay=0.05,

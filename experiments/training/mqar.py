@@ -10,10 +10,10 @@ Paper:    attention solves it at width 64 (arXiv 2312.04927, figure 2, where voc
           only (arXiv 2508.19029): sweep it, as in --train.learning-rate 1e-3,3e-3,1e-2.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import MQAR
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
@@ -26,8 +26,8 @@ PRESETS = {
                 batch_size=128,
                 evaluation_size=1024,
             ),
-            Architecture(width=64, depth=2, expansion=2, mlp_expansion=2),
-            Training(
+            ModelConfig(width=64, depth=2, expansion=2, mlp_expansion=2),
+            TrainConfig(
                 steps=1000,
                 learning_rate=5e-3,
                 schedule="cosine",
@@ -40,8 +40,8 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             MQAR(),
-            Architecture("transformer", width=64, depth=2),
-            Training(steps=50_000, weight_decay=0.1, schedule="cosine", evaluate_every=1000),
+            ModelConfig("transformer", width=64, depth=2),
+            TrainConfig(steps=50_000, weight_decay=0.1, schedule="cosine", evaluate_every=1000),
         ),
         {
             "model.cell": ("transformer", "mingru", "minlstm", "mamba"),

@@ -7,17 +7,17 @@ Expected: trained to length 40 and asked at 41 to 256, a decay in (0, 1) stays n
 Paper:    positive decays cannot solve parity (arXiv 2411.12537); arXiv 2410.01201 leaves it out.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import FormalLanguage
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             FormalLanguage("parity"),
             # The decay must change a state's sign and the input leave it alone: b may be 0.
-            Architecture(
+            ModelConfig(
                 width=64,
                 depth=2,
                 expansion=1,
@@ -25,7 +25,7 @@ PRESETS = {
                 mlp_expansion=None,
                 candidate="identity",
             ),
-            Training(
+            TrainConfig(
                 steps=800,
                 learning_rate=3e-3,
                 schedule="cosine",

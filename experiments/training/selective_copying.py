@@ -8,17 +8,17 @@ Paper:    length 4096, 16 tokens, 400,000 updates: minGRU reaches 99.5% with 3 l
           from 1 to 2 layers is large (arXiv 2410.01201, section 4.1).
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import SelectiveCopying
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             SelectiveCopying(length=64, tokens=8, batch_size=64),
-            Architecture(width=64, expansion=4, conv_size=None, mlp_expansion=None),
-            Training(
+            ModelConfig(width=64, expansion=4, conv_size=None, mlp_expansion=None),
+            TrainConfig(
                 steps=1000,
                 learning_rate=3e-3,
                 schedule="cosine",
@@ -32,10 +32,10 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             SelectiveCopying(batch_size=32),
-            Architecture(
+            ModelConfig(
                 width=64, depth=3, expansion=6, conv_size=None, mlp_expansion=None, dropout=0.1
             ),
-            Training(
+            TrainConfig(
                 steps=400_000,
                 optimizer="adam",
                 learning_rate=1e-4,
@@ -50,7 +50,7 @@ PRESETS = {
     "paper_release": Preset(
         Experiment(
             SelectiveCopying(batch_size=32),
-            Architecture(
+            ModelConfig(
                 width=64,
                 depth=3,
                 expansion=6,
@@ -61,7 +61,7 @@ PRESETS = {
                 forget_bias=3.0,
                 learned_carry=True,
             ),
-            Training(
+            TrainConfig(
                 steps=400_000,
                 learning_rate=3e-4,
                 weight_decay=0.05,

@@ -10,19 +10,19 @@ Paper:    on the 28 x 28 digits of MNIST, LSTM 87.2, GRU 96.2, RNN 21.5, TCN 99.
           table 1): another set of images, whose files would be a download.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Digits
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             Digits(width=1, batch_size=32),
-            Architecture(
+            ModelConfig(
                 width=64, depth=2, expansion=1, mlp_expansion=2, dropout=0.1, readout="mean"
             ),
-            Training(
+            TrainConfig(
                 steps=800,
                 learning_rate=3e-3,
                 weight_decay=0.01,

@@ -8,16 +8,16 @@ Paper:    none of minimal cells. Kernel methods reach 0.978 to 0.986, an ensembl
           their authors report.
 """
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Sequences
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {
     "cpu": Preset(
         Experiment(
             Sequences(batch_size=32),
-            Architecture(
+            ModelConfig(
                 width=64,
                 depth=2,
                 expansion=1,
@@ -26,7 +26,7 @@ PRESETS = {
                 bidirectional=True,
                 readout="mean",
             ),
-            Training(
+            TrainConfig(
                 steps=400,
                 learning_rate=2e-3,
                 weight_decay=0.05,

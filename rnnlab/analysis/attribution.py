@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_floating, check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_floating, require_positive_int
 
 Prediction = Callable[[Array], Array]
 """A number for each sequence: inputs (*batch, time, features) to (*batch,), rows apart."""
@@ -28,7 +28,7 @@ def gradient_times_input(
     >>> gradient_times_input(lambda xs: (xs**2).sum((-2, -1)), jnp.array([[1.0], [3.0]]))
     Array([ 2., 18.], dtype=float32)
     """
-    check_floating(xs=xs)
+    require_floating(xs=xs)
     return (_gradient(f)(xs) * xs).sum(-1)
 
 
@@ -56,9 +56,9 @@ def integrated_gradients(
     >>> integrated_gradients(lambda xs: (xs**2).sum((-2, -1)), jnp.array([[1.0], [3.0]]))
     Array([1., 9.], dtype=float32)
     """
-    check_size(steps=steps)
-    check_floating(xs=xs)
-    wide = state_dtype(xs.dtype)
+    require_positive_int(steps=steps)
+    require_floating(xs=xs)
+    wide = accumulation_dtype(xs.dtype)
     start = jnp.zeros(xs.shape, wide)
     if baseline is not None:
         start = jnp.broadcast_to(baseline, xs.shape).astype(wide)

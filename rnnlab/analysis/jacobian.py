@@ -19,9 +19,9 @@ from jaxtyping import Float
 from rnnlab.analysis._batching import batch_axes, check_steps, typed
 from rnnlab.analysis.states import states
 from rnnlab.cells.backends.lax_scan import preceding
-from rnnlab.cells.linear import MinimalCell
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_size
+from rnnlab.cells.linear import LinearCell
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_positive_int
 
 
 def jacobians(
@@ -84,7 +84,7 @@ def log_product_norms(
     run = _log_product_norms
     for _ in matrices.shape[:-3]:
         run = jax.vmap(run)
-    return run(matrices.astype(state_dtype(matrices.dtype)))
+    return run(matrices.astype(accumulation_dtype(matrices.dtype)))
 
 
 @jax.jit
@@ -125,11 +125,11 @@ def lyapunov_exponents(
     >>> bool(lyapunov_exponents(cell, cell.initial_carry(()), jnp.ones((50, 3)))[0] < 0)
     True
     """
-    check_size(count=count)
+    require_positive_int(count=count)
     size = sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: cell.initial_carry(()))))
     if count > size:
         raise ValueError(f"count is {count}; the state has {size} numbers, and as many exponents")
-    if isinstance(cell, MinimalCell):
+    if isinstance(cell, LinearCell):
         rates = jnp.log(jnp.abs(decays(cell, carry, xs))).mean(-2)
         return lax.top_k(rates, count)[0]
     axes = batch_axes(cell, xs)
@@ -163,7 +163,7 @@ def _exponents(graphdef, count, params, carry, xs):
 
 
 def decays(
-    cell: MinimalCell,
+    cell: LinearCell,
     carry: Float[Array, "*batch features"],
     xs: Float[Array, "*batch time in_features"],
 ) -> Float[Array, "*batch time features"]:

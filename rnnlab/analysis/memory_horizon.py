@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from rnnlab.analysis._batching import check_steps
 from rnnlab.analysis._norms import length
-from rnnlab.validation import check_floating
+from rnnlab.validation import require_floating
 
 
 def influence(
@@ -34,7 +34,7 @@ def influence(
     >>> found[1:, 0] / found[:-1, 0]  # decays of 0.5
     Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
-    check_floating(xs=xs)  # token ids have no derivative
+    require_floating(xs=xs)  # token ids have no derivative
     check_steps(xs, xs.ndim - 2)
     graphdef, params = nnx.split(model)
     return _influence(graphdef, params, carry, xs)

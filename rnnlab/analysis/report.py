@@ -36,8 +36,8 @@ def figures(
     Raises:
       ValueError: the model cannot step, or there are not as many labels as steps.
 
-    >>> from rnnlab.models.config import Architecture
-    >>> model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    >>> from rnnlab.models.config import ModelConfig
+    >>> model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [name for name, _ in figures(model, jnp.array([1, 4, 0, 2]))]
     ['gradient_flow', 'memory', 'gates_layer_1', 'trajectory']
     """
@@ -110,8 +110,8 @@ def table(model: SequenceModel, xs: Array) -> Table:
       model: can `step`.
       xs: one sequence, without batch axes.
 
-    >>> from rnnlab.models.config import Architecture
-    >>> model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    >>> from rnnlab.models.config import ModelConfig
+    >>> model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [line[:2] for line in table(model, jnp.array([1, 4, 0, 2])).lines]
     [('layer 1', 'GRU')]
     """

@@ -10,8 +10,8 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from rnnlab.analysis._batching import batch_axes, time_behind, time_first, typed
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_positive_int
 
 
 def states(
@@ -79,8 +79,8 @@ def principal_components(h: Float[Array, "*batch time features"], count: int = 2
     >>> bool(jnp.allclose(found.directions, jnp.array([[0.6, 0.8]]))), found.projected.shape
     (True, (5, 1))
     """
-    check_size(count=count)
-    rows = h.reshape(-1, h.shape[-1]).astype(state_dtype(h.dtype))
+    require_positive_int(count=count)
+    rows = h.reshape(-1, h.shape[-1]).astype(accumulation_dtype(h.dtype))
     if count > min(rows.shape):
         raise ValueError(
             f"count is {count}; at most {min(rows.shape)} is possible for {rows.shape[0]} steps of "
@@ -107,7 +107,7 @@ def participation_ratio(h: Float[Array, "*batch time features"]) -> Float[Array,
     >>> participation_ratio(jnp.concatenate([jnp.eye(3), -jnp.eye(3)])).round(4)
     Array(3., dtype=float32)
     """
-    rows = h.reshape(-1, h.shape[-1]).astype(state_dtype(h.dtype))
+    rows = h.reshape(-1, h.shape[-1]).astype(accumulation_dtype(h.dtype))
     sizes = jnp.linalg.svd(rows - rows.mean(0, keepdims=True), compute_uv=False)
     variance = _relative(sizes) ** 2
     return jnp.sum(variance) ** 2 / jnp.maximum(jnp.sum(variance**2), 1)
@@ -134,7 +134,7 @@ def strongest_steps(
     >>> strongest_steps(jnp.array([[0.1], [0.9], [0.5]]), 0, 2)
     (Array([1, 2], dtype=int32),)
     """
-    check_size(count=count)
+    require_positive_int(count=count)
     if not 0 <= unit < h.shape[-1]:
         raise ValueError(f"unit is {unit}; one of 0 to {h.shape[-1] - 1} is needed")
     values = h[..., unit]

@@ -13,7 +13,7 @@ import numpy as np
 from rnnlab import records
 from rnnlab.bench.speedup import find_device
 from rnnlab.scan import cumulative_log_scan, linear_scan, log_linear_scan
-from rnnlab.scan.affine import state_dtype
+from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.tables import Table, machine
 
 NARROW = "published log form in 16 bit"
@@ -69,7 +69,7 @@ class Accuracy:
 
 def run(
     config: Accuracy, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Row]:
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/accuracy.jsonl before it is yielded."""
     config.validate()
     common = {"benchmark": "accuracy", **records.environment(find_device("auto"))}
@@ -105,7 +105,7 @@ def steps(config: Accuracy) -> int:
     return len(SETTINGS) * len(config.lengths)
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     lengths = sorted({r["length"] for r in measured})
     headings = ("dtype", "gates", "form", *(f"length {n:,}" for n in lengths))
     cells: dict[tuple[str, str, str], dict[int, float | None]] = {}
@@ -143,7 +143,7 @@ def _in_log_space(scan):
 
     @jax.jit
     def call(a, b):
-        wide = state_dtype(a.dtype)
+        wide = accumulation_dtype(a.dtype)
         return jnp.exp(scan(jnp.log(a.astype(wide)), jnp.log(b.astype(wide)))).astype(b.dtype)
 
     return call

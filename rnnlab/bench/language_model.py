@@ -9,15 +9,15 @@ import numpy as np
 from flax import nnx
 
 from rnnlab import records
-from rnnlab.bench.timing import Prepared, against_floor, in_turns
+from rnnlab.bench.timing import Prepared, compare_to_bound, time_interleaved
 from rnnlab.bench.torch_programs import available
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.tables import Table, machine
 from rnnlab.tasks.batch import Batch
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 from rnnlab.train.step import initial_state, make_train_step
 
-SETTINGS = Training(learning_rate=2e-3, weight_decay=0.01, optimizer="adamw")
+SETTINGS = TrainConfig(learning_rate=2e-3, weight_decay=0.01, optimizer="adamw")
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class LanguageModel:
 
 def run(
     config: LanguageModel, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Row]:
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/lm.jsonl before it is yielded."""
     config.validate()
     device = jax.devices("cpu")[0]
-    architecture = Architecture(
+    architecture = ModelConfig(
         width=config.width, depth=config.depth, expansion=config.expansion, dropout=0.1
     )
     advance("rnnlab")
@@ -72,9 +72,9 @@ def run(
 
         peer = torch_train_step(architecture, SETTINGS, config.vocab_size, _batch(config))
         programs["torch, log space"] = peer
-    seconds = in_turns([program.call for program in programs.values()], config.repeats)
+    seconds = time_interleaved([program.call for program in programs.values()], config.repeats)
     for (name, program), taken in zip(programs.items(), seconds, strict=True):
-        measured = against_floor(program, taken, seconds[0])
+        measured = compare_to_bound(program, taken, seconds[0])
         row = {
             "benchmark": "lm",
             **records.environment(device),
@@ -99,7 +99,7 @@ def steps(config: LanguageModel) -> int:
     return 2
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = ("implementation", "update, ms", "tokens/s", "× rnnlab", "quartiles")
     lines = [
         (
@@ -119,7 +119,7 @@ def table(measured: list[records.Row]) -> Table:
     return Table(title, headings, lines, frozenset())
 
 
-def update_program(config: LanguageModel, architecture: Architecture) -> Prepared:
+def update_program(config: LanguageModel, architecture: ModelConfig) -> Prepared:
     """The update that `rnnlab run` makes."""
     vocab_size = config.vocab_size
     model = architecture.build(vocab_size, vocab_size=vocab_size, rngs=nnx.Rngs(0))

@@ -12,9 +12,9 @@ from jax import lax
 from rnnlab import records
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import against_floor, in_turns, prepare
+from rnnlab.bench.timing import compare_to_bound, prepare, time_interleaved
 from rnnlab.cells import CELLS
-from rnnlab.cells.linear import MinimalCell
+from rnnlab.cells.linear import LinearCell
 from rnnlab.scan import resolved
 from rnnlab.tables import Table, machine
 
@@ -47,7 +47,9 @@ class Layer:
             raise ValueError(f"repeats is {self.repeats}; at least 1 is needed")
 
 
-def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> Iterator[records.Row]:
+def run(
+    config: Layer, advance: Callable[[str], None] = lambda text: None
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/layer.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
@@ -65,7 +67,7 @@ def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> It
             kernels = [getattr(cell, f"{p}_kernel")[...] for p in cell.projections]
             kernel = jax.device_put(jnp.concatenate(kernels, -1), device)
             ready = prepare(layer, params, xs, dys), prepare(_matmuls, kernel, xs)
-            seconds, floor = in_turns([r.call for r in ready], config.repeats)
+            seconds, floor = time_interleaved([r.call for r in ready], config.repeats)
             row = {
                 **common,
                 "cell": name,
@@ -76,7 +78,7 @@ def run(config: Layer, advance: Callable[[str], None] = lambda text: None) -> It
                 "dtype": "float32",
                 "seed": 0,
                 "repeats": config.repeats,
-                **against_floor(ready[0], seconds, floor),
+                **compare_to_bound(ready[0], seconds, floor),
             }
             records.append(config.out / "layer.jsonl", row)
             yield row
@@ -87,7 +89,7 @@ def steps(config: Layer) -> int:
     return len(config.shapes) * len(_minimal_cells())
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = (
         "batch × time × width",
         "cell",
@@ -112,7 +114,7 @@ def table(measured: list[records.Row]) -> Table:
 
 
 def _minimal_cells() -> list[str]:
-    return [name for name, cell in CELLS.items() if issubclass(cell, MinimalCell)]
+    return [name for name, cell in CELLS.items() if issubclass(cell, LinearCell)]
 
 
 def _training_step(cell):

@@ -12,7 +12,7 @@ import numpy as np
 from rnnlab import records
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import Prepared, in_turns, quartiles
+from rnnlab.bench.timing import Prepared, quartiles, time_interleaved
 from rnnlab.bench.torch_programs import MINIMAL, TorchForm, available, torch_form, torch_program
 from rnnlab.bench.variants import (
     FLAX_CELLS,
@@ -27,7 +27,7 @@ from rnnlab.bench.variants import (
 from rnnlab.cells import CELLS
 from rnnlab.scan import resolved
 from rnnlab.tables import Table, machine, milliseconds, times
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 # Relative to the largest output. The log-space form is some 5e-4 off at 4,096 steps; a GPU's
 # matmuls, and torch's on it, keep ten bits of the inputs (TF32).
@@ -63,9 +63,9 @@ class Peers:
         for shape in self.shapes:
             parse_shape(shape)
         for cell in self.cells:
-            check_choice("cells", cell, CELLS)
+            require_one_of("cells", cell, CELLS)
         for pass_ in self.passes:
-            check_choice("passes", pass_, PASSES)
+            require_one_of("passes", pass_, PASSES)
         if self.repeats < 1:
             raise ValueError(f"repeats is {self.repeats}; at least 1 is needed")
 
@@ -107,7 +107,9 @@ def peers(cell: str, platform: str) -> list[Peer]:
     return found
 
 
-def run(config: Peers, advance: Callable[[str], None] = lambda text: None) -> Iterator[records.Row]:
+def run(
+    config: Peers, advance: Callable[[str], None] = lambda text: None
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/peers.jsonl before it is yielded.
 
     All forms of all cells at one shape and pass are timed in turns.
@@ -129,7 +131,7 @@ def run(config: Peers, advance: Callable[[str], None] = lambda text: None) -> It
                 if equal[k]:
                     ready[k] = _program(form, pass_, problem)
             advance(f"{shape}, {pass_}: timing")
-            seconds = in_turns([r.call for r in ready.values()], config.repeats)
+            seconds = time_interleaved([r.call for r in ready.values()], config.repeats)
             by_peer = dict(zip(ready, seconds, strict=True))
             own = {p.cell: by_peer[k] for k, p in reversed([*enumerate(chosen)]) if k in by_peer}
             for k, peer in enumerate(chosen):
@@ -159,7 +161,7 @@ def steps(config: Peers) -> int:
     return len(config.shapes) * len(config.passes) * (lines + 1)
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = (
         "batch × time × width",
         "pass",

@@ -15,10 +15,10 @@ import numpy as np
 
 from rnnlab import records
 from rnnlab.bench.language_model import LanguageModel, update_program
-from rnnlab.bench.timing import Prepared, in_turns, quartiles
+from rnnlab.bench.timing import Prepared, quartiles, time_interleaved
 from rnnlab.bench.variants import Problem, cell_form, form_program
-from rnnlab.malloc import keep_pages
-from rnnlab.models.config import Architecture
+from rnnlab.malloc import keep_memory
+from rnnlab.models.config import ModelConfig
 from rnnlab.tables import Table, machine, milliseconds
 
 KEEP = "--keep-pages"
@@ -42,7 +42,7 @@ def programs() -> dict[str, Callable[[], Prepared]]:
         f"{name} layer": partial(layer, name) for name in ("gru", "lstm", "mingru", "minlstm")
     }
     model = LanguageModel()
-    architecture = Architecture(width=model.width, depth=model.depth, expansion=model.expansion)
+    architecture = ModelConfig(width=model.width, depth=model.depth, expansion=model.expansion)
     return {**layers, "language model": partial(update_program, model, architecture)}
 
 
@@ -72,7 +72,7 @@ class Allocator:
 
 def run(
     config: Allocator, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Row]:
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/allocator.jsonl before it is yielded."""
     config.validate()
     common = {"benchmark": "allocator", **records.environment(jax.devices("cpu")[0])}
@@ -103,7 +103,7 @@ def steps(config: Allocator) -> int:
     return config.rounds * len(SETTINGS)
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = ("program", "allocator", "step, ms", "rounds, ms", "× as it is", "pages a step")
     lines, breaks = [], set()
     settings = dict.fromkeys(r["setting"] for r in measured)
@@ -135,12 +135,12 @@ def _of(measured, program, setting):
 def _measure(setting: str) -> None:
     """Times every program in this process and prints a JSON object for each."""
     if setting == KEEP:
-        keep_pages()
+        keep_memory()
     for name, prepared in programs().items():
         ready = prepared()
-        in_turns([ready.call], 2)
+        time_interleaved([ready.call], 2)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        (seconds,) = in_turns([ready.call], REPEATS)
+        (seconds,) = time_interleaved([ready.call], REPEATS)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         row = {
             "program": name,

@@ -14,11 +14,11 @@ from rnnlab import records
 from rnnlab.analysis import lyapunov_exponents
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import against_floor, in_turns, prepare
+from rnnlab.bench.timing import compare_to_bound, prepare, time_interleaved
 from rnnlab.cells import CELLS
-from rnnlab.cells.nonlinear import ClassicCell
+from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.tables import Table, machine, milliseconds, times
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class Newton:
         """Raises ValueError at the first option that is out of range."""
         for shape in self.shapes:
             parse_shape(shape)
-        classic = [name for name, cell in CELLS.items() if issubclass(cell, ClassicCell)]
+        classic = [name for name, cell in CELLS.items() if issubclass(cell, NonlinearCell)]
         for cell in self.cells:
-            check_choice("cells", cell, classic)
+            require_one_of("cells", cell, classic)
         if self.repeats < 1:
             raise ValueError(f"repeats is {self.repeats}; at least 1 is needed")
 
 
 def run(
     config: Newton, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Row]:
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/newton.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
@@ -89,7 +89,7 @@ def steps(config: Newton) -> int:
     return len(config.shapes) * len(config.cells) * len(config.gains)
 
 
-def measure(cell: ClassicCell, xs: Array, repeats: int) -> dict[str, Any]:
+def measure(cell: NonlinearCell, xs: Array, repeats: int) -> dict[str, Any]:
     """The columns of a row: `cell` on inputs (batch, time, in_features), by both backends."""
     carry = cell.initial_carry(xs.shape[:1])
     dys = jax.random.normal(jax.random.key(1), (*xs.shape[:2], cell.features))
@@ -102,7 +102,7 @@ def measure(cell: ClassicCell, xs: Array, repeats: int) -> dict[str, Any]:
         results.append(jax.jit(_with_gradients(graphdef))(params, carry, xs, dys))
     (ys, gradients), (wanted, wanted_gradients) = results
     report = cell.convergence(carry, xs)
-    seconds, loop = in_turns([r.call for r in ready], repeats)
+    seconds, loop = time_interleaved([r.call for r in ready], repeats)
     return {
         "batch_size": xs.shape[0],
         "length": xs.shape[1],
@@ -114,11 +114,11 @@ def measure(cell: ClassicCell, xs: Array, repeats: int) -> dict[str, Any]:
         "value_error": _error(ys, wanted),
         "gradient_error": _error(gradients, wanted_gradients),
         "lyapunov_exponent": float(lyapunov_exponents(cell, carry, xs).mean()),
-        **against_floor(ready[0], seconds, loop),
+        **compare_to_bound(ready[0], seconds, loop),
     }
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = (
         "cell",
         "weights",

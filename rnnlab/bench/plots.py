@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rnnlab.atomic_io import writing
-from rnnlab.bench.speedup_table import OWN, PAPER, TWINS, describe, minimal_seconds
+from rnnlab.bench.speedup_table import CLASSIC_COUNTERPART, OWN, PAPER, describe, minimal_seconds
 from rnnlab.plotting import COLORS, NAMES
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.tables import machine
 
 STYLES = {"rnnlab": "-", OWN: "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
@@ -22,7 +22,7 @@ FAMILIES = {
 }
 
 
-def speedup_figure(rows: Sequence[Row]) -> Figure:
+def speedup_figure(rows: Sequence[Record]) -> Figure:
     """Step time against length by family, and the times that a classic step takes a minimal one's.
 
     Draws the training step where it was measured, else the forward pass.
@@ -42,7 +42,8 @@ def speedup_figure(rows: Sequence[Row]) -> Figure:
     compared = [
         r
         for r in rows
-        if (r["cell"] in TWINS or r["implementation"] == OWN) and minimal_seconds(rows, r)
+        if (r["cell"] in CLASSIC_COUNTERPART or r["implementation"] == OWN)
+        and minimal_seconds(rows, r)
     ]
     count = len(families) + bool(compared)
     across = min(count, 2)
@@ -67,13 +68,15 @@ def speedup_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _ratio_panel(axes: Axes, rows: Sequence[Row], compared: Sequence[Row], pass_: str) -> None:
+def _ratio_panel(
+    axes: Axes, rows: Sequence[Record], compared: Sequence[Record], pass_: str
+) -> None:
     for key, line in _lines(compared):
         ratios = [r["step_seconds"] / minimal_seconds(rows, r) for r in line]
         axes.plot([r["length"] for r in line], ratios, **_style(*key))
     axes.axhline(1, color="black", linewidth=0.8)
     measured = {(r["cell"], r["length"]) for r in compared} if pass_ == "train" else set()
-    for cell in TWINS:
+    for cell in CLASSIC_COUNTERPART:
         points = {n: ratio for (c, n), ratio in PAPER.items() if c == cell and (c, n) in measured}
         if points:
             label = f"{NAMES[cell]}: the paper's figure (T4 GPU, its loop)"
@@ -85,7 +88,7 @@ def _ratio_panel(axes: Axes, rows: Sequence[Row], compared: Sequence[Row], pass_
     )
 
 
-def scan_figure(rows: Sequence[Row]) -> Figure:
+def scan_figure(rows: Sequence[Record]) -> Figure:
     """Time over the floor of the same bytes, against length, one panel a pass."""
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     passes = list(dict.fromkeys(r["pass"] for r in rows))
@@ -129,7 +132,7 @@ SIZES = {
 }
 
 
-def growth_figure(rows: Sequence[Row]) -> Figure:
+def growth_figure(rows: Sequence[Record]) -> Figure:
     """Cost of a layer's training step along each axis that was measured."""
     figure = Figure(figsize=(16, 9.2), layout="constrained")
     panels = figure.subplots(2, 3)
@@ -176,7 +179,7 @@ def save(figure: Figure, path: Path) -> None:
             raise
 
 
-def _lines(rows: Sequence[Row]):
+def _lines(rows: Sequence[Record]):
     def key(row):
         return row["cell"], row["implementation"], row["backend"]
 
@@ -196,7 +199,7 @@ def _style(cell: str, implementation: str, backend: str) -> dict[str, object]:
     }
 
 
-def _lanes(row: Row) -> str:
+def _lanes(row: Record) -> str:
     return f"batch {row['batch_size']} × {row['width']} features"
 
 

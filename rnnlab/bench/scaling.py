@@ -14,13 +14,13 @@ from flax import nnx
 from rnnlab import records
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import Prepared, in_turns, quartiles
+from rnnlab.bench.timing import Prepared, quartiles, time_interleaved
 from rnnlab.bench.variants import Problem, form_program, module_form
 from rnnlab.cells import CELLS
 from rnnlab.layers import Attention, Block
 from rnnlab.layers.mamba import Mamba
 from rnnlab.tables import Table, machine, milliseconds
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 AXES = {"length": "length", "batch": "batch_size", "width": "width"}
 """The axes by their names on the command line and in a row."""
@@ -86,9 +86,9 @@ class Growth:
         """Raises ValueError at the first option that is out of range."""
         parse_shape(self.start)
         for layer in self.layers:
-            check_choice("layers", layer, LAYERS)
+            require_one_of("layers", layer, LAYERS)
         for axis in self.axes:
-            check_choice("axes", axis, AXES)
+            require_one_of("axes", axis, AXES)
         for name in ("lengths", "batches", "widths"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise ValueError(
@@ -103,7 +103,7 @@ class Growth:
 
 def run(
     config: Growth, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Row]:
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/growth.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
@@ -123,7 +123,7 @@ def run(
                 ready[name] = form_program(module_form(module), "train", problem)
             small = [n for n in followed if _fits(ready[n], config.memory_cap)]
             advance(f"{axis} {point}: timing")
-            seconds = in_turns([ready[n].call for n in small], config.repeats)
+            seconds = time_interleaved([ready[n].call for n in small], config.repeats)
             by_name = dict(zip(small, seconds, strict=True))
             for name in followed:
                 q1, median, q3 = quartiles(by_name[name]) if name in by_name else (None,) * 3
@@ -157,7 +157,7 @@ def steps(config: Growth) -> int:
     return sum(len(config.points(axis)) for axis in config.axes) * (len(config.layers) + 1)
 
 
-def exponent(measured: list[records.Row], value: str) -> float | None:
+def exponent(measured: list[records.Record], value: str) -> float | None:
     """The slope of log `value` over log size along one axis, through its upper points.
 
     The upper points are the largest three that were measured: below them fixed costs still count.
@@ -174,7 +174,7 @@ def exponent(measured: list[records.Row], value: str) -> float | None:
     return float(np.polyfit(sizes, values, 1)[0])
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = (
         "axis",
         "layer",

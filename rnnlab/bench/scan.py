@@ -12,11 +12,11 @@ from jax import lax
 
 from rnnlab import records
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import against_floor, in_turns, prepare
+from rnnlab.bench.timing import compare_to_bound, prepare, time_interleaved
 from rnnlab.bench.variants import plain_scan
 from rnnlab.scan import BACKENDS, linear_scan, resolved
 from rnnlab.tables import Table, machine
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 PLAIN = "associative_scan, autodiff"
 
@@ -56,7 +56,7 @@ class Scan:
     def validate(self) -> None:
         """Raises ValueError at the first option that is out of range."""
         for backend in self.backend:
-            check_choice("backend", backend, BACKENDS)
+            require_one_of("backend", backend, BACKENDS)
         for shape in self.shapes:
             parse_shape(shape)
         if self.repeats < 1:
@@ -75,7 +75,9 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     return batch_size, length, width
 
 
-def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Iterator[records.Row]:
+def run(
+    config: Scan, advance: Callable[[str], None] = lambda text: None
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/scan.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
@@ -92,7 +94,7 @@ def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Ite
             advance(f"{shape}, {pass_}")
             ready = [prepare(floor, *operands)]
             ready += [prepare(wrap(scan), *operands) for scan in scans.values()]
-            floor_seconds, *seconds = in_turns([r.call for r in ready], config.repeats)
+            floor_seconds, *seconds = time_interleaved([r.call for r in ready], config.repeats)
             for backend, prepared, times in zip(scans, ready[1:], seconds, strict=True):
                 row = {
                     **common,
@@ -104,7 +106,7 @@ def run(config: Scan, advance: Callable[[str], None] = lambda text: None) -> Ite
                     "dtype": config.dtype,
                     "seed": 0,
                     "repeats": config.repeats,
-                    **against_floor(prepared, times, floor_seconds),
+                    **compare_to_bound(prepared, times, floor_seconds),
                 }
                 records.append(config.out / "scan.jsonl", row)
                 yield row
@@ -115,7 +117,7 @@ def steps(config: Scan) -> int:
     return 2 * len(config.shapes)
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = (
         "batch × time × width",
         "pass",

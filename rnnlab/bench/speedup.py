@@ -9,7 +9,7 @@ import jax
 from rnnlab import records
 from rnnlab.bench.speedup_table import OWN
 from rnnlab.bench.speedup_table import table as table
-from rnnlab.bench.timing import Prepared, in_turns, quartiles
+from rnnlab.bench.timing import Prepared, quartiles, time_interleaved
 from rnnlab.bench.torch_programs import available, torch_form, torch_program
 from rnnlab.bench.variants import (
     FLAX_CELLS,
@@ -24,7 +24,7 @@ from rnnlab.bench.variants import (
 )
 from rnnlab.cells import CELLS
 from rnnlab.scan import BACKENDS, resolved
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -71,10 +71,10 @@ class Speedup:
         for cell in self.cells or ():
             cell_class(cell)
         for backend in self.backend or ():
-            check_choice("backend", backend, BACKENDS)
+            require_one_of("backend", backend, BACKENDS)
         for pass_ in self.passes or ():
-            check_choice("passes", pass_, PASSES)
-        check_choice("dtype", self.dtype, DTYPES)
+            require_one_of("passes", pass_, PASSES)
+        require_one_of("dtype", self.dtype, DTYPES)
         for name in ("cells", "lengths", "backend", "passes"):
             if getattr(self, name) == ():
                 raise ValueError(f"{name} is empty; name at least one")
@@ -160,7 +160,7 @@ def entries(config: Speedup, platform: str) -> list[Entry]:
 
 def run(
     config: Speedup, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Row]:
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/speedup.jsonl before it is yielded.
 
     All forms of one length and pass are compiled first and then timed in turns. `advance` is called
@@ -183,7 +183,7 @@ def run(
                 advance(f"{pass_} {length}: compiling {entry.cell} ({entry.implementation})")
                 ready.append(entry.prepare(pass_, problem))
             advance(f"{pass_} {length}: timing")
-            seconds = in_turns([r.call for r in ready], config.repeats)
+            seconds = time_interleaved([r.call for r in ready], config.repeats)
             for entry, prepared, times in zip(group, ready, seconds, strict=True):
                 q1, median, q3 = quartiles(times)
                 row = {

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.tables import Table, machine, milliseconds, times
 
-TWINS = {"gru": "mingru", "lstm": "minlstm"}
+CLASSIC_COUNTERPART = {"gru": "mingru", "lstm": "minlstm"}
 """Which minimal cell stands for which classic one."""
 
 OWN = "your own"
@@ -17,16 +17,16 @@ PAPER = {("gru", 512): 175, ("lstm", 512): 235, ("gru", 4096): 1324, ("lstm", 40
 PAPER_HEADING = "paper's × (T4 GPU, its Python loop)"
 
 
-def minimal_seconds(rows: Sequence[Row], row: Row) -> float | None:
+def minimal_seconds(rows: Sequence[Record], row: Record) -> float | None:
     """Seconds of the minimal cell that `row` is compared with, measured in the same turns.
 
     It is rnnlab's minGRU for GRU rows and those of cells that are not rnnlab's, and minLSTM for
     LSTM rows, on the first backend measured.
     """
-    cell = TWINS.get(row["cell"], row["cell"])
+    cell = CLASSIC_COUNTERPART.get(row["cell"], row["cell"])
     if row["implementation"] == OWN:
-        cell = TWINS["gru"]
-    if cell not in TWINS.values():
+        cell = CLASSIC_COUNTERPART["gru"]
+    if cell not in CLASSIC_COUNTERPART.values():
         return None
     for other in rows:
         same = all(other[k] == row[k] for k in ("pass", "length", "started"))
@@ -35,7 +35,7 @@ def minimal_seconds(rows: Sequence[Row], row: Row) -> float | None:
     return None
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Record]) -> Table:
     headings = (
         "pass",
         "length",
@@ -78,7 +78,7 @@ def table(rows: Sequence[Row]) -> Table:
     return Table(describe(rows), headings, lines, frozenset(breaks))
 
 
-def describe(rows: Sequence[Row]) -> str:
+def describe(rows: Sequence[Record]) -> str:
     """Where the rows were measured, in one line."""
     row = rows[0]
     torch = f", torch {row['versions']['torch']}" if "torch" in row["versions"] else ""

@@ -14,10 +14,10 @@ from jax import Array, lax
 
 from rnnlab import records
 from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import Prepared, against_floor, in_turns, prepare
-from rnnlab.models.config import LAYERS, Architecture, count_parameters
+from rnnlab.bench.timing import Prepared, compare_to_bound, prepare, time_interleaved
+from rnnlab.models.config import LAYERS, ModelConfig, count_parameters
 from rnnlab.tables import Table, machine, times
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 VOCAB_SIZE = 256
 SHORT = 1_000
@@ -57,7 +57,7 @@ class Streaming:
     def validate(self) -> None:
         """Raises ValueError at the first option that is out of range."""
         for cell in self.cells:
-            check_choice("cells", cell, LAYERS)
+            require_one_of("cells", cell, LAYERS)
         for name in ("batches", "lengths"):
             if not (values := getattr(self, name)) or min(values) < 1:
                 raise ValueError(f"{name} is {values}; numbers of at least 1 are needed")
@@ -78,14 +78,14 @@ class Streaming:
 
 def run(
     config: Streaming, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Row]:
+) -> Iterator[records.Record]:
     """Measures and yields rows, each written to OUT/streaming.jsonl before it is yielded."""
     config.validate()
     device = find_device(config.device)
     common = {"benchmark": "streaming", **records.environment(device)}
     for cell, batch_size, length in config.runs():
         advance(f"{cell}, {batch_size} × {length:,} tokens")
-        architecture = Architecture(cell=cell, width=config.width, depth=config.depth)
+        architecture = ModelConfig(cell=cell, width=config.width, depth=config.depth)
         model = architecture.build(VOCAB_SIZE, vocab_size=VOCAB_SIZE, rngs=nnx.Rngs(0))
         graphdef, params = nnx.split(model)
         params, carry, tokens = jax.device_put(
@@ -94,7 +94,9 @@ def run(
         loop = prepare(_loop(graphdef, length), params, carry, tokens)
         if length <= SHORT:
             floor = prepare(_reads(length), params)
-            columns = against_floor(loop, *in_turns([loop.call, floor.call], config.repeats))
+            columns = compare_to_bound(
+                loop, *time_interleaved([loop.call, floor.call], config.repeats)
+            )
         else:
             columns = _once(loop)
         end, _ = jax.eval_shape(_loop(graphdef, length), params, carry, tokens)
@@ -123,7 +125,7 @@ def steps(config: Streaming) -> int:
     return len(config.runs())
 
 
-def table(measured: list[records.Row]) -> Table:
+def table(measured: list[records.Record]) -> Table:
     headings = (
         "model",
         "streams",
@@ -197,7 +199,7 @@ def _reads(length: int) -> Callable[[Any], Array]:
 
 
 def _once(loop: Prepared) -> dict[str, Any]:
-    """`against_floor`'s columns, from a single run."""
+    """`compare_to_bound`'s columns, from a single run."""
     start = time.perf_counter()
     loop.call()
     seconds = time.perf_counter() - start

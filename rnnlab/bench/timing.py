@@ -32,7 +32,7 @@ def prepare(f: Callable[..., Any], *arguments: Any) -> Prepared:
 
     >>> import jax.numpy as jnp
     >>> ready = prepare(lambda x: x + 1, jnp.ones(3))
-    >>> seconds = in_turns([ready.call], repeats=2)
+    >>> seconds = time_interleaved([ready.call], repeats=2)
     >>> seconds.shape
     (1, 2)
     """
@@ -49,7 +49,7 @@ def prepare(f: Callable[..., Any], *arguments: Any) -> Prepared:
     return Prepared(call, compile_seconds, temp_bytes)
 
 
-def in_turns(calls: Sequence[Call], repeats: int) -> np.ndarray:
+def time_interleaved(calls: Sequence[Call], repeats: int) -> np.ndarray:
     """Seconds of each call in each of `repeats` rounds, shape (calls, repeats).
 
     Every call runs once unmeasured. A round then runs each of them once, so that whatever else the
@@ -72,7 +72,7 @@ def quartiles(seconds: np.ndarray) -> tuple[float, float, float]:
     return float(q1), float(median), float(q3)
 
 
-def against_floor(prepared: Prepared, seconds: np.ndarray, floor: np.ndarray) -> dict[str, Any]:
+def compare_to_bound(prepared: Prepared, seconds: np.ndarray, floor: np.ndarray) -> dict[str, Any]:
     """The columns of a row that compares a program with a floor timed in the same rounds.
 
     `ratio` is the median of the ratios of neighbours: each round's call to that round's floor.

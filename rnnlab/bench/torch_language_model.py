@@ -4,12 +4,12 @@ from typing import Any
 
 from rnnlab.bench.timing import Prepared
 from rnnlab.bench.torch_programs import log_space_cell
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.tasks.batch import Batch
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 
-def torch_language_model(architecture: Architecture, vocab_size: int) -> Any:
+def torch_language_model(architecture: ModelConfig, vocab_size: int) -> Any:
     """`rnnlab.SequenceModel` of minGRU blocks as a `torch.nn.Module`, from ids to logits.
 
     Blocks of RMS norm, causal depthwise convolution, minGRU in log space and projection, then of
@@ -67,7 +67,7 @@ def torch_language_model(architecture: Architecture, vocab_size: int) -> Any:
 
 
 def torch_train_step(
-    architecture: Architecture, settings: Training, vocab_size: int, batch: Batch
+    architecture: ModelConfig, settings: TrainConfig, vocab_size: int, batch: Batch
 ) -> Prepared:
     """An update of it: cross entropy, clipping, AdamW. Ready to be timed."""
     import torch

@@ -6,7 +6,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.cells.nonlinear import ClassicCell
+from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.cells.step_functions import (
     Equations,
     Gates,
@@ -15,7 +15,7 @@ from rnnlab.cells.step_functions import (
     recurrent_gates,
     with_one_matmul,
 )
-from rnnlab.scan.affine import state_dtype
+from rnnlab.scan.affine import accumulation_dtype
 
 
 def gru_sums(recurrent: Gates, pre: Gates, candidate_bias: Array) -> Gates:
@@ -75,7 +75,7 @@ def _gates_before(h, pre, recurrent_kernel, candidate_bias):
 BEFORE = Equations(gru_before, gru_before_factors)
 
 
-class GRU(ClassicCell):
+class GRU(NonlinearCell):
     """Gated recurrent unit; by default the variant of cuDNN and torch.nn.GRU.
 
         r[t] = sigmoid(x[t] Wr + h[t-1] Ur + br)
@@ -142,7 +142,7 @@ class GRU(ClassicCell):
         self.candidate_bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
 
     def _weights(self) -> tuple[Array, ...]:
-        bias = self.candidate_bias[...].astype(state_dtype(self.dtype))
+        bias = self.candidate_bias[...].astype(accumulation_dtype(self.dtype))
         return (*super()._weights(), bias)
 
     def _gates(self, sigmoids: Array) -> dict[str, Array]:

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 
 from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
 from rnnlab.scan import BACKENDS, gated_scan
-from rnnlab.scan.affine import Gates, coefficients, inflow, state_dtype
-from rnnlab.validation import check_choice, check_size
+from rnnlab.scan.affine import Gates, accumulation_dtype, carry_term, coefficients
+from rnnlab.validation import require_one_of, require_positive_int
 
 GATE_RANGES = ((0, 1), (-1, 1))
 
@@ -53,7 +53,7 @@ def into_range(a: Array, gate_range: tuple[int, int]) -> Array:
     return a if gate_range == (0, 1) else 2 * a - 1
 
 
-class MinimalCell(nnx.Module):
+class LinearCell(nnx.Module):
     """A cell whose pre-activations are projections of the input; subclasses name them and gates.
 
     For each name in `projections` it has a `<name>_kernel` (in_features, features) and a
@@ -77,11 +77,11 @@ class MinimalCell(nnx.Module):
         backend: str,
         rngs: nnx.Rngs,
     ):
-        check_size(in_features=in_features, features=features)
-        check_choice("candidate", candidate, CANDIDATES)
+        require_positive_int(in_features=in_features, features=features)
+        require_one_of("candidate", candidate, CANDIDATES)
         gate_range = tuple(gate_range) if isinstance(gate_range, list) else gate_range
-        check_choice("gate_range", gate_range, GATE_RANGES)
-        check_choice("backend", backend, BACKENDS)
+        require_one_of("gate_range", gate_range, GATE_RANGES)
+        require_one_of("backend", backend, BACKENDS)
         self.in_features = in_features
         self.features = features
         self.candidate = candidate
@@ -107,8 +107,8 @@ class MinimalCell(nnx.Module):
         """Zeros, or the learned state, of shape (*batch_shape, features), float32 or wider."""
         shape = (*batch_shape, self.features)
         if self.carry is None:
-            return jnp.zeros(shape, state_dtype(self.dtype))
-        return jnp.broadcast_to(self.carry[...].astype(state_dtype(self.dtype)), shape)
+            return jnp.zeros(shape, accumulation_dtype(self.dtype))
+        return jnp.broadcast_to(self.carry[...].astype(accumulation_dtype(self.dtype)), shape)
 
     def __call__(
         self,
@@ -146,7 +146,7 @@ class MinimalCell(nnx.Module):
         cut = None if reset is None else jnp.expand_dims(reset, -1)
         keep = None if mask is None else jnp.expand_dims(mask, -1)
         a, b = coefficients(self.gates, self.project(x), init, cut, keep)
-        carry = b + inflow(a, carry, cut)
+        carry = b + carry_term(a, carry, cut)
         return carry, zero_masked(carry.astype(self.dtype), mask)
 
     def gate_values(

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnnlab.cells.backends import cudnn
-from rnnlab.cells.nonlinear import ClassicCell
+from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.cells.step_functions import (
     Equations,
     Gates,
@@ -58,7 +58,7 @@ def _gates(sums):
 EQUATIONS = with_one_matmul(both, lstm_pointwise, lstm_factors)
 
 
-class LSTM(ClassicCell):
+class LSTM(NonlinearCell):
     """Long short-term memory. Its carry is `LSTMCarry(c, h)`.
 
         i, f, o = sigmoid(x[t] W + h[t-1] U + b) of their gates,   g = tanh(...) of its own
@@ -95,7 +95,7 @@ class LSTM(ClassicCell):
     """
 
     gates = 4
-    backends = (*ClassicCell.backends, "cudnn")
+    backends = (*NonlinearCell.backends, "cudnn")
 
     def __init__(
         self,

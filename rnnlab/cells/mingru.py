@@ -7,7 +7,7 @@ from jax import Array
 from jax import numpy as jnp
 from jax.typing import DTypeLike
 
-from rnnlab.cells.linear import CANDIDATES, MinimalCell, complements, into_range
+from rnnlab.cells.linear import CANDIDATES, LinearCell, complements, into_range
 from rnnlab.scan.affine import Gates
 
 
@@ -26,7 +26,7 @@ def mingru_gates(
     return into_range(a, gate_range), z * CANDIDATES[activation](candidate)
 
 
-class MinGRU(MinimalCell):
+class MinGRU(LinearCell):
     """minGRU. Trains in parallel over time; holds one state of `features` numbers when it streams.
 
         z[t] = sigmoid(x[t] Wz + bz)

@@ -8,7 +8,7 @@ from jax import Array
 from jax import numpy as jnp
 from jax.typing import DTypeLike
 
-from rnnlab.cells.linear import CANDIDATES, MinimalCell, into_range
+from rnnlab.cells.linear import CANDIDATES, LinearCell, into_range
 from rnnlab.scan.affine import Gates
 
 
@@ -63,7 +63,7 @@ def _scaled_exponentials(forget: Array, input: Array) -> tuple[Array, Array, Arr
     return u, v, 1 / (2 + u + v)
 
 
-class MinLSTM(MinimalCell):
+class MinLSTM(LinearCell):
     """minLSTM. Trains in parallel over time; holds one state of `features` numbers when it streams.
 
         f[t] = sigmoid(x[t] Wf + bf),  i[t] = sigmoid(x[t] Wi + bi)

@@ -18,11 +18,11 @@ from rnnlab.cells.backends import lax_scan
 from rnnlab.cells.backends.newton import Report, solve
 from rnnlab.cells.step_functions import Equations, Gates, output, recurrent_dot, where
 from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_choice, check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_one_of, require_positive_int
 
 
-class ClassicCell(nnx.Module):
+class NonlinearCell(nnx.Module):
     """A cell with `gates` gates over input and state. Subclasses give one step's `equations`.
 
     Parameters: `kernel` (in_features, gates * features), `recurrent_kernel` (features,
@@ -46,8 +46,8 @@ class ClassicCell(nnx.Module):
         backend: str,
         rngs: nnx.Rngs,
     ):
-        check_size(in_features=in_features, features=features)
-        check_choice("backend", backend, self.backends)
+        require_positive_int(in_features=in_features, features=features)
+        require_one_of("backend", backend, self.backends)
         self.in_features = in_features
         self.features = features
         self.dtype = compute_dtype(dtype, param_dtype)
@@ -55,7 +55,7 @@ class ClassicCell(nnx.Module):
 
         def by_gate(init, shape):
             # Orthogonal initialisers factorise, which 16-bit dtypes cannot: draw, then cast.
-            draw_dtype = state_dtype(param_dtype)
+            draw_dtype = accumulation_dtype(param_dtype)
             parts = [init(rngs.params(), shape, draw_dtype) for _ in range(self.gates)]
             return nnx.Param(jnp.concatenate(parts, -1).astype(param_dtype))
 
@@ -70,7 +70,7 @@ class ClassicCell(nnx.Module):
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Any:
         """Zeros of shape (*batch_shape, features), float32 or wider."""
-        return jnp.zeros((*batch_shape, self.features), state_dtype(self.dtype))
+        return jnp.zeros((*batch_shape, self.features), accumulation_dtype(self.dtype))
 
     def __call__(
         self,
@@ -159,7 +159,7 @@ class ClassicCell(nnx.Module):
 
     def _weights(self) -> tuple[Array, ...]:
         """What the equations need beside the state, in the states' dtype."""
-        return (self.recurrent_kernel[...].astype(state_dtype(self.dtype)),)
+        return (self.recurrent_kernel[...].astype(accumulation_dtype(self.dtype)),)
 
     def _project(self, x: Array) -> Array:
         return affine(x, self.kernel[...], self.bias[...], self.dtype)

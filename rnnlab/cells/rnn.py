@@ -8,7 +8,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.cells.nonlinear import ClassicCell
+from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.cells.step_functions import (
     Equations,
     Gates,
@@ -17,7 +17,7 @@ from rnnlab.cells.step_functions import (
     recurrent_gates,
     with_one_matmul,
 )
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
@@ -37,7 +37,7 @@ def rnn_factors(
     return ones, own * jax.jvp(ACTIVATIONS[activation], inner, (ones,))[1]
 
 
-class VanillaRNN(ClassicCell):
+class VanillaRNN(NonlinearCell):
     """Elman RNN.
 
         h[t] = tanh(x[t] W + h[t-1] U + b),   y[t] = h[t]
@@ -81,7 +81,7 @@ class VanillaRNN(ClassicCell):
         param_dtype: DTypeLike = jnp.float32,
         backend: str = "auto",
     ):
-        check_choice("activation", activation, ACTIVATIONS)
+        require_one_of("activation", activation, ACTIVATIONS)
         super().__init__(
             in_features,
             features,

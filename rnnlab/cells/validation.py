@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.validation import check_flags, check_floating, check_shape
+from rnnlab.validation import require_flags, require_floating, require_shape
 
 
 def checked(
@@ -22,12 +22,12 @@ def checked(
     name, x = ("xs", jnp.asarray(x)) if time else ("x", jnp.asarray(x))
     reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
     layout = "(*batch, time, in_features)" if time else "(*batch, in_features)"
-    check_floating(**{name: x})
+    require_floating(**{name: x})
     if x.ndim < 1 + time or x.shape[-1] != cell.in_features:
         raise ValueError(
             f"{name} has shape {x.shape}; {layout} with in_features {cell.in_features} is needed"
         )
-    check_flags(x.shape[:-1], f"the shape of {name} without features", reset=reset, mask=mask)
+    require_flags(x.shape[:-1], f"the shape of {name} without features", reset=reset, mask=mask)
     carry = _checked_carry(cell, carry, x.shape[: -2 if time else -1])
     return carry, zero_masked(x, mask), reset, mask
 
@@ -44,8 +44,8 @@ def _checked_carry(cell: Any, carry: Any, batch_shape: Sequence[int]) -> Any:
     def leaf(path, state, want):
         name = f"carry{jax.tree_util.keystr(path)}"
         state = jnp.asarray(state)
-        check_floating(**{name: state})
-        check_shape(name, state, want.shape, f"that of {source}")
+        require_floating(**{name: state})
+        require_shape(name, state, want.shape, f"that of {source}")
         return state.astype(want.dtype)
 
     return jax.tree_util.tree_map_with_path(leaf, carry, wanted)

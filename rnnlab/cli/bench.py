@@ -22,7 +22,7 @@ from rnnlab.bench import (
     speedup,
     streaming,
 )
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.tables import show
 
 INTERRUPTED = 130
@@ -52,7 +52,7 @@ def run(config: Any) -> int:
     """
     config.validate()
     module = _MODULES[type(config)]
-    measured: list[Row] = []
+    measured: list[Record] = []
     code = 0
     try:
         for row in _with_progress(module, config):
@@ -80,7 +80,7 @@ _MODULES = {
 }
 
 
-def _with_progress(module: Any, config: Any) -> Iterator[Row]:
+def _with_progress(module: Any, config: Any) -> Iterator[Record]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -98,7 +98,7 @@ def _with_progress(module: Any, config: Any) -> Iterator[Row]:
         yield from module.run(config, advance)
 
 
-def _written(out: Path, measured: list[Row]) -> list[Path]:
+def _written(out: Path, measured: list[Record]) -> list[Path]:
     """The results' files, a picture drawn among them where there is one for these rows."""
     from rnnlab.bench import plots  # when there is something to draw: it takes most of a second
 

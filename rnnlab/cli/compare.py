@@ -8,9 +8,9 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from rnnlab.errors import DataError
-from rnnlab.records import Row, read
+from rnnlab.records import Record, read
 from rnnlab.runs.result_schema import is_result
-from rnnlab.runs.run_dir import RunFolder
+from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.tables import Table, machine, show
 from rnnlab.train.metrics import METRICS
 
@@ -45,7 +45,7 @@ def compare(command: Compare) -> int:
     return 0
 
 
-def results_of(path: Path) -> list[Row]:
+def results_of(path: Path) -> list[Record]:
     """The results of a run's folder, of all runs below a folder, or of a file of rows.
 
     Raises:
@@ -56,14 +56,14 @@ def results_of(path: Path) -> list[Row]:
         if not results or not all(map(is_result, results)):
             raise DataError(f"{path} holds no results of runs; give a results.jsonl")
         return results
-    found = [RunFolder(path).result] if RunFolder(path).result.exists() else []
+    found = [RunDirectory(path).result] if RunDirectory(path).result.exists() else []
     found = found or sorted(path.glob("**/result.json"))
     if not found:
         raise ValueError(f"{path} holds no finished run; `rnnlab resume` finishes one")
-    return [RunFolder(file.parent).known_result() for file in found]
+    return [RunDirectory(file.parent).known_result() for file in found]
 
 
-def result_table(results: Sequence[Row]) -> Table:
+def result_table(results: Sequence[Record]) -> Table:
     """A line a run: what was varied, its size, its metrics on the last held-out set, its speed."""
     varied = list(dict.fromkeys(name for row in results for name in row["varied"]))
     headings = [name.rpartition(".")[2] for name in varied]
@@ -102,7 +102,7 @@ def result_table(results: Sequence[Row]) -> Table:
     return Table(title, tuple(headings), lines, frozenset(breaks))
 
 
-def better(row: Row) -> str:
+def better(row: Record) -> str:
     """Which direction of a result's metric is better, in a word."""
     return "higher" if METRICS[row["metric"]].higher_is_better else "lower"
 

@@ -9,10 +9,10 @@ from jax import Array
 from tyro.conf import Positional
 
 from rnnlab.atomic_io import refuse_links
-from rnnlab.runs.api import trained_model
+from rnnlab.runs.api import load_trained_model
 from rnnlab.tables import show
 from rnnlab.tasks.batch import Batch
-from rnnlab.tasks.data import Data
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.text import encode
 
 STEPS = 120
@@ -49,7 +49,7 @@ def inspect(command: Inspect) -> int:
     from rnnlab.analysis import report
     from rnnlab.bench.plots import save
 
-    model, data = trained_model(command.folder, strict=command.strict)
+    model, data = load_trained_model(command.folder, strict=command.strict)
     xs, labels = _inputs(command, data)
     show(report.table(model, xs))
     out = command.out or command.folder / "inspect"
@@ -71,7 +71,7 @@ def _longest(batch: Batch) -> np.ndarray:
     return batch.inputs[row, :end]
 
 
-def _inputs(command: Inspect, data: Data) -> tuple[Array, list[str] | None]:
+def _inputs(command: Inspect, data: TaskData) -> tuple[Array, list[str] | None]:
     """One sequence, and what its steps are called."""
     if command.text is None:
         xs = jnp.asarray(_longest(data.train(0))[:STEPS])

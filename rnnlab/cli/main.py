@@ -13,7 +13,7 @@ from pathlib import Path
 from rnnlab import errors
 from rnnlab.runs.lock import NAME as LOCK
 from rnnlab.runs.lock import locked_if_known, refuse_twice
-from rnnlab.runs.signals import Interrupted, Interruption
+from rnnlab.runs.signals import StopRequested, StopSignal
 
 DEBUG = "--debug"
 
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in arguments
     arguments = [word for word in arguments if word != DEBUG]
-    interruption = Interruption(hard=True)
+    interruption = StopSignal(hard=True)
     try:
         _check_words(arguments)
         with interruption, locked_if_known(_run(arguments)) as held:
@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
             return code
     except BaseException as error:
-        if interruption.number is not None and not isinstance(error, Interrupted):
-            error = Interrupted(interruption.number)  # others' code turns it into what they like
+        if interruption.number is not None and not isinstance(error, StopRequested):
+            error = StopRequested(interruption.number)  # others' code turns it into what they like
         # rich exits where nobody reads its output.
         cause = error.__context__ if isinstance(error, SystemExit) else error
         _drop_what_cannot_be_written()
@@ -101,7 +101,7 @@ def _drop_what_cannot_be_written() -> None:
 def _told(error: BaseException) -> tuple[int, str]:
     """An exit code and a line for whatever was raised."""
     text = " ".join(str(error).split())
-    if isinstance(error, Interrupted):
+    if isinstance(error, StopRequested):
         return error.exit_code, f"stopped by {text}; nothing that was committed is lost"
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted; nothing that was committed is lost"

@@ -15,9 +15,9 @@ from rnnlab.cli.list import List, list_experiments
 from rnnlab.cli.run import Resume, Run, parse, resume_run, run_experiment
 from rnnlab.cli.sample import Sample, sample
 from rnnlab.cli.verify import Verify, verify
-from rnnlab.malloc import keep_pages
+from rnnlab.malloc import keep_memory
 from rnnlab.runs.grid import load_presets
-from rnnlab.runs.signals import Interruption
+from rnnlab.runs.signals import StopSignal
 
 KEEP_PAGES = "--keep-pages"
 DESCRIPTION = f"""The lab bench for recurrent sequence models in JAX.
@@ -51,7 +51,7 @@ COMMANDS: dict[type, Callable[[Any], int]] = {
 
 
 def execute(
-    arguments: Sequence[str], interruption: Interruption, held: frozenset[Path] = frozenset()
+    arguments: Sequence[str], interruption: StopSignal, held: frozenset[Path] = frozenset()
 ) -> int:
     """Does what the arguments ask for. Returns the exit code.
 
@@ -60,7 +60,7 @@ def execute(
     arguments = list(arguments)
     if KEEP_PAGES in arguments:
         arguments.remove(KEEP_PAGES)
-        if not keep_pages():
+        if not keep_memory():
             raise ValueError(f"{KEEP_PAGES} needs glibc, which this system does not use")
     if arguments[:1] == ["run"] and len(arguments) > 1:
         if {"-h", "--help"} & set(arguments) and not arguments[1].startswith("-"):

@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 from rnnlab.bench.plots import save as save
 from rnnlab.cli.compare import better, text
 from rnnlab.plotting import COLORS, NAMES
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.tables import machine
 
 AXES = ((0, "updates"), (1, "seconds, evaluations included"))
 
 
-def curves_figure(results: Sequence[Row]) -> Figure:
+def curves_figure(results: Sequence[Record]) -> Figure:
     """A line a run, one panel against updates and one against seconds, with the floors.
 
     Runs of one cell share its colour; what else they differ in sets the line's style.
@@ -50,7 +50,7 @@ def curves_figure(results: Sequence[Row]) -> Figure:
     return figure
 
 
-def _limits(results: Sequence[Row]) -> tuple[float, float]:
+def _limits(results: Sequence[Record]) -> tuple[float, float]:
     """The axis' ends: what is reached after the start, and the best floor, with room."""
     known = [p for row in results for p in row["curve"] if p[2] is not None and p[2] == p[2]]
     values = [p[2] for p in known if p[0] > 0]
@@ -61,7 +61,7 @@ def _limits(results: Sequence[Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _floors_of(results: Sequence[Row]) -> dict[str, float]:
+def _floors_of(results: Sequence[Record]) -> dict[str, float]:
     """The trivial predictors' values in the metric that is drawn."""
     return {
         name: values[row["metric"]]
@@ -71,7 +71,7 @@ def _floors_of(results: Sequence[Row]) -> dict[str, float]:
     }
 
 
-def _others(row: Row) -> str:
+def _others(row: Record) -> str:
     """What a run was varied in beside its cell and seed."""
     return ", ".join(
         f"{name.rpartition('.')[2]} {text(value)}"
@@ -80,18 +80,18 @@ def _others(row: Row) -> str:
     )
 
 
-def _label(row: Row) -> str:
+def _label(row: Record) -> str:
     name = NAMES.get(row["cell"], row["cell"])
     return ", ".join(part for part in (name, _others(row)) if part)
 
 
-def _colors(results: Sequence[Row]) -> dict[str, str]:
+def _colors(results: Sequence[Record]) -> dict[str, str]:
     others = iter(("#000000", "#8C564B", "#7F7F7F", "#17BECF") * 9)
     cells = dict.fromkeys(row["cell"] for row in results)
     return {cell: COLORS.get(cell) or next(others) for cell in cells}
 
 
-def _styles(results: Sequence[Row]) -> dict[str, object]:
+def _styles(results: Sequence[Record]) -> dict[str, object]:
     styles = ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
     others = list(dict.fromkeys(_others(row) for row in results))
     return {other: styles[k % len(styles)] for k, other in enumerate(others)}

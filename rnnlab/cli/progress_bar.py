@@ -13,12 +13,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rnnlab.records import Row
-from rnnlab.train.loop_state import Display
+from rnnlab.records import Record
+from rnnlab.train.loop_state import Reporter
 
 
 @contextmanager
-def shown(title: str, steps: int) -> Iterator[Display]:
+def shown(title: str, steps: int) -> Iterator[Reporter]:
     """A display on stderr for the length of a run."""
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -35,12 +35,12 @@ def shown(title: str, steps: int) -> Iterator[Display]:
     with Progress(*columns, console=console, **options) as progress:
         task = progress.add_task(title, total=steps, text="")
 
-        def advance(step: int, metrics: Row) -> None:
+        def advance(step: int, metrics: Record) -> None:
             text = f"loss {metrics['loss']:.4f}"
             if metrics["tokens_per_second"]:
                 text += f", {metrics['tokens_per_second']:,.0f} tokens/s"
             progress.update(task, completed=step, text=text)
 
-        yield Display(
+        yield Reporter(
             advance, lambda line: progress.console.print(line, markup=False, soft_wrap=True)
         )

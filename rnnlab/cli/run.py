@@ -16,13 +16,13 @@ from rnnlab import records
 from rnnlab.cli.arguments import read
 from rnnlab.cli.compare import result_table
 from rnnlab.cli.progress_bar import shown
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.runs.api import Experiment, Preset, opened, resume, start
 from rnnlab.runs.grid import combinations, load_presets, run_name, with_settings
 from rnnlab.runs.resources import need_writable
-from rnnlab.runs.resume_policy import Sitting
-from rnnlab.runs.run_dir import RunFolder, check_name
-from rnnlab.runs.signals import Interrupted, Interruption
+from rnnlab.runs.resume_policy import ResumePolicy
+from rnnlab.runs.run_dir import RunDirectory, check_name
+from rnnlab.runs.signals import StopRequested, StopSignal
 from rnnlab.tables import show
 
 CELL, SEED = "model.cell", "train.seed"
@@ -74,7 +74,7 @@ class Resume:
     out."""
 
 
-def run_experiment(command: Run, flags: Sequence[str], interruption: Interruption) -> int:
+def run_experiment(command: Run, flags: Sequence[str], interruption: StopSignal) -> int:
     """Trains every combination that the command asks for. Returns the exit code.
 
     Raises:
@@ -99,8 +99,8 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
         check_name(out.name)
     results = command.results or out / "results.jsonl"
     there = _rows(results)
-    measured: list[Row] = []
-    sitting = Sitting(interruption=interruption)
+    measured: list[Record] = []
+    sitting = ResumePolicy(interruption=interruption)
     for number, ((experiment, varied), run) in enumerate(zip(runs, names, strict=True), 1):
         folder = out / run
         with shown(f"{number}/{len(runs)} {run}", experiment.train.steps) as display:
@@ -115,12 +115,12 @@ def run_experiment(command: Run, flags: Sequence[str], interruption: Interruptio
     return 0
 
 
-def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path]) -> int:
+def resume_run(command: Resume, interruption: StopSignal, held: frozenset[Path]) -> int:
     """Goes on with a run. Returns the exit code."""
     _, _, experiment = opened(command.folder)
     results = command.results or command.folder.resolve().parent / "results.jsonl"
     there = _rows(results)
-    sitting = Sitting(
+    sitting = ResumePolicy(
         from_step=command.from_step,
         strict=command.strict,
         allow_other_device=command.allow_other_device,
@@ -142,13 +142,13 @@ def resume_run(command: Resume, interruption: Interruption, held: frozenset[Path
 def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
     try:
         yield
-    except Interrupted as stop:
-        if RunFolder(folder).config.exists():
+    except StopRequested as stop:
+        if RunDirectory(folder).config.exists():
             stop.args = (f"{stop}; `rnnlab resume {folder}` goes on from here",)
         raise
 
 
-def _rows(results: Path) -> list[Row]:
+def _rows(results: Path) -> list[Record]:
     """The rows of a file that others are to be added to: before any work, for it may be no such."""
     if not os.path.exists(results):
         need_writable(results.parent)

@@ -8,7 +8,7 @@ import numpy as np
 from tyro.conf import Positional
 
 from rnnlab.models.generate import generate
-from rnnlab.runs.api import trained_model
+from rnnlab.runs.api import load_trained_model
 from rnnlab.tasks.text import decode, encode
 
 LONGEST = 1_000_000
@@ -46,7 +46,7 @@ def sample(command: Sample) -> int:
         raise ValueError(f"length is {command.length}; a number from 1 to {LONGEST:,} is needed")
     if not 0 <= command.seed < 2**32:
         raise ValueError(f"seed is {command.seed}; a number from 0 to {2**32 - 1} is needed")
-    model, data = trained_model(command.folder, strict=command.strict)
+    model, data = load_trained_model(command.folder, strict=command.strict)
     if not data.symbols:
         raise ValueError(f"{command.folder} is no run of text; sample needs one")
     prompt = encode(command.prompt, data.symbols)

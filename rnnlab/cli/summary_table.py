@@ -6,14 +6,14 @@ from statistics import mean
 
 from rnnlab.cli.compare import better, number, text
 from rnnlab.plotting import NAMES
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.tables import Table, machines
 
 PAPER_HEADING = "published figure (its own setting)"
 HIDDEN = ("model.cell", "train.seed")
 
 
-def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
+def summary_table(results: Sequence[Record], paper: Mapping[str, str]) -> Table:
     """The first metric on the last held-out set, beside the best trivial predictor's.
 
     Several seeds give their mean and, in brackets, the lowest and the highest. `paper` has a
@@ -31,7 +31,7 @@ def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
         "seeds",
         PAPER_HEADING,
     )
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[Record]] = {}
     for row in results:
         key = row["experiment"], _setting(row), row["data_fingerprint"]
         groups.setdefault(key, []).append(row)
@@ -50,7 +50,7 @@ def summary_table(results: Sequence[Row], paper: Mapping[str, str]) -> Table:
     return Table(machines(results), headings, lines, frozenset(breaks))
 
 
-def _setting(row: Row) -> str:
+def _setting(row: Record) -> str:
     """Preset, where it is not `cpu`; file; what was varied beside cell and seed."""
     given = [] if row["preset"] == "cpu" else [f"preset {row['preset']}"]
     if row["data"].get("path"):
@@ -63,7 +63,7 @@ def _setting(row: Row) -> str:
     return ", ".join(given + varied)
 
 
-def _value(row: Row) -> float:
+def _value(row: Record) -> float:
     return list(row["metrics"].values())[-1][row["metric"]]
 
 
@@ -76,7 +76,7 @@ def _spread(values: Sequence[float]) -> str:
     )
 
 
-def _best_floor(row: Row) -> str:
+def _best_floor(row: Record) -> str:
     floors = {k: v[row["metric"]] for k, v in row["floors"].items() if row["metric"] in v}
     if not floors:
         return ""

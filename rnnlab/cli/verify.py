@@ -10,11 +10,11 @@ from tyro.conf import Positional
 
 from rnnlab import records
 from rnnlab.atomic_io import read_json
-from rnnlab.errors import CheckpointError, DamagedError
+from rnnlab.errors import CheckpointError, CorruptCheckpointError
 from rnnlab.runs.api import opened
-from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.lock import refuse_written
-from rnnlab.runs.run_dir import RunFolder
+from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.tables import Table, show
 
 
@@ -45,7 +45,7 @@ def verify(command: Verify) -> int:
       BusyError: a process writes in one.
       CheckpointError: there is no run, or something is damaged.
     """
-    alone = RunFolder(command.folder).config.is_file()
+    alone = RunDirectory(command.folder).config.is_file()
     found = sorted(path.parent for path in command.folder.glob("**/config.json"))
     folders = [command.folder] if alone else found
     if not folders:
@@ -68,7 +68,7 @@ def verify(command: Verify) -> int:
 
 def findings_of(path: Path) -> Iterator[Finding]:
     """A line for every part of a run's folder."""
-    folder = RunFolder(path)
+    folder = RunDirectory(path)
     try:
         settings = opened(path)[1]
         about = {"config": settings}
@@ -76,7 +76,7 @@ def findings_of(path: Path) -> Iterator[Finding]:
     except (ValueError, OSError) as error:
         about = {}
         yield Finding("config.json", f"damaged: {error}", False)
-    checkpoints = Checkpoints(path, about)
+    checkpoints = CheckpointStore(path, about)
     yield _read(folder.environment, folder.known_environment)
     if folder.result.exists():
         yield _read(folder.result, folder.known_result)
@@ -89,7 +89,7 @@ def findings_of(path: Path) -> Iterator[Finding]:
         try:
             checkpoints.verify(step)
             state, sound = "sound", True
-        except DamagedError as error:
+        except CorruptCheckpointError as error:
             state, sound = f"damaged: {error}", False
         except CheckpointError as error:
             state, sound = f"not of this run: {error}", False
@@ -116,7 +116,7 @@ def _read(file: Path, read: Callable[[], object]) -> Finding:
     return Finding(file.name, "sound", True)
 
 
-def _metrics(folder: RunFolder) -> Iterator[Finding]:
+def _metrics(folder: RunDirectory) -> Iterator[Finding]:
     if not folder.metrics.exists():
         return
     with catch_warnings(record=True) as torn:

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 
 from rnnlab.cells.validation import checked, compute_dtype, zero_masked
 from rnnlab.layers.window import advance, segments
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_positive_int
 
 ROTARY_BASE = 10_000
 
@@ -77,7 +77,9 @@ class Attention(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        check_size(in_features=in_features, features=features, heads=heads, context=context)
+        require_positive_int(
+            in_features=in_features, features=features, heads=heads, context=context
+        )
         if features % (2 * heads):
             raise ValueError(
                 f"features is {features}; an even number for each of {heads} heads is needed: "
@@ -93,7 +95,7 @@ class Attention(nnx.Module):
 
     def initial_carry(self, batch_shape: Sequence[int]) -> AttentionCarry:
         """An empty window: zeros of (*batch_shape, context - 1, ...), float32 or wider."""
-        shape, dtype = (*batch_shape, self.context - 1), state_dtype(self.dtype)
+        shape, dtype = (*batch_shape, self.context - 1), accumulation_dtype(self.dtype)
         return AttentionCarry(
             jnp.zeros((*shape, self.features), dtype),
             jnp.zeros((*shape, self.features), dtype),
@@ -262,7 +264,7 @@ def _rotated(queries, keys, heads):
 
 
 def _by_head(x, heads):
-    return x.astype(state_dtype(x.dtype)).reshape(*x.shape[:2], heads, x.shape[-1] // heads)
+    return x.astype(accumulation_dtype(x.dtype)).reshape(*x.shape[:2], heads, x.shape[-1] // heads)
 
 
 @jax.custom_vjp

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Key
 
 from rnnlab.cells.validation import checked
 from rnnlab.layers.dropout import key_option
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
 
@@ -48,7 +48,7 @@ class Bidirectional(nnx.Module):
     """
 
     def __init__(self, forward: nnx.Module, backward: nnx.Module, *, merge: str = "concat"):
-        check_choice("merge", merge, MERGES)
+        require_one_of("merge", merge, MERGES)
         if forward.in_features != backward.in_features:
             raise ValueError(
                 f"backward has in_features {backward.in_features}; forward's "

@@ -15,7 +15,7 @@ from rnnlab.cells.validation import checked, compute_dtype, zero_masked
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import check_rate, dropout, key_option
 from rnnlab.layers.norm import RMSNorm
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 class BlockCarry(NamedTuple):
@@ -76,9 +76,9 @@ class Block(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
     ):
         check_rate("dropout", dropout)
-        check_size(width=width, expansion=expansion)
+        require_positive_int(width=width, expansion=expansion)
         if mlp_expansion is not None:
-            check_size(mlp_expansion=mlp_expansion)
+            require_positive_int(mlp_expansion=mlp_expansion)
         self.in_features = width
         self.features = width
         self.dropout = dropout

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 
 from rnnlab.cells.validation import checked, compute_dtype, zero_masked
 from rnnlab.layers.window import advance, lagged
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_positive_int
 
 
 class CausalConv(nnx.Module):
@@ -56,7 +56,7 @@ class CausalConv(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        check_size(features=features, kernel_size=kernel_size)
+        require_positive_int(features=features, kernel_size=kernel_size)
         self.in_features = features
         self.features = features
         self.kernel_size = kernel_size
@@ -67,7 +67,7 @@ class CausalConv(nnx.Module):
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window features"]:
         """A window of zeros, (*batch_shape, kernel_size - 1, features), float32 or wider."""
         return jnp.zeros(
-            (*batch_shape, self.kernel_size - 1, self.features), state_dtype(self.dtype)
+            (*batch_shape, self.kernel_size - 1, self.features), accumulation_dtype(self.dtype)
         )
 
     def __call__(

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from rnnlab.cells.validation import checked, compute_dtype, zero_masked
 from rnnlab.layers.conv import CausalConv
 from rnnlab.scan import BACKENDS, linear_scan
-from rnnlab.scan.affine import inflow, state_dtype
-from rnnlab.validation import check_choice, check_size
+from rnnlab.scan.affine import accumulation_dtype, carry_term
+from rnnlab.validation import require_one_of, require_positive_int
 
 DELTA_RANGE = (1e-3, 1e-1)
 """Step sizes at initialisation, log-uniform."""
@@ -81,11 +81,11 @@ class Mamba(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         backend: str = "auto",
     ):
-        check_size(in_features=in_features, features=features, state_size=state_size)
-        check_size(conv_size=conv_size)
+        require_positive_int(in_features=in_features, features=features, state_size=state_size)
+        require_positive_int(conv_size=conv_size)
         dt_rank = math.ceil(in_features / 16) if dt_rank is None else dt_rank
-        check_size(dt_rank=dt_rank)
-        check_choice("backend", backend, BACKENDS)
+        require_positive_int(dt_rank=dt_rank)
+        require_one_of("backend", backend, BACKENDS)
         self.in_features = in_features
         self.features = features
         self.state_size = state_size
@@ -113,7 +113,7 @@ class Mamba(nnx.Module):
     def initial_carry(self, batch_shape: Sequence[int]) -> MambaCarry:
         """Zeros: a window (*batch_shape, conv_size - 1, features), a state (..., state_size)."""
         shape = (*batch_shape, self.features, self.state_size)
-        state = jnp.zeros(shape, state_dtype(self.dtype))
+        state = jnp.zeros(shape, accumulation_dtype(self.dtype))
         return MambaCarry(self.conv.initial_carry(batch_shape), state)
 
     def __call__(
@@ -154,7 +154,7 @@ class Mamba(nnx.Module):
         a = jnp.exp(-delta[..., None] * rates.reshape((1,) * (x.ndim - 1) + rates.shape))
         cut = None if reset is None else reset[..., None, None]
         flow = (delta * u.astype(delta.dtype))[..., None] * b[..., None, :]
-        state = flow + inflow(a, carry.state, cut)
+        state = flow + carry_term(a, carry.state, cut)
         y = jnp.sum(state * c[..., None, :], -1)
         return MambaCarry(window, state), zero_masked(self._out(y, u, z), mask)
 
@@ -163,7 +163,7 @@ class Mamba(nnx.Module):
 
     def _selected(self, u, mask):
         """delta, of the shape of u, B and C, with state_size in place of features."""
-        wide = state_dtype(self.dtype)
+        wide = accumulation_dtype(self.dtype)
         low, b, c = jnp.split(
             _dot(u, self.x_kernel), (self.dt_rank, self.dt_rank + self.state_size), -1
         )

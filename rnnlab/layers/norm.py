@@ -8,8 +8,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnnlab.cells.validation import compute_dtype
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_positive_int
 
 EPSILON = 1e-6
 
@@ -45,12 +45,12 @@ class RMSNorm(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
     ):
         del rngs
-        check_size(features=features)
+        require_positive_int(features=features)
         self.dtype = compute_dtype(dtype, param_dtype)
         self.scale = nnx.Param(jnp.ones((features,), param_dtype))
 
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
-        wide = x.astype(state_dtype(self.dtype))
+        wide = x.astype(accumulation_dtype(self.dtype))
         inverse = jax.lax.rsqrt(jnp.mean(jnp.square(wide), -1, keepdims=True) + EPSILON)
         scale = jnp.broadcast_to(self.scale[...].astype(wide.dtype), wide.shape)
         return (wide * inverse * scale).astype(self.dtype)

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 
 from rnnlab.cells.validation import checked, compute_dtype, zero_masked
 from rnnlab.scan import linear_scan
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_positive_int
 
 
 class RunningMean(nnx.Module):
@@ -37,14 +37,14 @@ class RunningMean(nnx.Module):
     """
 
     def __init__(self, features: int, *, dtype: DTypeLike = jnp.float32):
-        check_size(features=features)
+        require_positive_int(features=features)
         self.in_features = features
         self.features = features
         self.dtype = compute_dtype(dtype, dtype)
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch sums"]:
         """Zeros."""
-        return jnp.zeros((*batch_shape, self.features + 1), state_dtype(self.dtype))
+        return jnp.zeros((*batch_shape, self.features + 1), accumulation_dtype(self.dtype))
 
     def __call__(
         self,

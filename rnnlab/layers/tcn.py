@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Key
 from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
 from rnnlab.layers.dropout import check_rate, dropout
 from rnnlab.layers.window import advance, lagged
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_positive_int
 
 
 class DilatedConv(nnx.Module):
@@ -59,7 +59,7 @@ class DilatedConv(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        check_size(width=width, kernel_size=kernel_size, dilation=dilation)
+        require_positive_int(width=width, kernel_size=kernel_size, dilation=dilation)
         self.in_features = width
         self.features = width
         self.lags = tuple(k * dilation for k in range(kernel_size))
@@ -71,7 +71,9 @@ class DilatedConv(nnx.Module):
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window width"]:
         """A window of zeros, float32 or wider."""
-        return jnp.zeros((*batch_shape, self.lags[-1], self.features), state_dtype(self.dtype))
+        return jnp.zeros(
+            (*batch_shape, self.lags[-1], self.features), accumulation_dtype(self.dtype)
+        )
 
     def __call__(
         self,

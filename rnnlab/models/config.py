@@ -19,7 +19,7 @@ from rnnlab.models import SequenceModel
 
 
 @dataclass(frozen=True)
-class Architecture:
+class ModelConfig:
     """A stack of blocks around one kind of cell, or around several in turn.
 
     Attributes:
@@ -95,7 +95,7 @@ class Architecture:
         """The model for a task's inputs and outputs.
 
         >>> from flax import nnx
-        >>> model = Architecture(width=8).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+        >>> model = ModelConfig(width=8).build(5, vocab_size=5, rngs=nnx.Rngs(0))
         >>> count_parameters(model), state_bytes(model)
         (2157, 320)
         """
@@ -137,8 +137,8 @@ def state_bytes(model: nnx.Module) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry))
 
 
-def _recurrent(name: str, options: Callable[[Architecture], Mapping[str, Any]]):
-    def make(of: Architecture, k: int, **common: Any) -> nnx.Module:
+def _recurrent(name: str, options: Callable[[ModelConfig], Mapping[str, Any]]):
+    def make(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
         cell = partial(CELLS[name], **options(of))
         return Block(
             of.width,
@@ -156,23 +156,23 @@ def _both_ways(cell: Callable[..., nnx.Module], width: int, features: int, **com
     return Bidirectional(cell(width, features, **common), cell(width, features, **common))
 
 
-def _transformer(of: Architecture, k: int, **common: Any) -> nnx.Module:
+def _transformer(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
     attention = partial(Attention, heads=of.heads, context=of.context)
     return Block(of.width, attention, **_branches(of), **common)
 
 
-def _mamba(of: Architecture, k: int, **common: Any) -> nnx.Module:
+def _mamba(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
     cell = partial(Mamba, state_size=of.state_size)
     branches = {**_branches(of), "mlp_expansion": None}
     return Block(of.width, cell, expansion=of.expansion, **branches, **common)
 
 
-def _tcn(of: Architecture, k: int, **common: Any) -> nnx.Module:
+def _tcn(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
     options = {"kernel_size": of.kernel_size, "dilation": 2**k, "dropout": of.dropout}
     return TemporalBlock(of.width, **options, **common)
 
 
-def _branches(of: Architecture) -> dict[str, Any]:
+def _branches(of: ModelConfig) -> dict[str, Any]:
     return {
         "mlp_expansion": of.mlp_expansion,
         "dropout": of.dropout,
@@ -180,12 +180,12 @@ def _branches(of: Architecture) -> dict[str, Any]:
     }
 
 
-def _minimal(of: Architecture) -> dict[str, Any]:
+def _minimal(of: ModelConfig) -> dict[str, Any]:
     start = nnx.initializers.normal(1.0) if of.learned_carry else None
     return {"candidate": of.candidate, "gate_range": of.gate_range, "carry_init": start}
 
 
-def _minlstm(of: Architecture) -> dict[str, Any]:
+def _minlstm(of: ModelConfig) -> dict[str, Any]:
     return {**_minimal(of), "forget_bias": of.forget_bias, "normalize": of.normalize}
 
 
@@ -199,4 +199,4 @@ LAYERS: dict[str, Callable[..., nnx.Module]] = {
     "transformer": _transformer,
     "tcn": _tcn,
 }
-"""What makes the k-th layer, by the names that `Architecture.cell` takes."""
+"""What makes the k-th layer, by the names that `ModelConfig.cell` takes."""

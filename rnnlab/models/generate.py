@@ -37,8 +37,8 @@ def generate(
       ValueError: an argument is out of range.
 
     >>> import jax, jax.numpy as jnp
-    >>> from rnnlab.models.config import Architecture
-    >>> model = Architecture(width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    >>> from rnnlab.models.config import ModelConfig
+    >>> model = ModelConfig(width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> generate(model, jnp.array([[1, 4], [0, 2]]), 6, jax.random.key(0)).shape
     (2, 6)
     """

@@ -13,8 +13,8 @@ from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.layers.running_mean import RunningMean
-from rnnlab.scan.affine import state_dtype
-from rnnlab.validation import check_choice, check_flags, check_size
+from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.validation import require_flags, require_one_of, require_positive_int
 
 READOUTS = ("step", "mean")
 
@@ -81,9 +81,9 @@ class SequenceModel(nnx.Module):
                 f"vocab_size is {vocab_size} and in_features is {in_features}; one of them is "
                 "needed: vocab_size for token ids, in_features for values"
             )
-        check_choice("readout", readout, READOUTS)
+        require_one_of("readout", readout, READOUTS)
         sizes = {"vocab_size": vocab_size, "in_features": in_features, "out_features": out_features}
-        check_size(**{name: size for name, size in sizes.items() if size is not None})
+        require_positive_int(**{name: size for name, size in sizes.items() if size is not None})
         if tied and (out_features, body.features) != (vocab_size, body.in_features):
             raise ValueError(
                 f"tied is True for a body of {body.in_features} to {body.features} features, "
@@ -180,7 +180,7 @@ class SequenceModel(nnx.Module):
                 f"{layout}, are needed"
             )
         reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
-        check_flags(xs.shape, f"the shape of {name}", reset=reset, mask=mask)
+        require_flags(xs.shape, f"the shape of {name}", reset=reset, mask=mask)
         return carry, xs, reset, mask
 
     def _run(self, body, mean, carry, x, key, *, reset, mask):
@@ -191,5 +191,7 @@ class SequenceModel(nnx.Module):
         if mean is not None:
             total, y = mean(total, y, **flags)
         kernel = self.embedding[...].T if self.head_kernel is None else self.head_kernel[...]
-        y = affine(y, kernel, self.head_bias[...], self.dtype).astype(state_dtype(self.dtype))
+        y = affine(y, kernel, self.head_bias[...], self.dtype).astype(
+            accumulation_dtype(self.dtype)
+        )
         return ModelCarry(state, total), zero_masked(y, mask)

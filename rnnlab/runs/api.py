@@ -10,22 +10,22 @@ import jax
 from flax import nnx
 
 from rnnlab.runs import serialization
-from rnnlab.models.config import (Architecture, count_parameters, state_bytes)
+from rnnlab.models.config import (ModelConfig, count_parameters, state_bytes)
 from rnnlab.errors import CheckpointError
 from rnnlab.atomic_io import (read_json, write_json)
 from rnnlab.models import SequenceModel
-from rnnlab.records import (Row, commit, environment)
+from rnnlab.records import (Record, commit, environment)
 from rnnlab.tasks import TASKS
-from rnnlab.tasks.data import (Data, Task)
+from rnnlab.tasks.data import (TaskData, Task)
 from rnnlab.runs.best import load_best
-from rnnlab.runs.run_dir import (RunFolder, check_name)
+from rnnlab.runs.run_dir import (RunDirectory, check_name)
 from rnnlab.runs.lock import locked
 from rnnlab.train.loop import train
 from rnnlab.train.optimizer import recurrent_penalty
-from rnnlab.train.loop_state import Display
+from rnnlab.train.loop_state import Reporter
 from rnnlab.runs.resources import (need_memory, need_writable)
-from rnnlab.train.config import Training
-from rnnlab.runs.resume_policy import Sitting
+from rnnlab.train.config import TrainConfig
+from rnnlab.runs.resume_policy import ResumePolicy
 
 T = TypeVar("T")
 
@@ -41,8 +41,8 @@ class Experiment(Generic[T]):
     """
 
     data: T
-    model: Architecture = field(default_factory=Architecture)
-    train: Training = field(default_factory=Training)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def start(
     preset: str,
     experiment: Experiment,
     varied: Mapping[str, Any],
-    display: Display,
-    sitting: Sitting | None = None,
-) -> Row:
+    display: Reporter,
+    sitting: ResumePolicy | None = None,
+) -> Record:
     """Trains an experiment in a folder, on from where it is if this run is there already.
 
     Returns and keeps its result.
@@ -91,8 +91,8 @@ def start(
         "train": serialization.dump(experiment.train),
     }
     check_name(path.name)
-    sitting = sitting or Sitting()
-    if RunFolder(path).config.exists() and opened(path)[2] == experiment:
+    sitting = sitting or ResumePolicy()
+    if RunDirectory(path).config.exists() and opened(path)[2] == experiment:
         return resume(path, display, sitting)
     data = experiment.data.open(experiment.train.seed)
     model = build(experiment, data)
@@ -100,11 +100,11 @@ def start(
     around |= {"commit": commit(), "data_fingerprint": data.fingerprint}
     need_writable(path.parent)
     with locked(path, sitting.held):
-        folder = RunFolder.create(path, settings, around)
+        folder = RunDirectory.create(path, settings, around)
         return _trained(folder, settings, experiment, model, data, display, sitting)
 
 
-def resume(path: Path, display: Display, sitting: Sitting | None = None) -> Row:
+def resume(path: Path, display: Reporter, sitting: ResumePolicy | None = None) -> Record:
     """Goes on with a run from its newest checkpoint. Returns its result.
 
     Raises:
@@ -113,7 +113,7 @@ def resume(path: Path, display: Display, sitting: Sitting | None = None) -> Row:
         be gone on from.
       ValueError: its settings cannot be read.
     """
-    sitting = replace(sitting or Sitting(), resumed=True)
+    sitting = replace(sitting or ResumePolicy(), resumed=True)
     folder, settings, experiment = opened(path)
     if folder.result.exists() and sitting.from_step is None:
         return folder.known_result()
@@ -123,9 +123,9 @@ def resume(path: Path, display: Display, sitting: Sitting | None = None) -> Row:
         return _trained(folder, settings, experiment, model, data, display, sitting)
 
 
-def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:
+def opened(path: Path) -> tuple[RunDirectory, Record, Experiment]:
     """A run's folder, its settings as they are stored, and as an experiment."""
-    folder = RunFolder.open(path)
+    folder = RunDirectory.open(path)
     where = str(folder.config)
     try:
         settings = read_json(folder.config)
@@ -138,13 +138,13 @@ def opened(path: Path) -> tuple[RunFolder, Row, Experiment]:
             raise ValueError(f"{where} has no {name}; bring it back from a copy")
     experiment = Experiment(
         serialization.load(TASKS[settings["task"]], settings.get("data"), f"{where}: data"),
-        serialization.load(Architecture, settings.get("model"), f"{where}: model"),
-        serialization.load(Training, settings.get("train"), f"{where}: train"),
+        serialization.load(ModelConfig, settings.get("model"), f"{where}: model"),
+        serialization.load(TrainConfig, settings.get("train"), f"{where}: train"),
     )
     return folder, settings, experiment
 
 
-def build(experiment: Experiment, data: Data) -> SequenceModel:
+def build(experiment: Experiment, data: TaskData) -> SequenceModel:
     """The experiment's model, with the parameters that its seed gives.
 
     Raises:
@@ -174,7 +174,7 @@ def build(experiment: Experiment, data: Data) -> SequenceModel:
     return model
 
 
-def trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceModel, Data]:
+def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceModel, TaskData]:
     """A run's model with the parameters of its best step, and its data.
 
     Where the best step is damaged the newest sound one is taken, with a warning, or with `strict`
@@ -193,7 +193,7 @@ def trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceModel, D
     return nnx.merge(nnx.graphdef(model), params), data
 
 
-def _same_data(folder: RunFolder, experiment: Experiment[Task]) -> Data:
+def _same_data(folder: RunDirectory, experiment: Experiment[Task]) -> TaskData:
     """The data of a run, which must be what it was when the run began."""
     data = experiment.data.open(experiment.train.seed)
     known = folder.known_environment().get("data_fingerprint", "")
@@ -206,14 +206,14 @@ def _same_data(folder: RunFolder, experiment: Experiment[Task]) -> Data:
 
 
 def _trained(
-    folder: RunFolder,
-    settings: Row,
+    folder: RunDirectory,
+    settings: Record,
     experiment: Experiment[Task],
     model: SequenceModel,
-    data: Data,
-    display: Display,
-    sitting: Sitting,
-) -> Row:
+    data: TaskData,
+    display: Reporter,
+    sitting: ResumePolicy,
+) -> Record:
     """Trains a run and writes its result."""
     sizes = {"parameters": count_parameters(model), "state_bytes": state_bytes(model)}
     title = (
@@ -236,7 +236,7 @@ def _trained(
     return result
 
 
-def _about(settings: Row, data: Data) -> Row:
+def _about(settings: Record, data: TaskData) -> Record:
     """What the states of a run belong to."""
     around = environment(jax.devices()[0])
     kept = {name: around[name] for name in ("device", "processor", "cores", "python", "versions")}

@@ -3,21 +3,21 @@
 import warnings
 from typing import Any
 
-from rnnlab.errors import (CheckpointError, DamagedError)
+from rnnlab.errors import (CheckpointError, CorruptCheckpointError)
 from rnnlab.models import SequenceModel
-from rnnlab.records import Row
-from rnnlab.runs.checkpoints.store import Checkpoints
-from rnnlab.runs.run_dir import RunFolder
-from rnnlab.train.loop_state import Progress
-from rnnlab.train.config import Training
+from rnnlab.records import Record
+from rnnlab.runs.checkpoints.store import CheckpointStore
+from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.train.loop_state import LoopState
+from rnnlab.train.config import TrainConfig
 from rnnlab.train.step import (TrainState, initial_state)
 
 
 def load_best(
-    folder: RunFolder,
-    about: Row,
+    folder: RunDirectory,
+    about: Record,
     model: SequenceModel,
-    settings: Training,
+    settings: TrainConfig,
     carry: Any,
     *,
     strict: bool = False,
@@ -29,18 +29,18 @@ def load_best(
     Raises:
       CheckpointError: no checkpoint has been written or is sound, or it does not fit the model.
     """
-    checkpoints = Checkpoints(folder.path, about, warnings.warn)
-    like = {"state": initial_state(model, settings, carry), "progress": Progress.fresh(0.0)}
+    checkpoints = CheckpointStore(folder.path, about, warnings.warn)
+    like = {"state": initial_state(model, settings, carry), "progress": LoopState.fresh(0.0)}
     best = checkpoints.best_step()
     try:
         if best is None:
-            raise DamagedError(f"{checkpoints.best} names no step")
+            raise CorruptCheckpointError(f"{checkpoints.best} names no step")
         return checkpoints.restore(best, like).tree["state"].params
     except CheckpointError as error:
         if checkpoints.best_step() != best:  # a writer has found a better one
             return load_best(folder, about, model, settings, carry, strict=strict)
         missing = best not in checkpoints.steps()
-        if strict or not (missing or isinstance(error, DamagedError)):
+        if strict or not (missing or isinstance(error, CorruptCheckpointError)):
             raise
         if best is not None and checkpoints.steps():
             warnings.warn(f"the best step, {best}, is damaged: {error}", stacklevel=2)

@@ -10,10 +10,10 @@ from typing import Any
 
 from rnnlab.runs import serialization
 from rnnlab import load_module
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import (Experiment, Preset)
 from rnnlab.runs.run_dir import LONGEST_NAME
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 
 def combinations(sweep: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
@@ -76,8 +76,8 @@ def load_presets(path: Path) -> Mapping[str, Preset]:
         if not (
             isinstance(preset, Preset)
             and isinstance(experiment, Experiment)
-            and isinstance(experiment.model, Architecture)
-            and isinstance(experiment.train, Training)
+            and isinstance(experiment.model, ModelConfig)
+            and isinstance(experiment.train, TrainConfig)
             and all(isinstance(values, tuple) for values in preset.sweep.values())
         ):
             raise ValueError(

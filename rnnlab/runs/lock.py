@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnlab.errors import (BusyError, CheckpointError)
+from rnnlab.errors import (RunLockedError, CheckpointError)
 from rnnlab.atomic_io import (lock, make_folder, read_json, refuse_links)
 
 NAME = "run.lock"
@@ -109,10 +109,10 @@ def _known(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _busy(path: Path) -> BusyError:
+def _busy(path: Path) -> RunLockedError:
     match _known(path):
         case {"pid": pid, "host": host, "started": started}:
             holder = f"process {pid} on {host}, since {started}"
         case _:
             holder = "another process"
-    return BusyError(f"{path.parent} is written by {holder}; wait for it or stop it")
+    return RunLockedError(f"{path.parent} is written by {holder}; wait for it or stop it")

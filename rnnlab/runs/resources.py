@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from rnnlab.errors import ResourceError
+from rnnlab.errors import InsufficientResourcesError
 from rnnlab.atomic_io import NO_ROOM
 
 try:
@@ -33,7 +33,7 @@ def need_disk(folder: Path, size: int, what: str) -> None:
         folder = folder.parent
     needed, free = 2 * size + MARGIN, shutil.disk_usage(folder).free
     if free < needed:
-        raise ResourceError(
+        raise InsufficientResourcesError(
             f"{what} needs {_megabytes(needed)} on the disk of {folder}, where {_megabytes(free)} "
             "are free; make room, then go on with `rnnlab resume`"
         )
@@ -55,7 +55,7 @@ def need_writable(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         advice = "make room" if error.errno in NO_ROOM else "choose another place"
-        raise ResourceError(f"{folder} cannot be written to: {reason}; {advice}") from None
+        raise InsufficientResourcesError(f"{folder} cannot be written to: {reason}; {advice}") from None
 
 
 def need_memory(size: int, what: str, lower: str) -> None:
@@ -72,7 +72,7 @@ def need_memory(size: int, what: str, lower: str) -> None:
     device = jax.devices()[0]
     there = memory(device)
     if there is not None and size > there:
-        raise ResourceError(
+        raise InsufficientResourcesError(
             f"{what} needs about {_gigabytes(size)} of memory, and the {device.platform} has "
             f"{_gigabytes(there)} for it; lower {lower}"
         )

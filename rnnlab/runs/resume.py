@@ -5,19 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.errors import DamagedError
+from rnnlab.errors import CorruptCheckpointError
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.store import (Checkpoints, Restored)
-from rnnlab.runs.run_dir import RunFolder
-from rnnlab.train.loop_state import Progress
-from rnnlab.runs.resume_policy import Sitting
+from rnnlab.runs.checkpoints.store import (CheckpointStore, Restored)
+from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.train.loop_state import LoopState
+from rnnlab.runs.resume_policy import ResumePolicy
 
 
 def taken_up(
-    folder: RunFolder,
-    checkpoints: Checkpoints,
+    folder: RunDirectory,
+    checkpoints: CheckpointStore,
     like: Any,
-    sitting: Sitting,
+    sitting: ResumePolicy,
     say: Callable[[str], None],
 ) -> Restored | None:
     """What a sitting goes on from, with no later step left in its way; None is the beginning.
@@ -59,7 +59,7 @@ def taken_up(
 
 
 def best_is_kept(
-    checkpoints: Checkpoints, step: int, progress: Progress, say: Callable[[str], None]
+    checkpoints: CheckpointStore, step: int, progress: LoopState, say: Callable[[str], None]
 ) -> bool:
     """Whether the best step so far is there still. It is named the best then, else put away."""
     best = int(progress.best_step)
@@ -70,7 +70,7 @@ def best_is_kept(
     state = checkpoints.folder / str(best)
     try:
         manifest.opened(state)
-    except DamagedError as error:
+    except CorruptCheckpointError as error:
         if state.exists():
             checkpoints.put_away(state, "damaged")
         say(

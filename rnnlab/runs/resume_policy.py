@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.errors import CheckpointError
-from rnnlab.runs.signals import Interruption
+from rnnlab.runs.signals import StopSignal
 
 DECIDING = ("rnnlab", "jax", "jaxlib", "flax", "optax", "numpy")
 """Packages whose versions decide the bits of a result."""
 
 
 @dataclass(frozen=True)
-class Sitting:
+class ResumePolicy:
     """One sitting of a run. The defaults refuse whatever could change its result.
 
     Attributes:
@@ -33,7 +33,7 @@ class Sitting:
     allow_other_device: bool = False
     allow_other_cores: bool = False
     allow_other_versions: bool = False
-    interruption: Interruption = field(default_factory=Interruption)
+    interruption: StopSignal = field(default_factory=StopSignal)
     held: frozenset[Path] = frozenset()
 
     def check(self, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:

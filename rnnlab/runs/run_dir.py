@@ -9,7 +9,7 @@ from typing import Any
 from rnnlab import records
 from rnnlab.errors import (CheckpointError, DataError)
 from rnnlab.atomic_io import (make_folder, read_json, write_json)
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.runs.result_schema import is_result
 
 LONGEST_NAME = 100
@@ -18,7 +18,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECA
 """Names that Windows keeps for devices."""
 
 
-class RunFolder:
+class RunDirectory:
     """The files of a run.
 
     `config.json` holds all settings, `environment.json` what the numbers depend on beside them,
@@ -37,7 +37,7 @@ class RunFolder:
         self.result = path / "result.json"
 
     @classmethod
-    def create(cls, path: Path, config: Row, environment: Row) -> "RunFolder":
+    def create(cls, path: Path, config: Record, environment: Record) -> "RunFolder":
         """A new run's folder.
 
         Raises:
@@ -68,7 +68,7 @@ class RunFolder:
             )
         return folder
 
-    def known_environment(self) -> Row:
+    def known_environment(self) -> Record:
         """What the run's numbers depend on beside its settings, as it was when it began.
 
         Raises:
@@ -79,7 +79,7 @@ class RunFolder:
             lambda row: isinstance(row, dict) and isinstance(row.get("data_fingerprint"), str),
         )
 
-    def known_result(self) -> Row:
+    def known_result(self) -> Record:
         """The outcome of a run that is finished.
 
         Raises:
@@ -87,11 +87,11 @@ class RunFolder:
         """
         return _checked(self.result, is_result)
 
-    def log(self, row: Row) -> None:
+    def log(self, row: Record) -> None:
         """Adds a row of metrics."""
         records.append(self.metrics, row)
 
-    def logged(self) -> list[Row]:
+    def logged(self) -> list[Record]:
         """The rows of metrics that count: none of steps that were gone back on.
 
         A row with `resumed_from` says that a sitting began at that step: what was logged of later
@@ -100,7 +100,7 @@ class RunFolder:
         Raises:
           DataError: a line is no row of metrics.
         """
-        kept: list[Row] = []
+        kept: list[Record] = []
         for row in records.read(self.metrics) if self.metrics.exists() else ():
             if not _is_logged(row):
                 raise DataError(
@@ -113,7 +113,7 @@ class RunFolder:
         return kept
 
 
-def _checked(path: Path, is_whole: Callable[[Any], bool]) -> Row:
+def _checked(path: Path, is_whole: Callable[[Any], bool]) -> Record:
     """A file of the run's own, with all that has to be in it."""
     try:
         row = read_json(path)
@@ -126,7 +126,7 @@ def _checked(path: Path, is_whole: Callable[[Any], bool]) -> Row:
     return row
 
 
-def _is_logged(row: Row) -> bool:
+def _is_logged(row: Record) -> bool:
     """Whether a row of metrics has a step, and the times of an evaluation."""
     whole = all(isinstance(row.get(name, 0), int) for name in ("step", "resumed_from"))
     timed = "set" not in row or isinstance(row.get("seconds"), int | float)

@@ -10,8 +10,8 @@ from typing import Any
 def dump(value: Any) -> Any:
     """A settings dataclass as plain JSON values.
 
-    >>> from rnnlab.train.config import Training
-    >>> load(Training, dump(Training(steps=3))) == Training(steps=3)
+    >>> from rnnlab.train.config import TrainConfig
+    >>> load(TrainConfig, dump(TrainConfig(steps=3))) == TrainConfig(steps=3)
     True
     """
     if dataclasses.is_dataclass(value):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interrupted(KeyboardInterrupt):
+class StopRequested(KeyboardInterrupt):
     """A signal asked to stop, and whatever had to be kept is on disk."""
 
     def __init__(self, number: int):
@@ -15,8 +15,8 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
-class Interruption:
-    """Within it, SIGINT and SIGTERM raise `Interrupted`, or wait where they are `deferred`.
+class StopSignal:
+    """Within it, SIGINT and SIGTERM raise `StopRequested`, or wait where they are `deferred`.
 
     It may be entered again within itself. Outside of the main thread, where Python delivers no
     signals, it changes nothing.
@@ -59,7 +59,7 @@ class Interruption:
     def poll(self) -> None:
         """Raises Interrupted if a signal has come."""
         if self.number is not None:
-            raise Interrupted(self.number)
+            raise StopRequested(self.number)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.number = number

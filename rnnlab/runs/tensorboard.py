@@ -6,10 +6,10 @@ import time
 import warnings
 from pathlib import Path
 
-from rnnlab.records import Row
+from rnnlab.records import Record
 
 
-class Events:
+class TensorBoardWriter:
     """Writes every finite number of a row of metrics as a scalar; nothing without tensorboardX.
 
     A copy is no reason to stop: where it cannot be written, one warning says so.
@@ -19,8 +19,8 @@ class Events:
         self._folder, self._writer = folder, None
         self._wanted = importlib.util.find_spec("tensorboardX") is not None
 
-    def log(self, row: Row) -> None:
-        """A row as `rnnlab.runs.run_dir.RunFolder.log` takes it; a set's name leads its metrics."""
+    def log(self, row: Record) -> None:
+        """A row as `rnnlab.runs.run_dir.RunDirectory.log` takes it; a set's name leads its metrics."""
         if not self._wanted:
             return
         from tensorboardX.event_file_writer import EventsWriter

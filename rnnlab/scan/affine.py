@@ -20,13 +20,13 @@ walk, `flag` an int32; the last two may be None. Returns the carries and the row
 """
 
 
-def state_dtype(*dtypes: DTypeLike) -> jnp.dtype:
+def accumulation_dtype(*dtypes: DTypeLike) -> jnp.dtype:
     """The dtype that states, gates and sums are kept in: float64 if any is, else float32."""
     wide = jnp.dtype(jnp.float64)
     return wide if wide in map(jnp.dtype, dtypes) else jnp.dtype(jnp.float32)
 
 
-def inflow(a: Array, h: Array, cut: Array | None) -> Array:
+def carry_term(a: Array, h: Array, cut: Array | None) -> Array:
     """What the state before a step contributes after it: `a * h`, or 0 where `cut`.
 
     The choice is made by `where` and not by a product, so that a NaN before a cut stays there. It
@@ -44,7 +44,7 @@ def coefficients(
     reset: Array | None,
     mask: Array | None,
 ) -> tuple[Array, Array]:
-    """Coefficients (a, b) of `h = b + inflow(a, h, reset)`, with the flags already in them.
+    """Coefficients (a, b) of `h = b + carry_term(a, h, reset)`, with the flags already in them.
 
     They have `init`'s dtype. A masked step holds the state (a = 1, b = 0); a reset puts it back to
     `init` first, which for a linear step is `b + a * init` and no inflow from before.

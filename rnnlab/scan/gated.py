@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from rnnlab.scan.affine import Gates, state_dtype
+from rnnlab.scan.affine import Gates, accumulation_dtype
 from rnnlab.scan.backends import associative, chunked, unfused
 from rnnlab.scan.linear import BACKENDS, on_backend, transpose
 from rnnlab.scan.pallas import ops
-from rnnlab.validation import check_choice, check_flags, check_floating, check_shape
+from rnnlab.validation import require_flags, require_floating, require_one_of, require_shape
 
 
 def gated_scan(
@@ -68,19 +68,19 @@ def gated_scan(
         raise ValueError("pre is empty; at least one array of pre-activations is needed")
     shape = pre[-1].shape
     for k, x in enumerate(pre):
-        check_floating(**{f"pre[{k}]": x})
-        check_shape(f"pre[{k}]", x, shape, "the shape of the last pre-activation")
+        require_floating(**{f"pre[{k}]": x})
+        require_shape(f"pre[{k}]", x, shape, "the shape of the last pre-activation")
     if len(shape) < 2:
         raise ValueError(f"pre has shape {shape}; (*batch, time, features) is needed")
-    check_floating(h0=h0)
+    require_floating(h0=h0)
     state_shape = (*shape[:-2], shape[-1])
-    check_shape("h0", h0, state_shape, "the shape of pre without its time")
-    check_flags(shape[:-1], "the shape of pre without its features", reset=reset, mask=mask)
-    check_choice("backend", backend, BACKENDS)
-    h0 = jnp.asarray(h0, state_dtype(jnp.result_type(h0)))
+    require_shape("h0", h0, state_shape, "the shape of pre without its time")
+    require_flags(shape[:-1], "the shape of pre without its features", reset=reset, mask=mask)
+    require_one_of("backend", backend, BACKENDS)
+    h0 = jnp.asarray(h0, accumulation_dtype(jnp.result_type(h0)))
     init = jnp.zeros(shape[-1:]) if init is None else jnp.asarray(init)
     if init.shape != shape[-1:]:
-        check_shape("init", init, state_shape, "the shape of h0, or its last axis alone")
+        require_shape("init", init, state_shape, "the shape of h0, or its last axis alone")
     init = jnp.broadcast_to(init.astype(h0.dtype), state_shape)
     if pre[-1].size == 0:
         return pre[-1], h0

@@ -17,11 +17,11 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.scan.affine import inflow, state_dtype
+from rnnlab.scan.affine import accumulation_dtype, carry_term
 from rnnlab.scan.backends import associative, sequential
 from rnnlab.scan.backends.unfused import previous
 from rnnlab.scan.pallas import ops
-from rnnlab.validation import check_choice, check_flags, check_floating, check_shape
+from rnnlab.validation import require_flags, require_floating, require_one_of, require_shape
 
 BACKENDS = ("auto", "sequential", "associative", "pallas")
 """Names that `backend` may take."""
@@ -75,22 +75,22 @@ def linear_scan(
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
     reset = None if reset is None else jnp.asarray(reset)
-    check_floating(a=a, b=b)
+    require_floating(a=a, b=b)
     if b.ndim < 2:
         raise ValueError(f"b has shape {b.shape}; (*batch, time, features) is needed")
-    check_shape("a", a, b.shape, "the shape of b")
-    check_flags(b.shape[:-1], "the shape of b without its features", reset=reset)
-    check_choice("backend", backend, BACKENDS)
-    check_choice("reverse", reverse, (False, True))
-    dtype = state_dtype(a.dtype, b.dtype)
+    require_shape("a", a, b.shape, "the shape of b")
+    require_flags(b.shape[:-1], "the shape of b without its features", reset=reset)
+    require_one_of("backend", backend, BACKENDS)
+    require_one_of("reverse", reverse, (False, True))
+    dtype = accumulation_dtype(a.dtype, b.dtype)
     state_shape = (*b.shape[:-2], b.shape[-1])
     if h0 is None:
         h0 = jnp.zeros(state_shape, dtype)
     else:
         h0 = jnp.asarray(h0)
-        check_floating(h0=h0)
-        check_shape("h0", h0, state_shape, "the shape of b without its time")
-        h0 = h0.astype(state_dtype(dtype, h0.dtype))
+        require_floating(h0=h0)
+        require_shape("h0", h0, state_shape, "the shape of b without its time")
+        h0 = h0.astype(accumulation_dtype(dtype, h0.dtype))
     if b.size == 0:
         return b
     cut = None if reset is None else jnp.expand_dims(reset, -1)
@@ -235,7 +235,7 @@ def _transpose_backward(reverse, backend, residuals, cotangents):
 
 def _decay_cotangent(a, h, h0, g, cut, reverse):
     """The cotangent of `a`: the state before a step times the cotangent of the state after it."""
-    return inflow(g.astype(h0.dtype), previous(h, h0, reverse), cut).astype(a.dtype)
+    return carry_term(g.astype(h0.dtype), previous(h, h0, reverse), cut).astype(a.dtype)
 
 
 _linear.defvjp(_linear_forward, _linear_backward)

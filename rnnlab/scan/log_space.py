@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.scan.affine import state_dtype
+from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.scan.backends.unfused import previous
 from rnnlab.scan.linear import transpose
-from rnnlab.validation import check_flags, check_floating, check_shape
+from rnnlab.validation import require_flags, require_floating, require_shape
 
 
 def log_linear_scan(
@@ -51,7 +51,7 @@ def log_linear_scan(
     [1.   1.5  1.75]
     """
     log_a, log_b, log_h0 = _checked(log_a, log_b, log_h0)
-    check_flags(log_b.shape[:-1], "the shape of log_b without its features", reset=reset)
+    require_flags(log_b.shape[:-1], "the shape of log_b without its features", reset=reset)
     if log_b.size == 0:
         return log_b
     cut = None if reset is None else jnp.expand_dims(reset, -1)
@@ -88,17 +88,17 @@ def cumulative_log_scan(
 
 def _checked(log_a, log_b, log_h0):
     log_a, log_b = jnp.asarray(log_a), jnp.asarray(log_b)
-    check_floating(log_a=log_a, log_b=log_b)
+    require_floating(log_a=log_a, log_b=log_b)
     if log_b.ndim < 2:
         raise ValueError(f"log_b has shape {log_b.shape}; (*batch, time, features) is needed")
-    check_shape("log_a", log_a, log_b.shape, "the shape of log_b")
-    dtype = state_dtype(log_a.dtype, log_b.dtype)
+    require_shape("log_a", log_a, log_b.shape, "the shape of log_b")
+    dtype = accumulation_dtype(log_a.dtype, log_b.dtype)
     state_shape = (*log_b.shape[:-2], log_b.shape[-1])
     if log_h0 is None:
         return log_a, log_b, jnp.full(state_shape, -jnp.inf, dtype)
-    check_floating(log_h0=log_h0)
-    check_shape("log_h0", log_h0, state_shape, "the shape of log_b without its time")
-    return log_a, log_b, jnp.asarray(log_h0, state_dtype(dtype, jnp.result_type(log_h0)))
+    require_floating(log_h0=log_h0)
+    require_shape("log_h0", log_h0, state_shape, "the shape of log_b without its time")
+    return log_a, log_b, jnp.asarray(log_h0, accumulation_dtype(dtype, jnp.result_type(log_h0)))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnlab.tasks.batch import Batch
-from rnnlab.tasks.data import Data
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.generated_data import generated
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Adding:
     evaluation_size: int = 1024
 
     def __post_init__(self):
-        check_size(batch_size=self.batch_size, evaluation_size=self.evaluation_size)
+        require_positive_int(batch_size=self.batch_size, evaluation_size=self.evaluation_size)
         if self.length < 2:
             raise ValueError(f"length is {self.length}; at least 2 is needed")
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         return generated(
             self,
             seed,

@@ -12,11 +12,11 @@ from rnnlab.optional import extra
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.batching.padding import cut, pad
 from rnnlab.tasks.batching.sampler import Order
-from rnnlab.tasks.data import FIXED, Data, generator
+from rnnlab.tasks.data import FIXED, TaskData, generator
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.readers.errors import refuse
 from rnnlab.tasks.readers.text import read_bytes
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 KEYS = 88
 LOWEST = 21
@@ -60,13 +60,13 @@ class Chorales:
     limit: int | None = None
 
     def __post_init__(self):
-        check_size(batch_size=self.batch_size)
+        require_positive_int(batch_size=self.batch_size)
         if self.limit is not None:
-            check_size(limit=self.limit)
+            require_positive_int(limit=self.limit)
         if not 0 < self.quarters <= 4:
             raise ValueError(f"quarters is {self.quarters}; a number in (0, 4] is needed")
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         """Reads the pieces. `seed` orders the training batches."""
         if self.path is None:
             pieces = _split(corpus_pieces(self.quarters, self.limit))
@@ -74,7 +74,7 @@ class Chorales:
             pieces = read_mat(self.path)
         train, valid, test = (_batch(part) for part in pieces)
         order = Order(len(train.inputs), self.batch_size, seed)
-        return Data(
+        return TaskData(
             loss="binary",
             metrics=("nll",),
             out_features=KEYS,

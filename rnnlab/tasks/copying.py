@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch
-from rnnlab.tasks.data import Data
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.generated_data import distinct, generated
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class SelectiveCopying:
     evaluation_size: int = 1024
 
     def __post_init__(self):
-        check_size(tokens=self.tokens, batch_size=self.batch_size)
-        check_size(evaluation_size=self.evaluation_size)
+        require_positive_int(tokens=self.tokens, batch_size=self.batch_size)
+        require_positive_int(evaluation_size=self.evaluation_size)
         if self.length < self.tokens:
             raise ValueError(f"length is {self.length}; at least tokens, {self.tokens}, is needed")
         if self.vocab_size < 3:
             raise ValueError(f"vocab_size is {self.vocab_size}; at least 3 is needed")
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         return generated(
             self,
             seed,
@@ -128,10 +128,10 @@ class CopyMemory:
     evaluation_size: int = 1024
 
     def __post_init__(self):
-        check_size(delay=self.delay, tokens=self.tokens, symbols=self.symbols)
-        check_size(batch_size=self.batch_size, evaluation_size=self.evaluation_size)
+        require_positive_int(delay=self.delay, tokens=self.tokens, symbols=self.symbols)
+        require_positive_int(batch_size=self.batch_size, evaluation_size=self.evaluation_size)
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         floor = self.tokens * math.log(self.symbols) / (self.delay + 2 * self.tokens)
         return generated(
             self,

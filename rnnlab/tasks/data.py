@@ -10,7 +10,7 @@ from rnnlab.tasks.batch import Batch
 
 
 @dataclass(frozen=True)
-class Data:
+class TaskData:
     """An opened task. All of it is a pure function of the task, the seed and an index.
 
     Attributes:
@@ -48,7 +48,7 @@ class Data:
 class Task(Protocol):
     """A frozen dataclass of a task's settings."""
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         """Reads or prepares the data. `seed` orders or draws the training batches alone."""
 
 

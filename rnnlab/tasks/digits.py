@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnlab.optional import extra
-from rnnlab.tasks.data import FIXED, Data, generator
+from rnnlab.tasks.data import FIXED, TaskData, generator
 from rnnlab.tasks.labelled_data import labelled, stratified, supervised
-from rnnlab.validation import check_choice, check_size
+from rnnlab.validation import require_one_of, require_positive_int
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Digits:
     share: float = 1.0
 
     def __post_init__(self):
-        check_size(batch_size=self.batch_size)
+        require_positive_int(batch_size=self.batch_size)
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}; a share in (0, 1] is needed")
-        check_choice("width", self.width, (1, 2, 4, 8, 16, 32, 64))
+        require_one_of("width", self.width, (1, 2, 4, 8, 16, 32, 64))
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         """Loads the images. `seed` orders the training batches."""
         pixels, labels = extra("sklearn.datasets").load_digits(return_X_y=True)
         pixels, labels = (pixels / 16).astype(np.float32), labels.astype(np.int32)

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnlab.optional import extra_file
 from rnnlab.tasks.batch import Batch
-from rnnlab.tasks.data import TRAIN, Data, generator
+from rnnlab.tasks.data import TRAIN, TaskData, generator
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.readers.csv_series import Series, read_series
 from rnnlab.tasks.readers.errors import refuse
@@ -23,7 +23,7 @@ from rnnlab.tasks.series_features import (
     trailing_mean,
     usual_season,
 )
-from rnnlab.validation import check_choice, check_size
+from rnnlab.validation import require_one_of, require_positive_int
 
 # Package, its file, the value's column, steps a season.
 _BUILT_IN = {
@@ -99,10 +99,10 @@ class Forecasting:
     calendar: bool = True
 
     def __post_init__(self):
-        check_size(horizon=self.horizon, length=self.length, batch_size=self.batch_size)
+        require_positive_int(horizon=self.horizon, length=self.length, batch_size=self.batch_size)
         if self.season is not None:
-            check_size(season=self.season)
-        check_choice("series", self.series, _BUILT_IN)
+            require_positive_int(season=self.season)
+        require_one_of("series", self.series, _BUILT_IN)
         for name in ("valid", "test"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a share in (0, 1) is needed")
@@ -111,7 +111,7 @@ class Forecasting:
                 f"valid and test are {self.valid} and {self.test}; a sum below 1 is needed"
             )
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         """Reads the series. `seed` draws the places of training windows."""
         source = self.source()
         values, season = source.series.values, source.season
@@ -141,7 +141,7 @@ class Forecasting:
                 ("test", valid, len(values)),
             )
         }
-        return Data(
+        return TaskData(
             loss="squared",
             metrics=("rmse", "mae"),
             out_features=self.horizon,

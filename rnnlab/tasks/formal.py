@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch, scored
-from rnnlab.tasks.data import FIXED, Data, generator
+from rnnlab.tasks.data import FIXED, TaskData, generator
 from rnnlab.tasks.generated_data import Sampler, generated, majority_share
-from rnnlab.validation import check_choice, check_size
+from rnnlab.validation import require_one_of, require_positive_int
 
 
 class Strings(NamedTuple):
@@ -195,9 +195,9 @@ class FormalLanguage:
     evaluation_size: int = 2048
 
     def __post_init__(self):
-        check_choice("language", self.language, LANGUAGES)
-        check_size(train_length=self.train_length, batch_size=self.batch_size)
-        check_size(evaluation_size=self.evaluation_size)
+        require_one_of("language", self.language, LANGUAGES)
+        require_positive_int(train_length=self.train_length, batch_size=self.batch_size)
+        require_positive_int(evaluation_size=self.evaluation_size)
         least, greatest = self.test_lengths
         if not 1 <= least <= greatest:
             raise ValueError(
@@ -213,7 +213,7 @@ class FormalLanguage:
             if self.size < 2:
                 raise ValueError(f"size is {self.size}; at least 2 is needed")
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         rules = LANGUAGES[self.language]
         size = self.size or rules.size
         short, long = (1, self.train_length), self.test_lengths

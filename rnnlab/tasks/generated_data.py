@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnlab.tasks.batch import Batch, scored
 from rnnlab.tasks.batching.padding import cut
-from rnnlab.tasks.data import HELDOUT, TRAIN, Data, generator
+from rnnlab.tasks.data import HELDOUT, TRAIN, TaskData, generator
 from rnnlab.tasks.fingerprint import fingerprint
 
 Sampler = Callable[[np.random.Generator, int], Batch]
@@ -27,7 +27,7 @@ def generated(
     vocab_size: int | None = None,
     in_features: int | None = None,
     test: Sampler | None = None,
-) -> Data:
+) -> TaskData:
     """The data of a task whose sequences are drawn anew, never read.
 
     Training batch n is drawn by `generator(TRAIN, seed, n)`, `"valid"` and `"test"` as wholes of
@@ -37,7 +37,7 @@ def generated(
       task: a dataclass with `batch_size` and `evaluation_size`.
       seed: of the training batches.
       sample: draws sequences for training and validation.
-      loss, metrics, out_features, vocab_size, in_features: as in `Data`.
+      loss, metrics, out_features, vocab_size, in_features: as in `TaskData`.
       floors: of the batches of the test set.
       test: draws the test set where it differs; None: `sample`.
     """
@@ -51,7 +51,7 @@ def generated(
         return batches
 
     sets = {"valid": heldout(0, sample), "test": heldout(1, test or sample)}
-    return Data(
+    return TaskData(
         loss=loss,
         metrics=metrics,
         out_features=out_features,

@@ -10,7 +10,7 @@ from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch, scored
 from rnnlab.tasks.batching.padding import cut, pad
 from rnnlab.tasks.batching.strategies import Batching, training_batches
-from rnnlab.tasks.data import FIXED, Data, generator
+from rnnlab.tasks.data import FIXED, TaskData, generator
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.reference import classical
 
@@ -78,7 +78,7 @@ def supervised(
     batching: Batching = "pad",
     unit: float = 1.0,
     metrics: tuple[str, ...] = (),
-) -> Data:
+) -> TaskData:
     """The task of telling each row's targets, from the row itself.
 
     Args:
@@ -99,7 +99,7 @@ def supervised(
     classes = np.issubdtype(train.targets.dtype, np.integer)
     test = list(heldout.values())[-1]
     value_floors = functools.partial(_value_floors, unit=unit)
-    return Data(
+    return TaskData(
         loss="categorical" if classes else "squared",
         metrics=(("accuracy", "nll") if classes else ("rmse", "mae")) + metrics,
         out_features=out_features,

@@ -9,10 +9,10 @@ import numpy as np
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.batching.padding import cut
 from rnnlab.tasks.batching.sampler import Order
-from rnnlab.tasks.data import FIXED, HELDOUT, Data, generator
+from rnnlab.tasks.data import FIXED, HELDOUT, TaskData, generator
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.generated_data import majority_share
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 SYMBOLS = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 """What the token ids stand for."""
@@ -76,8 +76,8 @@ class ListOps:
     multiple: int | None = None
 
     def __post_init__(self):
-        check_size(train_size=self.train_size, batch_size=self.batch_size)
-        check_size(evaluation_size=self.evaluation_size, multiple=self.multiple or 1)
+        require_positive_int(train_size=self.train_size, batch_size=self.batch_size)
+        require_positive_int(evaluation_size=self.evaluation_size, multiple=self.multiple or 1)
         for name in ("max_depth", "max_args"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 2 is needed")
@@ -87,7 +87,7 @@ class ListOps:
                 f"tokens strictly between them is needed"
             )
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         order = Order(self.train_size, self.batch_size, seed)
 
         def rows(numbers: Iterable[tuple[int, ...]]) -> Batch:
@@ -102,7 +102,7 @@ class ListOps:
             return batches
 
         test = heldout(1)
-        return Data(
+        return TaskData(
             loss="categorical",
             metrics=("accuracy", "nll"),
             out_features=10,

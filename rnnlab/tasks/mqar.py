@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch
-from rnnlab.tasks.data import Data
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.generated_data import distinct, generated
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class MQAR:
     evaluation_size: int = 3000
 
     def __post_init__(self):
-        check_size(num_pairs=self.num_pairs, batch_size=self.batch_size)
-        check_size(evaluation_size=self.evaluation_size)
+        require_positive_int(num_pairs=self.num_pairs, batch_size=self.batch_size)
+        require_positive_int(evaluation_size=self.evaluation_size)
         if self.length < 4 * self.num_pairs:
             raise ValueError(
                 f"length is {self.length}; at least 4 * num_pairs, {4 * self.num_pairs}, is needed"
@@ -71,7 +71,7 @@ class MQAR:
         if not self.power > 0:
             raise ValueError(f"power is {self.power}; a number above 0 is needed")
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         return generated(
             self,
             seed,

@@ -11,12 +11,12 @@ import numpy as np
 from rnnlab.optional import extra_file
 from rnnlab.tasks.batch import Batch, scored
 from rnnlab.tasks.batching.strategies import Batching
-from rnnlab.tasks.data import Data
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.labelled_data import labelled, one_label, stratified, supervised
 from rnnlab.tasks.readers.errors import refuse
 from rnnlab.tasks.readers.npz import read_npz
 from rnnlab.tasks.readers.ts import read_ts
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 MOST_IDS = 1_000_000
 """The most token ids or classes: more are taken for a mistake, not for a table to allocate."""
@@ -71,11 +71,11 @@ class Sequences:
     test: float = 0.15
 
     def __post_init__(self):
-        check_size(batch_size=self.batch_size)
+        require_positive_int(batch_size=self.batch_size)
         if self.path is None and self.test_path is not None:
             raise ValueError("test_path is given without path; give both, or path alone")
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         """Reads the files. `seed` orders the training batches."""
         path, test_path = self._files()
         known = _read(path)

@@ -12,10 +12,10 @@ import numpy as np
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.batching.padding import cut
-from rnnlab.tasks.data import TRAIN, Data, generator
+from rnnlab.tasks.data import TRAIN, TaskData, generator
 from rnnlab.tasks.readers.text import read_text
 from rnnlab.tasks.reference import ngram
-from rnnlab.validation import check_choice, check_size
+from rnnlab.validation import require_one_of, require_positive_int
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Text:
     evaluation_length: int | None = None
 
     def __post_init__(self):
-        check_size(length=self.length, batch_size=self.batch_size)
+        require_positive_int(length=self.length, batch_size=self.batch_size)
         if self.evaluation_length is not None:
-            check_size(evaluation_length=self.evaluation_length)
-        check_choice("unit", self.unit, ("character", "byte"))
+            require_positive_int(evaluation_length=self.evaluation_length)
+        require_one_of("unit", self.unit, ("character", "byte"))
         if not 0 < self.heldout < 1:
             raise ValueError(f"heldout is {self.heldout}; a share in (0, 1) is needed")
 
-    def open(self, seed: int) -> Data:
+    def open(self, seed: int) -> TaskData:
         """Reads the text. `seed` draws the starts of windows, or the offsets of passes."""
         text = default_text() if self.path is None else read_text(self.path)
         if self.unit == "byte":
@@ -84,7 +84,7 @@ class Text:
                 f"{streams * self.length + 1} or more are needed, and at least 1 held out"
             )
         train, batch = ids[:split], self._stateful if self.stateful else self._shuffled
-        return Data(
+        return TaskData(
             loss="categorical",
             metrics=("nll", "bits", "accuracy"),
             out_features=len(symbols),

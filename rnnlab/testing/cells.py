@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from rnnlab.scan.affine import state_dtype
+from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.testing.tolerances import assert_close
 
 LENGTH = 9
@@ -271,4 +271,4 @@ def _weighted_sum(ys):
 
 
 def _wide(y):
-    return y.astype(state_dtype(y.dtype))
+    return y.astype(accumulation_dtype(y.dtype))

@@ -9,7 +9,7 @@ LARGEST, MOST = 3e38, 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainConfig:
     """How a model is trained.
 
     Attributes:

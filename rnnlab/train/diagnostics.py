@@ -55,13 +55,13 @@ def gate_values(model: SequenceModel, batch: Batch) -> dict[int, dict[str, jax.A
     return found
 
 
-class GradientWatch:
+class GradientMonitor:
     """Says in plain words, once a layer, when gradients vanish or explode.
 
     Vanished: a layer's gradient is a millionth of the largest layer's. Exploded: the global norm
     is not finite, or a hundred times the median of the last hundred that it was given.
 
-    >>> watch = GradientWatch()
+    >>> watch = GradientMonitor()
     >>> norms = {"gradient_norm": 1.0, "gradient_norm/layer 0": 1e-9, "gradient_norm/head": 1.0}
     >>> for line in watch(7, norms):
     ...     print(line)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.errors import DivergedError
+from rnnlab.errors import TrainingDivergedError
 
 WINDOW = 8
 """Updates whose median loss is the present one."""
@@ -69,7 +69,7 @@ def watched(health: Health, step: int, loss: float, norm: float, taken: bool, li
     if not taken:
         in_a_row, skipped = int(health.in_a_row) + 1, int(health.skipped) + 1
         if in_a_row > limit:
-            raise DivergedError(
+            raise TrainingDivergedError(
                 f"step {step}: {in_a_row} updates in a row were skipped, as not finite or as "
                 f"spikes; the last had loss {loss:.4g} and gradient norm {norm:.4g}"
             )
@@ -82,7 +82,7 @@ def watched(health: Health, step: int, loss: float, norm: float, taken: bool, li
     first = present if math.isnan(health.first) else float(health.first)
     best = min(present, float(health.best))
     if 0 < WORSE * first < present and RATIO * best < present:
-        raise DivergedError(
+        raise TrainingDivergedError(
             f"step {step}: the loss has risen to {present:.4g}, from {best:.4g} at its best and "
             f"{first:.4g} at first; the gradient's norm is {norm:.4g}"
         )

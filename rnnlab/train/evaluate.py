@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from rnnlab.tasks.batch import Batch, scored
-from rnnlab.tasks.data import Data
+from rnnlab.tasks.data import TaskData
 from rnnlab.train.metrics import Measurement
 from rnnlab.train.prefetch import check
 
@@ -28,7 +28,7 @@ def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
 def evaluate(
     predict: Callable[[Any, Batch], jax.Array],
     params: Any,
-    data: Data,
+    data: TaskData,
     batches: Iterable[Batch],
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:

@@ -10,21 +10,21 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from rnnlab.errors import DivergedError, ResourceError
+from rnnlab.errors import InsufficientResourcesError, TrainingDivergedError
 from rnnlab.models import SequenceModel
-from rnnlab.records import Row
-from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.records import Record
+from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.resources import need_memory
 from rnnlab.runs.resume import best_is_kept, taken_up
-from rnnlab.runs.resume_policy import Sitting
-from rnnlab.runs.run_dir import RunFolder
-from rnnlab.runs.tensorboard import Events
-from rnnlab.tasks.data import Data
-from rnnlab.train.config import Training
-from rnnlab.train.diagnostics import GradientWatch, make_saturation
+from rnnlab.runs.resume_policy import ResumePolicy
+from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.runs.tensorboard import TensorBoardWriter
+from rnnlab.tasks.data import TaskData
+from rnnlab.train.config import TrainConfig
+from rnnlab.train.diagnostics import GradientMonitor, make_saturation
 from rnnlab.train.divergence import watched
 from rnnlab.train.evaluate import evaluate, make_predict
-from rnnlab.train.loop_state import Display, Progress
+from rnnlab.train.loop_state import LoopState, Reporter
 from rnnlab.train.metrics import METRICS
 from rnnlab.train.optimizer import schedule
 from rnnlab.train.prefetch import check, feed
@@ -32,14 +32,14 @@ from rnnlab.train.step import initial_state, make_train_step, observe
 
 
 def train(
-    folder: RunFolder,
-    about: Row,
+    folder: RunDirectory,
+    about: Record,
     model: SequenceModel,
-    data: Data,
-    settings: Training,
-    display: Display | None = None,
-    sitting: Sitting | None = None,
-) -> Row:
+    data: TaskData,
+    settings: TrainConfig,
+    display: Reporter | None = None,
+    sitting: ResumePolicy | None = None,
+) -> Record:
     """Trains from the folder's newest checkpoint, or from the start, to the last step.
 
     `about` is what the run's states belong to, kept with each: settings, data, versions, cores.
@@ -54,20 +54,20 @@ def train(
       ResourceError: the disk or the memory is full.
       ValueError: the data does not fit the model.
     """
-    display = display or Display()
-    checkpoints = Checkpoints(
+    display = display or Reporter()
+    checkpoints = CheckpointStore(
         folder.path, about, lambda line: display.say(f"rnnlab: warning: {line}")
     )
-    events = Events(folder.events)
+    events = TensorBoardWriter(folder.events)
     try:
         run = _Run(
-            folder, checkpoints, events, model, data, settings, display, sitting or Sitting()
+            folder, checkpoints, events, model, data, settings, display, sitting or ResumePolicy()
         )
         return run.finish()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise ResourceError(
+        raise InsufficientResourcesError(
             f"out of memory: {str(error).splitlines()[0]}; lower data.batch_size, data.length or "
             "model.width"
         ) from error
@@ -93,7 +93,7 @@ class _Run:
         carry = model.initial_carry(self.first.inputs.shape[:1]) if data.stateful else ()
         self.state = initial_state(model, settings, carry)
         self.worst = -np.inf if METRICS[self.metric].higher_is_better else np.inf
-        self.progress = Progress.fresh(self.worst)
+        self.progress = LoopState.fresh(self.worst)
         restored = taken_up(folder, checkpoints, self._tree(), sitting, display.say)
         if restored is not None:
             self.state, self.progress = restored.tree["state"], restored.tree["progress"]
@@ -101,11 +101,11 @@ class _Run:
         if not kept:
             worst, never = np.array(self.worst), np.array(-1)
             self.progress = self.progress._replace(best=worst, evaluated=never)
-        self.watch = GradientWatch()
+        self.watch = GradientMonitor()
         self.speeds: list[float] = []
         self.started = time.perf_counter() - float(self.progress.seconds)
 
-    def finish(self) -> Row:
+    def finish(self) -> Record:
         """Runs to the last step and measures the best one on all held-out sets."""
         self.display.say(self.display.title)
         with self.interruption, self.interruption.deferred():
@@ -202,12 +202,12 @@ class _Run:
         limit, before = self.settings.skip_limit, self.progress.health
         try:
             health = watched(before, step, loss, norm, taken, limit)
-        except DivergedError as error:
+        except TrainingDivergedError as error:
             taken_before = step - 1 - int(before.skipped)
             rate = float(schedule(self.settings)(taken_before) * self.state.plateau.scale)
             # A loss that has grown may have done so before the newest was saved.
             newest, best = self.checkpoints.steps()[-1], int(self.progress.best_step)
-            raise DivergedError(
+            raise TrainingDivergedError(
                 f"{error}, the learning rate {rate:.3g}; the last good checkpoint is step "
                 f"{best if taken else newest} of {self.folder.path}; lower train.learning_rate or "
                 "train.clip_norm in a new run"
@@ -235,7 +235,7 @@ class _Run:
         more = {"skipped": int(self.progress.health.skipped), "tokens_per_second": self._speed()}
         self._keep({"step": step, "seconds": self._seconds(), **values, **more})
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: Record) -> None:
         self.folder.log(row)
         self.events.log(row)
 
@@ -280,7 +280,7 @@ class _Run:
     def _best_params(self) -> Any:
         """The parameters of the best step, from disk."""
         if not np.isfinite(self.progress.best):
-            raise DivergedError(
+            raise TrainingDivergedError(
                 f"{self.metric} was finite at no evaluation of {self.folder.path}; lower "
                 "train.learning_rate or train.clip_norm in a new run"
             )

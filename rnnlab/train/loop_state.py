@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.train.divergence import Health
 
 
-class Progress(NamedTuple):
+class LoopState(NamedTuple):
     """What the loop itself remembers between two steps: arrays, so that a checkpoint holds them.
 
     Attributes:
@@ -30,13 +30,13 @@ class Progress(NamedTuple):
     health: Health
 
     @classmethod
-    def fresh(cls, worst: float) -> "Progress":
+    def fresh(cls, worst: float) -> "LoopState":
         """Before the first evaluation."""
         return cls(*map(np.array, (worst, 0, 0, -1, 0.0)), Health.fresh())
 
 
 @dataclass(frozen=True)
-class Display:
+class Reporter:
     """Where the loop reports to. By default nothing is shown.
 
     Attributes:
@@ -45,6 +45,6 @@ class Display:
       title: the first of them, said when the state is there.
     """
 
-    advance: Callable[[int, Row], None] = lambda step, metrics: None
+    advance: Callable[[int, Record], None] = lambda step, metrics: None
     say: Callable[[str], None] = lambda line: None
     title: str = ""

@@ -6,7 +6,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from rnnlab.tasks.batch import IGNORE
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 
 def categorical(
@@ -57,12 +57,12 @@ def squared(
 
 
 LOSSES = {"categorical": categorical, "binary": binary, "squared": squared}
-"""Losses by the names that `rnnlab.tasks.data.Data.loss` takes."""
+"""Losses by the names that `rnnlab.tasks.data.TaskData.loss` takes."""
 
 
 def loss_function(name: str):
     """The loss of a name. Raises ValueError for an unknown one."""
-    check_choice("loss", name, LOSSES)
+    require_one_of("loss", name, LOSSES)
     return LOSSES[name]
 
 

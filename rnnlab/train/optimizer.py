@@ -6,13 +6,13 @@ import jax
 import optax
 from jax import Array
 
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 NOT_DECAYED = ("log_rate", "skip")
 CELL_KERNELS = ("update_kernel", "candidate_kernel", "forget_kernel", "input_kernel")
 
 
-def optimizer(settings: Training) -> optax.GradientTransformation:
+def optimizer(settings: TrainConfig) -> optax.GradientTransformation:
     """Clipping, then the rule with its schedule and decoupled weight decay.
 
     Weight decay reaches matrices alone: no norm, bias or initial state, and neither the decays nor
@@ -31,10 +31,10 @@ def optimizer(settings: Training) -> optax.GradientTransformation:
     return optax.chain(*clip, *rules[settings.optimizer], optax.scale_by_learning_rate(rate))
 
 
-def schedule(settings: Training) -> optax.Schedule:
+def schedule(settings: TrainConfig) -> optax.Schedule:
     """Learning rate against the number of updates: linear warm-up, then constant or a cosine.
 
-    >>> rate = schedule(Training(steps=10, learning_rate=1.0, warmup_steps=2, schedule="cosine"))
+    >>> rate = schedule(TrainConfig(steps=10, learning_rate=1.0, warmup_steps=2, schedule="cosine"))
     >>> [round(float(rate(k)), 3) for k in (0, 1, 2, 6, 10)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """

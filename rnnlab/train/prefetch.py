@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
-from rnnlab.tasks.data import Data
+from rnnlab.tasks.data import TaskData
 
 PATIENCE, SLICE, END = 300.0, 0.2, 5.0
 """Seconds without a batch after which it is said, between two looks at what else there is to do,
@@ -21,7 +21,7 @@ and for which the thread is given time to end."""
 
 
 def feed(
-    data: Data,
+    data: TaskData,
     accumulation: int,
     start: int,
     stop: int,
@@ -99,7 +99,7 @@ def _waited_for(
             faulthandler.dump_traceback(sys.__stderr__)
 
 
-def check(data: Data, batch: Batch) -> None:
+def check(data: TaskData, batch: Batch) -> None:
     """Refuses token ids and classes that are out of range, which JAX would clamp or call NaN.
 
     Raises:

@@ -12,7 +12,7 @@ from optax.contrib import reduce_on_plateau
 
 from rnnlab.models import SequenceModel
 from rnnlab.tasks.batch import Batch
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import loss_function
 from rnnlab.train.optimizer import leaves_by_name, optimizer, recurrent_penalty
 
@@ -45,7 +45,7 @@ class TrainState(NamedTuple):
     usual: Any
 
 
-def initial_state(model: SequenceModel, settings: Training, carry: Any = ()) -> TrainState:
+def initial_state(model: SequenceModel, settings: TrainConfig, carry: Any = ()) -> TrainState:
     """The state before the first update. `carry` is the streams' initial one, if they are kept."""
     # Copies: the step takes its state's buffers, and the model keeps its own.
     params = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))
@@ -61,7 +61,7 @@ def initial_state(model: SequenceModel, settings: Training, carry: Any = ()) -> 
 
 
 def make_train_step(
-    graphdef: Any, loss: str, settings: Training
+    graphdef: Any, loss: str, settings: TrainConfig
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """The jitted `train_step(state, batches) -> (state, metrics)`; the state given is donated.
 
@@ -136,7 +136,7 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0)
 
 
-def observe(settings: Training, state: TrainState, value: float) -> TrainState:
+def observe(settings: TrainConfig, state: TrainState, value: float) -> TrainState:
     """The state after an evaluation: with the rate reduced, where its schedule says so.
 
     `value` is better when it is lower.
@@ -167,7 +167,7 @@ def layer_of(path: tuple[str, ...]) -> str:
     return path[0].removesuffix("_kernel").removesuffix("_bias")
 
 
-def _plateau(settings: Training) -> optax.GradientTransformationExtraArgs:
+def _plateau(settings: TrainConfig) -> optax.GradientTransformationExtraArgs:
     # By differences alone: as shares of the best value, metrics below 0 would be turned round.
     return reduce_on_plateau(0.5, settings.plateau_patience, rtol=0.0, atol=1e-6)
 

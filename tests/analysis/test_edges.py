@@ -24,7 +24,7 @@ from rnnlab.analysis import (
     states,
 )
 from rnnlab.analysis.report import figures, table
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 
 
 def last(ys):
@@ -40,7 +40,7 @@ def last(ys):
     ],
 )
 def test_a_report_of_every_kind_of_model(settings):
-    model = Architecture(**{"width": 8, "depth": 1, **settings}).build(
+    model = ModelConfig(**{"width": 8, "depth": 1, **settings}).build(
         5, vocab_size=5, rngs=nnx.Rngs(0)
     )
     xs = jnp.array([1, 4, 0, 2, 2, 3], jnp.int32)
@@ -49,7 +49,7 @@ def test_a_report_of_every_kind_of_model(settings):
 
 
 def test_a_report_of_one_step_has_no_trajectory():
-    model = Architecture("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     xs = jnp.array([1], jnp.int32)
     assert "trajectory" not in dict(figures(model, xs))
     assert "nan" not in " ".join(table(model, xs).lines[0])

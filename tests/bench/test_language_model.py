@@ -8,11 +8,11 @@ from flax import nnx
 
 from rnnlab import records
 from rnnlab.cli import main
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = Architecture(width=6, depth=2, expansion=2, conv_size=3, mlp_expansion=2)
+SMALL = ModelConfig(width=6, depth=2, expansion=2, conv_size=3, mlp_expansion=2)
 
 
 def test_the_published_model_with_our_weights_gives_our_logits():

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab.bench.timing import Prepared, against_floor, in_turns, prepare, quartiles
+from rnnlab.bench.timing import Prepared, compare_to_bound, prepare, quartiles, time_interleaved
 
 
 def test_a_planted_slow_function_is_seen_as_slow():
-    fast, slow = in_turns([lambda: time.sleep(0.002), lambda: time.sleep(0.02)], 3)
+    fast, slow = time_interleaved([lambda: time.sleep(0.002), lambda: time.sleep(0.02)], 3)
     assert (fast >= 0.002).all()
     assert (slow >= 0.02).all()
     assert quartiles(slow)[1] > 3 * quartiles(fast)[1]
@@ -26,7 +26,7 @@ def test_slowness_inside_a_program_is_waited_for():
 
         return jax.pure_callback(wait, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
-    seconds = in_turns([prepare(slow, jnp.ones(3)).call], 2)
+    seconds = time_interleaved([prepare(slow, jnp.ones(3)).call], 2)
     assert (seconds >= 0.05).all()
 
 
@@ -40,7 +40,7 @@ def test_work_is_not_optimised_away():
         return prepare(run, jnp.full((200, 200), 1.0)).call
 
     # The quickest of each, which other programs on the machine disturb least.
-    little, much = in_turns([work(1), work(40)], 10)
+    little, much = time_interleaved([work(1), work(40)], 10)
     assert much.min() > 5 * little.min()
 
 
@@ -55,13 +55,13 @@ def test_every_result_is_an_output():
 
 def test_rounds_alternate():
     order = []
-    in_turns([lambda: order.append("a"), lambda: order.append("b")], 2)
+    time_interleaved([lambda: order.append("a"), lambda: order.append("b")], 2)
     assert order == ["a", "b", "a", "b", "a", "b"]  # one unmeasured round, then two
 
 
 def test_ratios_are_those_of_neighbours():
     # Both double halfway; the ratio within each round stays 2.
     seconds, floor = np.array([2.0, 2.0, 4.0, 4.0]), np.array([1.0, 1.0, 2.0, 2.0])
-    columns = against_floor(Prepared(lambda: None), seconds, floor)
+    columns = compare_to_bound(Prepared(lambda: None), seconds, floor)
     assert [columns[k] for k in ("ratio_q1", "ratio", "ratio_q3")] == [2.0, 2.0, 2.0]
     assert columns["seconds"] == 3.0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rnnlab import CELLS, GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
-from rnnlab.scan.affine import state_dtype
+from rnnlab.scan.affine import accumulation_dtype
 
 BATCH, TIME, IN = 3, 5, 2
 BIASES = (0, -8, -12, 8, -20, 20, -90, 90, -100, 100, -1000, 1000)
@@ -159,7 +159,7 @@ def test_dtypes(x64, name, dtype):
     arguments = example(name, dtype)
     (last, ys), gradients = jax.eval_shape(both(name, dtype), *arguments)
     assert ys.dtype == dtype
-    assert {x.dtype for x in jax.tree.leaves(last)} == {state_dtype(dtype)}
+    assert {x.dtype for x in jax.tree.leaves(last)} == {accumulation_dtype(dtype)}
     for x, d in zip(jax.tree.leaves(arguments[:3]), jax.tree.leaves(gradients), strict=True):
         assert d.dtype == x.dtype
 

@@ -14,9 +14,15 @@ import pytest
 from rnnlab import errors
 from rnnlab.atomic_io import write_json
 from rnnlab.cli import main, parser
-from rnnlab.errors import BusyError, CheckpointError, DataError, DivergedError, ResourceError
+from rnnlab.errors import (
+    CheckpointError,
+    DataError,
+    InsufficientResourcesError,
+    RunLockedError,
+    TrainingDivergedError,
+)
 from rnnlab.runs.lock import locked, refuse_twice
-from rnnlab.runs.signals import Interrupted, Interruption
+from rnnlab.runs.signals import StopRequested, StopSignal
 
 
 def raising(error):
@@ -32,16 +38,16 @@ def raising(error):
         (ValueError("a\n  b"), 2, "error: a b"),
         (DataError("x"), 3, "error: x"),
         (CheckpointError("x"), 4, "error: x"),
-        (ResourceError("x"), 5, "error: x"),
+        (InsufficientResourcesError("x"), 5, "error: x"),
         (OSError(28, "No space left on device"), 5, "No space left on device"),
         (MemoryError("12 bytes"), 5, "error: out of memory: 12 bytes"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), 5, "9 bytes"),
-        (DivergedError("x"), 6, "error: x"),
-        (BusyError("x"), 7, "error: x"),
+        (TrainingDivergedError("x"), 6, "error: x"),
+        (RunLockedError("x"), 7, "error: x"),
         (RuntimeError("Unable to initialize backend 'cuda': x"), 2, "unset JAX_PLATFORMS"),
         (KeyError("x"), 1, "error: KeyError: 'x'; this is a defect of rnnlab: --debug shows where"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (Interrupted(signal.SIGTERM), 143, "stopped by SIGTERM"),
+        (StopRequested(signal.SIGTERM), 143, "stopped by SIGTERM"),
     ],
 )
 def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
@@ -101,15 +107,15 @@ def sent(interruption, *numbers, wait):
 
 
 def test_a_signal_waits_where_it_is_deferred_and_is_acted_on_after():
-    interruption = Interruption()
-    with pytest.raises(Interrupted, match="SIGTERM"):
+    interruption = StopSignal()
+    with pytest.raises(StopRequested, match="SIGTERM"):
         sent(interruption, signal.SIGTERM, wait=True)
     assert interruption.seen == signal.SIGTERM
 
 
 def test_a_signal_raises_at_once_elsewhere():
-    with pytest.raises(Interrupted, match="SIGINT") as stopped:
-        sent(Interruption(), signal.SIGINT, wait=False)
+    with pytest.raises(StopRequested, match="SIGINT") as stopped:
+        sent(StopSignal(), signal.SIGINT, wait=False)
     assert stopped.value.exit_code == 130
 
 
@@ -118,8 +124,8 @@ def test_a_second_signal_has_its_usual_effect(request):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt) as stopped:
-        sent(Interruption(), signal.SIGINT, signal.SIGINT, wait=True)
-    assert not isinstance(stopped.value, Interrupted)
+        sent(StopSignal(), signal.SIGINT, signal.SIGINT, wait=True)
+    assert not isinstance(stopped.value, StopRequested)
 
 
 @pytest.mark.parametrize("milliseconds", [100, 200, 300, 400, 600])
@@ -153,7 +159,7 @@ def test_a_name_that_is_not_utf_8_is_refused(capsys):
 
 def test_handlers_are_put_back_when_the_last_has_left():
     before = signal.getsignal(signal.SIGTERM)
-    with Interruption() as interruption:
+    with StopSignal() as interruption:
         inside = signal.getsignal(signal.SIGTERM)
         with interruption:
             pass

@@ -11,7 +11,7 @@ from rnnlab import errors, records
 from rnnlab.cli import main
 from rnnlab.cli import run as run_module
 from rnnlab.runs.lock import locked
-from rnnlab.runs.run_dir import RunFolder
+from rnnlab.runs.run_dir import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -178,20 +178,20 @@ def test_what_is_no_experiment_is_refused(tmp_path, capsys):
 
 def test_an_interrupted_run_says_how_to_go_on(experiment, tmp_path, capsys, monkeypatch):
     out = tmp_path / "runs"
-    log = RunFolder.log
+    log = RunDirectory.log
 
     def interrupt(self, row):
         log(self, row)
         if row["step"] == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(RunFolder, "log", interrupt)
+    monkeypatch.setattr(RunDirectory, "log", interrupt)
     arguments = ["run", experiment, "--model.cell", "mingru", "--out", str(out)]
     assert main.main(arguments) == 130
     folder = out / "cell=mingru,seed=0"
     assert f"`rnnlab resume {folder}`" in capsys.readouterr().err
     assert not (out / "results.jsonl").exists()
-    monkeypatch.setattr(RunFolder, "log", log)
+    monkeypatch.setattr(RunDirectory, "log", log)
     assert main.main(["resume", str(folder)]) == 0
     result = json.loads((folder / "result.json").read_text())
     assert result["steps"] == 4
@@ -221,7 +221,7 @@ def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monk
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "log", interrupt)
+        patch.setattr(RunDirectory, "log", interrupt)
         assert main.main(arguments) == 130
     capsys.readouterr()
     with locked(folder):

@@ -8,7 +8,7 @@ import pytest
 
 from rnnlab.runs.api import start
 from rnnlab.runs.grid import combinations, with_settings
-from rnnlab.train.loop_state import Display
+from rnnlab.train.loop_state import Reporter
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
 
@@ -24,7 +24,7 @@ def accuracies(name, folder):
     found = {}
     for number, settings in enumerate(combinations(preset.sweep)):
         experiment = with_settings(preset.experiment, settings)
-        result = start(folder / str(number), name, "cpu", experiment, settings, Display())
+        result = start(folder / str(number), name, "cpu", experiment, settings, Reporter())
         others = [v for k, v in settings.items() if k not in ("model.cell", "train.seed")]
         found.setdefault(tuple(others), []).append(result["metrics"]["test"]["accuracy"])
     return found

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 from faults.harness import Lab, run_folder
-from rnnlab.records import Row
+from rnnlab.records import Record
 
 
-def second_writers(lab: Lab, out: Path, starts: int) -> list[Row]:
+def second_writers(lab: Lab, out: Path, starts: int) -> list[Record]:
     """Starts `resume`, or the same `run`, while a run is trained, which has to end as ever."""
     process = lab.run(out, stage="every_step")
     folder = run_folder(out)
@@ -38,7 +38,7 @@ def second_writers(lab: Lab, out: Path, starts: int) -> list[Row]:
     return rows
 
 
-def together(lab: Lab, out: Path, writers: int) -> Row:
+def together(lab: Lab, out: Path, writers: int) -> Record:
     """Starts several at once on a run that was stopped: one runs, the others are refused."""
     folder = lab.copy_of_whole(out)
     lock = folder / "run.lock"
@@ -49,7 +49,7 @@ def together(lab: Lab, out: Path, writers: int) -> Row:
     return {"codes": codes, "one": codes == [0] + [7] * (writers - 1), "same": lab.same_end(out)}
 
 
-def killed_holder(lab: Lab, out: Path) -> Row:
+def killed_holder(lab: Lab, out: Path) -> Record:
     """A lock whose holder was killed holds nobody up."""
     process = lab.run(out, stage="every_step")
     while not (run_folder(out) / "latest.json").exists() and process.poll() is None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from faults.harness import LAST, Lab, digests
 from rnnlab.errors import CheckpointError
-from rnnlab.records import Row
+from rnnlab.records import Record
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.checkpoints.store import CheckpointStore
 
 KINDS = ("empty", "half", "almost", "deleted", "garbage")
 POINTERS = ("latest.json", "best.json")
@@ -25,7 +25,7 @@ def step_files(folder: Path) -> list[Path]:
     return [path.relative_to(folder) for path in sorted(newest.rglob("*")) if path.is_file()]
 
 
-def flip_bits(lab: Lab, out: Path, trials: int, seed: int) -> Iterator[Row]:
+def flip_bits(lab: Lab, out: Path, trials: int, seed: int) -> Iterator[Record]:
     """Turns one random bit of one random file over, restores, and puts it back.
 
     A flip is detected where a warning names the step, and harmless where the newest step is
@@ -48,7 +48,7 @@ def flip_bits(lab: Lab, out: Path, trials: int, seed: int) -> Iterator[Row]:
         path.write_bytes(damaged)
         lines: list[str] = []
         try:
-            restored = Checkpoints(folder, {}, lines.append).newest(like)
+            restored = CheckpointStore(folder, {}, lines.append).newest(like)
             same = restored.step == LAST and _digests(restored.tree) == stored
             detected = restored.step < LAST and len(lines) == 2 and f"step {LAST}" in lines[0]
         finally:
@@ -56,7 +56,7 @@ def flip_bits(lab: Lab, out: Path, trials: int, seed: int) -> Iterator[Row]:
         yield {"file": _kind(file), "bit": bit, "detected": detected, "harmless": same}
 
 
-def break_files(lab: Lab, out: Path) -> Iterator[Row]:
+def break_files(lab: Lab, out: Path) -> Iterator[Record]:
     """Breaks each file of the newest step in each way, restores, and puts it back.
 
     `strict` has to refuse it; without it the step before is taken, with one line for the damage
@@ -69,9 +69,9 @@ def break_files(lab: Lab, out: Path) -> Iterator[Row]:
             if not changed:
                 continue
             lines: list[str] = []
-            restored = Checkpoints(folder, {}, lines.append).newest(like)
+            restored = CheckpointStore(folder, {}, lines.append).newest(like)
             try:
-                Checkpoints(folder, {}, lines.append).newest(like, strict=True)
+                CheckpointStore(folder, {}, lines.append).newest(like, strict=True)
                 refused = False
             except CheckpointError:
                 refused = True
@@ -80,7 +80,7 @@ def break_files(lab: Lab, out: Path) -> Iterator[Row]:
         yield {"file": _kind(file), "kind": kind, "ok": ok}
 
 
-def break_pointers(lab: Lab, out: Path) -> Iterator[Row]:
+def break_pointers(lab: Lab, out: Path) -> Iterator[Record]:
     """Breaks each pointer in each way, restores, and puts it back.
 
     The newest step has to be restored to its bytes all the same, by `strict` too and without a
@@ -88,20 +88,20 @@ def break_pointers(lab: Lab, out: Path) -> Iterator[Row]:
     """
     folder = lab.copy_of_whole(out)
     like, stored = _like(folder), digests(folder)
-    best = Checkpoints(folder, {}).best_step()
+    best = CheckpointStore(folder, {}).best_step()
     for name, kind in itertools.product(POINTERS, KINDS):
         with _broken(folder / name, kind) as changed:
             if not changed:
                 continue
             lines: list[str] = []
-            checkpoints = Checkpoints(folder, {}, lines.append)
+            checkpoints = CheckpointStore(folder, {}, lines.append)
             found = [checkpoints.newest(like, strict=strict) for strict in (False, True)]
             named = checkpoints.best_step()
         newest = all(x.step == LAST and _digests(x.tree) == stored for x in found)
         yield {"file": name, "kind": kind, "ok": newest and not lines and named in (best, None)}
 
 
-def break_and_resume(lab: Lab, out: Path, file: Path, kind: str) -> Row:
+def break_and_resume(lab: Lab, out: Path, file: Path, kind: str) -> Record:
     """The same for one file by real processes: `--strict` first, then `rnnlab resume`."""
     folder = lab.copy_of_whole(out)
     _break(folder / file, kind)

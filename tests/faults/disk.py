@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faults.harness import Lab, digests, run_folder, steps
 from rnnlab import records
-from rnnlab.records import Row
+from rnnlab.records import Record
 
 SIZE = "24m"
 
@@ -31,7 +31,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def fill_at_a_save(lab: Lab, disk: Path, save: int, left: int, unchecked: bool) -> Row:
+def fill_at_a_save(lab: Lab, disk: Path, save: int, left: int, unchecked: bool) -> Record:
     """Fills the disk at a save, makes room again, and goes on.
 
     Args:
@@ -44,12 +44,12 @@ def fill_at_a_save(lab: Lab, disk: Path, save: int, left: int, unchecked: bool) 
     return _fill(lab, disk / f"{save}-{left}-{unchecked}", f"full:{save}:{left}:{unchecked}")
 
 
-def fill_at_a_row(lab: Lab, disk: Path, row: int) -> Row:
+def fill_at_a_row(lab: Lab, disk: Path, row: int) -> Record:
     """Fills the disk before a row of metrics, makes room again, and goes on."""
     return _fill(lab, disk / f"row-{row}", f"row:{row}")
 
 
-def _fill(lab: Lab, out: Path, stage: str) -> Row:
+def _fill(lab: Lab, out: Path, stage: str) -> Record:
     process = lab.run(out, stage=stage)
     done = lab.wait(process)
     reached = (lab.folder / "stages" / f"{stage}.{process.pid}").exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.checkpoints.store import CheckpointStore
 
 HERE = Path(__file__).parent
 LAST = 12
@@ -30,10 +30,10 @@ from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Text
 from rnnlab.train.config import Training
 
-MODEL = Architecture(
+MODEL = ModelConfig(
     width=16, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.1
 )
-TRAINING = Training(
+TRAINING = TrainConfig(
     steps={last}, evaluate_every=2, log_every=1, schedule="plateau", plateau_patience=1
 )
 DATA = Text(Path("{text}"), length=8, batch_size=4, stateful=True)
@@ -144,7 +144,7 @@ def run_folder(out: Path) -> Path:
 
 def steps(folder: Path) -> list[int]:
     """The steps that a run has on disk."""
-    return Checkpoints(folder, {}).steps()
+    return CheckpointStore(folder, {}).steps()
 
 
 def digests(folder: Path, step: int = LAST) -> dict[str, str]:

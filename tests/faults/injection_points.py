@@ -165,9 +165,9 @@ def full_disk(save, left, unchecked):
 
 def full_at_row(row):
     """Fills the disk before a row of metrics is written."""
-    from rnnlab.runs.run_dir import RunFolder
+    from rnnlab.runs.run_dir import RunDirectory
 
-    count, log = iter(range(1, 10**6)), RunFolder.log
+    count, log = iter(range(1, 10**6)), RunDirectory.log
 
     def logged(self, values):
         if next(count) == int(row):
@@ -177,7 +177,7 @@ def full_at_row(row):
             values = values | {"long": "x" * 8192}  # more than what is left of the file's last page
         log(self, values)
 
-    RunFolder.log = logged
+    RunDirectory.log = logged
 
 
 def without(package):

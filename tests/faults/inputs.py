@@ -11,7 +11,7 @@ from pathlib import Path
 from faults import bad_commands, bad_data
 from faults.cases import CLOSED, FORECAST, Case
 from faults.harness import Lab
-from rnnlab.records import Row
+from rnnlab.records import Record
 
 SECONDS = 5.0
 """Within which each is refused. What is right is trained, for as long as that takes."""
@@ -20,7 +20,7 @@ CASES = sorted(bad_commands.CASES + bad_data.CASES, key=lambda case: case.number
 """All bad inputs."""
 
 
-def refuse(lab: Lab, case: Case, here: Path) -> Row:
+def refuse(lab: Lab, case: Case, here: Path) -> Record:
     """Runs one case in a folder of its own and compares it with its promise."""
     here.mkdir()
     if "RUN" in case.arguments or case.number == 20:
@@ -54,7 +54,7 @@ def refuse(lab: Lab, case: Case, here: Path) -> Row:
     }
 
 
-def refuse_all(lab: Lab, out: Path) -> Iterator[Row]:
+def refuse_all(lab: Lab, out: Path) -> Iterator[Record]:
     """All cases, one after the other."""
     out.mkdir(parents=True, exist_ok=True)
     for k, case in enumerate(CASES):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from faults.harness import LAST, Done, Lab, run_folder, steps
 from rnnlab import records
-from rnnlab.records import Row
+from rnnlab.records import Record
 
 TRIES = 8
 """The most runs of a trial; of most trials the first one's kill lands where it has to."""
@@ -37,7 +37,7 @@ class Kill(NamedTuple):
         return self.done.code == -signal.SIGKILL
 
 
-def kill_in_a_run(lab: Lab, out: Path, seed: int, inside: bool) -> Row:
+def kill_in_a_run(lab: Lab, out: Path, seed: int, inside: bool) -> Record:
     """Kills a run once and goes on with it.
 
     Args:
@@ -67,7 +67,7 @@ def kill_in_a_run(lab: Lab, out: Path, seed: int, inside: bool) -> Row:
     }
 
 
-def kill_in_the_first_save(lab: Lab, out: Path, seed: int) -> Row:
+def kill_in_the_first_save(lab: Lab, out: Path, seed: int) -> Record:
     """Kills a run before anything is committed and goes on with it from nothing."""
     kill = _killed(lab, out, random.Random(seed), "0.new", 0.01, inside="0.new")
     empty = not steps(run_folder(kill.out))
@@ -83,7 +83,7 @@ def kill_in_the_first_save(lab: Lab, out: Path, seed: int) -> Row:
     }
 
 
-def kill_in_a_deletion(lab: Lab, out: Path, seed: int) -> Row:
+def kill_in_a_deletion(lab: Lab, out: Path, seed: int) -> Record:
     """Kills a run while it deletes an old step, file by file and slowly."""
     kill = _killed(lab, out, random.Random(seed), "*.old", 0.15, inside="*.old", stage="deletion")
     verified = lab.wait(lab.rnnlab("verify", str(run_folder(kill.out))))
@@ -98,7 +98,7 @@ def kill_in_a_deletion(lab: Lab, out: Path, seed: int) -> Row:
     }
 
 
-def kill_in_a_chain(lab: Lab, out: Path, seed: int, kills: int) -> Row:
+def kill_in_a_chain(lab: Lab, out: Path, seed: int, kills: int) -> Record:
     """Kills a run again and again, each time a while after something was committed."""
     draw = random.Random(seed)
     process, said = _started(lab, out)

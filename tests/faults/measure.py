@@ -24,10 +24,9 @@ from rich.progress import track
 from faults import concurrent_writers, corruption, disk, inputs, kills, signals
 from faults.harness import LAST, Lab
 from rnnlab import records
-from rnnlab.records import Row, commit, environment
-from rnnlab.tables import Table, machines
+from rnnlab.records import Record, commit, environment
 
-OUT = Path(__file__).parent / "reliability"
+OUT = Path(__file__).parents[2] / "experiments" / "results"
 AT_ONCE = 2
 """Runs at a time: one a core."""
 
@@ -43,32 +42,32 @@ class Part:
     """
 
     trials: int
-    run: Callable[[Lab, Path, int], Iterable[Row]]
+    run: Callable[[Lab, Path, int], Iterable[Record]]
     must: dict[str, object]
 
 
-def at_once(trial: Callable[[int], Row], trials: int) -> Iterator[Row]:
+def at_once(trial: Callable[[int], Record], trials: int) -> Iterator[Record]:
     """Rows of independent trials, some at a time."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield from pool.map(trial, range(trials))
 
 
-def killed(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
+def killed(lab: Lab, out: Path, trials: int) -> Iterator[Record]:
     """Five in six inside a save, the others at any moment."""
 
-    def trial(k: int) -> Row:
+    def trial(k: int) -> Record:
         return kills.kill_in_a_run(lab, out / str(k), seed=k, inside=k % 6 != 5)
 
     return at_once(trial, trials)
 
 
-def stopped(lab: Lab, out: Path, trials: int, number: signal.Signals) -> Iterator[Row]:
+def stopped(lab: Lab, out: Path, trials: int, number: signal.Signals) -> Iterator[Record]:
     """By a signal, at one stage after the other."""
     stages = list(itertools.islice(itertools.cycle(signals.STAGES), trials))
     return at_once(lambda k: signals.stop_at(lab, out / str(k), stages[k], number), trials)
 
 
-def broken(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
+def broken(lab: Lab, out: Path, trials: int) -> Iterator[Record]:
     """Each file in each way within this process, then some by real processes."""
     yield from corruption.break_files(lab, out / "all")
     files = [file for file in corruption.step_files(lab.whole) if (lab.whole / file).stat().st_size]
@@ -76,7 +75,7 @@ def broken(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
         itertools.islice(itertools.cycle(itertools.product(files, corruption.KINDS)), trials)
     )
 
-    def trial(k: int) -> Row:
+    def trial(k: int) -> Record:
         row = corruption.break_and_resume(lab, out / str(k), *chosen[k])
         wanted = {
             "strict": 4,
@@ -91,7 +90,7 @@ def broken(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
     yield from at_once(trial, trials)
 
 
-def full(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
+def full(lab: Lab, out: Path, trials: int) -> Iterator[Record]:
     """At every save, checked before it and not; then at every row of metrics."""
     saves = range(1, LAST // 2 + 2)
     with disk.small_disk(out / "disk") as folder:
@@ -103,7 +102,7 @@ def full(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
             yield disk.fill_at_a_row(lab, folder, row)
 
 
-def written(lab: Lab, out: Path, trials: int) -> Iterator[Row]:
+def written(lab: Lab, out: Path, trials: int) -> Iterator[Record]:
     found = 0
     for number in itertools.count():
         for row in concurrent_writers.second_writers(lab, out / f"second-{number}", trials - found):
@@ -180,7 +179,7 @@ class Reliability:
     trials: int | None = None
     """How many of each; by default the full number."""
     out: Path = OUT
-    """Where the rows go: results.jsonl, and inputs.jsonl for the list of bad inputs."""
+    """Where the rows go: reliability/rows.jsonl, and bad_input/rows.jsonl for the bad inputs."""
     folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / "rnnlab-faults")
     """Where the runs go; it is emptied."""
 
@@ -209,7 +208,7 @@ def main(command: Reliability) -> int:
         failed = [row for row in found if any(row.get(k) != v for k, v in part.must.items())]
         failures += len(failed)
         records.append(
-            command.out / "results.jsonl",
+            command.out / "reliability" / "rows.jsonl",
             {
                 "benchmark": "reliability",
                 "part": name,
@@ -221,97 +220,12 @@ def main(command: Reliability) -> int:
         )
         if name == "inputs":
             for row in found:
-                records.append(command.out / "inputs.jsonl", {**row, **around})
+                records.append(command.out / "bad_input" / "rows.jsonl", {**row, **around})
         shutil.rmtree(command.folder / name, ignore_errors=True)
     return failures
 
 
-WORDS = {
-    "kills": (
-        "SIGKILL at a random moment of a run, most of them inside a save",
-        "resumes, keeps what was committed, ends with the undisturbed run's bytes",
-    ),
-    "first_save": (
-        "SIGKILL inside the first save",
-        "says that there is no checkpoint, starts anew, ends with the same bytes",
-    ),
-    "deletions": (
-        "SIGKILL while an old step is deleted, file by file",
-        "every step that is listed is sound, ends with the same bytes",
-    ),
-    "chains": ("two to five SIGKILLs in one run", "ends with the same bytes"),
-    "flips": (
-        "one bit of one file of the newest step, or of a pointer, turned over; read in one process",
-        "detected and named, or restored to the very bytes",
-    ),
-    "files": (
-        "each file of the newest step emptied, cut, deleted or overwritten; read in one process, "
-        "some by `rnnlab resume`",
-        "one line names the step, the one before is taken; `--strict` refuses",
-    ),
-    "pointers": (
-        "each pointer emptied, cut, deleted or overwritten; read in one process",
-        "the newest step is taken all the same, without a warning; by `--strict` too",
-    ),
-    "disk": (
-        "the disk full at each save, looked for or not, and at rows of metrics",
-        "exit 5, nothing lost, ends with the same bytes once there is room",
-    ),
-    "writers": ("a second writer", "exit 7 within 2 s, the first goes on undisturbed"),
-    "sigterm": (
-        "SIGTERM on import, data, compilation, update, evaluation and save",
-        "exit 143, the last step committed, ends with the same bytes",
-    ),
-    "sigint": (
-        "SIGINT on import, data, compilation, update, evaluation and save",
-        "exit 130, the last step committed, ends with the same bytes",
-    ),
-    "second_sigterm": ("a second SIGTERM inside a save", "ends at once, nothing lost"),
-    "inputs": (
-        "bad input to the command line, and one text that is only unusual",
-        "the promised line and exit code; bad input is refused within 5 s",
-    ),
-}
-
-
-def table(measured: list[Row]) -> Table:
-    """A line a kind of fault."""
-    headings = ("part", "fault", "has to", "trials", "inside", "failures")
-    lines = [
-        (
-            f"`{row['part']}`",
-            *WORDS[row["part"]],
-            f"{row['trials']:,}",
-            str(row.get("inside", "")),
-            str(row["failures"]),
-        )
-        for row in sorted(measured, key=lambda row: list(WORDS).index(row["part"]))
-    ]
-    return Table(machines(measured), headings, lines, frozenset())
-
-
-def inputs_table(measured: list[Row]) -> Table:
-    """A line a bad input, with what the process said."""
-    headings = ("input", "exit code", "the line", "seconds")
-    lines = [
-        (
-            row["case"],
-            str(row["code"]),
-            shown(row["said"]) if row["code"] else "",
-            f"{row['seconds']:.1f}" if row["code"] else "",
-        )
-        for row in measured
-    ]
-    return Table(machines(measured), headings, lines, frozenset())
-
-
-def shown(said: str) -> str:
-    """A line of the command as it stands in a table: without its beginning, and not too long."""
-    line = said.removeprefix("rnnlab: ").removeprefix("error: ").replace("`", "")
-    return f"`{line[:150]}{'…' if len(line) > 150 else ''}`" if line else ""
-
-
-def counts(found: list[Row]) -> Row:
+def counts(found: list[Record]) -> Record:
     """How many trials have each thing that is true of some, their runs, and the slowest."""
     names = dict.fromkeys(name for row in found for name, x in row.items() if isinstance(x, bool))
     counted = {name: sum(row.get(name) is True for row in found) for name in names}

@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 from faults.harness import Lab, run_folder, steps
-from rnnlab.records import Row
+from rnnlab.records import Record
 
 STAGES = ("import", "data", "compile", "step", "evaluation", "save")
 
 
-def stop_at(lab: Lab, out: Path, stage: str, number: signal.Signals) -> Row:
+def stop_at(lab: Lab, out: Path, stage: str, number: signal.Signals) -> Record:
     """Sends a signal when a stage is reached, and goes on with what is left."""
     process, reached = _reached(lab, out, stage)
     start = time.perf_counter()
@@ -37,7 +37,7 @@ def stop_at(lab: Lab, out: Path, stage: str, number: signal.Signals) -> Row:
     }
 
 
-def terminate_twice(lab: Lab, out: Path) -> Row:
+def terminate_twice(lab: Lab, out: Path) -> Record:
     """Sends SIGTERM while a save stands still, and once more before it is done."""
     process, reached = _reached(lab, out, "save")
     before = steps(run_folder(out))

@@ -12,7 +12,7 @@ import pytest
 
 from faults import concurrent_writers, corruption, disk, kills, signals
 from faults.harness import LAST
-from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.checkpoints.store import CheckpointStore
 
 
 def trials(quick, full):
@@ -45,7 +45,7 @@ def test_sigkill_in_the_deletion_of_an_old_step(lab, tmp_path, seed):
 
 
 def test_a_deletion_that_is_cut_short_leaves_every_step_sound(tmp_path, monkeypatch):
-    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints = CheckpointStore(tmp_path, {})
     remove, cut = shutil.rmtree, []
 
     def cut_short(path, *arguments, **options):

@@ -11,14 +11,14 @@ from flax import nnx
 from rnnlab import CELLS, GRU, Bidirectional, MinGRU, Stack
 from rnnlab.layers.running_mean import RunningMean
 from rnnlab.models import SequenceModel
-from rnnlab.models.config import LAYERS, Architecture, count_parameters, state_bytes
+from rnnlab.models.config import LAYERS, ModelConfig, count_parameters, state_bytes
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 SMALL = {"width": 8, "depth": 2, "expansion": 2, "conv_size": 3, "mlp_expansion": 2, "heads": 2}
 BARE = {"width": 4, "depth": 2, "expansion": 1, "conv_size": None, "mlp_expansion": None}
-HYBRID = Architecture("mingru+transformer", **BARE, heads=2, readout="mean", context=16)
+HYBRID = ModelConfig("mingru+transformer", **BARE, heads=2, readout="mean", context=16)
 MODELS = {
     "mean of a hybrid": functools.partial(HYBRID.build, 3, in_features=4, rngs=nnx.Rngs(0)),
     "running mean": functools.partial(RunningMean, 4),
@@ -38,14 +38,14 @@ def test_contract(name, check):
 
 @pytest.mark.parametrize("check", SEQUENCE_CHECKS)
 def test_bidirectional_contract(check):
-    model = Architecture(**BARE | {"depth": 1}, bidirectional=True, readout="mean").build(
+    model = ModelConfig(**BARE | {"depth": 1}, bidirectional=True, readout="mean").build(
         3, in_features=4, rngs=nnx.Rngs(0)
     )
     SEQUENCE_CHECKS[check](model, jax.random.key(2))
 
 
 def token_model(**options):
-    return Architecture(**SMALL | options).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+    return ModelConfig(**SMALL | options).build(5, vocab_size=5, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize("cell", LAYERS)
@@ -177,9 +177,9 @@ def test_state_bytes_are_the_carrys_whatever_the_length():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Architecture("mingur"), "'mingur' is unknown; did you mean 'mingru'"),
-        (lambda: Architecture("gru+"), "'' is unknown; one of rnn, gru"),
-        (lambda: Architecture(depth=0), "depth is 0"),
+        (lambda: ModelConfig("mingur"), "'mingur' is unknown; did you mean 'mingru'"),
+        (lambda: ModelConfig("gru+"), "'' is unknown; one of rnn, gru"),
+        (lambda: ModelConfig(depth=0), "depth is 0"),
         (lambda: token_model(tied=True, candidate="none"), "candidate is 'none'"),
         (
             lambda: SequenceModel(MinGRU(4, 4, rngs=nnx.Rngs(0)), 5, rngs=nnx.Rngs(0)),

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import pytest
 from example_state import ABOUT, same, tree
 
-from rnnlab.errors import (CheckpointError, DamagedError, ResourceError)
+from rnnlab.errors import (CheckpointError, CorruptCheckpointError, InsufficientResourcesError)
 from rnnlab.atomic_io import (read_json, write_json)
 from rnnlab.runs.checkpoints import store as module
-from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.checkpoints.store import CheckpointStore
 
 
 def test_what_was_saved_comes_back_bit_by_bit(stored):
@@ -75,7 +75,7 @@ def test_another_model_is_refused_by_its_leaves(stored, like, message):
     checkpoints, lines = stored
     with pytest.raises(CheckpointError, match=message) as refused:
         checkpoints.newest(like)
-    assert not isinstance(refused.value, DamagedError)
+    assert not isinstance(refused.value, CorruptCheckpointError)
     assert lines == []
 
 
@@ -92,7 +92,7 @@ def test_another_model_is_refused_by_its_leaves(stored, like, message):
 )
 def test_other_settings_are_refused_by_name(stored, tmp_path, config, message):
     with pytest.raises(CheckpointError, match=message):
-        Checkpoints(tmp_path, {"config": config}).newest(tree())
+        CheckpointStore(tmp_path, {"config": config}).newest(tree())
 
 
 def test_steps_are_ordered_by_number_whatever_the_clock_says(stored):
@@ -158,7 +158,7 @@ def test_a_save_that_orbax_refuses_is_an_error(stored, monkeypatch):
         raise ValueError("RESOURCE_EXHAUSTED: ... No space left on device [os_error_code='28']")
 
     monkeypatch.setattr(module.ocp, "save", full)
-    with pytest.raises(ResourceError, match=r"step 4 could not be saved in .*RESOURCE_EXHAUSTED"):
+    with pytest.raises(InsufficientResourcesError, match=r"step 4 could not be saved in .*RESOURCE_EXHAUSTED"):
         checkpoints.save(4, tree(4), best=False)
     assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["1", "2", "3"]
     monkeypatch.undo()
@@ -170,14 +170,14 @@ def test_room_is_looked_for_before_a_save(stored, monkeypatch):
     checkpoints, _ = stored
     usage = shutil.disk_usage(checkpoints.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(ResourceError, match=r"step 4 needs 0.3 MB .* where 0.0 MB are free"):
+    with pytest.raises(InsufficientResourcesError, match=r"step 4 needs 0.3 MB .* where 0.0 MB are free"):
         checkpoints.save(4, tree(4), best=False)
 
 
 def test_the_steps_files_are_on_the_disk_before_its_name(tmp_path, monkeypatch):
     """And the folder that holds the name after it, then the pointers."""
     events = []
-    checkpoints = Checkpoints(tmp_path, ABOUT)
+    checkpoints = CheckpointStore(tmp_path, ABOUT)
     sync, rename = module.sync, module.Path.rename
 
     def synced(path):

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from example_state import ABOUT, same, tree
 
-from rnnlab.errors import (CheckpointError, DamagedError, ResourceError)
+from rnnlab.errors import (CheckpointError, CorruptCheckpointError, InsufficientResourcesError)
 from rnnlab.runs.checkpoints import store as module
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.store import Checkpoints
+from rnnlab.runs.checkpoints.store import CheckpointStore
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (MemoryError("no memory"), ResourceError),
-        (OSError(24, "Too many open files"), ResourceError),
+        (MemoryError("no memory"), InsufficientResourcesError),
+        (OSError(24, "Too many open files"), InsufficientResourcesError),
         (ValueError("not understood"), CheckpointError),
     ],
 )
@@ -29,7 +29,7 @@ def test_a_sound_step_that_cannot_be_read_is_not_called_damaged(stored, monkeypa
     monkeypatch.setattr(module.ocp, "load", load)
     with pytest.raises(kind, match=r"cannot be read, though it is sound") as raised:
         stored[0].newest(tree())
-    assert not isinstance(raised.value, DamagedError)
+    assert not isinstance(raised.value, CorruptCheckpointError)
     assert stored[0].steps() == [1, 2, 3]
 
 
@@ -72,9 +72,9 @@ def test_an_array_that_is_not_what_was_stored_is_named(stored):
     leaves = {name: np.zeros(x["shape"], x["dtype"]) for name, x in body["leaves"].items()}
     (where / manifest.NAME).unlink()
     manifest.seal(where, leaves, ABOUT)
-    with pytest.raises(DamagedError, match=r"half in .* is not what was stored"):
+    with pytest.raises(CorruptCheckpointError, match=r"half in .* is not what was stored"):
         checkpoints.verify(3)
-    with pytest.raises(DamagedError, match="is not what was stored"):
+    with pytest.raises(CorruptCheckpointError, match="is not what was stored"):
         checkpoints.restore(3, tree())
 
 
@@ -84,7 +84,7 @@ def test_a_list_that_was_edited_is_damage(stored):
     text = path.read_text(encoding="utf-8")
     assert text.count('"seed": 0') == 1
     path.write_text(text.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
-    with pytest.raises(DamagedError, match=r"integrity.json is not what was written"):
+    with pytest.raises(CorruptCheckpointError, match=r"integrity.json is not what was written"):
         checkpoints.verify(3)
 
 
@@ -98,7 +98,7 @@ def test_no_sound_step_is_an_error_and_no_step_is_none(stored, tmp_path):
     shutil.rmtree(checkpoints.folder)
     with pytest.raises(CheckpointError, match="3, the step saved last, is missing, and so is"):
         checkpoints.newest(tree())
-    assert Checkpoints(tmp_path / "other", ABOUT).newest(tree()) is None
+    assert CheckpointStore(tmp_path / "other", ABOUT).newest(tree()) is None
 
 
 def test_a_newest_step_that_is_gone_is_named(stored):
@@ -119,7 +119,7 @@ def test_a_later_format_is_no_damage(stored, monkeypatch):
         CheckpointError, match=r"format 2, of a later rnnlab; .* upgrade"
     ) as refused:
         checkpoints.newest(tree())
-    assert not isinstance(refused.value, DamagedError)
+    assert not isinstance(refused.value, CorruptCheckpointError)
 
 
 def test_a_file_that_is_a_link_is_damage(stored, tmp_path):
@@ -127,7 +127,7 @@ def test_a_file_that_is_a_link_is_damage(stored, tmp_path):
     file = checkpoints.folder / "3" / "state" / "commit_success.txt"
     shutil.move(file, tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DamagedError, match=r"commit_success.txt is a link"):
+    with pytest.raises(CorruptCheckpointError, match=r"commit_success.txt is a link"):
         checkpoints.verify(3)
 
 
@@ -136,7 +136,7 @@ def test_a_folder_that_is_a_link_is_damage(stored, tmp_path):
     state = checkpoints.folder / "3" / "state"
     shutil.move(state, tmp_path / "elsewhere")
     state.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DamagedError, match=r"state is a link"):
+    with pytest.raises(CorruptCheckpointError, match=r"state is a link"):
         checkpoints.verify(3)
 
 
@@ -151,7 +151,7 @@ def test_a_list_that_leads_outside_is_damage(stored, name):
     body["files"][name.format(outside.parent)] = hashlib.sha256(b"x").hexdigest()
     forged = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps({"sha256": forged, **body}), encoding="utf-8")
-    with pytest.raises(DamagedError, match=r"outside is missing"):
+    with pytest.raises(CorruptCheckpointError, match=r"outside is missing"):
         checkpoints.verify(3)
 
 
@@ -175,7 +175,7 @@ def test_a_forged_list_of_another_shape_is_damage(stored, change):
     body.pop("sha256")
     forged = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps({"sha256": forged, **body}), encoding="utf-8")
-    with pytest.raises(DamagedError, match=r"is not what was written"):
+    with pytest.raises(CorruptCheckpointError, match=r"is not what was written"):
         checkpoints.restore(3, tree())
 
 

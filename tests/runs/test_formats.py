@@ -4,9 +4,9 @@
 
     task = Adding(length=8, batch_size=4, evaluation_size=8)
     small = {"width": 4, "depth": 1, "expansion": 1, "conv_size": 2, "mlp_expansion": None}
-    training = Training(steps=4, evaluate_every=2, log_every=1, schedule="plateau")
-    experiment = Experiment(task, Architecture(**small, dropout=0.1), training)
-    start(folder, "golden", "cpu", experiment, {}, Display())
+    training = TrainConfig(steps=4, evaluate_every=2, log_every=1, schedule="plateau")
+    experiment = Experiment(task, ModelConfig(**small, dropout=0.1), training)
+    start(folder, "golden", "cpu", experiment, {}, Reporter())
 """
 
 import hashlib
@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from rnnlab.cli import main
-from rnnlab.runs.api import (resume, trained_model)
+from rnnlab.runs.api import (resume, load_trained_model)
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.train.loop_state import Display
-from rnnlab.runs.resume_policy import Sitting
+from rnnlab.train.loop_state import Reporter
+from rnnlab.runs.resume_policy import ResumePolicy
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -30,7 +30,7 @@ PARAMETERS = "3b324931396d5f96c3f2f0b54d4f02e31a75f42bfdb829dbccf8d005f3bff8e7"
 
 
 def test_its_parameters_are_read():
-    model, _ = trained_model(GOLDEN)
+    model, _ = load_trained_model(GOLDEN)
     leaves = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(model))
     assert hashlib.sha256(leaves).hexdigest() == PARAMETERS
 
@@ -42,8 +42,8 @@ def test_its_format_is_the_first():
 
 def test_it_is_gone_on_with(tmp_path):
     shutil.copytree(GOLDEN, tmp_path / "run")
-    sitting = Sitting(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
-    result = resume(tmp_path / "run", Display(), sitting)
+    sitting = ResumePolicy(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
+    result = resume(tmp_path / "run", Reporter(), sitting)
     assert result["best_step"] == 4
     assert result["metrics"]["valid"]["mse"] == pytest.approx(0.9500197, rel=1e-4)
     assert [point[0] for point in result["curve"]] == [0, 2, 4]

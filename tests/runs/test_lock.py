@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rnnlab.errors import (BusyError, CheckpointError)
+from rnnlab.errors import (RunLockedError, CheckpointError)
 from rnnlab.runs.lock import locked
 
 HOLDER = """
@@ -40,7 +40,7 @@ def held(tmp_path):
 
 def test_the_second_writer_is_told_who_the_first_is(held):
     folder, process = held
-    with pytest.raises(BusyError, match=rf"{folder} is written by process {process.pid} on "):
+    with pytest.raises(RunLockedError, match=rf"{folder} is written by process {process.pid} on "):
         locked(folder).__enter__()
 
 
@@ -53,7 +53,7 @@ def test_a_killed_writer_holds_nothing(held):
 
 
 def test_a_process_excludes_itself_too(tmp_path):
-    with locked(tmp_path), pytest.raises(BusyError, match=f"process {os.getpid()}"):
+    with locked(tmp_path), pytest.raises(RunLockedError, match=f"process {os.getpid()}"):
         locked(tmp_path).__enter__()
     with locked(tmp_path):
         pass

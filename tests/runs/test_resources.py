@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from rnnlab.errors import ResourceError
+from rnnlab.errors import InsufficientResourcesError
 from rnnlab.runs.resources import (memory, need_memory)
 
 CPU = jax.devices("cpu")[0]
@@ -91,7 +91,7 @@ def test_an_accelerator_tells_of_its_own_memory(tmp_path, unchecked):
 
 def test_what_fits_is_not_refused_and_what_cannot_is():
     need_memory(1 << 20, "it", "width")
-    with pytest.raises(ResourceError, match=r"^it needs about .* GB .* has .* GB .*lower width$"):
+    with pytest.raises(InsufficientResourcesError, match=r"^it needs about .* GB .* has .* GB .*lower width$"):
         need_memory(PHYSICAL + 1, "it", "width")
 
 

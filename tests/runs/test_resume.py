@@ -14,24 +14,24 @@ import pytest
 
 from rnnlab.runs import api as experiments
 from rnnlab import records
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.errors import (CheckpointError, DataError)
-from rnnlab.runs.api import (Experiment, opened, resume, start, trained_model)
+from rnnlab.runs.api import (Experiment, opened, resume, start, load_trained_model)
 from rnnlab.tasks import (Adding, Text)
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.store import Checkpoints
-from rnnlab.runs.run_dir import RunFolder
-from rnnlab.runs.signals import Interrupted
-from rnnlab.train.loop_state import Display
-from rnnlab.train.config import Training
-from rnnlab.runs.resume_policy import Sitting
+from rnnlab.runs.checkpoints.store import CheckpointStore
+from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.runs.signals import StopRequested
+from rnnlab.train.loop_state import Reporter
+from rnnlab.train.config import TrainConfig
+from rnnlab.runs.resume_policy import ResumePolicy
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
 GOLDEN = Path(__file__).parent.parent / "data" / "first_format"
-SMALL = Architecture(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
 STEPS = 20
-ANYWHERE = Sitting(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
+ANYWHERE = ResumePolicy(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
 
 
 def stateful(folder):
@@ -40,12 +40,12 @@ def stateful(folder):
     path.write_text("a quick brown fox. " * 6, encoding="utf-8")
     text = Text(path, length=6, batch_size=4, stateful=True)
     settings = {"schedule": "plateau", "plateau_patience": 1, "patience": 9, "skip_spikes": 20.0}
-    training = Training(steps=STEPS, evaluate_every=3, log_every=2, learning_rate=0.3, **settings)
+    training = TrainConfig(steps=STEPS, evaluate_every=3, log_every=2, learning_rate=0.3, **settings)
     return Experiment(text, SMALL, training)
 
 
 def run(path, experiment, display=None):
-    return start(path, "test", "cpu", experiment, {}, display or Display())
+    return start(path, "test", "cpu", experiment, {}, display or Reporter())
 
 
 def stop(at):
@@ -53,7 +53,7 @@ def stop(at):
         if step == at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return Display(advance)
+    return Reporter(advance)
 
 
 def decided(folder):
@@ -62,7 +62,7 @@ def decided(folder):
     digests = {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
     logged = {
         (row["step"], row.get("set")): {k: v for k, v in row.items() if "second" not in k}
-        for row in RunFolder(folder).logged()
+        for row in RunDirectory(folder).logged()
     }
     return digests, logged
 
@@ -83,10 +83,10 @@ def test_stopped_at_a_step(whole, tmp_path, at):
     unbroken, experiment = whole
     if not unbroken.exists():
         run(unbroken, experiment)
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopRequested):
         run(tmp_path / "run", experiment, stop(at))
-    assert max(Checkpoints(tmp_path / "run", {}).steps()) == at
-    resume(tmp_path / "run", Display())
+    assert max(CheckpointStore(tmp_path / "run", {}).steps()) == at
+    resume(tmp_path / "run", Reporter())
     assert decided(tmp_path / "run") == decided(unbroken)
 
 
@@ -109,9 +109,9 @@ def about(monkeypatch, golden, **changes):
 def test_another_number_of_cores_is_refused_unless_it_is_allowed(golden, monkeypatch):
     about(monkeypatch, golden, cores=7)
     with pytest.raises(CheckpointError, match=r"on 2 cores and this process has 7.*set NPROC=2"):
-        resume(golden, Display())
+        resume(golden, Reporter())
     assert not (golden / "result.json").exists()
-    resume(golden, Display(), Sitting(allow_other_cores=True))
+    resume(golden, Reporter(), ResumePolicy(allow_other_cores=True))
     logged = list(records.read(golden / "metrics.jsonl"))
     assert [row["cores"] for row in logged if "resumed_from" in row] == [7]
 
@@ -121,8 +121,8 @@ def test_another_device_is_refused_unless_it_is_allowed(golden, monkeypatch, oth
     made = about(monkeypatch, golden, **other)
     (name,) = other.values()
     with pytest.raises(CheckpointError, match=rf"on {made['processor']} and this is {name}"):
-        resume(golden, Display())
-    resume(golden, Display(), Sitting(allow_other_device=True))
+        resume(golden, Reporter())
+    resume(golden, Reporter(), ResumePolicy(allow_other_device=True))
     logged = list(records.read(golden / "metrics.jsonl"))
     assert [row | other for row in logged if "resumed_from" in row] == logged[-1:]
 
@@ -131,8 +131,8 @@ def test_another_version_is_refused_unless_it_is_allowed(golden, monkeypatch):
     made = about(monkeypatch, golden)
     about(monkeypatch, golden, versions=made["versions"] | {"jax": "9.9", "torch": "0"})
     with pytest.raises(CheckpointError, match=r"with jax 0\.10\.2 and this process has 9\.9"):
-        resume(golden, Display())
-    resume(golden, Display(), Sitting(allow_other_versions=True))
+        resume(golden, Reporter())
+    resume(golden, Reporter(), ResumePolicy(allow_other_versions=True))
 
 
 def test_nproc_is_the_number_of_cores(monkeypatch):
@@ -160,28 +160,28 @@ def test_other_settings_are_refused_by_name(golden, part, setting, value):
     path.write_text(json.dumps(settings), encoding="utf-8")
     # Data that is generated differs with its settings, and is found out first.
     with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
-        resume(golden, Display(), ANYWHERE)
+        resume(golden, Reporter(), ANYWHERE)
     with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
-        trained_model(golden)
+        load_trained_model(golden)
 
 
 def test_a_best_step_that_is_lost_is_looked_for_anew(tmp_path):
     experiment = Experiment(
         Adding(length=8, batch_size=4, evaluation_size=8),
         SMALL,
-        Training(steps=6, evaluate_every=2, learning_rate=1e-12),
+        TrainConfig(steps=6, evaluate_every=2, learning_rate=1e-12),
     )
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopRequested):
         run(tmp_path / "run", experiment, stop(5))
     folder, lines = tmp_path / "run", []
-    checkpoints = Checkpoints(folder, {})
+    checkpoints = CheckpointStore(folder, {})
     lost = checkpoints.best_step()
     assert lost < 5
     (checkpoints.folder / str(lost) / "integrity.json").unlink()
-    result = resume(folder, Display(say=lines.append))
+    result = resume(folder, Reporter(say=lines.append))
     assert any(f"the best step so far, {lost}, is lost" in line for line in lines)
     assert result["best_step"] == 6
-    assert trained_model(folder)
+    assert load_trained_model(folder)
 
 
 MUTANTS = {"config.json", "environment.json", "latest.json", "best.json", "metrics.jsonl"}
@@ -210,7 +210,7 @@ def mutated(raw, rng):
 def test_mutated_files_meet_errors_of_ours_alone(golden, size):
     """Settings, pointers, rows and lists from strangers: a ValueError, or nothing at all."""
     rng = np.random.default_rng(0)
-    like = Checkpoints(golden, {})
+    like = CheckpointStore(golden, {})
     body = manifest.opened(like.folder / "4")
     wanted = {name: np.zeros(x["shape"], x["dtype"]) for name, x in body["leaves"].items()}
     files = [golden / name for name in sorted(MUTANTS)] + [like.folder / "4" / "integrity.json"]
@@ -222,7 +222,7 @@ def test_mutated_files_meet_errors_of_ours_alone(golden, size):
         try:
             opened(golden)[0].known_environment()
             list(records.read(golden / "metrics.jsonl"))
-            Checkpoints(golden, {}, lambda line: None).newest(wanted)
+            CheckpointStore(golden, {}, lambda line: None).newest(wanted)
         except (ValueError, UserWarning):
             refused += 1
         finally:
@@ -271,7 +271,7 @@ def test_a_reader_never_meets_an_unfinished_step(lab, tmp_path, size):
     like = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
     seen, lines = set(), []
     while process.poll() is None:
-        restored = Checkpoints(folder, {}, lines.append).newest(like)
+        restored = CheckpointStore(folder, {}, lines.append).newest(like)
         if restored is not None:
             seen.add(restored.step)
     assert lab.wait(process).code == 0

@@ -3,33 +3,33 @@
 import numpy as np
 import pytest
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.errors import (CheckpointError, DataError)
-from rnnlab.runs.api import (Experiment, resume, start, trained_model)
+from rnnlab.runs.api import (Experiment, resume, start, load_trained_model)
 from rnnlab.atomic_io import write_json
 from rnnlab.tasks import Adding
-from rnnlab.runs.checkpoints.store import Checkpoints
-from rnnlab.train.loop_state import (Display, Progress)
+from rnnlab.runs.checkpoints.store import CheckpointStore
+from rnnlab.train.loop_state import (Reporter, LoopState)
 from rnnlab.runs.resume import best_is_kept
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = Architecture(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
 DATA = Adding(length=8, batch_size=4, evaluation_size=8)
 
 
 @pytest.fixture
 def checkpoints(tmp_path):
     """Steps 2 and 4, of which 2 is the best."""
-    found = Checkpoints(tmp_path, {})
+    found = CheckpointStore(tmp_path, {})
     for step in (2, 4):
         found.save(step, {"x": np.ones(3, np.float32)}, best=step == 2)
     return found
 
 
 def progress(**values):
-    return Progress.fresh(0.0)._replace(**{name: np.array(x) for name, x in values.items()})
+    return LoopState.fresh(0.0)._replace(**{name: np.array(x) for name, x in values.items()})
 
 
 def test_the_best_step_is_named(checkpoints):
@@ -62,7 +62,7 @@ def test_a_step_that_was_found_better_than_it_knows_of_is_no_loss(checkpoints):
 
 @pytest.fixture
 def trained(tmp_path):
-    start(tmp_path / "run", "x", "cpu", Experiment(DATA, SMALL, Training(steps=2)), {}, Display())
+    start(tmp_path / "run", "x", "cpu", Experiment(DATA, SMALL, TrainConfig(steps=2)), {}, Reporter())
     return tmp_path / "run"
 
 
@@ -71,14 +71,14 @@ def test_metrics_that_cannot_be_read_are_found_out_before_the_work(trained):
     metrics = trained / "metrics.jsonl"
     metrics.write_text("<<<<<<<\n" + metrics.read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(DataError, match=r"metrics\.jsonl, line 1, is not JSON"):
-        resume(trained, Display())
-    assert Checkpoints(trained, {}).steps() == [0, 2]
+        resume(trained, Reporter())
+    assert CheckpointStore(trained, {}).steps() == [0, 2]
 
 
 def test_metrics_that_are_gone_cost_the_times_alone(trained):
     (trained / "result.json").unlink()
     (trained / "metrics.jsonl").unlink()
-    result = resume(trained, Display())
+    result = resume(trained, Reporter())
     assert result["seconds_to_best"] is None
     assert result["metrics"]["valid"]["mse"] > 0
 
@@ -90,14 +90,14 @@ def test_files_of_another_shape_are_refused(trained, name, value):
     with pytest.raises(
         CheckpointError, match=rf"{name} cannot be read: it is not what was written"
     ):
-        trained_model(trained) if name == "environment.json" else resume(trained, Display())
+        load_trained_model(trained) if name == "environment.json" else resume(trained, Reporter())
 
 
 def test_a_better_step_that_is_saved_meanwhile_is_taken(trained, monkeypatch):
     """The reader knows the best by its number, and by then a writer has pruned it."""
-    folder = Checkpoints(trained, {})
+    folder = CheckpointStore(trained, {})
     if folder.best_step() == 0:
         folder.mark_best(2)
     told = iter([7, 2, 2, 2])
-    monkeypatch.setattr(Checkpoints, "best_step", lambda self: next(told))
-    assert trained_model(trained, strict=True)
+    monkeypatch.setattr(CheckpointStore, "best_step", lambda self: next(told))
+    assert load_trained_model(trained, strict=True)

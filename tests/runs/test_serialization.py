@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rnnlab.runs import serialization
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.tasks import TASKS
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def again(value):
     [
         Example(),
         Example(Path("a/b"), (), (3, 0.5)),
-        Training(steps=3, clip_norm=None, patience=2),
-        Architecture("gru", gate_range=(-1, 1), conv_size=None),
+        TrainConfig(steps=3, clip_norm=None, patience=2),
+        ModelConfig("gru", gate_range=(-1, 1), conv_size=None),
     ],
 )
 def test_settings_come_back_as_they_were(value):
@@ -60,14 +60,14 @@ def test_every_task_comes_back_as_it_was(name):
 )
 def test_what_is_no_setting_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        serialization.load(Training, serialization.dump(Training()) | change, "train")
+        serialization.load(TrainConfig, serialization.dump(TrainConfig()) | change, "train")
 
 
 def test_a_missing_setting_has_its_default():
     """Settings of an earlier rnnlab, which had fewer."""
-    stored = serialization.dump(Training(steps=7))
+    stored = serialization.dump(TrainConfig(steps=7))
     del stored["skip_limit"]
-    assert serialization.load(Training, stored) == Training(steps=7)
+    assert serialization.load(TrainConfig, stored) == TrainConfig(steps=7)
 
 
 def test_what_has_no_default_is_named():
@@ -75,4 +75,4 @@ def test_what_has_no_default_is_named():
     with pytest.raises(ValueError, match=r"config.needed is missing"):
         serialization.load(made, {})
     with pytest.raises(ValueError, match="config is 3"):
-        serialization.load(Training, 3)
+        serialization.load(TrainConfig, 3)

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from rnnlab import gated_scan, linear_scan
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
-from rnnlab.scan.affine import state_dtype
+from rnnlab.scan.affine import accumulation_dtype
 
 GATES = {
     "mingru": partial(mingru_gates, activation="identity"),
@@ -55,7 +55,7 @@ def unmet(kind, dtype, length):
     A decay near 1 is up to half a unit off. Equal decays are off alike, half a unit for each step;
     the errors of unequal ones cancel in part, most where the decays are given as they are.
     """
-    state, out = (float(jnp.finfo(x).eps) / 2 for x in (state_dtype(dtype), dtype))
+    state, out = (float(jnp.finfo(x).eps) / 2 for x in (accumulation_dtype(dtype), dtype))
     steps = (DEMANDS[dtype][0] - (out if out > state else 0)) / state
     names = EQUAL if length > steps else []
     if length > (steps**2 if kind == "linear" else steps):
@@ -78,7 +78,7 @@ def example(kind, dtype, length, bare=False):
         pre = [oracles.sigmoid(-update), oracles.sigmoid(update) * value]
     else:
         pre = [update, value] if kind == "mingru" else [-update, update, value]
-    wide = dtype if kind == "linear" else state_dtype(dtype)
+    wide = dtype if kind == "linear" else accumulation_dtype(dtype)
     *pre, dh = (jnp.asarray(x).astype(dtype) for x in (*pre, dh / np.sqrt(length)))
     h0, dlast = (jnp.asarray(x).astype(wide) for x in (h0, dlast))
     if bare:
@@ -180,7 +180,7 @@ def cases():
 
 
 def check_dtypes(found, kind, dtype, arguments):
-    last = [] if kind == "linear" else [state_dtype(dtype)]
+    last = [] if kind == "linear" else [accumulation_dtype(dtype)]
     like = [x.dtype for x in jax.tree.leaves(arguments[:2])]
     assert [x.dtype for x in found] == [dtype, *last, *like]
 

@@ -7,10 +7,10 @@ import pytest
 from flax import nnx
 
 from rnnlab import GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.tasks.batch import Batch
 from rnnlab.testing import assert_close
-from rnnlab.train.diagnostics import GradientWatch, gate_values, make_saturation
+from rnnlab.train.diagnostics import GradientMonitor, gate_values, make_saturation
 
 
 def norms(total, **layers):
@@ -18,7 +18,7 @@ def norms(total, **layers):
 
 
 def test_an_explosion_is_said_once_with_step_and_layer():
-    watch = GradientWatch()
+    watch = GradientMonitor()
     for step in range(20):
         assert watch(step, norms(1.0, head=0.5, body=0.8)) == []
     lines = watch(20, norms(1000.0, head=0.5, body=999.0))
@@ -29,7 +29,7 @@ def test_an_explosion_is_said_once_with_step_and_layer():
 
 
 def test_a_layer_whose_gradient_vanishes_is_named():
-    watch = GradientWatch()
+    watch = GradientMonitor()
     assert watch(1, norms(1.0, low=1e-5, head=1.0)) == []
     (line,) = watch(2, norms(1.0, low=1e-8, head=1.0))
     assert line == "step 2: gradients of low have vanished: norm 1e-08, against 1 of head"
@@ -73,7 +73,7 @@ def test_a_cell_without_gates_has_none(getkey):
 
 
 def test_saturation_counts_real_steps_alone():
-    model = Architecture(width=4, depth=2, expansion=1, conv_size=2, mlp_expansion=2).build(
+    model = ModelConfig(width=4, depth=2, expansion=1, conv_size=2, mlp_expansion=2).build(
         3, in_features=2, rngs=nnx.Rngs(0)
     )
     kernel = model.body.layers[1].cell.update_kernel

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.errors import DivergedError
-from rnnlab.models.config import Architecture
+from rnnlab.errors import TrainingDivergedError
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, resume, start
-from rnnlab.runs.checkpoints.store import Checkpoints
-from rnnlab.runs.run_dir import RunFolder
+from rnnlab.runs.checkpoints.store import CheckpointStore
+from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.tasks import Adding
 from rnnlab.tasks.batch import Batch
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 from rnnlab.train.divergence import Health, watched
-from rnnlab.train.loop_state import Display
+from rnnlab.train.loop_state import Reporter
 from rnnlab.train.step import ENOUGH, initial_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = Architecture(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
 LIMIT = 3
 
 
@@ -45,7 +45,7 @@ def stepped():
     made = {}
 
     def get(**options):
-        settings = Training(learning_rate=1e-2, warmup_steps=2, **options)
+        settings = TrainConfig(learning_rate=1e-2, warmup_steps=2, **options)
         key = tuple(options.items())
         if key not in made:
             made[key] = make_train_step(graphdef, "squared", settings)
@@ -76,7 +76,7 @@ def test_what_is_no_number_is_skipped_and_what_follows_is_not(stepped, at, value
 def test_an_update_that_is_no_number_is_skipped():
     """Of a loss and a gradient that are finite, by a rate at float32's end."""
     model = SMALL.build(1, in_features=2, rngs=nnx.Rngs(0))
-    settings = Training(learning_rate=3e38)
+    settings = TrainConfig(learning_rate=3e38)
     step = make_train_step(nnx.graphdef(model), "squared", settings)
     state, metrics = step(initial_state(model, settings), batch(0))
     assert jnp.isfinite(metrics["loss"])
@@ -126,7 +126,7 @@ def fed(values):
     for step, loss in enumerate(values, 1):
         try:
             health = watched(health, step, loss, 1.0, taken=True, limit=LIMIT)
-        except DivergedError:
+        except TrainingDivergedError:
             return step
     return None
 
@@ -180,42 +180,44 @@ def broken(monkeypatch):
         monkeypatch.setattr(Adding, "open", broken_open)
         settings = {"steps": 12, "evaluate_every": 2, "log_every": 1, "skip_limit": LIMIT}
         task = Adding(length=8, batch_size=4, evaluation_size=8)
-        return Experiment(task, SMALL, Training(**settings | options))
+        return Experiment(task, SMALL, TrainConfig(**settings | options))
 
     return make
 
 
 def run(path, experiment, say=lambda line: None):
-    return start(path, "test", "cpu", experiment, {}, Display(say=say))
+    return start(path, "test", "cpu", experiment, {}, Reporter(say=say))
 
 
 def test_a_run_counts_what_it_skips(tmp_path, broken):
     lines = []
     result = run(tmp_path / "run", broken(2, 5, 6), lines.append)
     assert result["skipped"] == 3
-    rows = [r for r in RunFolder(tmp_path / "run").logged() if "loss" in r]
+    rows = [r for r in RunDirectory(tmp_path / "run").logged() if "loss" in r]
     assert [r["step"] for r in rows if r["loss"] is None] == [3, 6, 7]
     assert [r["skipped"] for r in rows] == [0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 3, 3]
     assert sum("is skipped" in line for line in lines) == 3
 
 
 def test_too_many_in_a_row_end_the_run_with_its_last_checkpoint_sound(tmp_path, broken):
-    with pytest.raises(DivergedError) as stopped:
+    with pytest.raises(TrainingDivergedError) as stopped:
         run(tmp_path / "run", broken(*range(5, 12)))
     said = str(stopped.value)
     assert said.startswith("step 9: 4 updates in a row were skipped, as not finite")
     for part in ("gradient norm nan", "learning rate 0.001", "checkpoint is step 8"):
         assert part in said
-    checkpoints = Checkpoints(tmp_path / "run", {})
+    checkpoints = CheckpointStore(tmp_path / "run", {})
     for step in checkpoints.steps():
         checkpoints.verify(step)
-    assert not RunFolder(tmp_path / "run").result.exists()
+    assert not RunDirectory(tmp_path / "run").result.exists()
     # The same again from the checkpoint: what was skipped before it still counts.
-    with pytest.raises(DivergedError, match="step 9: 4 updates in a row"):
-        resume(tmp_path / "run", Display())
+    with pytest.raises(TrainingDivergedError, match="step 9: 4 updates in a row"):
+        resume(tmp_path / "run", Reporter())
 
 
 def test_a_rate_that_grows_too_high_ends_the_run(tmp_path, broken):
     high = {"learning_rate": 300.0, "warmup_steps": 400, "clip_norm": None}
-    with pytest.raises(DivergedError, match=r"the loss has risen to .* checkpoint is step 0 of"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"the loss has risen to .* checkpoint is step 0 of"
+    ):
         run(tmp_path / "run", broken(**high, steps=400, evaluate_every=400, log_every=100))

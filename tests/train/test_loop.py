@@ -9,26 +9,26 @@ import jax
 import numpy as np
 import pytest
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs import api as experiments
-from rnnlab.runs.api import Experiment, opened, resume, start, trained_model
+from rnnlab.runs.api import Experiment, load_trained_model, opened, resume, start
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.store import Checkpoints
-from rnnlab.runs.run_dir import RunFolder
-from rnnlab.runs.signals import Interrupted
+from rnnlab.runs.checkpoints.store import CheckpointStore
+from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.runs.signals import StopRequested
 from rnnlab.tasks import Adding, Text
-from rnnlab.train.config import Training
-from rnnlab.train.loop_state import Display
+from rnnlab.train.config import TrainConfig
+from rnnlab.train.loop_state import Reporter
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = Architecture(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
 
 
 def adding(**options):
     settings = {"steps": 6, "evaluate_every": 2, "log_every": 1, "schedule": "plateau"}
     task = Adding(length=8, batch_size=4, evaluation_size=8)
-    return Experiment(task, SMALL, Training(**settings | options))
+    return Experiment(task, SMALL, TrainConfig(**settings | options))
 
 
 def stateful(tmp_path, **options):
@@ -39,17 +39,17 @@ def stateful(tmp_path, **options):
 
 
 def run(path, experiment, display=None):
-    return start(path, "test", "cpu", experiment, {}, display or Display())
+    return start(path, "test", "cpu", experiment, {}, display or Reporter())
 
 
 def parameters(path):
-    model, _ = trained_model(path)
+    model, _ = load_trained_model(path)
     return b"".join(np.asarray(p).tobytes() for p in jax.tree.leaves(model))
 
 
 def state(path):
     """Every array of the newest checkpoint, as its digest."""
-    checkpoints = Checkpoints(path, {})
+    checkpoints = CheckpointStore(path, {})
     newest = checkpoints.folder / str(checkpoints.steps()[-1])
     leaves = manifest.opened(newest)["leaves"]
     return {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
@@ -57,8 +57,8 @@ def state(path):
 
 def test_a_run_leaves_its_settings_metrics_and_result(tmp_path):
     lines = []
-    result = run(tmp_path / "run", adding(), Display(say=lines.append))
-    folder = RunFolder(tmp_path / "run")
+    result = run(tmp_path / "run", adding(), Reporter(say=lines.append))
+    folder = RunDirectory(tmp_path / "run")
     assert json.loads(folder.result.read_text()) == json.loads(json.dumps(result))
     assert opened(tmp_path / "run")[2] == adding()
     environment = json.loads(folder.environment.read_text())
@@ -84,7 +84,7 @@ def test_a_run_leaves_its_settings_metrics_and_result(tmp_path):
 def test_events_are_written_for_tensorboard(tmp_path):
     pytest.importorskip("tensorboardX")
     run(tmp_path / "run", adding(steps=2))
-    (file,) = RunFolder(tmp_path / "run").events.iterdir()
+    (file,) = RunDirectory(tmp_path / "run").events.iterdir()
     content = file.read_bytes()
     for name in (b"loss", b"gradient_norm/layer_0", b"valid/mse"):
         assert name in content
@@ -106,7 +106,7 @@ def stop(at, number=signal.SIGINT):
         if step == at:
             os.kill(os.getpid(), number)
 
-    return Display(advance)
+    return Reporter(advance)
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, kind, at):
     options = {"accumulation": 2} if kind == "accumulated" else {}
     make = stateful if kind == "stateful" else lambda _, **options: adding(**options)
     whole = run(tmp_path / "whole", make(tmp_path, **options))
-    with pytest.raises(Interrupted) as stopped:
+    with pytest.raises(StopRequested) as stopped:
         run(tmp_path / "parts", make(tmp_path, **options), stop(at))
     assert stopped.value.exit_code == 130
-    assert not RunFolder(tmp_path / "parts").result.exists()
-    result = resume(tmp_path / "parts", Display())
+    assert not RunDirectory(tmp_path / "parts").result.exists()
+    result = resume(tmp_path / "parts", Reporter())
     if at < 6:  # stopped at its last step, a run evaluates that step after its last checkpoint
         assert state(tmp_path / "parts") == state(tmp_path / "whole")
     assert parameters(tmp_path / "parts") == parameters(tmp_path / "whole")
@@ -129,17 +129,17 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, kind, at):
 
 
 def test_sigterm_stops_between_two_steps(tmp_path):
-    with pytest.raises(Interrupted) as stopped:
+    with pytest.raises(StopRequested) as stopped:
         run(tmp_path / "run", adding(), stop(1, signal.SIGTERM))
     assert stopped.value.exit_code == 143
-    assert Checkpoints(tmp_path / "run", {}).steps() == [0, 1]
+    assert CheckpointStore(tmp_path / "run", {}).steps() == [0, 1]
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
     result = run(tmp_path / "run", adding())
-    before = RunFolder(tmp_path / "run").metrics.read_bytes()
-    assert resume(tmp_path / "run", Display())["metrics"] == result["metrics"]
-    assert RunFolder(tmp_path / "run").metrics.read_bytes() == before
+    before = RunDirectory(tmp_path / "run").metrics.read_bytes()
+    assert resume(tmp_path / "run", Reporter())["metrics"] == result["metrics"]
+    assert RunDirectory(tmp_path / "run").metrics.read_bytes() == before
 
 
 def test_patience_ends_a_run_early(tmp_path):
@@ -151,7 +151,7 @@ def test_the_best_step_and_the_two_latest_are_kept(tmp_path):
     # A rate that only does harm after its first updates.
     experiment = adding(learning_rate=1e-12, steps=12)
     run(tmp_path / "run", experiment)
-    checkpoints = Checkpoints(tmp_path / "run", {})
+    checkpoints = CheckpointStore(tmp_path / "run", {})
     assert set(checkpoints.steps()) == {10, 12, checkpoints.best_step()}
     assert len(list(checkpoints.folder.iterdir())) == len(checkpoints.steps())
 
@@ -161,15 +161,15 @@ def test_a_folder_with_a_run_is_not_written_to(tmp_path):
     with pytest.raises(ValueError, match="holds a run of other settings"):
         run(tmp_path / "run", adding(seed=1))
     with pytest.raises(ValueError, match="holds no run"):
-        resume(tmp_path / "none", Display())
+        resume(tmp_path / "none", Reporter())
 
 
 def test_changed_data_is_refused(tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopRequested):
         run(tmp_path / "run", stateful(tmp_path), stop(1))
     (tmp_path / "text.txt").write_text("another text altogether, " * 40, encoding="utf-8")
     with pytest.raises(ValueError, match="has changed: its fingerprint is"):
-        resume(tmp_path / "run", Display())
+        resume(tmp_path / "run", Reporter())
 
 
 def test_a_run_that_was_never_finite_says_so(tmp_path):
@@ -189,7 +189,7 @@ def _lost(self, seed):
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopRequested):
         run(tmp_path / "run", adding(), stop(1))
     config = tmp_path / "run" / "config.json"
     stored = json.loads(config.read_text())
@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
     ):
         config.write_text(json.dumps(stored | {"model": stored["model"] | change}))
         with pytest.raises(ValueError, match=message):
-            resume(tmp_path / "run", Display())
+            resume(tmp_path / "run", Reporter())
 
 
 def test_token_ids_out_of_range_are_named(tmp_path):

@@ -8,9 +8,9 @@ from flax import nnx
 
 from rnnlab import GRU, Block, MinLSTM
 from rnnlab.models import SequenceModel
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.tasks.batch import IGNORE, Batch
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import categorical
 from rnnlab.train.optimizer import decayed, leaves_by_name, optimizer, schedule
 from rnnlab.train.step import initial_state, make_train_step, observe
@@ -22,7 +22,7 @@ VOCABULARY = 5
 
 
 def model(cell="mingru", **options):
-    architecture = Architecture(cell=cell, **SMALL | options)
+    architecture = ModelConfig(cell=cell, **SMALL | options)
     return architecture.build(VOCABULARY, vocab_size=VOCABULARY, rngs=nnx.Rngs(0))
 
 
@@ -109,7 +109,7 @@ def stacked(*batches):
 def test_accumulated_batches_are_one_large_batch():
     large = tokens(4, 6)
     halves = [Batch(large.inputs[k : k + 2], large.targets[k : k + 2]) for k in (0, 2)]
-    of, settings = model(), Training()
+    of, settings = model(), TrainConfig()
     one, metrics = step_of(of, settings)(initial_state(of, settings), stacked(large))
     two, others = step_of(of, settings)(initial_state(of, settings), stacked(*halves))
     assert_near(two.params, one.params, 1e-5)
@@ -121,7 +121,7 @@ def test_accumulated_batches_are_one_large_batch():
 def test_kept_states_carry_values_but_no_gradient(cell):
     """Two windows of a stream: the second starts from the first's state, cut off the gradient."""
     of = model(cell)
-    settings = Training(learning_rate=1e-9)
+    settings = TrainConfig(learning_rate=1e-9)
     stream = tokens(2, 12)
     windows = [
         Batch(x.inputs, x.targets, None, None)
@@ -143,7 +143,7 @@ def test_kept_states_carry_values_but_no_gradient(cell):
 
 def test_a_learned_initial_state_learns():
     of = model(learned_carry=True)
-    settings = Training()
+    settings = TrainConfig()
     before = of.body.layers[0].cell.carry[...]
     state, _ = step_of(of, settings)(initial_state(of, settings), stacked(tokens(2, 6)))
     after = state.params["body"]["layers"][0]["cell"]["carry"][...]
@@ -151,7 +151,7 @@ def test_a_learned_initial_state_learns():
 
 
 def test_a_reset_forgets_the_kept_state():
-    of, settings = model(), Training(learning_rate=1e-9)
+    of, settings = model(), TrainConfig(learning_rate=1e-9)
     window = tokens(2, 6)
     reset = np.zeros((2, 6), bool)
     reset[:, 0] = True
@@ -165,10 +165,10 @@ def test_a_reset_forgets_the_kept_state():
 
 def test_dropout_follows_the_seed_and_the_step():
     of, batch = model(dropout=0.5), stacked(tokens(2, 6))
-    step = step_of(of, Training(learning_rate=1e-9))
+    step = step_of(of, TrainConfig(learning_rate=1e-9))
 
     def losses(seed):
-        state, values = initial_state(of, Training(seed=seed)), []
+        state, values = initial_state(of, TrainConfig(seed=seed)), []
         for _ in range(3):
             state, metrics = step(state, batch)
             values.append(float(metrics["loss"]))
@@ -180,7 +180,7 @@ def test_dropout_follows_the_seed_and_the_step():
 
 
 def test_the_step_is_compiled_once_and_takes_its_state():
-    of, settings = model(), Training()
+    of, settings = model(), TrainConfig()
     step, state = step_of(of, settings), initial_state(of, settings)
     given = state
     for seed in range(3):
@@ -190,7 +190,7 @@ def test_the_step_is_compiled_once_and_takes_its_state():
 
 
 def test_it_learns():
-    of, settings = model(), Training(learning_rate=1e-2)
+    of, settings = model(), TrainConfig(learning_rate=1e-2)
     step, state, batch = step_of(of, settings), initial_state(of, settings), stacked(tokens(4, 6))
     first = None
     for _ in range(60):
@@ -201,7 +201,7 @@ def test_it_learns():
 
 def test_penalties_weigh_recurrent_kernels():
     of, batch = model("gru"), stacked(tokens(2, 6))
-    plain, l2 = Training(clip_norm=None), Training(clip_norm=None, l2=0.5, l1=0.25)
+    plain, l2 = TrainConfig(clip_norm=None), TrainConfig(clip_norm=None, l2=0.5, l1=0.25)
     differences = []
     for settings in (plain, l2):
         state, _ = step_of(of, settings)(initial_state(of, settings), batch)
@@ -238,24 +238,24 @@ def test_weight_decay_reaches_matrices_alone():
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop"])
 def test_every_rule_moves_against_the_gradient(name):
-    settings = Training(optimizer=name, clip_norm=None)
+    settings = TrainConfig(optimizer=name, clip_norm=None)
     rule, params = optimizer(settings), {"w": jnp.ones((2, 2))}
     updates, _ = rule.update({"w": jnp.full((2, 2), 3.0)}, rule.init(params), params)
     assert (updates["w"] < 0).all()
 
 
 def test_the_schedule_warms_up_and_ends():
-    settings = Training(steps=100, warmup_steps=10, schedule="cosine", final_rate=0.1)
+    settings = TrainConfig(steps=100, warmup_steps=10, schedule="cosine", final_rate=0.1)
     rate = schedule(settings)
     values = [float(rate(k)) for k in (0, 5, 10, 55, 100)]
     assert values == pytest.approx([0, 5e-4, 1e-3, 5.5e-4, 1e-4])
-    constant = schedule(Training(steps=100, warmup_steps=10))
+    constant = schedule(TrainConfig(steps=100, warmup_steps=10))
     assert float(constant(99)) == pytest.approx(1e-3)
 
 
 def test_the_rate_is_reduced_on_a_plateau():
     of = model()
-    settings = Training(schedule="plateau", plateau_patience=2)
+    settings = TrainConfig(schedule="plateau", plateau_patience=2)
     state = initial_state(of, settings)
     scales = []
     for value in (1.0, 0.5, 0.6, 0.7, 0.4, 0.3):
@@ -282,4 +282,4 @@ def test_the_rate_is_reduced_on_a_plateau():
 )
 def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        Training(**options)
+        TrainConfig(**options)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.errors import (CheckpointError, DamagedError)
+from rnnlab.errors import (CheckpointError, CorruptCheckpointError)
 from rnnlab.atomic_io import (read_json, write_json)
 
 FORMAT = 1
@@ -56,10 +56,10 @@ def opened(folder: Path) -> dict[str, Any]:
     with _named_damage(path):
         for file in (path, *folder.rglob("*")):
             if file.is_symlink() or not file.exists():
-                raise DamagedError(f"{file} is {'a link' if file.is_symlink() else 'missing'}")
+                raise CorruptCheckpointError(f"{file} is {'a link' if file.is_symlink() else 'missing'}")
         body = read_json(path)
         if body.pop("sha256") != _body_digest(body):
-            raise DamagedError(f"{path} is not what was written")
+            raise CorruptCheckpointError(f"{path} is not what was written")
         if body["format"] > FORMAT:
             raise CheckpointError(
                 f"{folder} has format {body['format']}, of a later rnnlab; this one reads up to "
@@ -68,9 +68,9 @@ def opened(folder: Path) -> dict[str, Any]:
         for name, known in body["files"].items():
             file = folder / name
             if ".." in Path(name).parts or Path(name).is_absolute() or not file.is_file():
-                raise DamagedError(f"{file} is missing")
+                raise CorruptCheckpointError(f"{file} is missing")
             if _file_digest(file) != known:
-                raise DamagedError(f"{file} is not what was written")
+                raise CorruptCheckpointError(f"{file} is not what was written")
         for leaf in body["leaves"].values():
             kinds = isinstance(leaf["shape"], list), isinstance(leaf["dtype"], str), leaf["sha256"]
             if not all(kinds):
@@ -89,9 +89,9 @@ def _named_damage(path: Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except (ValueError, OSError) as error:
-        raise DamagedError(str(error)) from None
+        raise CorruptCheckpointError(str(error)) from None
     except (AttributeError, KeyError, TypeError):
-        raise DamagedError(f"{path} is not what was written") from None
+        raise CorruptCheckpointError(f"{path} is not what was written") from None
 
 
 def check_leaves(folder: Path, body: Mapping[str, Any], leaves: Mapping[str, np.ndarray]) -> None:
@@ -102,7 +102,7 @@ def check_leaves(folder: Path, body: Mapping[str, Any], leaves: Mapping[str, np.
     """
     for name, x in leaves.items():
         if digest(x) != body["leaves"].get(name, {}).get("sha256"):
-            raise DamagedError(f"{name} in {folder} is not what was stored")
+            raise CorruptCheckpointError(f"{name} in {folder} is not what was stored")
 
 
 def digest(x: np.ndarray) -> str:

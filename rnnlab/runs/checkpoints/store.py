@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from rnnlab.errors import (CheckpointError, DamagedError, ResourceError)
+from rnnlab.errors import (CheckpointError, CorruptCheckpointError, InsufficientResourcesError)
 from rnnlab.atomic_io import (make_folder, read_json, sync, write_json)
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.orbax_io import attempt
@@ -35,7 +35,7 @@ class Restored(NamedTuple):
     Attributes:
       step: of which it is.
       tree: in the structure that was asked for.
-      about: what `Checkpoints` was told when it was saved.
+      about: what `CheckpointStore` was told when it was saved.
     """
 
     step: int
@@ -43,7 +43,7 @@ class Restored(NamedTuple):
     about: Mapping[str, Any]
 
 
-class Checkpoints:
+class CheckpointStore:
     """Saves and restores trees of arrays by step. Keeps the two latest and the best step's.
 
     A tree is stored flat, a leaf under its path, so that a file says what it holds whatever the
@@ -102,7 +102,7 @@ class Checkpoints:
             if failure:
                 said = f"step {step} could not be saved in {self.folder}: {failure.reason}"
                 if failure.short:
-                    raise ResourceError(f"{said}; make room, then go on with `rnnlab resume`")
+                    raise InsufficientResourcesError(f"{said}; make room, then go on with `rnnlab resume`")
                 raise RuntimeError(said)
             beside.rename(final)
             sync(self.folder)
@@ -141,7 +141,7 @@ class Checkpoints:
             except CheckpointError as error:
                 if not (self.folder / str(step)).exists():
                     continue  # a writer has replaced it by newer ones
-                if not isinstance(error, DamagedError):
+                if not isinstance(error, CorruptCheckpointError):
                     raise
                 self._say_or_refuse(f"step {step} is damaged: {error}", strict)
                 reasons.append(str(error))
@@ -226,7 +226,7 @@ class Checkpoints:
         """The arrays of a step whose files are what was written."""
         stored, failure = attempt(lambda: ocp.load((where / "state").absolute(), wanted))
         if failure:
-            kind = ResourceError if failure.short else CheckpointError
+            kind = InsufficientResourcesError if failure.short else CheckpointError
             raise kind(f"{where} cannot be read, though it is sound: {failure.reason}; try again")
         return stored
 

@@ -8,7 +8,7 @@ section 1.4).
 import jax.numpy as jnp
 from jax import Array, lax
 
-from rnnlab.scan.affine import inflow
+from rnnlab.scan.affine import carry_term
 
 
 def linear(
@@ -19,7 +19,7 @@ def linear(
     first, final = (-1, 0) if reverse else (0, -1)
     # h0 enters through the first step: no element is added, so powers of two stay powers of two.
     cut_first = None if cut is None else cut[..., first, :]
-    start = inflow(a[..., first, :].astype(dtype), h0, cut_first)
+    start = carry_term(a[..., first, :].astype(dtype), h0, cut_first)
     steps = (a.astype(dtype), b.astype(dtype).at[..., first, :].add(start))
     if cut is None:
         _, h = lax.associative_scan(_compose, steps, reverse=reverse, axis=axis)
@@ -36,7 +36,7 @@ def transpose(
     a_later, cut_later = _later(a, 1, reverse), _later(cut, False, reverse)
     g, g_first = linear(a_later, dh, dlast, cut_later, reverse=not reverse)
     cut_first = None if cut is None else cut[..., first, :]
-    return g, inflow(a[..., first, :].astype(g_first.dtype), g_first, cut_first)
+    return g, carry_term(a[..., first, :].astype(g_first.dtype), g_first, cut_first)
 
 
 def _compose(earlier, later):
@@ -48,7 +48,7 @@ def _compose(earlier, later):
 def _compose_cut(earlier, later):
     a1, b1, cut1 = earlier
     a2, b2, cut2 = later
-    return inflow(a2, a1, cut2), b2 + inflow(a2, b1, cut2), cut1 | cut2
+    return carry_term(a2, a1, cut2), b2 + carry_term(a2, b1, cut2), cut1 | cut2
 
 
 def _later(x: Array | None, fill, reverse: bool) -> Array | None:

@@ -10,7 +10,7 @@ buffer at every step.
 import jax.numpy as jnp
 from jax import Array, lax
 
-from rnnlab.scan.affine import inflow
+from rnnlab.scan.affine import carry_term
 
 
 def linear(
@@ -22,7 +22,7 @@ def linear(
     def body(i, carry):
         state, h = carry
         t = length - 1 - i if reverse else i
-        state = _row(h, t, dtype) + inflow(_row(a, t, dtype), state, _row(cut, t))
+        state = _row(h, t, dtype) + carry_term(_row(a, t, dtype), state, _row(cut, t))
         return state, _put(h, state, t)
 
     last, h = lax.fori_loop(0, length, body, (h0, b))
@@ -43,12 +43,12 @@ def transpose(
 
     def body(i, carry):
         g, db = carry
-        g = _row(db, at(i), dtype) + inflow(_row(a, at(i - 1), dtype), g, _row(cut, at(i - 1)))
+        g = _row(db, at(i), dtype) + carry_term(_row(a, at(i - 1), dtype), g, _row(cut, at(i - 1)))
         return g, _put(db, g, at(i))
 
     g = _row(dh, at(0), dtype) + dlast
     g, db = lax.fori_loop(1, length, body, (g, _put(dh, g, at(0))))
-    return db, inflow(_row(a, at(length - 1), dtype), g, _row(cut, at(length - 1)))
+    return db, carry_term(_row(a, at(length - 1), dtype), g, _row(cut, at(length - 1)))
 
 
 def _row(x: Array | None, t: Array | int, dtype=None) -> Array | None:

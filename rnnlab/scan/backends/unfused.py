@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnlab.scan.affine import Gates, coefficients, inflow
+from rnnlab.scan.affine import Gates, carry_term, coefficients
 
 
 def previous(h: Array, h0: Array, reverse: bool) -> Array:
@@ -57,5 +57,5 @@ def gated_transpose(
 
     (a, _), pull = jax.vjp(coefficients_of, tuple(pre), init)
     g, dh0 = transpose(a, dh.astype(a.dtype), dlast, reset, reverse=reverse)
-    dpre, dinit = pull((inflow(g, previous(h, h0, reverse), reset), g))
+    dpre, dinit = pull((carry_term(g, previous(h, h0, reverse), reset), g))
     return dpre, dh0, dinit

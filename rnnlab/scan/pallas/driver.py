@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.scan.affine import Step, inflow
+from rnnlab.scan.affine import Step, carry_term
 from rnnlab.scan.backends import associative
 from rnnlab.scan.backends.unfused import previous
 
@@ -88,7 +88,7 @@ def walk(
 def _starts(sweep, affine, rows, flags, state, others):
     """The state that each part of time starts from: a walk in which every part composes its steps.
 
-    The composition of a part is `h -> b + inflow(a, h, cut)` again.
+    The composition of a part is `h -> b + carry_term(a, h, cut)` again.
     """
 
     def step(carry, row, following, code):
@@ -96,8 +96,8 @@ def _starts(sweep, affine, rows, flags, state, others):
         more_a, more_b, more_cut = affine(row, code, *others)
         if more_cut is not None:
             cut = jnp.where(more_cut, 1, cut)
-        b = more_b + inflow(more_a, b, more_cut)
-        return (inflow(more_a, a, more_cut), b, cut, *others), ()
+        b = more_b + carry_term(more_a, b, more_cut)
+        return (carry_term(more_a, a, more_cut), b, cut, *others), ()
 
     first = jnp.ones_like(state), jnp.zeros_like(state), jnp.zeros_like(state), *others
     _, (a, b, cut, *_) = sweep(step, (), rows, None, flags, first)

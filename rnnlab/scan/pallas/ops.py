@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.scan.affine import Gates, coefficients, inflow
+from rnnlab.scan.affine import Gates, carry_term, coefficients
 from rnnlab.scan.pallas.driver import Kernel, walk
 
 RESET, HOLD = 1, 2
@@ -61,7 +61,7 @@ def linear(
         return *row, _has(code, RESET)
 
     def step(carry, row, following, code):
-        h = row[1] + inflow(row[0], carry[0], _has(code, RESET))
+        h = row[1] + carry_term(row[0], carry[0], _has(code, RESET))
         return (h,), (h,)
 
     (h,), (last,) = walk(
@@ -77,7 +77,7 @@ def transpose(
 
     def step(carry, row, following, code):
         g = row[1] + carry[0]
-        return (inflow(row[0], g, _has(code, RESET)),), (g,)
+        return (carry_term(row[0], g, _has(code, RESET)),), (g,)
 
     (g,), (dh0,) = walk(
         kernel,
@@ -107,7 +107,7 @@ def pullback(
 
     def step(carry, row, following, code):
         g, cut = row[1] + carry[0], _has(code, RESET)
-        return (inflow(row[0], g, cut),), (inflow(g, following, cut), g)
+        return (carry_term(row[0], g, cut),), (carry_term(g, following, cut), g)
 
     (da, db), (dh0,) = walk(
         kernel,
@@ -144,7 +144,7 @@ def gated(
     def step(carry, row, following, code):
         h, init = carry
         a, b, cut = affine(row, code, init)
-        h = b + inflow(a, h, cut)
+        h = b + carry_term(a, h, cut)
         return (h, init), (h,)
 
     (h,), (last, _) = walk(
@@ -180,7 +180,7 @@ def gated_transpose(
     def affine(row, code, init, _):
         reset, mask = bits(code)
         a, _ = coefficients(gates, row[:-1], init, reset, mask)
-        return a, inflow(a, row[-1], reset), reset
+        return a, carry_term(a, row[-1], reset), reset
 
     def step(carry, row, following, code):
         p, init, dinit = carry
@@ -191,8 +191,8 @@ def gated_transpose(
 
         (a, _), pull = jax.vjp(coefficients_of, tuple(row[:-1]), init)
         g = row[-1] + p
-        dpre, more = pull((inflow(g, following, reset), g))
-        return (inflow(a, g, reset), init, dinit + more), dpre
+        dpre, more = pull((carry_term(g, following, reset), g))
+        return (carry_term(a, g, reset), init, dinit + more), dpre
 
     dpre, (dh0, _, dinit) = walk(
         kernel,
@@ -212,7 +212,7 @@ def _against_time(row, code):
     """The transposed recurrence carries `p[t] = a[t] (dh[t] + p[t+1])`, as coefficients of p."""
     a, dh = row
     cut = _has(code, RESET)
-    return a, inflow(a, dh, cut), cut
+    return a, carry_term(a, dh, cut), cut
 
 
 def _has(code: Array | None, bit: int) -> Array | None:

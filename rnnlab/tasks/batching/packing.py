@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def place(lengths: Sequence[int] | np.ndarray, length: int) -> Packing:
     >>> packing.row.tolist(), packing.start.tolist()
     ([1, 0, 1], [3, 0, 0])
     """
-    check_size(length=length)
+    require_positive_int(length=length)
     lengths = np.asarray(lengths, np.int64)
     if lengths.size == 0:
         raise ValueError("lengths is empty; at least one sequence is needed")

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.batching.sampler import permutation
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 def pad(
@@ -70,7 +70,7 @@ def cut(whole: Batch, batch_size: int) -> Iterator[Batch]:
     >>> [batch.mask.any(axis=1).tolist() for batch in cut(whole, 2)]
     [[True, True], [True, False]]
     """
-    check_size(batch_size=batch_size)
+    require_positive_int(batch_size=batch_size)
     if whole.mask is None:
         whole = whole._replace(mask=np.ones(whole.inputs.shape[:2], bool))
     for start in range(0, len(whole.inputs), batch_size):
@@ -124,7 +124,7 @@ class Buckets:
     _members: tuple[np.ndarray, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        check_size(batch_size=self.batch_size)
+        require_positive_int(batch_size=self.batch_size)
         lengths, bounds = np.asarray(self.lengths), np.asarray(self.bounds)
         if lengths.size == 0:
             raise ValueError("lengths is empty; at least one row is needed")

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import ORDER, generator
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Order:
     shuffle: bool = True
 
     def __post_init__(self):
-        check_size(size=self.size, batch_size=self.batch_size)
+        require_positive_int(size=self.size, batch_size=self.batch_size)
         if self.batch_size > self.size:
             raise ValueError(
                 f"batch_size is {self.batch_size}; at most {self.size}, the number of rows, "

@@ -10,7 +10,7 @@ from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.batching.packing import place
 from rnnlab.tasks.batching.padding import Buckets, filled, unscored
 from rnnlab.tasks.batching.sampler import Order
-from rnnlab.validation import check_choice
+from rnnlab.validation import require_one_of
 
 Batching = Literal["pad", "bucket", "pack"]
 
@@ -40,7 +40,7 @@ def training_batches(
     >>> sorted(packed.inputs.tolist())
     [[1, 2, 3], [5, 6, 4]]
     """
-    check_choice("batching", batching, get_args(Batching))
+    require_one_of("batching", batching, get_args(Batching))
     if whole.mask is None or batching == "pad":
         return functools.partial(_order(whole, batch_size, seed).take, whole)
     if batching == "bucket":

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 def last_observed(values: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def last_value(values: np.ndarray, horizon: int) -> np.ndarray:
     >>> last_value(np.array([1.0, 2.0]), horizon=2).tolist()
     [[1.0, 1.0], [2.0, 2.0]]
     """
-    check_size(horizon=horizon)
+    require_positive_int(horizon=horizon)
     return np.repeat(last_observed(values)[:, None], horizon, axis=1)
 
 
@@ -54,7 +54,7 @@ def seasonal_naive(values: np.ndarray, horizon: int, season: int) -> np.ndarray:
     >>> seasonal_naive(np.array([1.0, 2.0, 3.0]), horizon=2, season=2).tolist()
     [[1.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
     """
-    check_size(horizon=horizon, season=season)
+    require_positive_int(horizon=horizon, season=season)
     steps = len(values)
     rows = -(-steps // season)
     laid = np.full(rows * season, np.nan)

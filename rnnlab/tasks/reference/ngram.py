@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnlab.validation import check_size
+from rnnlab.validation import require_positive_int
 
 
 def nll(
@@ -34,7 +34,7 @@ def nll(
     >>> round(nll(text, text, order=2, vocab_size=2), 4)
     0.0145
     """
-    check_size(order=order, vocab_size=vocab_size)
+    require_positive_int(order=order, vocab_size=vocab_size)
     if not 0 <= discount <= 1:
         raise ValueError(f"discount is {discount}; a number in [0, 1] is needed")
     for name, ids in (("train", train), ("test", test)):
