@@ -90,10 +90,10 @@ Command:  rnnlab run {name}
 
 from pathlib import Path
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Text
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 PRESETS = {{
     "cpu": Preset(

@@ -1,6 +1,6 @@
 """What was tried to make the loops faster on a CPU, beside what is there: did it help?
 
-Command:  python experiments/studies/cpu_ablations.py    (it keeps pages, as rnnlab --keep-pages does)
+Command:  python experiments/studies/cpu_ablations.py   (keeps memory, as rnnlab --keep-pages)
 Device:   2 cores of a shared x86 machine; 1 minute.
 Result:   experiments/results/cpu_ablations/rows.jsonl and the table in docs/performance.md.
 

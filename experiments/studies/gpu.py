@@ -3,8 +3,8 @@
 Command:  python experiments/studies/gpu.py [OUT]
 Device:   one NVIDIA GPU of compute capability 9.0 or later (H100, H200); under 10 minutes.
 Result:   OUT (default runs/gpu): parity.jsonl, bandwidth.jsonl, scan.jsonl, speedup.jsonl,
-          libraries.jsonl, newton_convergence.jsonl and their pictures. Parts run in order of importance, and one
-          that fails is named and does not stop the others.
+          libraries.jsonl, newton_convergence.jsonl and their pictures. Parts run in order of
+          importance, and one that fails is named and does not stop the others.
 
 Expected (from arithmetic alone; nothing of it has been measured): the kernel reads and writes 3 N
 numbers forward and 8 N forward and backward, as the floor does, and should reach 70% of the

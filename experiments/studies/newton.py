@@ -1,7 +1,8 @@
 """Do classic cells converge in parallel over time, as they are initialised and once trained?
 
 Command:  python experiments/studies/newton.py [RUN ...]
-          RUN is the folder of a finished run of experiments/training/char_lm.py, one of rnn, gru or lstm.
+          RUN is the folder of a finished run of experiments/training/char_lm.py, one of rnn, gru
+          or lstm.
 Device:   2 cores of a shared x86 machine; 3 minutes.
 Result:   experiments/results/newton/rows.jsonl and the table in docs/performance.md.
 

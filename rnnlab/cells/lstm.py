@@ -77,7 +77,8 @@ class LSTM(NonlinearCell):
         wider.
       param_dtype: dtype of the parameters.
       backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
-        see `rnnlab.cells.backends.newton`; `"cudnn"` is NVIDIA's kernel, see `rnnlab.cells.backends.cudnn`.
+        see `rnnlab.cells.backends.newton`; `"cudnn"` is NVIDIA's kernel, see
+        `rnnlab.cells.backends.cudnn`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.

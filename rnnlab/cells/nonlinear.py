@@ -1,6 +1,7 @@
 """What the classic cells share: gates that read the state, so time is a loop, `jax.lax.scan`.
 
-Or, for `backend="newton"`, the root of one equation over all steps, see `rnnlab.cells.backends.newton`.
+Or, for `backend="newton"`, the root of one equation over all steps, see
+`rnnlab.cells.backends.newton`.
 """
 
 from collections.abc import Sequence

@@ -21,7 +21,8 @@ class Equations(NamedTuple):
     Attributes:
       step: `(carry, pre, *weights) -> carry`.
       factors: `(carry, pre, *weights) -> (p, q)`, each like a carry: the derivative of a unit's new
-        states by its old ones is taken to be the product `p q'`. See `rnnlab.cells.backends.newton`.
+        states by its old ones is taken to be the product `p q'`. See
+        `rnnlab.cells.backends.newton`.
       sums: `(recurrent, pre, *others) -> sums`, what the gates' functions are applied to, from what
         the state adds to each gate, the projected input, and the weights but the kernel: linear in
         all of them. None where a step has a second matmul behind these functions.

@@ -27,7 +27,7 @@ def list_experiments(command: List) -> int:
             f"{command.folder} is no folder; call it where experiments/ is, or give --folder"
         )
     lines = []
-    for path in sorted(command.folder.glob("*.py")):
+    for path in sorted(command.folder.rglob("*.py")):
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -54,7 +54,7 @@ STREAMING = {
     "mixed stack": mixed_stack,
 }
 
-# Whole models, which are stacks of blocks, keep the contract in tests/models/test_sequence_model.py.
+# Whole models, which are stacks of blocks: tests/models/test_sequence_model.py.
 SLOW = ("stack of blocks", "minlstm associative")
 QUICK = [name for name in STREAMING if name not in SLOW]
 

@@ -25,10 +25,10 @@ Command:  rnnlab run {name}
 
 from pathlib import Path
 
-from rnnlab.models.config import Architecture
+from rnnlab.models.config import ModelConfig
 from rnnlab.runs.api import Experiment, Preset
 from rnnlab.tasks import Text
-from rnnlab.train.config import Training
+from rnnlab.train.config import TrainConfig
 
 MODEL = ModelConfig(
     width=16, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.1
@@ -100,7 +100,7 @@ class Lab:
         }
 
     def run(self, out: Path, *flags: str, stage: str = "") -> subprocess.Popen:
-        """Starts `rnnlab run`; `stage` is a name of `injection_points.py`, which stands still there."""
+        """Starts `rnnlab run`; it waits at `stage`, a name of `injection_points.py`."""
         return self.rnnlab("run", str(self.experiment), "--out", str(out), *flags, stage=stage)
 
     def resume(self, out: Path, *flags: str, stage: str = "") -> Done:

@@ -1,10 +1,10 @@
 """The recurrence as kernels that walk once over time: what a step of each walk does.
 
-A walk, `rnnlab.scan.pallas.driver`, reads rows and carries a state from one to the next. The functions here,
-one for each of the recurrence's operations, say what happens at a row. The gates of a gated
-recurrence, and their derivatives, are computed there too. Every operation thereby reads its
-operands once and writes its results once: 3 N numbers forward and 5 N backward for `linear`, 3 N
-and 6 N for a gated one of two pre-activations.
+A walk, `rnnlab.scan.pallas.driver`, reads rows and carries a state from one to the next. The
+functions here, one for each of the recurrence's operations, say what happens at a row. The
+gates of a gated recurrence, and their derivatives, are computed there too. Every
+operation thereby reads its operands once and writes its results once: 3 N numbers forward and 5 N
+backward for `linear`, 3 N and 6 N for a gated one of two pre-activations.
 
 Kernels are taken where JAX has them and the states are float32. `kernels` says which these are.
 """

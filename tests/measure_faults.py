@@ -1,6 +1,6 @@
 """Is anything lost when a run is killed, its files are damaged, or its disk is full?
 
-Command:  python tests/faults/measure.py
+Command:  python tests/measure_faults.py
 Device:   two cores of a shared x86 machine; parts of 2 to 25 minutes. The part `disk` mounts a
           small file system and needs the right to.
 Expected: no committed step lost, every resumed run equal to an undisturbed one byte by byte, every
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import jax
 import tyro
-from rich.progress import track
-
 from faults import concurrent_writers, corruption, disk, inputs, kills, signals
 from faults.harness import LAST, Lab
+from rich.progress import track
+
 from rnnlab import records
 from rnnlab.records import Record, commit, environment
 
-OUT = Path(__file__).parents[2] / "experiments" / "results"
+OUT = Path(__file__).parents[1] / "experiments" / "results"
 AT_ONCE = 2
 """Runs at a time: one a core."""
 
