@@ -37,7 +37,7 @@ STREAMS, LENGTH, REPEATS = 8, 1024, 3
 def trained(folder: Path) -> Iterator[records.Record]:
     """A row for each layer of a run's model."""
     model, data = load_trained_model(folder)
-    text = encode(default_text()[-STREAMS * LENGTH :], data.symbols)
+    text = encode(default_text()[-STREAMS * LENGTH :], data.vocabulary)
     xs = jnp.asarray(text.reshape(STREAMS, LENGTH), jnp.int32)
     for name, cell, _, inputs in cell_inputs(model, model.initial_carry((STREAMS,)), xs):
         row = {

@@ -74,11 +74,11 @@ def _longest(batch: Batch) -> np.ndarray:
 def _inputs(command: Inspect, data: TaskData) -> tuple[Array, list[str] | None]:
     """One sequence, and what its steps are called."""
     if command.text is None:
-        xs = jnp.asarray(_longest(data.train(0))[:STEPS])
-        return xs, [data.symbols[int(k)] for k in xs] if data.symbols else None
-    if not data.symbols:
+        xs = jnp.asarray(_longest(data.train_batch(0))[:STEPS])
+        return xs, [data.vocabulary[int(k)] for k in xs] if data.vocabulary else None
+    if not data.vocabulary:
         raise ValueError(f"{command.folder} is no run of text; leave --text out")
-    ids = encode(command.text, data.symbols)
+    ids = encode(command.text, data.vocabulary)
     if len(ids) < 2:
         raise ValueError(f"text has {len(ids)} symbols; at least 2 are needed")
-    return jnp.asarray(ids, jnp.int32), [data.symbols[k] for k in ids]
+    return jnp.asarray(ids, jnp.int32), [data.vocabulary[k] for k in ids]

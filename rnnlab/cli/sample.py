@@ -47,9 +47,9 @@ def sample(command: Sample) -> int:
     if not 0 <= command.seed < 2**32:
         raise ValueError(f"seed is {command.seed}; a number from 0 to {2**32 - 1} is needed")
     model, data = load_trained_model(command.folder, strict=command.strict)
-    if not data.symbols:
+    if not data.vocabulary:
         raise ValueError(f"{command.folder} is no run of text; sample needs one")
-    prompt = encode(command.prompt, data.symbols)
+    prompt = encode(command.prompt, data.vocabulary)
     tokens = generate(
         model,
         jax.numpy.asarray(prompt, jax.numpy.int32),
@@ -58,5 +58,5 @@ def sample(command: Sample) -> int:
         temperature=command.temperature,
         top_k=command.top_k,
     )
-    print(command.prompt + decode(np.asarray(tokens), data.symbols))
+    print(command.prompt + decode(np.asarray(tokens), data.vocabulary))
     return 0

@@ -94,7 +94,7 @@ def start(
     sitting = sitting or ResumePolicy()
     if RunDirectory(path).config.exists() and opened(path)[2] == experiment:
         return resume(path, display, sitting)
-    data = experiment.data.open(experiment.train.seed)
+    data = experiment.data.load(experiment.train.seed)
     model = build(experiment, data)
     around = environment(jax.devices()[0])
     around |= {"commit": commit(), "data_fingerprint": data.fingerprint}
@@ -151,7 +151,7 @@ def build(experiment: Experiment, data: TaskData) -> SequenceModel:
       ResourceError: it does not fit into memory.
       ValueError: the settings do not fit each other or the data.
     """
-    if data.causal and experiment.model.bidirectional:
+    if data.autoregressive and experiment.model.bidirectional:
         raise ValueError(
             "bidirectional is True for a task whose targets are later inputs, which the model "
             "would read; leave it out"
@@ -186,7 +186,7 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
     folder, settings, experiment = opened(path)
     data = _same_data(folder, experiment)
     model = build(experiment, data)
-    batch_size = data.train(0).inputs.shape[0]
+    batch_size = data.train_batch(0).inputs.shape[0]
     carry = model.initial_carry((batch_size,)) if data.stateful else ()
     about = _about(settings, data)
     params = load_best(folder, about, model, experiment.train, carry, strict=strict)
@@ -195,7 +195,7 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
 
 def _same_data(folder: RunDirectory, experiment: Experiment[Task]) -> TaskData:
     """The data of a run, which must be what it was when the run began."""
-    data = experiment.data.open(experiment.train.seed)
+    data = experiment.data.load(experiment.train.seed)
     known = folder.known_environment().get("data_fingerprint", "")
     if data.fingerprint != known:
         raise CheckpointError(

@@ -30,7 +30,7 @@ class Adding:
     both from the whole.
 
     >>> task = Adding(length=4, batch_size=1)
-    >>> batch = task.open(seed=0).train(0)
+    >>> batch = task.load(seed=0).train_batch(0)
     >>> print(batch.inputs.round(2))
     [[[0.85 1.  ]
       [0.64 0.  ]
@@ -49,7 +49,7 @@ class Adding:
         if self.length < 2:
             raise ValueError(f"length is {self.length}; at least 2 is needed")
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         return generated(
             self,
             seed,
@@ -58,7 +58,7 @@ class Adding:
             metrics=("mse", "mae"),
             out_features=1,
             in_features=2,
-            floors=lambda test: {"constant": 1 / 6},
+            baselines=lambda test: {"constant": 1 / 6},
         )
 
 

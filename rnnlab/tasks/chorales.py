@@ -66,7 +66,7 @@ class Chorales:
         if not 0 < self.quarters <= 4:
             raise ValueError(f"quarters is {self.quarters}; a number in (0, 4] is needed")
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         """Reads the pieces. `seed` orders the training batches."""
         if self.path is None:
             pieces = _split(corpus_pieces(self.quarters, self.limit))
@@ -78,14 +78,14 @@ class Chorales:
             loss="binary",
             metrics=("nll",),
             out_features=KEYS,
-            train=functools.partial(order.take, train),
-            heldout={
+            train_batch=functools.partial(order.take, train),
+            eval_sets={
                 "valid": functools.partial(cut, valid, self.batch_size),
                 "test": functools.partial(cut, test, self.batch_size),
             },
-            floors=functools.partial(_floors, pieces[0], pieces[2]),
+            baselines=functools.partial(_baselines, pieces[0], pieces[2]),
             in_features=KEYS,
-            causal=True,
+            autoregressive=True,
             fingerprint=fingerprint(*(piece for part in pieces for piece in part)),
         )
 
@@ -173,7 +173,7 @@ def _batch(pieces: Sequence[np.ndarray]) -> Batch:
     return Batch(inputs, targets, mask)
 
 
-def _floors(train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> dict[str, float]:
+def _baselines(train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> dict[str, float]:
     """Each key by its frequency; and by its frequency given whether it sounded a step before.
 
     Counts start at 1, so that nothing is certain.

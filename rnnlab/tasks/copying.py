@@ -34,7 +34,7 @@ class SelectiveCopying:
     whose release has the ids of marker and blank exchanged.
 
     >>> task = SelectiveCopying(length=6, tokens=2, batch_size=2)
-    >>> batch = task.open(seed=0).train(0)
+    >>> batch = task.load(seed=0).train_batch(0)
     >>> print(batch.inputs)
     [[12  9  0  0  0  0 15 15]
      [ 8  0  0  0  0  4 15 15]]
@@ -57,7 +57,7 @@ class SelectiveCopying:
         if self.vocab_size < 3:
             raise ValueError(f"vocab_size is {self.vocab_size}; at least 3 is needed")
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         return generated(
             self,
             seed,
@@ -71,7 +71,7 @@ class SelectiveCopying:
             metrics=("accuracy", "nll"),
             out_features=self.vocab_size,
             vocab_size=self.vocab_size,
-            floors=lambda test: {"uniform": 1 / (self.vocab_size - 2)},
+            baselines=lambda test: {"uniform": 1 / (self.vocab_size - 2)},
         )
 
 
@@ -112,12 +112,12 @@ class CopyMemory:
     through the answers.
 
     >>> task = CopyMemory(delay=4, tokens=2, batch_size=1)
-    >>> batch = task.open(seed=0).train(0)
+    >>> batch = task.load(seed=0).train_batch(0)
     >>> print(batch.inputs)
     [[7 6 0 0 0 9 9 9]]
     >>> print(batch.targets)
     [[0 0 0 0 0 0 7 6]]
-    >>> round(CopyMemory(delay=1000).open(seed=0).floors()["memoryless"], 5)
+    >>> round(CopyMemory(delay=1000).load(seed=0).baselines()["memoryless"], 5)
     0.02039
     """
 
@@ -131,8 +131,8 @@ class CopyMemory:
         require_positive_int(delay=self.delay, tokens=self.tokens, symbols=self.symbols)
         require_positive_int(batch_size=self.batch_size, evaluation_size=self.evaluation_size)
 
-    def open(self, seed: int) -> TaskData:
-        floor = self.tokens * math.log(self.symbols) / (self.delay + 2 * self.tokens)
+    def load(self, seed: int) -> TaskData:
+        memoryless = self.tokens * math.log(self.symbols) / (self.delay + 2 * self.tokens)
         return generated(
             self,
             seed,
@@ -143,7 +143,7 @@ class CopyMemory:
             metrics=("nll", "accuracy"),
             out_features=self.symbols + 1,
             vocab_size=self.symbols + 2,
-            floors=lambda test: {"memoryless": floor},
+            baselines=lambda test: {"memoryless": memoryless},
         )
 
 

@@ -1,4 +1,4 @@
-"""What a task is once it is opened: batches by number, held-out sets, floors."""
+"""The contract of a task: settings that load batches by number, evaluation sets and baselines."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,44 +11,47 @@ from rnnlab.tasks.batch import Batch
 
 @dataclass(frozen=True)
 class TaskData:
-    """An opened task. All of it is a pure function of the task, the seed and an index.
+    """A loaded task. Everything in it is a pure function of the task, the seed and an index.
 
     Attributes:
-      loss: `"categorical"` (classes), `"binary"` (several labels a step) or `"squared"` (values).
-      metrics: names of `rnnlab.train.metrics.METRICS`; by the first the best step is chosen.
-      out_features: number of classes, labels or values a step.
-      train: the training batch of a number 0, 1, 2, ...: the same one at each call.
-      heldout: sets of batches by name. The first chooses the best step, the last is reported.
-      floors: what trivial predictors reach on the last held-out set, by name: a number is of the
-        first metric, a mapping has one for each metric that it names. Computed when called.
+      loss: `"categorical"` (classes), `"binary"` (several labels per time step) or `"squared"`
+        (values).
+      metrics: names from `rnnlab.train.metrics.METRICS`. The first selects the best step.
+      out_features: number of classes, labels or values per time step.
+      train_batch: returns training batch 0, 1, 2, ...: the same batch at each call.
+      eval_sets: evaluation sets by name, each a function that returns its batches. The first set
+        (`"valid"`) selects the best step, the last (`"test"`) is reported.
+      baselines: returns the scores of trivial predictors on the last evaluation set, by name: a
+        number is a score of the first metric, a mapping has one score per metric.
       vocab_size: number of token ids; None where inputs are values.
-      in_features: number of values a step; None where inputs are tokens.
-      causal: whether a step's targets are later inputs, which a model that reads from the end sees.
-      stateful: row r of batch n + 1 continues row r of batch n, but for its resets.
-      unit: size of 1 of the targets in the data's own units, where `rmse` and `mae` are given.
-      symbols: what the token ids stand for, where they are text.
-      fingerprint: digest of the data and what was done to it; seeds and sizes for generators.
+      in_features: number of values per time step; None where inputs are tokens.
+      autoregressive: whether targets are later inputs, which a bidirectional model would see.
+      stateful: whether example r of batch n + 1 continues example r of batch n, except at resets.
+      target_scale: what 1 in the targets is in the data's own units, in which `rmse` and `mae` are
+        reported.
+      vocabulary: the symbol of each token id; empty where tokens are not text.
+      fingerprint: digest of the data and its preparation; of the settings for generated data.
     """
 
     loss: str
     metrics: tuple[str, ...]
     out_features: int
-    train: Callable[[int], Batch]
-    heldout: Mapping[str, Callable[[], Iterable[Batch]]]
-    floors: Callable[[], Mapping[str, float | Mapping[str, float]]]
+    train_batch: Callable[[int], Batch]
+    eval_sets: Mapping[str, Callable[[], Iterable[Batch]]]
+    baselines: Callable[[], Mapping[str, float | Mapping[str, float]]]
     vocab_size: int | None = None
     in_features: int | None = None
-    causal: bool = False
+    autoregressive: bool = False
     stateful: bool = False
-    unit: float = 1.0
-    symbols: tuple[str, ...] = field(default=(), repr=False)
+    target_scale: float = 1.0
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
     fingerprint: str = ""
 
 
 class Task(Protocol):
     """A frozen dataclass of a task's settings."""
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         """Reads or prepares the data. `seed` orders or draws the training batches alone."""
 
 

@@ -48,7 +48,7 @@ class Digits:
             raise ValueError(f"share is {self.share}; a share in (0, 1] is needed")
         require_one_of("width", self.width, (1, 2, 4, 8, 16, 32, 64))
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         """Loads the images. `seed` orders the training batches."""
         pixels, labels = extra("sklearn.datasets").load_digits(return_X_y=True)
         pixels, labels = (pixels / 16).astype(np.float32), labels.astype(np.int32)

@@ -47,12 +47,12 @@ class Forecasting:
 
     and its targets, for h = 1 to horizon,
 
-        (x[t+h] - last[t]) / unit, NaN where x[t+h] is missing or beyond the origin's part
+        (x[t+h] - last[t]) / target_scale, NaN where x[t+h] is missing or beyond the origin's part
 
     Inputs and targets are relative to what is known at t, so that a trend does not lead out of the
-    range seen in training; adding last[t] to forecast and target changes no error, so `unit` times
-    an RMSE or MAE is in the data's own units. Means, deviations and `unit`, the root mean square of
-    x[t+h] - last[t], come from the training part alone.
+    range seen in training; adding last[t] to forecast and target changes no error, so
+    `target_scale` times an RMSE or MAE is in the data's own units. Means, deviations and
+    `target_scale`, the root mean square of x[t+h] - last[t], come from the training part only.
 
     A training window stands at a random place of the training part. A held-out set is one row: all
     up to the end of its part, of which the steps t in the part are scored, as the origins of a
@@ -80,8 +80,8 @@ class Forecasting:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "waves.csv")
     ...     _ = file.write_text("height\\n" + "\\n".join(str(t % 3 + t / 9) for t in range(90)))
-    ...     data = Forecasting(file, horizon=2, season=3, length=12, batch_size=4).open(seed=0)
-    >>> batch = data.train(0)
+    ...     data = Forecasting(file, horizon=2, season=3, length=12, batch_size=4).load(seed=0)
+    >>> batch = data.train_batch(0)
     >>> batch.inputs.shape, batch.targets.shape
     ((4, 12, 6), (4, 12, 2))
     """
@@ -111,7 +111,7 @@ class Forecasting:
                 f"valid and test are {self.valid} and {self.test}; a sum below 1 is needed"
             )
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         """Reads the series. `seed` draws the places of training windows."""
         source = self.source()
         values, season = source.series.values, source.season
@@ -130,9 +130,9 @@ class Forecasting:
             axis=1,
         ).astype(np.float32)
         ahead = self._ahead(values)
-        unit = float(np.sqrt(np.nanmean(self._within(ahead, 0, train) ** 2)))
-        targets = (ahead / unit).astype(np.float32)
-        heldout = {
+        target_scale = float(np.sqrt(np.nanmean(self._within(ahead, 0, train) ** 2)))
+        targets = (ahead / target_scale).astype(np.float32)
+        eval_sets = {
             name: functools.partial(
                 _walk_forward, inputs[:end], self._within(targets[:end], start, end)
             )
@@ -145,14 +145,14 @@ class Forecasting:
             loss="squared",
             metrics=("rmse", "mae"),
             out_features=self.horizon,
-            train=functools.partial(
+            train_batch=functools.partial(
                 self._windows, inputs[:train], self._within(targets[:train], 0, train), seed
             ),
-            heldout=heldout,
-            floors=self.naive,
+            eval_sets=eval_sets,
+            baselines=self.naive,
             in_features=inputs.shape[1],
-            causal=True,
-            unit=unit,
+            autoregressive=True,
+            target_scale=target_scale,
             fingerprint=fingerprint(values, inputs, targets, f"{source.ends} {season}"),
         )
 

@@ -176,7 +176,7 @@ class FormalLanguage:
     another task in the former: a hole in two copies.
 
     >>> task = FormalLanguage("modular_arithmetic", train_length=7, batch_size=2)
-    >>> batch = task.open(seed=0).train(0)
+    >>> batch = task.load(seed=0).train_batch(0)
     >>> print(batch.inputs)
     [[2 6 1 6 0 8 0 0]
      [4 7 4 5 3 7 3 8]]
@@ -213,7 +213,7 @@ class FormalLanguage:
             if self.size < 2:
                 raise ValueError(f"size is {self.size}; at least 2 is needed")
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         rules = LANGUAGES[self.language]
         size = self.size or rules.size
         short, long = (1, self.train_length), self.test_lengths
@@ -228,7 +228,7 @@ class FormalLanguage:
             metrics=("accuracy", "nll"),
             out_features=rules.classes(size, max(short[1], long[1])),
             vocab_size=rules.symbols(size) + 1,
-            floors=lambda batches: {
+            baselines=lambda batches: {
                 "majority class": majority_share(batches),
                 "length alone": _length_alone(test, batches),
             },

@@ -23,7 +23,7 @@ def generated(
     loss: str,
     metrics: tuple[str, ...],
     out_features: int,
-    floors: Callable[[list[Batch]], Mapping[str, float]],
+    baselines: Callable[[list[Batch]], Mapping[str, float]],
     vocab_size: int | None = None,
     in_features: int | None = None,
     test: Sampler | None = None,
@@ -38,11 +38,11 @@ def generated(
       seed: of the training batches.
       sample: draws sequences for training and validation.
       loss, metrics, out_features, vocab_size, in_features: as in `TaskData`.
-      floors: of the batches of the test set.
+      baselines: of the batches of the test set.
       test: draws the test set where it differs; None: `sample`.
     """
 
-    def heldout(number: int, draw: Sampler) -> Callable[[], list[Batch]]:
+    def eval_set(number: int, draw: Sampler) -> Callable[[], list[Batch]]:
         @functools.cache
         def batches():
             whole = draw(generator(HELDOUT, number), task.evaluation_size)
@@ -50,14 +50,14 @@ def generated(
 
         return batches
 
-    sets = {"valid": heldout(0, sample), "test": heldout(1, test or sample)}
+    sets = {"valid": eval_set(0, sample), "test": eval_set(1, test or sample)}
     return TaskData(
         loss=loss,
         metrics=metrics,
         out_features=out_features,
-        train=lambda n: sample(generator(TRAIN, seed, n), task.batch_size),
-        heldout=sets,
-        floors=lambda: floors(sets["test"]()),
+        train_batch=lambda n: sample(generator(TRAIN, seed, n), task.batch_size),
+        eval_sets=sets,
+        baselines=lambda: baselines(sets["test"]()),
         vocab_size=vocab_size,
         in_features=in_features,
         fingerprint=fingerprint(repr(task)),

@@ -69,27 +69,27 @@ def stratified(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
 
 def supervised(
     train: Batch,
-    heldout: Mapping[str, Batch],
+    eval_sets: Mapping[str, Batch],
     *,
     out_features: int,
     batch_size: int,
     seed: int,
     vocab_size: int | None = None,
     batching: Batching = "pad",
-    unit: float = 1.0,
+    target_scale: float = 1.0,
     metrics: tuple[str, ...] = (),
 ) -> TaskData:
     """The task of telling each row's targets, from the row itself.
 
     Args:
       train: all training rows.
-      heldout: rows by name of the set, which are padded to their set's longest.
+      eval_sets: rows by name of the set, which are padded to their set's longest.
       out_features: number of classes or values a step.
       batch_size: rows a batch.
       seed: orders the training batches.
       vocab_size: number of token ids; None where inputs are values.
       batching: how training rows share a batch: see `training_batches`.
-      unit: size of 1 of the targets, where these are values.
+      target_scale: size of 1 of the targets, where these are values.
       metrics: more of them, beside accuracy and NLL of classes, RMSE and MAE of values.
 
     Floors, on the last set, are the commonest training class or the mean training value; and where
@@ -97,41 +97,41 @@ def supervised(
     `rnnlab.tasks.reference.classical`.
     """
     classes = np.issubdtype(train.targets.dtype, np.integer)
-    test = list(heldout.values())[-1]
-    value_floors = functools.partial(_value_floors, unit=unit)
+    test = list(eval_sets.values())[-1]
+    value_baselines = functools.partial(_value_baselines, target_scale=target_scale)
     return TaskData(
         loss="categorical" if classes else "squared",
         metrics=(("accuracy", "nll") if classes else ("rmse", "mae")) + metrics,
         out_features=out_features,
-        train=training_batches(train, batching, batch_size, seed),
-        heldout={
+        train_batch=training_batches(train, batching, batch_size, seed),
+        eval_sets={
             name: functools.partial(cut, part, min(batch_size, len(part.inputs)))
-            for name, part in heldout.items()
+            for name, part in eval_sets.items()
         },
-        floors=functools.partial(_class_floors if classes else value_floors, train, test),
+        baselines=functools.partial(_class_baselines if classes else value_baselines, train, test),
         vocab_size=vocab_size,
         in_features=None if vocab_size else train.inputs.shape[-1],
-        unit=unit,
+        target_scale=target_scale,
         fingerprint=fingerprint(
-            *(x for part in (train, *heldout.values()) for x in part if x is not None)
+            *(x for part in (train, *eval_sets.values()) for x in part if x is not None)
         ),
     )
 
 
-def _class_floors(train: Batch, test: Batch) -> dict[str, float]:
+def _class_baselines(train: Batch, test: Batch) -> dict[str, float]:
     commonest = np.bincount(train.targets[scored(train)]).argmax()
     asked = test.targets[scored(test)]
-    floors = {"majority class": float(np.mean(asked == commonest))}
+    baselines = {"majority class": float(np.mean(asked == commonest))}
     sequences = train.inputs.ndim == 3 and all(map(one_label, (train, test)))
     if sequences and find_spec("sklearn"):
-        floors |= classical.accuracies(*_unpadded(train), *_unpadded(test))
-    return floors
+        baselines |= classical.accuracies(*_unpadded(train), *_unpadded(test))
+    return baselines
 
 
-def _value_floors(train: Batch, test: Batch, unit: float) -> dict[str, dict[str, float]]:
+def _value_baselines(train: Batch, test: Batch, target_scale: float) -> dict[str, dict[str, float]]:
     known = np.where(scored(train), train.targets, np.nan)
     mean = np.nanmean(known, axis=(0, 1), keepdims=True)
-    errors = (test.targets - mean)[scored(test)] * unit
+    errors = (test.targets - mean)[scored(test)] * target_scale
     return {
         "training mean": {
             "rmse": float(np.sqrt(np.mean(errors**2))),

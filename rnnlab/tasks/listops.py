@@ -59,7 +59,7 @@ class ListOps:
     Source: arXiv 2011.04006, section 2.2.1, and its released generator; arXiv 1804.06028.
 
     >>> task = ListOps(min_length=5, max_length=12, max_depth=3, max_args=3, batch_size=1)
-    >>> batch = task.open(seed=0).train(0)
+    >>> batch = task.load(seed=0).train_batch(0)
     >>> print(" ".join(SYMBOLS[token] for token in batch.inputs[batch.mask]))
     [SM 6 [SM 6 7 ] ]
     >>> print(batch.targets)
@@ -87,13 +87,13 @@ class ListOps:
                 f"tokens strictly between them is needed"
             )
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         order = Order(self.train_size, self.batch_size, seed)
 
         def rows(numbers: Iterable[tuple[int, ...]]) -> Batch:
             return pad_trees([sample_tree(generator(*n), task=self) for n in numbers], self)
 
-        def heldout(number):
+        def eval_set(number):
             @functools.cache
             def batches():
                 whole = rows((HELDOUT, number, i) for i in range(self.evaluation_size))
@@ -101,14 +101,14 @@ class ListOps:
 
             return batches
 
-        test = heldout(1)
+        test = eval_set(1)
         return TaskData(
             loss="categorical",
             metrics=("accuracy", "nll"),
             out_features=10,
-            train=lambda n: rows((FIXED, int(i)) for i in order.indices(n)),
-            heldout={"valid": heldout(0), "test": test},
-            floors=lambda: {"majority class": majority_share(test())},
+            train_batch=lambda n: rows((FIXED, int(i)) for i in order.indices(n)),
+            eval_sets={"valid": eval_set(0), "test": test},
+            baselines=lambda: {"majority class": majority_share(test())},
             vocab_size=len(SYMBOLS),
             fingerprint=fingerprint(repr(self)),
         )

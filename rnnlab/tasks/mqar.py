@@ -39,7 +39,7 @@ class MQAR:
     Source: arXiv 2312.04927, and its released generator.
 
     >>> task = MQAR(vocab_size=10, length=12, num_pairs=2, noise=False, batch_size=2)
-    >>> batch = task.open(seed=0).train(0)
+    >>> batch = task.load(seed=0).train_batch(0)
     >>> print(batch.inputs)
     [[4 9 3 5 4 0 0 0 3 0 0 0]
      [2 5 4 9 0 0 2 0 0 0 4 0]]
@@ -71,7 +71,7 @@ class MQAR:
         if not self.power > 0:
             raise ValueError(f"power is {self.power}; a number above 0 is needed")
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         return generated(
             self,
             seed,
@@ -87,7 +87,7 @@ class MQAR:
             metrics=("accuracy", "nll"),
             out_features=self.vocab_size,
             vocab_size=self.vocab_size,
-            floors=lambda test: {
+            baselines=lambda test: {
                 "any value": 1 / (self.vocab_size - self.vocab_size // 2),
                 "any value of the row": 1 / self.num_pairs,
             },

@@ -58,8 +58,8 @@ class Sequences:
     ...     file = Path(folder, "signs.npz")
     ...     values = np.random.default_rng(0).normal(size=(40, 6, 1))
     ...     np.savez(file, inputs=values, targets=(values.sum((1, 2)) > 0).astype(int))
-    ...     data = Sequences(file, batch_size=8).open(seed=0)
-    >>> data.out_features, data.train(0).inputs.shape
+    ...     data = Sequences(file, batch_size=8).load(seed=0)
+    >>> data.out_features, data.train_batch(0).inputs.shape
     (2, (8, 6, 1))
     """
 
@@ -75,7 +75,7 @@ class Sequences:
         if self.path is None and self.test_path is not None:
             raise ValueError("test_path is given without path; give both, or path alone")
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         """Reads the files. `seed` orders the training batches."""
         path, test_path = self._files()
         known = _read(path)
@@ -97,9 +97,9 @@ class Sequences:
         tokens = known.rows.inputs.ndim == 2
         if not tokens:
             parts = _standardised_inputs(parts)
-        unit = 1.0
+        target_scale = 1.0
         if not classes:
-            parts, unit = _standardised_targets(path, parts)
+            parts, target_scale = _standardised_targets(path, parts)
         train, valid, test = parts
         return supervised(
             train,
@@ -109,7 +109,7 @@ class Sequences:
             seed=seed,
             vocab_size=known.vocab_size if tokens else None,
             batching=self.batching,
-            unit=unit,
+            target_scale=target_scale,
             metrics=("f1", "roc_auc") if classes and single and find_spec("sklearn") else (),
         )
 
@@ -225,9 +225,9 @@ def _standardised_targets(path: Path, parts: list[Batch]) -> tuple[list[Batch], 
         raise refuse(path, f"{reason}; leave it out, or score some of it")
     mean = np.nanmean(known, axis=(0, 1), keepdims=True)
     varies = (np.nanmax(known, axis=(0, 1)) > np.nanmin(known, axis=(0, 1))).any()
-    unit = float(np.sqrt(np.nanmean((known - mean) ** 2))) if varies else 1.0
+    target_scale = float(np.sqrt(np.nanmean((known - mean) ** 2))) if varies else 1.0
 
     def standardised(part: Batch) -> Batch:
-        return part._replace(targets=((part.targets - mean) / unit).astype(np.float32))
+        return part._replace(targets=((part.targets - mean) / target_scale).astype(np.float32))
 
-    return [standardised(part) for part in parts], unit
+    return [standardised(part) for part in parts], target_scale

@@ -44,8 +44,8 @@ class Text:
     Raises:
       ValueError: a setting is out of range; a DataError where the text is too short for it.
 
-    >>> data = Text(length=8, batch_size=2).open(seed=0)
-    >>> batch = data.train(0)
+    >>> data = Text(length=8, batch_size=2).load(seed=0)
+    >>> batch = data.train_batch(0)
     >>> batch.inputs.shape, bool((batch.inputs[:, 1:] == batch.targets[:, :-1]).all())
     ((2, 8), True)
     """
@@ -66,16 +66,16 @@ class Text:
         if not 0 < self.heldout < 1:
             raise ValueError(f"heldout is {self.heldout}; a share in (0, 1) is needed")
 
-    def open(self, seed: int) -> TaskData:
+    def load(self, seed: int) -> TaskData:
         """Reads the text. `seed` draws the starts of windows, or the offsets of passes."""
         text = default_text() if self.path is None else read_text(self.path)
         if self.unit == "byte":
             raw = np.frombuffer(text.encode(), np.uint8)
-            symbols = tuple(f"<0x{byte:02X}>" for byte in np.unique(raw))
+            vocabulary = tuple(f"<0x{byte:02X}>" for byte in np.unique(raw))
             ids = np.unique(raw, return_inverse=True)[1].astype(np.int32)
         else:
-            symbols = tuple(sorted(set(text)))
-            ids = encode(text, symbols)
+            vocabulary = tuple(sorted(set(text)))
+            ids = encode(text, vocabulary)
         split = int(len(ids) * (1 - self.heldout))
         streams = self.batch_size if self.stateful else 1
         if (split - 1) // streams < self.length or split == len(ids):
@@ -87,14 +87,14 @@ class Text:
         return TaskData(
             loss="categorical",
             metrics=("nll", "bits", "accuracy"),
-            out_features=len(symbols),
-            train=functools.partial(batch, train, seed),
-            heldout={"valid": functools.partial(self._heldout, ids, split)},
-            floors=functools.partial(_floors, train, ids[split:], len(symbols)),
-            vocab_size=len(symbols),
-            causal=True,
+            out_features=len(vocabulary),
+            train_batch=functools.partial(batch, train, seed),
+            eval_sets={"valid": functools.partial(self._heldout, ids, split)},
+            baselines=functools.partial(_baselines, train, ids[split:], len(vocabulary)),
+            vocab_size=len(vocabulary),
+            autoregressive=True,
             stateful=self.stateful,
-            symbols=symbols,
+            vocabulary=vocabulary,
             fingerprint=hashlib.sha256(text.encode()).hexdigest(),
         )
 
@@ -128,7 +128,7 @@ def _windows(ids: np.ndarray, start: np.ndarray, length: int) -> tuple[np.ndarra
     return taken[:, :-1], taken[:, 1:]
 
 
-def _floors(train: np.ndarray, test: np.ndarray, vocab_size: int) -> dict[str, float]:
+def _baselines(train: np.ndarray, test: np.ndarray, vocab_size: int) -> dict[str, float]:
     return {
         "uniform": float(np.log(vocab_size)),
         "unigram": ngram.nll(train, test, 1, vocab_size),
@@ -143,49 +143,49 @@ def default_text() -> str:
     return "\n\n".join(topics[key] for key in sorted(topics))
 
 
-def encode(text: str, symbols: tuple[str, ...]) -> np.ndarray:
+def encode(text: str, vocabulary: tuple[str, ...]) -> np.ndarray:
     """The ids of a text's symbols: (time,) of int32.
 
     Raises:
-      DataError: a symbol of the text is not among `symbols`.
+      DataError: a symbol of the text is not in `vocabulary`.
 
     >>> encode("abba", ("a", "b")).tolist()
     [0, 1, 1, 0]
     """
-    numbers = {symbol: number for number, symbol in enumerate(symbols)}
-    units = [f"<0x{byte:02X}>" for byte in text.encode()] if _of_bytes(symbols) else text
+    numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
+    units = [f"<0x{byte:02X}>" for byte in text.encode()] if _of_bytes(vocabulary) else text
     try:
         return np.fromiter((numbers[unit] for unit in units), np.int32, len(units))
     except KeyError as error:
         unknown = error.args[0]
         place = next(i for i, unit in enumerate(units) if unit == unknown)
         raise DataError(
-            f"text has {unknown!r} at place {place}; only the {len(symbols)} symbols of the "
+            f"text has {unknown!r} at place {place}; only the {len(vocabulary)} symbols of the "
             f"training text are known: leave it out"
         ) from None
 
 
-def decode(ids: np.ndarray, symbols: tuple[str, ...]) -> str:
+def decode(ids: np.ndarray, vocabulary: tuple[str, ...]) -> str:
     """The text of ids; bytes that are no UTF-8 become U+FFFD.
 
     Raises:
-      ValueError: an id is not in [0, len(symbols)).
+      ValueError: an id is not in [0, len(vocabulary)).
 
     >>> decode(np.array([0, 1, 1, 0]), ("a", "b"))
     'abba'
     """
     ids = np.asarray(ids)
-    wrong = np.flatnonzero((ids < 0) | (ids >= len(symbols)))
+    wrong = np.flatnonzero((ids < 0) | (ids >= len(vocabulary)))
     if wrong.size:
         raise ValueError(
-            f"ids[{wrong[0]}] is {ids[wrong[0]]}; an id in [0, {len(symbols)}) is needed"
+            f"ids[{wrong[0]}] is {ids[wrong[0]]}; an id in [0, {len(vocabulary)}) is needed"
         )
-    units = [symbols[number] for number in ids]
-    if _of_bytes(symbols):
+    units = [vocabulary[number] for number in ids]
+    if _of_bytes(vocabulary):
         return bytes(int(unit[3:5], 16) for unit in units).decode(errors="replace")
     return "".join(units)
 
 
-def _of_bytes(symbols: tuple[str, ...]) -> bool:
+def _of_bytes(vocabulary: tuple[str, ...]) -> bool:
     # A character's symbol is one character; a byte's is its name, as "<0x41>".
-    return len(symbols[0]) > 1
+    return len(vocabulary[0]) > 1

@@ -33,7 +33,7 @@ def evaluate(
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """The data's metrics over all scored steps. `between` is called after each batch."""
-    measurement = Measurement(data.metrics, data.unit)
+    measurement = Measurement(data.metrics, data.target_scale)
     for batch in batches:
         check(data, batch)
         # A step's outputs are kept where any of its targets is scored.

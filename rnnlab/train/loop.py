@@ -83,12 +83,12 @@ class _Run:
         self.data, self.settings, self.display = data, settings, display
         self.interruption = sitting.interruption
         self.metric = data.metrics[0]
-        self.selection = next(iter(data.heldout))
+        self.selection = next(iter(data.eval_sets))
         graphdef = nnx.graphdef(model)
         self.predict = make_predict(graphdef)
         self.saturation = make_saturation(graphdef)
         self.train_step = make_train_step(graphdef, data.loss, settings)
-        self.first = data.train(0)
+        self.first = data.train_batch(0)
         check(data, self.first)
         carry = model.initial_carry(self.first.inputs.shape[:1]) if data.stateful else ()
         self.state = initial_state(model, settings, carry)
@@ -115,7 +115,7 @@ class _Run:
         params = self._best_params()
         results = {
             name: evaluate(self.predict, params, self.data, batches())
-            for name, batches in self.data.heldout.items()
+            for name, batches in self.data.eval_sets.items()
         }
         # A step at which a run was stopped and resumed is there twice.
         logged = {r["step"]: r for r in self.folder.logged() if r.get("set") == self.selection}
@@ -125,7 +125,7 @@ class _Run:
             "metrics": results,
             "floors": {
                 name: dict(values) if isinstance(values, Mapping) else {self.metric: values}
-                for name, values in self.data.floors().items()
+                for name, values in self.data.baselines().items()
             },
             "best_step": best_step,
             "seconds_to_best": next(
@@ -242,7 +242,7 @@ class _Run:
     def _evaluate(self) -> None:
         """Measures the selection set, notes whether it is the best yet, and saves."""
         step = int(self.state.step)
-        params, batches = self.state.params, self.data.heldout[self.selection]()
+        params, batches = self.state.params, self.data.eval_sets[self.selection]()
         measured = evaluate(self.predict, params, self.data, batches, self._obey)
         saturation = jax.device_get(self.saturation(params, self.first))
         shares = {name: float(share) for name, share in saturation.items()}

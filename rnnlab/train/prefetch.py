@@ -38,7 +38,7 @@ def feed(
 
     def prepare(update: int) -> Batch:
         first = update * accumulation
-        batches = [data.train(first + k) for k in range(accumulation)]
+        batches = [data.train_batch(first + k) for k in range(accumulation)]
         for batch in batches:
             check(data, batch)
         shapes = sorted({batch.inputs.shape for batch in batches})

@@ -287,7 +287,7 @@ def test_text_from_strangers_is_refused_in_one_line(tmp_path, size):
     for _ in range(size(300, 5000)):
         file.write_bytes(mutated(good.encode(), rng))
         try:
-            Text(file, length=8, batch_size=4).open(0)
+            Text(file, length=8, batch_size=4).load(0)
         except DataError as error:
             said.append(str(error))
     assert said

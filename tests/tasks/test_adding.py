@@ -10,7 +10,7 @@ from rnnlab.tasks.adding import Adding
 
 @pytest.mark.parametrize("length", [2, 3, 10])
 def test_the_sum_of_the_two_marked_is_asked_for_at_the_last_step(length):
-    batch = Adding(length=length, batch_size=300).open(seed=0).train(0)
+    batch = Adding(length=length, batch_size=300).load(seed=0).train_batch(0)
     places = set()
     for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
         marked = [step for step, (_, marker) in enumerate(inputs) if marker == 1]
@@ -25,8 +25,8 @@ def test_the_sum_of_the_two_marked_is_asked_for_at_the_last_step(length):
 
 
 def test_the_best_constant_has_an_error_of_one_sixth():
-    data = Adding(length=4, evaluation_size=40_000).open(seed=0)
-    answers = np.concatenate([batch.targets[:, -1, 0] for batch in data.heldout["test"]()])
-    assert data.floors() == {"constant": 1 / 6}
+    data = Adding(length=4, evaluation_size=40_000).load(seed=0)
+    answers = np.concatenate([batch.targets[:, -1, 0] for batch in data.eval_sets["test"]()])
+    assert data.baselines() == {"constant": 1 / 6}
     assert abs(answers.mean() - 1) < 0.01
     assert abs(answers.var() - 1 / 6) < 0.003

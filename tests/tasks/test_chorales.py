@@ -48,13 +48,13 @@ def real(batches):
 
 
 def test_each_step_asks_for_the_next(write, pieces):
-    data = Chorales(write(**pieces), batch_size=2).open(seed=0)
+    data = Chorales(write(**pieces), batch_size=2).load(seed=0)
     for name, part in (("valid", "validdata"), ("test", "testdata")):
-        for (x, y), piece in zip(real(data.heldout[name]()), pieces[part], strict=True):
+        for (x, y), piece in zip(real(data.eval_sets[name]()), pieces[part], strict=True):
             np.testing.assert_array_equal(x, piece[:-1])
             np.testing.assert_array_equal(y, piece[1:])
             assert x.dtype == y.dtype == np.float32
-    seen = {len(x): (x, y) for x, y in real(data.train(n) for n in range(3))}
+    seen = {len(x): (x, y) for x, y in real(data.train_batch(n) for n in range(3))}
     for piece in pieces["traindata"]:
         x, y = seen[len(piece) - 1]
         np.testing.assert_array_equal(x, piece[:-1])
@@ -62,7 +62,7 @@ def test_each_step_asks_for_the_next(write, pieces):
 
 
 def test_floors_equal_counting(write, pieces):
-    floors = Chorales(write(**pieces), batch_size=2).open(seed=0).floors()
+    floors = Chorales(write(**pieces), batch_size=2).load(seed=0).baselines()
     pairs = [
         (before, after)
         for piece in pieces["traindata"]
@@ -118,14 +118,14 @@ def test_a_roll_holds_what_sounds_at_each_step():
 
 def test_music21_pieces_are_split_once_and_for_all():
     pytest.importorskip("music21")
-    one, two = (Chorales(limit=6, batch_size=2).open(seed) for seed in (0, 1))
+    one, two = (Chorales(limit=6, batch_size=2).load(seed) for seed in (0, 1))
     assert one.fingerprint == two.fingerprint
     for name in ("valid", "test"):
-        for x, y in zip(one.heldout[name](), two.heldout[name](), strict=True):
+        for x, y in zip(one.eval_sets[name](), two.eval_sets[name](), strict=True):
             np.testing.assert_array_equal(x.inputs, y.inputs)
-        (x, _), *_ = real(one.heldout[name]())
+        (x, _), *_ = real(one.eval_sets[name]())
         # Four voices, but for rests and unisons.
         assert 3 < x.sum(axis=1).mean() <= 4.5
-    assert one.floors()["key frequency"] > 5
+    assert one.baselines()["key frequency"] > 5
     with pytest.raises(ValueError, match="limit is 4; at least 5"):
-        Chorales(limit=4).open(seed=0)
+        Chorales(limit=4).load(seed=0)

@@ -32,12 +32,12 @@ def rows_of(batches):
 
 @pytest.mark.parametrize("width", [1, 8])
 def test_every_image_is_in_one_part_with_its_digit(images, width):
-    data = Digits(width=width, batch_size=50).open(seed=0)
-    assert data.train(0).inputs.shape == (50, 64 // width, width)
+    data = Digits(width=width, batch_size=50).load(seed=0)
+    assert data.train_batch(0).inputs.shape == (50, 64 // width, width)
     assert data.in_features == width
-    parts = {name: dict(rows_of(make())) for name, make in data.heldout.items()}
+    parts = {name: dict(rows_of(make())) for name, make in data.eval_sets.items()}
     # 1797 images less the two held-out parts, in whole batches and what they carry over.
-    parts["train"] = dict(rows_of(data.train(n) for n in range(26)))
+    parts["train"] = dict(rows_of(data.train_batch(n) for n in range(26)))
     assert sum(map(len, parts.values())) == len(images) == 1797
     assert {k: v for part in parts.values() for k, v in part.items()} == images
     for part in parts.values():
@@ -48,27 +48,27 @@ def test_every_image_is_in_one_part_with_its_digit(images, width):
 def test_a_permutation_moves_all_images_alike(images):
     order = generator(FIXED, 64).permutation(64)
     for seed in (0, 1):
-        data = Digits(permuted=True).open(seed)
-        for pixels, digit in rows_of([data.train(0), *data.heldout["test"]()]):
+        data = Digits(permuted=True).load(seed)
+        for pixels, digit in rows_of([data.train_batch(0), *data.eval_sets["test"]()]):
             back = np.zeros(64)
             back[order] = pixels
             assert images[tuple(back.tolist())] == digit
 
 
 def test_the_seed_orders_the_training_part_alone():
-    one, two = Digits().open(seed=0), Digits().open(seed=1)
+    one, two = Digits().load(seed=0), Digits().load(seed=1)
     for name in ("valid", "test"):
-        for x, y in zip(one.heldout[name](), two.heldout[name](), strict=True):
+        for x, y in zip(one.eval_sets[name](), two.eval_sets[name](), strict=True):
             np.testing.assert_array_equal(x.inputs, y.inputs)
-    assert (one.train(0).inputs != two.train(0).inputs).any()
-    assert one.fingerprint == two.fingerprint != Digits(width=8).open(seed=0).fingerprint
+    assert (one.train_batch(0).inputs != two.train_batch(0).inputs).any()
+    assert one.fingerprint == two.fingerprint != Digits(width=8).load(seed=0).fingerprint
 
 
 def test_settings_out_of_range_are_refused():
     with pytest.raises(ValueError, match="width is 3; one of 1, 2, 4"):
         Digits(width=3)
     with pytest.raises(ValueError, match=r"shares is \[0.5, 0.6\]"):
-        Digits(valid=0.5, test=0.6).open(seed=0)
+        Digits(valid=0.5, test=0.6).load(seed=0)
     with pytest.raises(ValueError, match=r"of 4 rows, 2 classes, shares of \[0.2\] leave a part"):
         stratified(np.array([0, 0, 1, 1]), [0.2])
 

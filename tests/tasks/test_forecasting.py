@@ -84,26 +84,26 @@ def oracle_targets(values, start, end, horizon):
 @pytest.mark.parametrize("name", ["valid", "test"])
 def test_held_out_rows_equal_the_definition(write, name):
     values = values_of()
-    data = Forecasting(write(values), **SETTINGS).open(seed=0)
+    data = Forecasting(write(values), **SETTINGS).load(seed=0)
     start, end = {"valid": (60, 80), "test": (80, 100)}[name]
-    (batch,) = data.heldout[name]()
+    (batch,) = data.eval_sets[name]()
     np.testing.assert_allclose(
         batch.inputs[0], oracle_inputs(values, 60, 6)[:end], rtol=1e-4, atol=1e-5
     )
     wanted = oracle_targets(values, start, end, 3)
-    np.testing.assert_allclose(batch.targets[0] * data.unit, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(batch.targets[0] * data.target_scale, wanted, rtol=1e-4, atol=1e-5)
     train = oracle_targets(values, 0, 60, 3)
-    assert data.unit == pytest.approx(math.sqrt(np.nanmean(train**2)))
+    assert data.target_scale == pytest.approx(math.sqrt(np.nanmean(train**2)))
 
 
 def test_training_windows_are_pieces_of_the_training_part(write):
     values = values_of()
-    data = Forecasting(write(values), **SETTINGS).open(seed=0)
+    data = Forecasting(write(values), **SETTINGS).load(seed=0)
     inputs, targets = oracle_inputs(values, 60, 6), oracle_targets(values, 0, 60, 3)
     starts = set()
     for n in range(30):
-        batch = data.train(n)
-        for x, y in zip(batch.inputs, batch.targets * data.unit, strict=True):
+        batch = data.train_batch(n)
+        for x, y in zip(batch.inputs, batch.targets * data.target_scale, strict=True):
             near = [s for s in range(41) if np.allclose(inputs[s : s + 20], x, atol=1e-4)]
             assert len(near) == 1
             starts.add(near[0])
@@ -115,20 +115,20 @@ def test_later_parts_leave_no_trace_in_earlier_ones(write):
     values = values_of()
     changed = values.copy()
     changed[80:] = 1e3 * np.arange(20)
-    one = Forecasting(write(values), **SETTINGS).open(seed=0)
-    two = Forecasting(write(changed, "changed.csv"), **SETTINGS).open(seed=0)
+    one = Forecasting(write(values), **SETTINGS).load(seed=0)
+    two = Forecasting(write(changed, "changed.csv"), **SETTINGS).load(seed=0)
     for n in range(5):
-        for x, y in zip(one.train(n)[:2], two.train(n)[:2], strict=True):
+        for x, y in zip(one.train_batch(n)[:2], two.train_batch(n)[:2], strict=True):
             np.testing.assert_array_equal(x, y)
-    for x, y in zip(one.heldout["valid"](), two.heldout["valid"](), strict=True):
+    for x, y in zip(one.eval_sets["valid"](), two.eval_sets["valid"](), strict=True):
         np.testing.assert_array_equal(x.inputs, y.inputs)
         np.testing.assert_array_equal(x.targets, y.targets)
-    assert one.unit == two.unit
+    assert one.target_scale == two.target_scale
     # And the same of validation against training.
     changed[60:80] = -7.0 * np.arange(20)
-    three = Forecasting(write(changed, "more.csv"), **SETTINGS).open(seed=0)
-    np.testing.assert_array_equal(one.train(0).inputs, three.train(0).inputs)
-    np.testing.assert_array_equal(one.train(0).targets, three.train(0).targets)
+    three = Forecasting(write(changed, "more.csv"), **SETTINGS).load(seed=0)
+    np.testing.assert_array_equal(one.train_batch(0).inputs, three.train_batch(0).inputs)
+    np.testing.assert_array_equal(one.train_batch(0).targets, three.train_batch(0).targets)
 
 
 def test_an_input_knows_nothing_of_later_steps(write):
@@ -136,7 +136,7 @@ def test_an_input_knows_nothing_of_later_steps(write):
     changed = values.copy()
     changed[90:] += 50
     rows = [
-        next(iter(Forecasting(write(x, f"{k}.csv"), **SETTINGS).open(0).heldout["test"]()))
+        next(iter(Forecasting(write(x, f"{k}.csv"), **SETTINGS).load(0).eval_sets["test"]()))
         for k, x in enumerate((values, changed))
     ]
     np.testing.assert_array_equal(rows[0].inputs[0, :90], rows[1].inputs[0, :90])
@@ -147,13 +147,13 @@ def test_floors_are_scored_on_the_entries_of_the_test_set(write):
     """A model that answers 0 forecasts the last value, and so has that floor's error."""
     values = values_of()
     task = Forecasting(write(values), **SETTINGS)
-    data = task.open(seed=0)
-    (batch,) = data.heldout["test"]()
+    data = task.load(seed=0)
+    (batch,) = data.eval_sets["test"]()
     zero = errors(np.zeros_like(batch.targets), batch.targets)
     naive = task.naive()["last value"]
-    assert zero["rmse"] * data.unit == pytest.approx(naive["rmse"], rel=1e-5)
-    assert zero["mae"] * data.unit == pytest.approx(naive["mae"], rel=1e-5)
-    assert data.floors()["last value"] == naive
+    assert zero["rmse"] * data.target_scale == pytest.approx(naive["rmse"], rel=1e-5)
+    assert zero["mae"] * data.target_scale == pytest.approx(naive["mae"], rel=1e-5)
+    assert data.baselines()["last value"] == naive
     # The seasonal forecast by hand: the newest same place of the season that is observed.
     squares = []
     for t in range(80, 100):
@@ -161,7 +161,7 @@ def test_floors_are_scored_on_the_entries_of_the_test_set(write):
             if t + h < 100 and not math.isnan(values[t + h]):
                 past = [values[i] for i in range(t + h - 6, -1, -6) if not math.isnan(values[i])]
                 squares.append((past[0] - values[t + h]) ** 2)
-    assert data.floors()["seasonal naive"]["rmse"] == pytest.approx(
+    assert data.baselines()["seasonal naive"]["rmse"] == pytest.approx(
         math.sqrt(sum(squares) / len(squares))
     )
 
@@ -169,9 +169,9 @@ def test_floors_are_scored_on_the_entries_of_the_test_set(write):
 def test_a_trend_does_not_lead_out_of_the_range_of_training(write):
     values = values_of(400)
     values += 5 * np.arange(400)
-    data = Forecasting(write(values), **SETTINGS).open(seed=0)
-    (batch,) = data.heldout["test"]()
-    train = np.concatenate([data.train(n).inputs.reshape(-1, 6) for n in range(9)])
+    data = Forecasting(write(values), **SETTINGS).load(seed=0)
+    (batch,) = data.eval_sets["test"]()
+    train = np.concatenate([data.train_batch(n).inputs.reshape(-1, 6) for n in range(9)])
     assert np.abs(batch.inputs).max() < 1.3 * np.abs(train).max()
 
 
@@ -186,7 +186,7 @@ def test_the_season_follows_the_dates(write):
     dates = months.astype("datetime64[D]")
     assert Forecasting(write(values, dates=dates), length=20).source().season == 12
     assert Forecasting(write(values), length=20).source().season == 1
-    assert Forecasting(write(values), length=20).open(seed=0).in_features == 4
+    assert Forecasting(write(values), length=20).load(seed=0).in_features == 4
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_the_built_in_series(series, steps, gaps, missing_from):
     task = Forecasting(series=series)
     values = task.source().series.values
     assert (len(values), int(np.isnan(values).sum())) == (steps, gaps)
-    data = task.open(seed=0)
-    assert all(np.isfinite(list(f.values())).all() for f in data.floors().values())
-    for batch in (data.train(0), *data.heldout["test"]()):
+    data = task.load(seed=0)
+    assert all(np.isfinite(list(f.values())).all() for f in data.baselines().values())
+    for batch in (data.train_batch(0), *data.eval_sets["test"]()):
         assert np.isfinite(batch.inputs).all()
         assert batch.inputs.dtype == batch.targets.dtype == np.float32
 
@@ -230,16 +230,16 @@ def test_the_built_in_series(series, steps, gaps, missing_from):
 )
 def test_series_that_cannot_be_used_are_refused(write, values, options, message):
     with pytest.raises(ValueError, match=message) as raised:
-        Forecasting(write(values), **(SETTINGS | options)).open(seed=0)
+        Forecasting(write(values), **(SETTINGS | options)).load(seed=0)
     assert "\n" not in str(raised.value)
 
 
 def test_a_straight_line_is_forecast_without_a_division_by_rounding(write):
-    data = Forecasting(write(0.1 * np.arange(100)), **SETTINGS).open(seed=0)
-    (batch,) = data.heldout["test"]()
+    data = Forecasting(write(0.1 * np.arange(100)), **SETTINGS).load(seed=0)
+    (batch,) = data.eval_sets["test"]()
     assert np.abs(batch.inputs).max() < 10
 
 
 def test_a_file_error_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match=r"none.csv: cannot be read"):
-        Forecasting(tmp_path / "none.csv").open(seed=0)
+        Forecasting(tmp_path / "none.csv").load(seed=0)

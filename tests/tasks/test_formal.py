@@ -71,9 +71,9 @@ def test_answers_are_right(answer):
     name = answer.__name__
     for size in SIZES.get(name, (None, 2, 7)):
         task = FormalLanguage(name, size, evaluation_size=100, batch_size=100)
-        data = task.open(seed=0)
+        data = task.load(seed=0)
         used = size or LANGUAGES[name].size
-        for batch in (data.train(0), data.train(1), *data.heldout["test"]()):
+        for batch in (data.train_batch(0), data.train_batch(1), *data.eval_sets["test"]()):
             for text, answers in rows(batch, data.vocab_size - 1):
                 assert answers == answer(text, used)
 
@@ -84,9 +84,9 @@ def test_answers_cover_the_registry():
 
 def test_missing_duplicate_continues_the_copy():
     task = FormalLanguage("missing_duplicate", 10_000, train_length=10, batch_size=2000)
-    data = task.open(seed=0)
+    data = task.load(seed=0)
     kept = Counter()
-    for text, (answer,) in rows(data.train(0), 10_000):
+    for text, (answer,) in rows(data.train_batch(0), 10_000):
         # Symbols hardly repeat: the first that occurs again begins the copy.
         length = next((i for i, s in enumerate(text) if s in text[:i]), len(text))
         if len(set(text[:length])) < length or text[length:] != text[: len(text) - length]:
@@ -112,11 +112,11 @@ def test_lengths_are_uniform_within_their_bounds(name):
     task = FormalLanguage(
         name, train_length=6, test_lengths=(7, 12), batch_size=50, evaluation_size=3000
     )
-    data = task.open(seed=0)
+    data = task.load(seed=0)
     step = 2 if name == "modular_arithmetic" else 1
     for kind, allowed in (("valid", range(1, 7, step)), ("test", range(7, 13, step))):
         seen = []
-        for batch in data.heldout[kind]():
+        for batch in data.eval_sets[kind]():
             for text, answers in rows(batch, data.vocab_size - 1):
                 assert len(answers) == (len(text) if name == "bucket_sort" else 1)
                 seen.append(len(text))
@@ -130,14 +130,14 @@ def test_lengths_are_uniform_within_their_bounds(name):
 
 
 def test_padding_is_to_the_longest_that_may_come():
-    data = FormalLanguage("parity").open(seed=0)
-    assert data.train(0).inputs.shape == (128, 41)
-    assert {batch.inputs.shape for batch in data.heldout["test"]()} == {(128, 257)}
-    assert FormalLanguage("bucket_sort").open(seed=0).train(0).inputs.shape == (128, 80)
+    data = FormalLanguage("parity").load(seed=0)
+    assert data.train_batch(0).inputs.shape == (128, 41)
+    assert {batch.inputs.shape for batch in data.eval_sets["test"]()} == {(128, 257)}
+    assert FormalLanguage("bucket_sort").load(seed=0).train_batch(0).inputs.shape == (128, 80)
 
 
 def test_published_sizes():
-    sizes = {name: FormalLanguage(name).open(seed=0) for name in LANGUAGES}
+    sizes = {name: FormalLanguage(name).load(seed=0) for name in LANGUAGES}
     assert {name: data.vocab_size for name, data in sizes.items()} == {
         "even_pairs": 3,
         "parity": 3,
@@ -162,19 +162,19 @@ def test_published_sizes():
 
 @pytest.mark.parametrize("name", ["even_pairs", "parity", "cycle_navigation"])
 def test_nothing_is_gained_without_reading_a_balanced_language(name):
-    data = FormalLanguage(name, test_lengths=(41, 64)).open(seed=0)
+    data = FormalLanguage(name, test_lengths=(41, 64)).load(seed=0)
     chance = 1 / data.out_features
-    assert all(abs(floor - chance) < 0.05 for floor in data.floors().values())
+    assert all(abs(floor - chance) < 0.05 for floor in data.baselines().values())
 
 
 def test_a_place_in_a_sorted_string_says_much_about_its_symbol():
-    data = FormalLanguage("bucket_sort", 4, test_lengths=(60, 70), evaluation_size=300).open(seed=0)
+    data = FormalLanguage("bucket_sort", 4, test_lengths=(60, 70), evaluation_size=300).load(seed=0)
     right, all_of = 0, 0
-    for batch in data.heldout["test"]():
+    for batch in data.eval_sets["test"]():
         for text, answers in rows(batch, 4):
             guess = [int((place + 0.5) * 4 / len(text)) for place in range(len(text))]
             right += sum(np.equal(guess, answers))
             all_of += len(text)
-    floors = data.floors()
+    floors = data.baselines()
     assert abs(floors["length alone"] - right / all_of) < 0.02
     assert floors["length alone"] > floors["majority class"] + 0.3

@@ -43,39 +43,39 @@ def real(batch):
 
 @tasks
 def test_batches_depend_on_task_seed_and_number_alone(task):
-    data, again, other = task.open(seed=3), task.open(seed=3), task.open(seed=4)
-    last = again.train(5)  # not in order
-    assert same(data.train(0), again.train(0))
-    assert same(data.train(5), last)
-    assert not same(data.train(0), data.train(1))
-    assert not same(data.train(0), other.train(0))
-    assert data.fingerprint == other.fingerprint != replace(task, batch_size=5).open(3).fingerprint
+    data, again, other = task.load(seed=3), task.load(seed=3), task.load(seed=4)
+    last = again.train_batch(5)  # not in order
+    assert same(data.train_batch(0), again.train_batch(0))
+    assert same(data.train_batch(5), last)
+    assert not same(data.train_batch(0), data.train_batch(1))
+    assert not same(data.train_batch(0), other.train_batch(0))
+    assert data.fingerprint == other.fingerprint != replace(task, batch_size=5).load(3).fingerprint
 
 
 @tasks
 def test_heldout_sets_are_the_same_for_every_seed_and_batch_size(task):
-    data, other = task.open(seed=3), replace(task, batch_size=7).open(seed=4)
-    assert list(data.heldout) == ["valid", "test"]
-    for name in data.heldout:
-        first, second = list(data.heldout[name]()), list(other.heldout[name]())
+    data, other = task.load(seed=3), replace(task, batch_size=7).load(seed=4)
+    assert list(data.eval_sets) == ["valid", "test"]
+    for name in data.eval_sets:
+        first, second = list(data.eval_sets[name]()), list(other.eval_sets[name]())
         assert [len(batch.inputs) for batch in first] == [6, 6, 6, 6]
         assert sum(scored(batch).any(1).sum() for batch in first) == 20
-        assert all(same(x, y) for x, y in zip(first, data.heldout[name](), strict=True))
+        assert all(same(x, y) for x, y in zip(first, data.eval_sets[name](), strict=True))
         wanted, found = (
             [row.tobytes() for batch in batches for row in batch.targets[scored(batch)]]
             for batches in (first, second)
         )
         assert wanted == found
-    valid, test = (data.heldout[name]() for name in data.heldout)
+    valid, test = (data.eval_sets[name]() for name in data.eval_sets)
     assert not any(same(x, y) for x, y in itertools.product(valid, test))
-    assert not same(next(iter(valid)), data.train(0))
+    assert not same(next(iter(valid)), data.train_batch(0))
 
 
 @tasks
 def test_arrays_are_what_a_batch_promises(task):
-    data = task.open(seed=0)
-    heldout = [real(batch) for name in data.heldout for batch in data.heldout[name]()]
-    for batch in (data.train(0), *heldout):
+    data = task.load(seed=0)
+    heldout = [real(batch) for name in data.eval_sets for batch in data.eval_sets[name]()]
+    for batch in (data.train_batch(0), *heldout):
         assert scored(batch).any(tuple(range(1, batch.targets.ndim))).all()
         if data.vocab_size is None:
             assert batch.inputs.dtype == batch.targets.dtype == np.float32
@@ -100,10 +100,10 @@ def test_arrays_are_what_a_batch_promises(task):
 
 @tasks
 def test_training_batches_have_one_shape_and_floors_are_numbers(task):
-    data = task.open(seed=0)
+    data = task.load(seed=0)
     if not getattr(task, "multiple", None):
-        assert len({data.train(n).inputs.shape for n in range(4)}) == 1
-    floors = data.floors()
+        assert len({data.train_batch(n).inputs.shape for n in range(4)}) == 1
+    floors = data.baselines()
     assert floors
     assert all(isinstance(value, float) and 0 <= value < 5 for value in floors.values())
     assert data.metrics[0] in ("accuracy", "nll", "mse")

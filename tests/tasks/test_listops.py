@@ -53,8 +53,8 @@ def test_the_machine_of_this_file():
 
 
 def test_rows_have_their_values_and_keep_the_bounds():
-    data = TASK.open(seed=0)
-    for batch in (data.train(0), data.train(2), *data.heldout["test"]()):
+    data = TASK.load(seed=0)
+    for batch in (data.train_batch(0), data.train_batch(2), *data.eval_sets["test"]()):
         assert batch.inputs.shape[1] == 120
         for words, value in rows(batch):
             wanted, depth, arguments = evaluate(words)
@@ -65,8 +65,8 @@ def test_rows_have_their_values_and_keep_the_bounds():
 
 
 def test_published_sizes():
-    data = ListOps(batch_size=3, evaluation_size=3).open(seed=0)
-    batch = data.train(0)
+    data = ListOps(batch_size=3, evaluation_size=3).load(seed=0)
+    batch = data.train_batch(0)
     assert batch.inputs.shape == (3, 2000)
     for words, value in rows(batch):
         assert 500 < len(words) < 2000
@@ -102,8 +102,8 @@ def test_trees_follow_the_published_process():
 def test_every_row_of_the_finite_training_set_comes_once_an_epoch():
     def epoch(seed, batch_size):
         task = ListOps(10, 60, max_depth=4, max_args=4, train_size=24, batch_size=batch_size)
-        data = task.open(seed)
-        return [tuple(w) for n in range(24 // batch_size) for w, _ in rows(data.train(n))]
+        data = task.load(seed)
+        return [tuple(w) for n in range(24 // batch_size) for w, _ in rows(data.train_batch(n))]
 
     first, other = epoch(0, 4), epoch(1, 8)
     assert first != other
@@ -113,10 +113,10 @@ def test_every_row_of_the_finite_training_set_comes_once_an_epoch():
 
 def test_rows_are_padded_to_a_multiple():
     task = ListOps(10, 60, max_depth=4, max_args=4, batch_size=4, multiple=16)
-    data = task.open(seed=0)
+    data = task.load(seed=0)
     widths = set()
     for n in range(8):
-        batch = data.train(n)
+        batch = data.train_batch(n)
         longest = batch.mask.sum(1).max()
         assert longest <= batch.inputs.shape[1] < longest + 16
         widths.add(batch.inputs.shape[1])
@@ -125,18 +125,18 @@ def test_rows_are_padded_to_a_multiple():
 
 
 def test_majority_share_is_that_of_the_test_set():
-    data = TASK.open(seed=0)
-    answers = Counter(value for batch in data.heldout["test"]() for _, value in rows(batch))
-    assert data.floors() == {"majority class": answers.most_common(1)[0][1] / 25}
+    data = TASK.load(seed=0)
+    answers = Counter(value for batch in data.eval_sets["test"]() for _, value in rows(batch))
+    assert data.baselines() == {"majority class": answers.most_common(1)[0][1] / 25}
 
 
 def test_lengths_that_no_tree_has_are_named():
-    data = ListOps(10, 20, max_depth=2, max_args=2).open(seed=0)
+    data = ListOps(10, 20, max_depth=2, max_args=2).load(seed=0)
     with pytest.raises(ValueError, match="min_length is 10 and max_length 20; none of 20000 trees"):
-        data.train(0)
+        data.train_batch(0)
 
 
 def test_padding_is_blank():
-    batch = TASK.open(seed=0).train(1)
+    batch = TASK.load(seed=0).train_batch(1)
     assert not batch.inputs[~batch.mask].any()
     assert np.array_equal(batch.mask.sum(1), (batch.targets != IGNORE).argmax(1) + 1)

@@ -15,7 +15,7 @@ from rnnlab.tasks.mqar import MQAR
 )
 def test_each_key_is_asked_once_for_its_value(vocab_size, length, pairs, noise):
     task = MQAR(vocab_size, length, pairs, noise=noise, batch_size=100)
-    batch = task.open(seed=0).train(0)
+    batch = task.load(seed=0).train_batch(0)
     half = vocab_size // 2
     for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
         keys, values = inputs[: 2 * pairs : 2], inputs[1 : 2 * pairs : 2]
@@ -33,7 +33,7 @@ def test_each_key_is_asked_once_for_its_value(vocab_size, length, pairs, noise):
 
 
 def test_noise_comes_from_the_whole_vocabulary():
-    batch = MQAR(8, 64, 1, batch_size=500).open(seed=0).train(0)
+    batch = MQAR(8, 64, 1, batch_size=500).load(seed=0).train_batch(0)
     rest = batch.inputs[:, 2:][batch.targets[:, 2:] == IGNORE]
     shares = np.bincount(rest, minlength=8) / rest.size
     assert np.abs(shares - 1 / 8).max() < 0.01
@@ -41,7 +41,7 @@ def test_noise_comes_from_the_whole_vocabulary():
 
 @pytest.mark.parametrize("power", [0.01, 0.5, 1.0])
 def test_places_follow_the_power_law(power):
-    batch = MQAR(8, 18, 2, power=power, noise=False, batch_size=20_000).open(seed=0).train(0)
+    batch = MQAR(8, 18, 2, power=power, noise=False, batch_size=20_000).load(seed=0).train_batch(0)
     weights = [k ** (power - 1) for k in range(1, 8)]
     asked = Counter()
     for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
@@ -52,5 +52,5 @@ def test_places_follow_the_power_law(power):
 
 
 def test_floors():
-    floors = MQAR(vocab_size=9, length=16, num_pairs=3).open(seed=0).floors()
+    floors = MQAR(vocab_size=9, length=16, num_pairs=3).load(seed=0).baselines()
     assert floors == {"any value": 1 / 5, "any value of the row": 1 / 3}

@@ -33,17 +33,17 @@ def sequences_of(batches):
 def test_two_files_are_scaled_by_the_training_part(tmp_path):
     train = written(tmp_path / "train.ts", "1,2:0,0:a\n3:4:b\n5,6,7:1,2,3:a\n8,9:5,5:b\n")
     test = written(tmp_path / "test.ts", "1:1:b\n10,20:0,0:a\n")
-    data = Sequences(train, test, batch_size=1, valid=0.5).open(seed=0)
+    data = Sequences(train, test, batch_size=1, valid=0.5).load(seed=0)
     read = read_ts(train)
     raw = {
         (len(x), label): x for x, label in zip(read.sequences, read.labels.tolist(), strict=True)
     }
-    valid = list(sequences_of(data.heldout["valid"]()))
-    known = list(sequences_of(data.train(n) for n in range(2)))
+    valid = list(sequences_of(data.eval_sets["valid"]()))
+    known = list(sequences_of(data.train_batch(n) for n in range(2)))
     assert sorted(label for _, label in valid) == sorted(label for _, label in known) == [0, 1]
     assert {(len(x), label) for x, label in valid + known} == set(raw)
     steps = np.concatenate([raw[len(x), label] for x, label in known])
-    tested = list(sequences_of(data.heldout["test"]()))
+    tested = list(sequences_of(data.eval_sets["test"]()))
     assert [label for _, label in tested] == [1, 0]
     expected = [raw[len(x), label] for x, label in valid + known]
     expected += [np.array([[1, 1]]), np.array([[10, 0], [20, 0]])]
@@ -53,19 +53,19 @@ def test_two_files_are_scaled_by_the_training_part(tmp_path):
 
 def test_the_shipped_vowels():
     pytest.importorskip("sktime", reason="ships the files")
-    data = Sequences().open(seed=0)
+    data = Sequences().load(seed=0)
     assert (data.in_features, data.out_features) == (12, 9)
-    test = list(sequences_of(data.heldout["test"]()))
+    test = list(sequences_of(data.eval_sets["test"]()))
     assert len(test) == 370
     assert (min(len(x) for x, _ in test), max(len(x) for x, _ in test)) == (7, 29)
-    valid = list(sequences_of(data.heldout["valid"]()))
+    valid = list(sequences_of(data.eval_sets["valid"]()))
     assert np.bincount([label for _, label in valid]).tolist() == [3] * 9
-    train = list(sequences_of(data.train(n) for n in range(9)))[:243]
+    train = list(sequences_of(data.train_batch(n) for n in range(9)))[:243]
     assert np.bincount([label for _, label in train]).tolist() == [27] * 9
     steps = np.concatenate([x for x, _ in train]).astype(float)
     np.testing.assert_allclose(steps.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(steps.std(axis=0), 1, atol=1e-5)
-    floors = data.floors()
+    floors = data.baselines()
     assert set(floors) == {"majority class", "logistic regression", "linear SVM", "MLP"}
 
 
@@ -74,14 +74,14 @@ def test_token_ids_with_a_class_at_every_step(tmp_path):
     ids = rng.integers(0, 5, (20, 6))
     ids[0, 0], ids[0, 1] = 7, 0
     np.savez(tmp_path / "a.npz", inputs=ids, targets=ids % 3, lengths=rng.integers(2, 7, 20))
-    data = Sequences(tmp_path / "a.npz", batch_size=4, test=0.2).open(seed=0)
+    data = Sequences(tmp_path / "a.npz", batch_size=4, test=0.2).load(seed=0)
     assert (data.vocab_size, data.in_features, data.out_features) == (8, None, 3)
-    parts = [data.train(n) for n in range(4)]
-    parts += [batch for batches in data.heldout.values() for batch in batches()]
+    parts = [data.train_batch(n) for n in range(4)]
+    parts += [batch for batches in data.eval_sets.values() for batch in batches()]
     for batch in parts:
         np.testing.assert_array_equal(batch.targets[batch.mask], batch.inputs[batch.mask] % 3)
         assert (batch.targets[~batch.mask] == IGNORE).all()
-    assert set(data.floors()) == {"majority class"}
+    assert set(data.baselines()) == {"majority class"}
 
 
 def test_values_stay_in_their_own_units(tmp_path):
@@ -90,23 +90,27 @@ def test_values_stay_in_their_own_units(tmp_path):
     targets = 100 + 10 * rng.normal(size=(30, 4, 2))
     targets[3, 2, 1] = np.nan
     np.savez(tmp_path / "a.npz", inputs=inputs, targets=targets)
-    data = Sequences(tmp_path / "a.npz", batch_size=4).open(seed=0)
+    data = Sequences(tmp_path / "a.npz", batch_size=4).load(seed=0)
     assert (data.loss, data.metrics, data.out_features) == ("squared", ("rmse", "mae"), 2)
-    (test,) = data.heldout["test"]()
+    (test,) = data.eval_sets["test"]()
     assert (test.inputs[..., 1] == 0).all()  # constant in training
     assert test.targets.dtype == np.float32
     # Differences between targets come back, times the unit; the shift is the training mean.
     shifts = {
-        tuple(np.round(targets[row] - data.unit * y, 3)[0])
+        tuple(np.round(targets[row] - data.target_scale * y, 3)[0])
         for y in test.targets[test.mask.all(axis=1)]
         for row in range(30)
-        if np.allclose(np.diff(targets[row], axis=0), data.unit * np.diff(y, axis=0), atol=1e-3)
+        if np.allclose(
+            np.diff(targets[row], axis=0), data.target_scale * np.diff(y, axis=0), atol=1e-3
+        )
     }
     assert len(shifts) == 1
     assert np.allclose(shifts.pop(), 100, atol=5)
-    floor = data.floors()["training mean"]
+    floor = data.baselines()["training mean"]
     steps = scored(test)
-    assert floor["rmse"] == pytest.approx(data.unit * np.sqrt(np.mean(test.targets[steps] ** 2)))
+    assert floor["rmse"] == pytest.approx(
+        data.target_scale * np.sqrt(np.mean(test.targets[steps] ** 2))
+    )
 
 
 @pytest.fixture
@@ -159,11 +163,11 @@ def test_classes_are_known_by_their_names(tmp_path):
     train = written(tmp_path / "train.ts", "1,2:0,0:a\n3:4:b\n5,6,7:1,2,3:a\n8,9:5,5:b\n")
     turned = "@classLabel true b a\n@data\n1:1:b\n10:0:a\n"
     (tmp_path / "test.ts").write_text(turned)
-    data = Sequences(train, tmp_path / "test.ts", valid=0.5).open(seed=0)
-    assert [label for _, label in sequences_of(data.heldout["test"]())] == [1, 0]
+    data = Sequences(train, tmp_path / "test.ts", valid=0.5).load(seed=0)
+    assert [label for _, label in sequences_of(data.eval_sets["test"]())] == [1, 0]
     (tmp_path / "other.ts").write_text(turned.replace("true b a", "true b a c"))
     with pytest.raises(DataError, match=r"other.ts: has the class 'c'; those of train.ts .*: a, b"):
-        Sequences(train, tmp_path / "other.ts", valid=0.5).open(seed=0)
+        Sequences(train, tmp_path / "other.ts", valid=0.5).load(seed=0)
 
 
 def test_statistics_hold_beside_a_large_mean(tmp_path):
@@ -172,12 +176,12 @@ def test_statistics_hold_beside_a_large_mean(tmp_path):
     inputs[..., 2] = 0.1
     targets = rng.normal(1000, 1, (2000, 10, 1))
     np.savez(tmp_path / "a.npz", inputs=inputs, targets=targets)
-    data = Sequences(tmp_path / "a.npz", batch_size=2000, valid=0.1).open(seed=0)
-    batch = data.train(0)
+    data = Sequences(tmp_path / "a.npz", batch_size=2000, valid=0.1).load(seed=0)
+    batch = data.train_batch(0)
     np.testing.assert_allclose(batch.inputs[..., :2].mean((0, 1)), 0, atol=1e-3)
     np.testing.assert_allclose(batch.inputs[..., :2].std((0, 1)), 1, atol=1e-3)
     assert (batch.inputs[..., 2] == 0).all()
-    assert data.unit == pytest.approx(1, rel=0.02)
+    assert data.target_scale == pytest.approx(1, rel=0.02)
     assert abs(batch.targets.mean()) < 1e-3
 
 
@@ -187,48 +191,48 @@ def test_bad_archives_are_refused(tmp_path):
     np.savez(file, inputs=ids, targets=ids)
     np.savez(tmp_path / "more.npz", inputs=ids + 1, targets=ids)
     with pytest.raises(DataError, match=r"more.npz, row \d, column \d: inputs holds 4; an id in"):
-        Sequences(file, tmp_path / "more.npz").open(seed=0)
+        Sequences(file, tmp_path / "more.npz").load(seed=0)
     np.savez(tmp_path / "rows.npz", inputs=ids, targets=ids[:, 0])
     with pytest.raises(DataError, match=r"rows.npz: one of it and a.npz has a class a sequence"):
-        Sequences(file, tmp_path / "rows.npz").open(seed=0)
+        Sequences(file, tmp_path / "rows.npz").load(seed=0)
     ids[0, 0] = 2**31 - 2
     np.savez(file, inputs=ids, targets=ids % 3)
     with pytest.raises(DataError, match=r"inputs holds 2147483646; an id in \[0, 1000000\)"):
-        Sequences(file).open(seed=0)
+        Sequences(file).load(seed=0)
     values = np.full((30, 5, 2), np.nan)
     values[..., 0] = 1
     np.savez(file, inputs=values[..., :1], targets=values)
     with pytest.raises(DataError, match=r"target 1 is scored nowhere in the training part"):
-        Sequences(file).open(seed=0)
+        Sequences(file).load(seed=0)
     sparse = np.full((30, 5), IGNORE)
     sparse[0] = [0, 1, 0, 1, 0]
     np.savez(file, inputs=np.abs(sparse), targets=sparse)
     with pytest.raises(DataError, match=r"no target of the \w+ part is scored"):
-        Sequences(file).open(seed=0)
+        Sequences(file).load(seed=0)
 
 
 def test_bad_files_are_refused(tmp_path):
     good = written(tmp_path / "good.ts", "1,2:0,0:a\n3:4:b\n5:6:a\n7:8:b\n")
     with pytest.raises(DataError, match=r"gap.ts, row 5, column 2: a value is missing"):
-        Sequences(good, written(tmp_path / "gap.ts", "1:?:b\n"), valid=0.5).open(seed=0)
+        Sequences(good, written(tmp_path / "gap.ts", "1:?:b\n"), valid=0.5).load(seed=0)
     with pytest.raises(DataError, match="cannot be read"):
-        Sequences(tmp_path / "none.ts").open(seed=0)
+        Sequences(tmp_path / "none.ts").load(seed=0)
     with pytest.raises(DataError, match=r"a.csv: is neither a .ts nor an .npz file"):
-        Sequences(tmp_path / "a.csv").open(seed=0)
+        Sequences(tmp_path / "a.csv").load(seed=0)
     np.savez(tmp_path / "b.npz", inputs=[[1, 2]], targets=[[0, 1]])
     with pytest.raises(DataError, match=r"b.npz: inputs are int32 of \(\) a step; float32 of"):
-        Sequences(good, tmp_path / "b.npz", valid=0.5).open(seed=0)
+        Sequences(good, tmp_path / "b.npz", valid=0.5).load(seed=0)
     np.savez(tmp_path / "c.npz", inputs=[[1, 2]], targets=[[-1, -1]])
     with pytest.raises(DataError, match=r"c.npz: has no scored target"):
-        Sequences(tmp_path / "c.npz").open(seed=0)
+        Sequences(tmp_path / "c.npz").load(seed=0)
     one = written(tmp_path / "one.ts", "1:2:a\n3:4:a\n").read_text().replace("true a b", "true a")
     (tmp_path / "one.ts").write_text(one)
     with pytest.raises(DataError, match=r"one.ts: has one class alone"):
-        Sequences(tmp_path / "one.ts", valid=0.5).open(seed=0)
+        Sequences(tmp_path / "one.ts", valid=0.5).load(seed=0)
     few = written(tmp_path / "few.ts", "1:2:a\n3:4:b\n")
     with pytest.raises(DataError, match=r"few.ts: cannot be split: of 2 rows, 2 classes, shares"):
-        Sequences(few).open(seed=0)
+        Sequences(few).load(seed=0)
     with pytest.raises(ValueError, match="test_path is given without path"):
         Sequences(test_path=good)
     with pytest.raises(ValueError, match="batching is 'heap'; one of 'pad', 'bucket', 'pack'"):
-        Sequences(good, good, batching="heap", valid=0.5).open(seed=0)
+        Sequences(good, good, batching="heap", valid=0.5).load(seed=0)

@@ -20,17 +20,17 @@ def story(tmp_path):
 
 
 def text_of(data, ids):
-    return "".join(data.symbols[i] for i in ids)
+    return "".join(data.vocabulary[i] for i in ids)
 
 
 def test_a_window_is_a_piece_of_the_training_part_and_what_follows(story):
-    data = Text(story, length=20, batch_size=50).open(seed=1)
+    data = Text(story, length=20, batch_size=50).load(seed=1)
     starts = set()
     for n in range(20):
-        batch = data.train(n)
+        batch = data.train_batch(n)
         assert batch.inputs.dtype == batch.targets.dtype == np.int32
         for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
-            piece = text_of(data, inputs) + data.symbols[targets[-1]]
+            piece = text_of(data, inputs) + data.vocabulary[targets[-1]]
             assert text_of(data, targets) == piece[1:]
             assert piece in STORY[:360]
             starts.add(STORY.index(piece))
@@ -39,10 +39,10 @@ def test_a_window_is_a_piece_of_the_training_part_and_what_follows(story):
 
 
 def test_a_batch_is_a_function_of_seed_and_number(story):
-    one, other = Text(story, length=20).open(seed=1), Text(story, length=20).open(seed=2)
-    np.testing.assert_array_equal(one.train(7).inputs, one.train(7).inputs)
-    assert (one.train(7).inputs != one.train(8).inputs).any()
-    assert (one.train(7).inputs != other.train(7).inputs).any()
+    one, other = Text(story, length=20).load(seed=1), Text(story, length=20).load(seed=2)
+    np.testing.assert_array_equal(one.train_batch(7).inputs, one.train_batch(7).inputs)
+    assert (one.train_batch(7).inputs != one.train_batch(8).inputs).any()
+    assert (one.train_batch(7).inputs != other.train_batch(7).inputs).any()
 
 
 @pytest.mark.parametrize("evaluation_length", [None, 7, 100])
@@ -53,9 +53,9 @@ def test_every_held_out_symbol_is_scored_once_after_the_one_before(
     task = Text(
         story, length=11, batch_size=batch_size, evaluation_length=evaluation_length, heldout=0.1
     )
-    data = task.open(seed=0)
+    data = task.load(seed=0)
     asked, given, shapes = [], [], set()
-    for batch in data.heldout["valid"]():
+    for batch in data.eval_sets["valid"]():
         shapes.add(batch.inputs.shape)
         np.testing.assert_array_equal(scored(batch), batch.mask)
         asked += batch.targets[batch.mask].tolist()
@@ -66,18 +66,18 @@ def test_every_held_out_symbol_is_scored_once_after_the_one_before(
 
 
 def test_streams_continue_row_by_row_and_begin_with_a_reset(story):
-    data = Text(story, length=9, batch_size=4, stateful=True).open(seed=0)
+    data = Text(story, length=9, batch_size=4, stateful=True).load(seed=0)
     assert data.stateful
     windows = (359 // 4) // 9
     offsets = set()
     for turn in range(12):
-        batches = [data.train(turn * windows + window) for window in range(windows)]
+        batches = [data.train_batch(turn * windows + window) for window in range(windows)]
         resets = np.stack([batch.reset for batch in batches])
         assert resets[0, :, 0].all()
         assert resets.sum() == 4
         rows = [
             "".join(text_of(data, batch.inputs[r]) for batch in batches)
-            + data.symbols[batches[-1].targets[r, -1]]
+            + data.vocabulary[batches[-1].targets[r, -1]]
             for r in range(4)
         ]
         # Each stream opens with the symbol that the stream before asked for last.
@@ -93,13 +93,13 @@ def test_bytes_and_characters_are_coded_and_back(tmp_path):
     words = "naïve café über 水 " * 30
     path.write_text(words)
     for unit, size in (("character", 400), ("byte", 500)):
-        data = Text(path, unit=unit, length=8, batch_size=2).open(seed=0)
-        ids = encode(words, data.symbols)
+        data = Text(path, unit=unit, length=8, batch_size=2).load(seed=0)
+        ids = encode(words, data.vocabulary)
         assert len(ids) == len(words if unit == "character" else words.encode()) > size
-        assert decode(ids, data.symbols) == words
+        assert decode(ids, data.vocabulary) == words
         assert data.vocab_size == data.out_features == len(set(ids.tolist()))
         with pytest.raises(ValueError, match=r"text has .* at place 1; only the"):
-            encode("c!", data.symbols)
+            encode("c!", data.vocabulary)
     with pytest.raises(ValueError, match=r"ids\[1\] is 99; an id in \[0, 3\)"):
         decode(np.array([0, 99]), ("a", "b", "c"))
 
@@ -109,9 +109,9 @@ def test_a_cut_character_is_shown_as_one():
 
 
 def test_the_default_text_is_known_by_its_digest():
-    data = Text().open(seed=0)
+    data = Text().load(seed=0)
     assert data.fingerprint == hashlib.sha256(default_text().encode()).hexdigest()
-    assert decode(data.train(0).inputs[0], data.symbols) in default_text()
+    assert decode(data.train_batch(0).inputs[0], data.vocabulary) in default_text()
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_the_default_text_is_known_by_its_digest():
 )
 def test_settings_that_do_not_fit_are_named(story, options, message):
     with pytest.raises(ValueError, match=message):
-        Text(story, **options).open(seed=0)
+        Text(story, **options).load(seed=0)

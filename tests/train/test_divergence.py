@@ -166,18 +166,18 @@ def broken(monkeypatch):
     """An experiment whose batches have values that are no numbers at some updates."""
 
     def make(*at, **options):
-        opened = Adding.open
+        loaded = Adding.load
 
-        def broken_open(self, seed):
-            data = opened(self, seed)
+        def broken_load(self, seed):
+            data = loaded(self, seed)
 
             def train(n):
-                made = data.train(n)
+                made = data.train_batch(n)
                 return made._replace(inputs=made.inputs * np.nan) if n in at else made
 
-            return dataclasses.replace(data, train=train)
+            return dataclasses.replace(data, train_batch=train)
 
-        monkeypatch.setattr(Adding, "open", broken_open)
+        monkeypatch.setattr(Adding, "load", broken_load)
         settings = {"steps": 12, "evaluate_every": 2, "log_every": 1, "skip_limit": LIMIT}
         task = Adding(length=8, batch_size=4, evaluation_size=8)
         return Experiment(task, SMALL, TrainConfig(**settings | options))

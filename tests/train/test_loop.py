@@ -173,19 +173,19 @@ def test_changed_data_is_refused(tmp_path):
 
 
 def test_a_run_that_was_never_finite_says_so(tmp_path):
-    broken = type("Adding", (Adding,), {"open": _lost})(length=8, batch_size=4, evaluation_size=8)
+    broken = type("Adding", (Adding,), {"load": _lost})(length=8, batch_size=4, evaluation_size=8)
     with pytest.raises(ValueError, match="mse was finite at no evaluation"):
         run(tmp_path / "run", Experiment(broken, SMALL, adding().train))
 
 
 def _lost(self, seed):
-    data = Adding.open(self, seed)
+    data = Adding.load(self, seed)
 
-    def heldout():
-        for batch in data.heldout["valid"]():
+    def eval_set():
+        for batch in data.eval_sets["valid"]():
             yield batch._replace(inputs=np.full_like(batch.inputs, np.nan))
 
-    return dataclasses.replace(data, heldout={"valid": heldout})
+    return dataclasses.replace(data, eval_sets={"valid": eval_set})
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
@@ -214,13 +214,13 @@ def test_token_ids_out_of_range_are_named(tmp_path):
         return dataclasses.replace(data, vocab_size=data.vocab_size - 1)
 
     experiment = stateful(tmp_path)
-    task = type("Text", (Text,), {"open": broken})(**dataclasses.asdict(experiment.data))
+    task = type("Text", (Text,), {"load": broken})(**dataclasses.asdict(experiment.data))
     with pytest.raises(ValueError, match=r"inputs has \d+ in row \d+ at step \d+"):
         run(tmp_path / "run", Experiment(task, SMALL, experiment.train))
 
 
 def test_experiments_build_the_model_of_their_seed():
-    data = adding().data.open(0)
+    data = adding().data.load(0)
     one, two = (experiments.build(adding(seed=s), data) for s in (0, 0))
     other = experiments.build(adding(seed=1), data)
     leaves = [np.concatenate([p.ravel() for p in jax.tree.leaves(m)]) for m in (one, two, other)]

@@ -49,7 +49,7 @@ def test_probabilities_sum_to_one():
 
 @pytest.mark.skipif(sys.version_info[:3] != (3, 11, 7), reason="the text is that of CPython 3.11.7")
 def test_the_default_text_has_its_known_figure():
-    floors = Text().open(seed=0).floors()
+    floors = Text().load(seed=0).baselines()
     assert floors["5-gram"] == pytest.approx(1.344, abs=5e-4)
     assert floors["uniform"] == pytest.approx(math.log(103))
 
