@@ -1,6 +1,16 @@
-"""One colour and one name for each kind of layer, in all pictures."""
+"""Figures: one colour and one label per cell everywhere, and saving a figure whole or not at all."""
 
-# From Okabe and Ito's palette, which colour-blind readers can tell apart.
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnlab.atomic_io import writing
+
+if TYPE_CHECKING:  # matplotlib takes most of a second to import
+    from matplotlib.figure import Figure
+
+# From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 COLORS = {
     "rnn": "#999999",
     "gru": "#D55E00",
@@ -11,7 +21,7 @@ COLORS = {
     "mamba": "#009E73",
     "tcn": "#F0E442",
 }
-NAMES = {
+LABELS = {
     "rnn": "RNN",
     "gru": "GRU",
     "lstm": "LSTM",
@@ -21,5 +31,55 @@ NAMES = {
     "mamba": "Mamba",
     "tcn": "TCN",
 }
-CYCLE = tuple(COLORS.values())[1:]
-"""For what is no kind of layer: all but the grey."""
+# From the muted palette of Paul Tol, in an order that keeps neighbours apart. No cell has one of
+# these colours.
+OTHER_COLORS = (
+    *("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499", "#88CCEE"),
+)
+"""Colours of everything that is not a cell: backends, layers of a model, a user's own cells."""
+FORMATS = ("png", "svg", "pdf")
+
+
+def cell_label(name: str) -> str:
+    """The label of a cell; any other name is its own label.
+
+    >>> cell_label("mingru"), cell_label("layer 1")
+    ('minGRU', 'layer 1')
+    """
+    return LABELS.get(name, name)
+
+
+def series_colors(names: Iterable[str]) -> dict[str, str]:
+    """A colour per name: a cell's own colour, and for other names the next of `OTHER_COLORS`.
+
+    Args:
+      names: names of cells, in any case, or of anything else.
+
+    >>> series_colors(["layer 1", "GRU", "layer 2"])
+    {'layer 1': '#332288', 'GRU': '#D55E00', 'layer 2': '#CC6677'}
+    """
+    rest = itertools.cycle(OTHER_COLORS)
+    return {name: COLORS.get(name.lower()) or next(rest) for name in dict.fromkeys(names)}
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Writes a figure to a temporary file, then renames it: the file is whole or unchanged.
+
+    Raises:
+      InsufficientResourcesError: the file could not be written.
+      ValueError: the name does not end in .png, .svg or .pdf, or is a directory.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS or path.is_dir():
+        raise ValueError(
+            f"{path} is not a name of a figure; give a file that ends in .{', .'.join(FORMATS)}"
+        )
+    temporary = path.with_name(path.name + ".tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            figure.savefig(temporary, dpi=110, format=kind)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise

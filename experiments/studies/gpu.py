@@ -27,6 +27,7 @@ import numpy as np
 from rnnlab import gated_scan, linear_scan, records
 from rnnlab.bench import libraries, newton_convergence, plots, scan, speedup
 from rnnlab.bench.timing import prepare, quartiles, time_interleaved
+from rnnlab.plotting import save_figure
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
 from rnnlab.scan import resolved
@@ -209,7 +210,7 @@ def parallel_in_time(out: Path, device: jax.Device) -> Iterator[records.Record]:
 
 
 def _drawn(out: Path, name: str, measured: list[records.Record]) -> list[records.Record]:
-    plots.save(plots.FIGURES[name](measured), out / f"{name}.png")
+    save_figure(plots.FIGURES[name](measured), out / f"{name}.png")
     return measured
 
 

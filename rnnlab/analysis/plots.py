@@ -1,7 +1,6 @@
 """What the analyses find, as pictures. Each function returns a matplotlib figure."""
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from rnnlab.plotting import COLORS, CYCLE
+from rnnlab.plotting import cell_label, series_colors
 
 UNITS = 40
 """Rows of a heat map beyond which only those that vary the most are drawn."""
@@ -33,13 +32,14 @@ def gradient_flow_figure(
     'steps before the loss'
     """
     figure, axes = _figure()
-    for (name, values), color in zip(norms.items(), _colors(norms), strict=True):
+    colors = series_colors(norms)
+    for name, values in norms.items():
         flat = np.asarray(values, np.float64)
         flat = flat.reshape(-1, flat.shape[-1])
         ago = np.arange(flat.shape[-1])[::-1]
         low, middle, high = np.quantile(flat, (0.25, 0.5, 0.75), axis=0)
-        axes.plot(ago, np.where(middle > 0, middle, np.nan), color=color, label=name)
-        axes.fill_between(ago, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.plot(ago, np.where(middle > 0, middle, np.nan), color=colors[name], label=cell_label(name))
+        axes.fill_between(ago, low, high, color=colors[name], alpha=0.2, linewidth=0)
     axes.set(
         title=title,
         yscale="log",
@@ -63,14 +63,15 @@ def horizon_figure(influence: Mapping[str, ArrayLike], *, title: str = "Memory")
     10
     """
     figure, axes = _figure()
-    for (name, values), color in zip(influence.items(), _colors(influence), strict=True):
+    colors = series_colors(influence)
+    for name, values in influence.items():
         flat = np.asarray(values, np.float64)
         flat = flat.reshape(-1, *flat.shape[-2:]).mean(0)
         units = _over_largest(flat)
         chosen = units[:, np.linspace(0, units.shape[1] - 1, min(UNITS, units.shape[1]), dtype=int)]
-        axes.plot(np.where(chosen > 0, chosen, np.nan), color=color, alpha=0.15, linewidth=0.8)
+        axes.plot(np.where(chosen > 0, chosen, np.nan), color=colors[name], alpha=0.15, linewidth=0.8)
         whole = _over_largest(np.linalg.norm(flat, axis=-1, keepdims=True))
-        axes.plot(np.where(whole > 0, whole, np.nan), color=color, linewidth=2.2, label=name)
+        axes.plot(np.where(whole > 0, whole, np.nan), color=colors[name], linewidth=2.2, label=cell_label(name))
     axes.axhline(0.05, color="black", linewidth=0.8, linestyle=":", label="a share of 0.05")
     axes.set(
         title=title,
@@ -147,7 +148,7 @@ def trajectory_figure(
             f"{name} ({part:.0%} of the variance)"
             for name, part in zip(names, np.asarray(share), strict=False)
         ]
-    axes.set(title=title, xlabel=names[0], ylabel=names[1])
+    axes.set(title=title, xlabel=cell_label(name)s[0], ylabel=cell_label(name)s[1])
     return figure
 
 
@@ -247,9 +248,10 @@ def spectrum_figure(
     figure, axes = _figure(6.4, 6)
     turn = np.linspace(0, 2 * np.pi, 200)
     axes.plot(np.cos(turn), np.sin(turn), color="black", linewidth=0.8, label="magnitude 1")
-    for (name, values), color in zip(eigenvalues.items(), _colors(eigenvalues), strict=True):
+    colors = series_colors(eigenvalues)
+    for name, values in eigenvalues.items():
         flat = np.asarray(values).ravel()
-        axes.scatter(flat.real, flat.imag, s=9, alpha=0.5, color=color, label=name)
+        axes.scatter(flat.real, flat.imag, s=9, alpha=0.5, color=colors[name], label=cell_label(name))
     axes.set(title=title, xlabel="real part", ylabel="imaginary part", aspect="equal")
     axes.legend(fontsize=9, loc="upper left")
     return figure
@@ -267,11 +269,12 @@ def error_by_length_figure(
 
     >>> figure = error_by_length_figure({"gru": ((64, 128), (0.1, 0.3))}, trained=64)
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    ['gru', 'trained on']
+    ['GRU', 'trained on']
     """
     figure, axes = _figure()
-    for (name, (lengths, values)), color in zip(errors.items(), _colors(errors), strict=True):
-        axes.plot(lengths, values, color=color, marker="o", label=name)
+    colors = series_colors(errors)
+    for name, (lengths, values) in errors.items():
+        axes.plot(lengths, values, color=colors[name], marker="o", label=cell_label(name))
     if trained is not None:
         axes.axvline(trained, color="black", linewidth=0.8, linestyle=":", label="trained on")
     axes.set(title=title, xscale="log", xlabel=xlabel, ylabel=ylabel)
@@ -284,14 +287,6 @@ def _figure(width: float = 7.6, height: float = 4.6) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.grid(alpha=0.3)
     return figure, axes
-
-
-def _colors(names: Iterable[str]) -> list[str]:
-    """Cells have the colours that they have everywhere; other names take what is left."""
-    names = list(names)
-    own = [COLORS.get(name.lower()) for name in names]
-    rest = itertools.cycle([color for color in CYCLE if color not in own] or CYCLE)
-    return [color or next(rest) for color in own]
 
 
 def _over_largest(values: np.ndarray) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from rnnlab.atomic_io import writing
 from rnnlab.bench.speedup_table import CLASSIC_COUNTERPART, OWN, PAPER, describe, minimal_seconds
-from rnnlab.plotting import COLORS, NAMES
+from rnnlab.plotting import cell_label, series_colors
 from rnnlab.records import Record
 from rnnlab.tables import machine
 
@@ -154,29 +152,7 @@ def growth_figure(rows: Sequence[Record]) -> Figure:
     return figure
 
 
-KINDS = ("png", "svg", "pdf")
 FIGURES = {"speedup": speedup_figure, "scan": scan_figure, "growth": growth_figure}
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a picture whole or not at all.
-
-    Raises:
-      ResourceError: it could not be written.
-      ValueError: the name is none of a picture.
-    """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in KINDS or path.is_dir():
-        raise ValueError(f"{path} is no name of a picture; one with .{', .'.join(KINDS)} is needed")
-    beside = path.with_name(path.name + ".new")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(beside, dpi=110, format=kind)
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
 
 
 def _lines(rows: Sequence[Record]):

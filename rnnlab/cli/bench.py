@@ -22,6 +22,7 @@ from rnnlab.bench import (
     speedup,
     streaming,
 )
+from rnnlab.plotting import save_figure
 from rnnlab.records import Record
 from rnnlab.tables import show
 
@@ -106,5 +107,5 @@ def _written(out: Path, measured: list[Record]) -> list[Path]:
     written = [out / f"{name}.jsonl"]
     if name in plots.FIGURES:
         written.append(out / f"{name}.png")
-        plots.save(plots.FIGURES[name](measured), written[-1])
+        save_figure(plots.FIGURES[name](measured), written[-1])
     return written

@@ -31,7 +31,8 @@ def compare(command: Compare) -> int:
     Raises:
       ValueError: a folder holds no finished run.
     """
-    from rnnlab.cli.plot_runs import curves_figure, save
+    from rnnlab.cli.plot_runs import curves_figure
+    from rnnlab.plotting import save_figure
 
     if not command.folders:
         raise ValueError("no folder is given; one of runs, or a results.jsonl, is needed")
@@ -40,7 +41,7 @@ def compare(command: Compare) -> int:
     if len(metrics) != 1:
         raise ValueError(f"the runs are judged by {metrics}; compare those of one metric")
     show(result_table(results))
-    save(curves_figure(results), command.out)
+    save_figure(curves_figure(results), command.out)
     print("Written:", command.out)
     return 0
 

@@ -47,7 +47,7 @@ def inspect(command: Inspect) -> int:
     """
     # They draw, and that takes most of a second to import.
     from rnnlab.analysis import report
-    from rnnlab.bench.plots import save
+    from rnnlab.plotting import save_figure
 
     model, data = load_trained_model(command.folder, strict=command.strict)
     xs, labels = _inputs(command, data)
@@ -56,7 +56,7 @@ def inspect(command: Inspect) -> int:
     if command.out is None:
         refuse_links(command.folder)
     for name, figure in report.figures(model, xs, labels):
-        save(figure, out / f"{name}.png")
+        save_figure(figure, out / f"{name}.png")
         print("Written:", out / f"{name}.png", flush=True)
     return 0
 

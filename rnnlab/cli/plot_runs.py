@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from rnnlab.bench.plots import save as save
 from rnnlab.cli.compare import better, text
-from rnnlab.plotting import COLORS, NAMES
+from rnnlab.plotting import cell_label, series_colors
 from rnnlab.records import Record
 from rnnlab.tables import machine
 
@@ -22,7 +21,8 @@ def curves_figure(results: Sequence[Record]) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     low, high = _limits(results)
     panels[0].set_ylim(low, high)
-    colors, styles, floors = _colors(results), _styles(results), _floors_of(results)
+    colors = series_colors(row["cell"] for row in results)
+    styles, floors = _styles(results), _floors_of(results)
     for axes, (column, label) in zip(panels, AXES, strict=True):
         drawn: set[str] = set()
         for row in results:
@@ -81,14 +81,8 @@ def _others(row: Record) -> str:
 
 
 def _label(row: Record) -> str:
-    name = NAMES.get(row["cell"], row["cell"])
+    name = cell_label(row["cell"])
     return ", ".join(part for part in (name, _others(row)) if part)
-
-
-def _colors(results: Sequence[Record]) -> dict[str, str]:
-    others = iter(("#000000", "#8C564B", "#7F7F7F", "#17BECF") * 9)
-    cells = dict.fromkeys(row["cell"] for row in results)
-    return {cell: COLORS.get(cell) or next(others) for cell in cells}
 
 
 def _styles(results: Sequence[Record]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from rnnlab.cli.compare import better, number, text
-from rnnlab.plotting import NAMES
+from rnnlab.plotting import LABELS, cell_label
 from rnnlab.records import Record
 from rnnlab.tables import Table, machines
 
@@ -20,14 +20,14 @@ def summary_table(results: Sequence[Record], paper: Mapping[str, str]) -> Table:
     publication's figure, with its terms, by experiment.
     """
     found = dict.fromkeys(row["cell"] for row in results)
-    cells = [cell for cell in NAMES if cell in found]
-    cells += [cell for cell in found if cell not in NAMES]
+    cells = [cell for cell in LABELS if cell in found]
+    cells += [cell for cell in found if cell not in LABELS]
     headings = (
         "experiment",
         "setting",
         "metric",
         "best floor",
-        *(NAMES.get(c, c) for c in cells),
+        *map(cell_label, cells),
         "seeds",
         PAPER_HEADING,
     )
