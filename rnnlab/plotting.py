@@ -1,4 +1,4 @@
-"""Figures: one colour and one label per cell everywhere, and saving a figure whole or not at all."""
+"""Figures: one colour and one label per cell, and saving a figure whole or not at all."""
 
 import itertools
 from collections.abc import Iterable

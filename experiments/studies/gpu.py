@@ -27,9 +27,9 @@ import numpy as np
 from rnnlab import gated_scan, linear_scan, records
 from rnnlab.bench import libraries, newton_convergence, plots, scan, speedup
 from rnnlab.bench.timing import prepare, quartiles, time_interleaved
-from rnnlab.plotting import save_figure
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
+from rnnlab.plotting import save_figure
 from rnnlab.scan import resolved
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))

@@ -38,7 +38,8 @@ def gradient_flow_figure(
         flat = flat.reshape(-1, flat.shape[-1])
         ago = np.arange(flat.shape[-1])[::-1]
         low, middle, high = np.quantile(flat, (0.25, 0.5, 0.75), axis=0)
-        axes.plot(ago, np.where(middle > 0, middle, np.nan), color=colors[name], label=cell_label(name))
+        line = {"color": colors[name], "label": cell_label(name)}
+        axes.plot(ago, np.where(middle > 0, middle, np.nan), **line)
         axes.fill_between(ago, low, high, color=colors[name], alpha=0.2, linewidth=0)
     axes.set(
         title=title,
@@ -69,9 +70,11 @@ def horizon_figure(influence: Mapping[str, ArrayLike], *, title: str = "Memory")
         flat = flat.reshape(-1, *flat.shape[-2:]).mean(0)
         units = _over_largest(flat)
         chosen = units[:, np.linspace(0, units.shape[1] - 1, min(UNITS, units.shape[1]), dtype=int)]
-        axes.plot(np.where(chosen > 0, chosen, np.nan), color=colors[name], alpha=0.15, linewidth=0.8)
+        color = colors[name]
+        axes.plot(np.where(chosen > 0, chosen, np.nan), color=color, alpha=0.15, linewidth=0.8)
         whole = _over_largest(np.linalg.norm(flat, axis=-1, keepdims=True))
-        axes.plot(np.where(whole > 0, whole, np.nan), color=colors[name], linewidth=2.2, label=cell_label(name))
+        line = {"color": color, "linewidth": 2.2, "label": cell_label(name)}
+        axes.plot(np.where(whole > 0, whole, np.nan), **line)
     axes.axhline(0.05, color="black", linewidth=0.8, linestyle=":", label="a share of 0.05")
     axes.set(
         title=title,
@@ -148,7 +151,7 @@ def trajectory_figure(
             f"{name} ({part:.0%} of the variance)"
             for name, part in zip(names, np.asarray(share), strict=False)
         ]
-    axes.set(title=title, xlabel=cell_label(name)s[0], ylabel=cell_label(name)s[1])
+    axes.set(title=title, xlabel=names[0], ylabel=names[1])
     return figure
 
 
@@ -251,7 +254,8 @@ def spectrum_figure(
     colors = series_colors(eigenvalues)
     for name, values in eigenvalues.items():
         flat = np.asarray(values).ravel()
-        axes.scatter(flat.real, flat.imag, s=9, alpha=0.5, color=colors[name], label=cell_label(name))
+        line = {"color": colors[name], "label": cell_label(name)}
+        axes.scatter(flat.real, flat.imag, s=9, alpha=0.5, **line)
     axes.set(title=title, xlabel="real part", ylabel="imaginary part", aspect="equal")
     axes.legend(fontsize=9, loc="upper left")
     return figure

@@ -77,8 +77,13 @@ def _ratio_panel(
     for cell in CLASSIC_COUNTERPART:
         points = {n: ratio for (c, n), ratio in PAPER.items() if c == cell and (c, n) in measured}
         if points:
-            label = f"{NAMES[cell]}: the paper's figure (T4 GPU, its loop)"
-            mark = {"marker": "*", "markersize": 12, "linestyle": "none", "color": COLORS[cell]}
+            label = f"{cell_label(cell)}: the paper's figure (T4 GPU, its loop)"
+            mark = {
+                "marker": "*",
+                "markersize": 12,
+                "linestyle": "none",
+                "color": series_colors([cell])[cell],
+            }
             axes.plot(list(points), list(points.values()), label=label, **mark)
     axes.set(
         title="Classic cell over its minimal twin",
@@ -91,7 +96,7 @@ def scan_figure(rows: Sequence[Record]) -> Figure:
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     passes = list(dict.fromkeys(r["pass"] for r in rows))
     panels = figure.subplots(1, len(passes), sharey=True, squeeze=False)[0]
-    colors = dict(zip(dict.fromkeys(r["backend"] for r in rows), COLORS.values(), strict=False))
+    colors = series_colors(r["backend"] for r in rows)
     markers = dict(zip(dict.fromkeys(_lanes(r) for r in rows), "os^Dv", strict=False))
     for axes, pass_ in zip(panels, passes, strict=True):
         chosen = [r for r in rows if r["pass"] == pass_]
@@ -135,6 +140,7 @@ def growth_figure(rows: Sequence[Record]) -> Figure:
     figure = Figure(figsize=(16, 9.2), layout="constrained")
     panels = figure.subplots(2, 3)
     layers = list(dict.fromkeys(r["layer"] for r in rows))
+    colors = series_colors(layers)
     for axes, (axis, value, label, scale, title) in zip(panels.flat, PANELS, strict=True):
         key, what = SIZES[axis]
         chosen = [r for r in rows if r["axis"] == axis and r[value]]
@@ -142,7 +148,10 @@ def growth_figure(rows: Sequence[Record]) -> Figure:
             line = sorted((r[key], scale * r[value]) for r in chosen if r["layer"] == layer)
             if line:
                 axes.plot(
-                    *zip(*line, strict=True), color=COLORS[layer], marker="o", label=NAMES[layer]
+                    *zip(*line, strict=True),
+                    color=colors[layer],
+                    marker="o",
+                    label=cell_label(layer),
                 )
         axes.set(title=title, xlabel=what, ylabel=label)
         if chosen:
@@ -167,11 +176,11 @@ def _lines(rows: Sequence[Record]):
 def _style(cell: str, implementation: str, backend: str) -> dict[str, object]:
     plain = implementation in ("Python loop", "flax.nnx.RNN", OWN) or backend == "native"
     return {
-        "color": COLORS.get(cell, "black"),
+        "color": series_colors([cell])[cell],
         "linestyle": STYLES[implementation],
         "marker": "s" if backend == "associative" else "o",
         "markersize": 4.5,
-        "label": f"{NAMES.get(cell, cell)}: {implementation}" + ("" if plain else f", {backend}"),
+        "label": f"{cell_label(cell)}: {implementation}" + ("" if plain else f", {backend}"),
     }
 
 
