@@ -31,14 +31,14 @@ def attention_weights(
     >>> from flax import nnx
     >>> from rnnlab import Attention, MinGRU, Stack
     >>> rngs = nnx.Rngs(0)
-    >>> hybrid = Stack([MinGRU(8, 8, rngs=rngs), Attention(8, 8, rngs=rngs, heads=2, context=6)])
+    >>> hybrid = Stack([MinGRU(8, 8, rngs=rngs), Attention(8, 8, rngs=rngs, heads=2, window=6)])
     >>> found = attention_weights(hybrid, hybrid.initial_carry(()), jnp.ones((5, 8)))
     >>> {name: weights.shape for name, weights in found.items()}
     {'layer 2': (2, 5, 5)}
     """
     flags = {"reset": reset, "mask": mask}
     return {
-        name: layer.weights(state, inputs, **flags)[..., layer.context - 1 :]
+        name: layer.weights(state, inputs, **flags)[..., layer.window - 1 :]
         for name, layer, state, inputs in cell_inputs(model, carry, xs, **flags)
         if isinstance(layer, Attention)
     }

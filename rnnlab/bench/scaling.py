@@ -29,7 +29,7 @@ HEAD = 64
 
 
 def _transformer(problem: Problem) -> nnx.Module:
-    attention = partial(Attention, heads=max(problem.width // HEAD, 1), context=problem.length)
+    attention = partial(Attention, heads=max(problem.width // HEAD, 1), window=problem.length)
     return Block(problem.width, attention, mlp_expansion=4, rngs=nnx.Rngs(0))
 
 

@@ -1,4 +1,4 @@
-"""What goes around cells."""
+"""Sequence layers: attention, convolutions, blocks, stacks and bidirectional wrappers."""
 
 from rnnlab.layers.attention import Attention as Attention
 from rnnlab.layers.attention import AttentionCarry as AttentionCarry

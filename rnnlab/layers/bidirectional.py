@@ -1,4 +1,4 @@
-"""Two cells over one sequence, one from each end."""
+"""Run two cells over a sequence, one from each end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,23 +17,24 @@ MERGES = ("concat", "sum")
 
 
 class Bidirectional(nnx.Module):
-    """Runs `forward` from the first step and `backward` from the last, and merges their outputs.
+    """Run `forward` from the first step and `backward` from the last, and merge their outputs.
 
-    Each row is read backwards within its own length, so that `mask` must be right padding; padding
-    is never read, and a `reset` there is not either by the backward cell. A reset separates two
-    segments in both directions: before input t for the forward cell, and, shifted by one, before
-    input t - 1 for the backward cell, so that packed rows equal separate ones.
+    The backward cell reads each sequence reversed within its own length, so `mask` must be right
+    padding. It reads neither inputs nor resets in padding. A reset at input t separates two
+    segments in both directions: the backward cell is reset before input t - 1. Packed sequences
+    therefore equal separate ones.
+
+    The carry is the pair of the cells' carries. `forward` starts from the first at the first step,
+    `backward` from the second at the last step. `step` raises, because half of the output depends
+    on the future.
 
     Args:
       forward, backward: cells of the same `in_features` (for `"sum"` also the same `features`).
-      merge: `"concat"` puts their outputs side by side, `"sum"` adds them.
-
-    The carry is the pair of the cells' carries: `forward`'s enters at the first step, `backward`'s
-    at the last. There is no `step`: half of the output depends on the future.
+      merge: `"concat"` concatenates their outputs along features, `"sum"` adds them.
 
     Raises:
-      ValueError: the cells do not fit together, an option is unknown, `step` is called, or a call's
-        shapes or dtypes do not fit.
+      ValueError: the cells do not fit together, `merge` is unknown, `step` is called, or the shapes
+        or dtypes of a call do not fit.
 
     Source: Schuster and Paliwal, "Bidirectional Recurrent Neural Networks" (1997).
 
@@ -51,13 +52,13 @@ class Bidirectional(nnx.Module):
         require_one_of("merge", merge, MERGES)
         if forward.in_features != backward.in_features:
             raise ValueError(
-                f"backward has in_features {backward.in_features}; forward's "
-                f"{forward.in_features} is needed: both read the same input"
+                f"backward must have the in_features of forward, {forward.in_features}, "
+                f"got {backward.in_features}"
             )
         if merge == "sum" and forward.features != backward.features:
             raise ValueError(
-                f"backward has features {backward.features}; forward's {forward.features} is "
-                "needed: merge 'sum' adds their outputs"
+                f"backward must have the features of forward, {forward.features}, with merge "
+                f"'sum', got {backward.features}"
             )
         self.forward = forward
         self.backward = backward
@@ -69,7 +70,7 @@ class Bidirectional(nnx.Module):
             self.features += backward.features
 
     def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, Any]:
-        """The pair of the cells' initial carries."""
+        """Return the pair of the cells' initial carries."""
         return self.forward.initial_carry(batch_shape), self.backward.initial_carry(batch_shape)
 
     def __call__(
@@ -81,33 +82,35 @@ class Bidirectional(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, Any], Float[Array, "*batch time features"]]:
-        """Both carries and the merged outputs, 0 where masked. `key` None: no dropout."""
-        (ahead, behind), xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        ahead_key, behind_key = (None, None) if key is None else jax.random.split(key)
-        ahead, ys = self.forward(
-            ahead, xs, reset=reset, mask=mask, **key_option(self.forward, ahead_key)
+        """Return both carries and the merged outputs, 0 where masked; no dropout without a key."""
+        (forward_carry, backward_carry), xs, reset, mask = checked(
+            self, carry, xs, reset, mask, time=True
         )
-        behind, back = self.backward(
-            behind,
-            _reversed_rows(xs, mask),
-            reset=None if reset is None else _reversed_resets(reset, mask),
+        forward_key, backward_key = (None, None) if key is None else jax.random.split(key)
+        forward_carry, ys = self.forward(
+            forward_carry, xs, reset=reset, mask=mask, **key_option(self.forward, forward_key)
+        )
+        backward_carry, back = self.backward(
+            backward_carry,
+            _reverse_time(xs, mask),
+            reset=None if reset is None else _reverse_resets(reset, mask),
             mask=mask,
-            **key_option(self.backward, behind_key),
+            **key_option(self.backward, backward_key),
         )
-        back = _reversed_rows(back, mask)
+        back = _reverse_time(back, mask)
         merged = jnp.concatenate([ys, back], -1) if self.merge == "concat" else ys + back
-        return (ahead, behind), merged
+        return (forward_carry, backward_carry), merged
 
     def step(self, carry: Any, x: Array, *, reset: Array | None = None, mask: Array | None = None):
-        """Raises ValueError."""
+        """Raise ValueError: the backward cell needs the whole sequence."""
         raise ValueError(
             "Bidirectional has no step: its backward cell reads the future; "
             "call it on whole sequences, or stream a forward cell alone"
         )
 
 
-def _reversed_rows(x: Array, mask: Array | None) -> Array:
-    """Each row of (*batch, time, features) reversed within its own length; padding stays behind."""
+def _reverse_time(x: Array, mask: Array | None) -> Array:
+    """Reverse each sequence of (*batch, time, features) within its length; padding stays last."""
     if mask is None:
         return jnp.flip(x, -2)
     length = jnp.sum(mask, -1, keepdims=True)
@@ -116,8 +119,8 @@ def _reversed_rows(x: Array, mask: Array | None) -> Array:
     return jnp.take_along_axis(x, jnp.expand_dims(source, -1), axis=-2)
 
 
-def _reversed_resets(reset: Array, mask: Array | None) -> Array:
-    """Resets for the reversed rows: a segment's last input comes first, so the flag moves to it."""
+def _reverse_resets(reset: Array, mask: Array | None) -> Array:
+    """Resets of the reversed sequences: the flag moves to a segment's last input, now its first."""
     real = reset if mask is None else reset & mask
     before_next = jnp.concatenate([real[..., 1:], jnp.zeros_like(real[..., :1])], -1)
-    return _reversed_rows(jnp.expand_dims(before_next, -1), mask)[..., 0]
+    return _reverse_time(jnp.expand_dims(before_next, -1), mask)[..., 0]

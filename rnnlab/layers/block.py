@@ -1,4 +1,4 @@
-"""The residual block around a cell."""
+"""A residual block around a cell."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,49 +13,49 @@ from jaxtyping import Bool, Float, Key
 
 from rnnlab.cells.validation import checked, compute_dtype, zero_masked
 from rnnlab.layers.conv import CausalConv
-from rnnlab.layers.dropout import check_rate, dropout, key_option
+from rnnlab.layers.dropout import dropout, key_option, require_rate
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.validation import require_positive_int
 
 
 class BlockCarry(NamedTuple):
-    """A block's state: its convolution's window, () without one, and its cell's carry."""
+    """Carry of a block: the window of its convolution, () without one, and its cell's carry."""
 
     conv: Any
     cell: Any
 
 
 class Block(nnx.Module):
-    """Norm, convolution, cell and projection in a residual branch, then an MLP in another.
+    """A residual branch of norm, convolution, cell and projection, then one of norm and MLP.
 
         x = x + dropout(project(cell(conv(norm(x)))))
         x = x + dropout(mlp(norm(x)))
 
-    A block keeps the cell's contract, `step` and cutting included; a reset cuts the convolution's
-    window too. With a convolution, `mask` must be right padding.
+    A block fulfills the cell contract. A reset also clears the window of the convolution. With a
+    convolution, `mask` must be right padding.
 
     Args:
       width: width of the residual stream, which is input and output.
-      cell: makes the cell, called as `cell(width, expansion * width, rngs=..., dtype=...,
-        param_dtype=...)`; a class of `rnnlab.CELLS` or a `functools.partial` of one with options.
+      cell: function that returns the cell, called as `cell(width, expansion * width, rngs=...,
+        dtype=..., param_dtype=...)`: a class of `rnnlab.CELLS`, or a `functools.partial` of one.
       rngs: source of the parameters' keys.
-      expansion: width of the cell over that of the stream.
-      conv_size: taps of the causal convolution before the cell; None leaves it out.
-      mlp_expansion: width of the MLP's hidden layer over that of the stream; None leaves it out.
-      dropout: rate after each branch.
-      variational: whether a call over time drops the same entries at all of its steps.
-      dtype: dtype of the computation; None is `param_dtype`. Carries are float32 or wider.
+      expansion: width of the cell divided by `width`.
+      conv_kernel_size: taps of the causal convolution before the cell; None omits it.
+      mlp_expansion: width of the MLP's hidden layer divided by `width`; None omits the MLP.
+      dropout: dropout rate after each branch.
+      variational: whether dropout draws one mask per call for all time steps.
+      dtype: dtype of the computation; None means `param_dtype`. Carries are float32 or wider.
       param_dtype: dtype of the parameters.
 
     Raises:
-      ValueError: an option is out of range, or a call's shapes or dtypes do not fit.
+      ValueError: an option is out of range, or the shapes or dtypes of a call do not fit.
 
     Source: arXiv 2410.01201, appendix C: RMS norm, Conv4, minRNN, MLP, each branch residual.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
     >>> from rnnlab.cells import MinGRU
-    >>> block = Block(8, MinGRU, rngs=nnx.Rngs(0), expansion=2, conv_size=4, mlp_expansion=4)
+    >>> block = Block(8, MinGRU, rngs=nnx.Rngs(0), expansion=2, conv_kernel_size=4, mlp_expansion=4)
     >>> carry, ys = block(block.initial_carry((2,)), jnp.ones((2, 5, 8)))
     >>> carry.conv.shape, carry.cell.shape, ys.shape
     ((2, 3, 8), (2, 16), (2, 5, 8))
@@ -68,14 +68,14 @@ class Block(nnx.Module):
         *,
         rngs: nnx.Rngs,
         expansion: int = 1,
-        conv_size: int | None = None,
+        conv_kernel_size: int | None = None,
         mlp_expansion: int | None = None,
         dropout: float = 0.0,
         variational: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        check_rate("dropout", dropout)
+        require_rate("dropout", dropout)
         require_positive_int(width=width, expansion=expansion)
         if mlp_expansion is not None:
             require_positive_int(mlp_expansion=mlp_expansion)
@@ -86,7 +86,11 @@ class Block(nnx.Module):
         self.dtype = compute_dtype(dtype, param_dtype)
         dtypes = {"dtype": self.dtype, "param_dtype": param_dtype}
         self.norm = RMSNorm(width, rngs=rngs, **dtypes)
-        self.conv = None if conv_size is None else CausalConv(width, conv_size, rngs=rngs, **dtypes)
+        self.conv = (
+            None
+            if conv_kernel_size is None
+            else CausalConv(width, conv_kernel_size, rngs=rngs, **dtypes)
+        )
         self.cell = cell(width, expansion * width, rngs=rngs, **dtypes)
         self.project = nnx.Linear(self.cell.features, width, rngs=rngs, **dtypes)
         self.mlp = (
@@ -94,7 +98,7 @@ class Block(nnx.Module):
         )
 
     def initial_carry(self, batch_shape: Sequence[int]) -> BlockCarry:
-        """The convolution's empty window and the cell's initial carry."""
+        """Return the empty window of the convolution and the initial carry of the cell."""
         conv = () if self.conv is None else self.conv.initial_carry(batch_shape)
         return BlockCarry(conv, self.cell.initial_carry(batch_shape))
 
@@ -107,10 +111,10 @@ class Block(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[BlockCarry, Float[Array, "*batch time width"]]:
-        """The last carry and the outputs of all steps, 0 where masked. `key` None: no dropout."""
+        """Return the last carry and all outputs, 0 where masked; no dropout without a key."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        shared = -2 if self.variational else None
-        return self._run(self.conv, self.cell, carry, xs, key, shared, reset=reset, mask=mask)
+        time_axis = -2 if self.variational else None
+        return self._run(self.conv, self.cell, carry, xs, key, time_axis, reset=reset, mask=mask)
 
     def step(
         self,
@@ -121,7 +125,7 @@ class Block(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[BlockCarry, Float[Array, "*batch width"]]:
-        """One step."""
+        """Process one time step."""
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         conv = None if self.conv is None else self.conv.step
         return self._run(conv, self.cell.step, carry, x, key, None, reset=reset, mask=mask)
@@ -134,31 +138,33 @@ class Block(nnx.Module):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> Float[Array, "*batch time width"]:
-        """What the cell reads when the block reads `xs`: for a look at its gates and states."""
+        """Return the inputs of the cell when the block reads `xs`, to inspect gates and states."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        return self._before(self.conv, carry, xs, reset, mask)[1]
+        return self._cell_input(self.conv, carry, xs, reset, mask)[1]
 
-    def _before(self, conv, carry, x, reset, mask):
-        """The convolution's next window and the cell's input."""
+    def _cell_input(self, conv, carry, x, reset, mask):
+        """The next window of the convolution and the input of the cell."""
         y = self.norm(x.astype(self.dtype))
         return ((), y) if conv is None else conv(carry.conv, y, reset=reset, mask=mask)
 
-    def _run(self, conv, cell, carry, x, key, shared, *, reset, mask):
-        """Both branches, over a sequence or over one step, as `conv` and `cell` are."""
+    def _run(self, conv, cell, carry, x, key, time_axis, *, reset, mask):
+        """Both branches, over a sequence or one time step, depending on `conv` and `cell`."""
         cell_key, branch_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
-        window, y = self._before(conv, carry, x, reset, mask)
+        window, y = self._cell_input(conv, carry, x, reset, mask)
         options = key_option(self.cell, cell_key)
         state, y = cell(carry.cell, y, reset=reset, mask=mask, **options)
         x = x.astype(self.dtype)
-        x = x + dropout(self._rows(self.project, y), self.dropout, branch_key, shared=shared)
+        y = self._apply_flat(self.project, y)
+        x = x + dropout(y, self.dropout, branch_key, broadcast_axis=time_axis)
         if self.mlp is not None:
-            x = x + dropout(self._rows(self.mlp, x), self.dropout, mlp_key, shared=shared)
+            y = self._apply_flat(self.mlp, x)
+            x = x + dropout(y, self.dropout, mlp_key, broadcast_axis=time_axis)
         return BlockCarry(window, state), zero_masked(x, mask)
 
-    def _rows(self, layer, x):
-        """`layer` over rows, all leading axes made one, as in `rnnlab.cells.validation.affine`."""
-        rows = layer(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
-        return rows.reshape(*x.shape[:-1], self.features)
+    def _apply_flat(self, layer, x):
+        """`layer` with all leading axes merged into one: XLA transposes less, see `affine`."""
+        y = layer(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
+        return y.reshape(*x.shape[:-1], self.features)
 
 
 def _mlp(width, hidden, rngs, dtypes):

@@ -1,4 +1,4 @@
-"""A causal convolution over time whose window is a carry."""
+"""A causal convolution over time; its carry is the window of the last inputs."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,26 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from rnnlab.cells.validation import checked, compute_dtype, zero_masked
-from rnnlab.layers.window import advance, lagged
+from rnnlab.layers.window import causal_taps, push_window
 from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
 
 class CausalConv(nnx.Module):
-    """Depthwise causal convolution with a cell's contract: each feature sees its own last inputs.
+    """Depthwise causal convolution under the cell contract.
 
         y[t] = bias + sum over k < kernel_size of kernel[k] * x[t-k]
 
-    The carry is the window of the last `kernel_size - 1` inputs, oldest first, zeros at the start.
-    A reset cuts the window: nothing from before it is seen after it, NaN included. `mask` must be
-    right padding.
+    Each feature reads only its own inputs. The carry is the window of the last `kernel_size - 1`
+    inputs, oldest first, zeros at the start. A reset clears the window, NaN included. `mask` must
+    be right padding.
 
     Args:
       features: width of input and output.
-      kernel_size: number of taps, at least 1.
+      kernel_size: number of taps, >= 1.
       rngs: source of the parameters' keys.
-      kernel_init, bias_init: initialisers of `kernel` (kernel_size, features) and `bias`.
-      dtype: dtype of products and `ys`; None is `param_dtype`. The carry is float32 or wider.
+      kernel_init, bias_init: initializers of `kernel` (kernel_size, features) and `bias`.
+      dtype: dtype of products and `ys`; None means `param_dtype`. The carry is float32 or wider.
       param_dtype: dtype of the parameters.
 
     Raises:
@@ -65,7 +65,7 @@ class CausalConv(nnx.Module):
         self.bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window features"]:
-        """A window of zeros, (*batch_shape, kernel_size - 1, features), float32 or wider."""
+        """Return a window of zeros, (*batch_shape, kernel_size - 1, features), float32 or wider."""
         return jnp.zeros(
             (*batch_shape, self.kernel_size - 1, self.features), accumulation_dtype(self.dtype)
         )
@@ -78,7 +78,7 @@ class CausalConv(nnx.Module):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch time features"]]:
-        """The last window and the outputs of all steps, 0 where masked."""
+        """Return the last window and all outputs, 0 where masked."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         return self._run(carry, xs, reset, mask)
 
@@ -90,15 +90,15 @@ class CausalConv(nnx.Module):
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch features"]]:
-        """One step."""
+        """Process one time step."""
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
         carry, ys = self._run(carry, x[..., None, :], reset, mask)
         return carry, ys[..., 0, :]
 
     def _run(self, window, xs, reset, mask):
-        taps = lagged(window, xs, range(self.kernel_size), reset=reset)
+        taps = causal_taps(window, xs, range(self.kernel_size), reset=reset)
         y = jnp.broadcast_to(self.bias[...].astype(self.dtype), xs.shape)
         for weight, x in zip(self.kernel[...].astype(self.dtype), taps, strict=True):
             y = y + jnp.broadcast_to(weight, xs.shape) * x.astype(self.dtype)
-        return advance(window, xs, reset=reset, mask=mask), zero_masked(y, mask)
+        return push_window(window, xs, reset=reset, mask=mask), zero_masked(y, mask)

@@ -14,12 +14,12 @@ def dropout(
     rate: float,
     key: Key[Array, ""] | None,
     *,
-    shared: int | None = None,
+    broadcast_axis: int | None = None,
 ) -> Float[Array, "*shape"]:
-    """Zeroes each entry with probability `rate` and scales the rest by `1 / (1 - rate)`.
+    """Set each entry to 0 with probability `rate` and scale the others by `1 / (1 - rate)`.
 
-    `key` None is deterministic: x itself. `shared` names an axis along which one draw holds for all
-    entries: with time, this is variational dropout.
+    Without a key, x is returned unchanged. All entries along `broadcast_axis` share one draw; with
+    the time axis, this is variational dropout.
 
     Raises:
       ValueError: rate is not in [0, 1).
@@ -34,23 +34,24 @@ def dropout(
     >>> sorted(set(dropout(jnp.ones(99), 0.5, jax.random.key(0)).tolist()))
     [0.0, 2.0]
     """
-    check_rate("rate", rate)
+    require_rate("rate", rate)
     if key is None or rate == 0:
         return x
     shape = list(x.shape)
-    if shared is not None:
-        shape[shared] = 1
+    if broadcast_axis is not None:
+        shape[broadcast_axis] = 1
     kept = jnp.broadcast_to(jax.random.bernoulli(key, 1 - rate, shape), x.shape)
     return jnp.where(kept, x / (1 - rate), 0)
 
 
-def check_rate(name: str, rate: float) -> None:
+def require_rate(name: str, rate: float) -> None:
+    """Raise ValueError unless `rate` is in [0, 1)."""
     if not 0 <= rate < 1:
-        raise ValueError(f"{name} is {rate}; a number in [0, 1) is needed")
+        raise ValueError(f"{name} must be in [0, 1), got {rate}")
 
 
 def key_option(layer: Any, key: Array | None) -> dict[str, Array]:
-    """The key as an argument for a layer that takes one; bare cells, which drop nothing, do not."""
+    """Return `{"key": key}` if the layer accepts a key, else an empty dict."""
     if key is None or "key" not in inspect.signature(type(layer).__call__).parameters:
         return {}
     return {"key": key}

@@ -1,4 +1,4 @@
-"""Root mean square normalisation."""
+"""Root mean square normalization."""
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,17 @@ EPSILON = 1e-6
 
 
 class RMSNorm(nnx.Module):
-    """Divides by the root mean square over features, then scales each feature.
+    """Divide by the root mean square over features, then scale each feature.
 
         y = scale * x / sqrt(mean(x**2) + 1e-6)
 
-    The mean is taken in float32 or wider, whatever the dtype. (Flax's own norm mixes dtypes in 16
-    bit, which strict promotion refuses.)
+    The mean is computed in float32 or wider, whatever the dtype. (Flax's own norm mixes dtypes in
+    16 bits, which strict dtype promotion refuses.)
 
     Args:
       features: width of input and output.
-      rngs: unused, there as in every layer.
-      dtype: dtype of the result; None is `param_dtype`.
+      rngs: unused; accepted so that all layers are constructed alike.
+      dtype: dtype of the result; None means `param_dtype`.
       param_dtype: dtype of `scale`, which starts at 1.
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv 1910.07467.

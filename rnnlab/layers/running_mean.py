@@ -1,4 +1,4 @@
-"""The mean of all steps so far, as a layer."""
+"""A layer that returns the mean of all time steps so far."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ from rnnlab.validation import require_positive_int
 
 
 class RunningMean(nnx.Module):
-    """The mean over the steps of a sequence up to this one, under a cell's contract.
+    """Mean over the time steps of a sequence up to the current one, under the cell contract.
 
         y[t] = (x[1] + ... + x[t]) / t
 
-    At the last step it is the mean over the sequence, padding left out. The carry is the features'
-    sums and, as its last entry, the number of steps: (*batch, features + 1). A reset starts anew.
+    The last output is the mean over the sequence, without padding. The carry holds the sum of each
+    feature and, as its last entry, the number of steps: (*batch, features + 1). A reset clears it.
 
     Args:
       features: width of input and output.
@@ -43,7 +43,7 @@ class RunningMean(nnx.Module):
         self.dtype = compute_dtype(dtype, dtype)
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch sums"]:
-        """Zeros."""
+        """Return zeros, float32 or wider."""
         return jnp.zeros((*batch_shape, self.features + 1), accumulation_dtype(self.dtype))
 
     def __call__(
@@ -54,9 +54,9 @@ class RunningMean(nnx.Module):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch time features"]]:
-        """The last sums and the means of all steps, 0 where masked."""
+        """Return the last sums and the means at all steps, 0 where masked."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        added = self._added(carry, xs, mask)
+        added = self._with_count(carry, xs, mask)
         sums = linear_scan(jnp.ones_like(added), added, carry, reset=reset)
         if xs.shape[-2]:
             carry = sums[..., -1, :]
@@ -70,15 +70,15 @@ class RunningMean(nnx.Module):
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch features"]]:
-        """One step."""
+        """Process one time step."""
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         if reset is not None:
             carry = jnp.where(jnp.expand_dims(reset, -1), 0, carry)
-        carry = carry + self._added(carry, x, mask)
+        carry = carry + self._with_count(carry, x, mask)
         return carry, zero_masked(self._mean(carry), mask)
 
-    def _added(self, carry: Array, x: Array, mask: Array | None) -> Array:
-        """The inputs, which `checked` has zeroed in padding, and what each step counts."""
+    def _with_count(self, carry: Array, x: Array, mask: Array | None) -> Array:
+        """Append the count of each step, 0 in padding, to the inputs, which are 0 there already."""
         count = jnp.ones(x.shape[:-1], carry.dtype) if mask is None else mask.astype(carry.dtype)
         return jnp.concatenate([x.astype(carry.dtype), jnp.expand_dims(count, -1)], -1)
 

@@ -1,4 +1,4 @@
-"""Layers one above another."""
+"""A stack of layers, each reading the output of the one before."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from rnnlab.layers.dropout import key_option
 
 
 class Stack(nnx.Module):
-    """Cells or blocks one above another; itself a cell, whose carry is the tuple of theirs.
+    """Cells or blocks applied one after the other. A stack is a cell; its carry is a tuple.
 
     Args:
-      layers: at least one; each reads what the one before it writes.
-      remat: whether the backward pass computes what is inside each layer anew instead of keeping
-        it: memory of one layer and of the activations between layers, for about a third more work.
+      layers: one or more; each reads the output of the one before.
+      remat: whether the backward pass recomputes the activations inside each layer. It then stores
+        only the activations between layers, for about a third more computation.
 
     Raises:
-      ValueError: there is no layer, two layers do not fit together, or a call's shapes or dtypes do
-        not fit.
+      ValueError: layers is empty, two layers do not fit together, or the shapes or dtypes of a call
+        do not fit.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -39,12 +39,12 @@ class Stack(nnx.Module):
     def __init__(self, layers: Sequence[nnx.Module], *, remat: bool = False):
         layers = list(layers)
         if not layers:
-            raise ValueError("layers is empty; at least one cell or block is needed")
+            raise ValueError("layers must contain at least one cell or block, got none")
         for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.features != above.in_features:
                 raise ValueError(
-                    f"layers[{k + 1}] has in_features {above.in_features}; {below.features} is "
-                    f"needed: the features of layers[{k}]"
+                    f"layers[{k + 1}] must have in_features {below.features}, the features of "
+                    f"layers[{k}], got {above.in_features}"
                 )
         self.layers = nnx.List(layers)
         self.remat = remat
@@ -53,7 +53,7 @@ class Stack(nnx.Module):
         self.dtype = layers[-1].dtype
 
     def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, ...]:
-        """The layers' initial carries."""
+        """Return the initial carry of each layer."""
         return tuple(layer.initial_carry(batch_shape) for layer in self.layers)
 
     def __call__(
@@ -65,7 +65,7 @@ class Stack(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch time features"]]:
-        """The layers' last carries and the top layer's outputs, 0 where masked."""
+        """Return the last carry of each layer and the top layer's outputs, 0 where masked."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         return self._run(self.layers, carry, xs, key, reset=reset, mask=mask)
 
@@ -78,16 +78,16 @@ class Stack(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch features"]]:
-        """One step."""
+        """Process one time step."""
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         steps = [layer.step for layer in self.layers]
         return self._run(steps, carry, x, key, reset=reset, mask=mask)
 
     def _run(self, calls, carry, x, key, **flags):
-        after = []
+        carries = []
         for k, (call, layer, state) in enumerate(zip(calls, self.layers, carry, strict=True)):
             layer_key = None if key is None else jax.random.fold_in(key, k)
             call = partial(call, **flags, **key_option(layer, layer_key))
             state, x = jax.checkpoint(call)(state, x) if self.remat else call(state, x)
-            after.append(state)
-        return tuple(after), x
+            carries.append(state)
+        return tuple(carries), x

@@ -1,4 +1,4 @@
-"""The residual block of a temporal convolutional network, under the cell contract."""
+"""The residual block of a temporal convolutional network (TCN), under the cell contract."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,34 +11,34 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
 from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
-from rnnlab.layers.dropout import check_rate, dropout
-from rnnlab.layers.window import advance, lagged
+from rnnlab.layers.dropout import dropout, require_rate
+from rnnlab.layers.window import causal_taps, push_window
 from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
 
 class DilatedConv(nnx.Module):
-    """Dense causal convolution with gaps between its taps and weight-normalised kernel.
+    """Dilated dense causal convolution with a weight-normalized kernel.
 
         y[t] = bias + sum over k < kernel_size of x[t - k dilation] W[k]
-        W = scale * kernel / |kernel|,   |.| over the taps and inputs of each output feature
+        W = scale * kernel / |kernel|,   |.| the norm over taps and inputs of an output feature
 
-    The carry is the window of the last `(kernel_size - 1) * dilation` inputs. A reset empties it.
+    The carry is the window of the last `(kernel_size - 1) * dilation` inputs. A reset clears it.
     `mask` must be right padding.
 
     Args:
       width: width of input and output.
       kernel_size: number of taps.
-      dilation: steps from one tap to the next.
+      dilation: time steps from one tap to the next.
       rngs: source of the parameters' keys.
-      kernel_init: initialiser of `kernel` (kernel_size, width, width); `scale` starts as its norm.
-      dtype: dtype of products and `ys`; None is `param_dtype`. The carry is float32 or wider.
+      kernel_init: initializer of `kernel` (kernel_size, width, width); `scale` starts as its norm.
+      dtype: dtype of products and `ys`; None means `param_dtype`. The carry is float32 or wider.
       param_dtype: dtype of the parameters.
 
     Raises:
-      ValueError: a size is below 1, or a call's shapes or dtypes do not fit.
+      ValueError: a size is below 1, or the shapes or dtypes of a call do not fit.
 
-    Source: arXiv 1803.01271, section 3.2; weight normalisation of arXiv 1602.07868.
+    Source: arXiv 1803.01271, section 3.2; weight normalization of arXiv 1602.07868.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -70,7 +70,7 @@ class DilatedConv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((width,), param_dtype))
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window width"]:
-        """A window of zeros, float32 or wider."""
+        """Return a window of zeros, float32 or wider."""
         return jnp.zeros(
             (*batch_shape, self.lags[-1], self.features), accumulation_dtype(self.dtype)
         )
@@ -83,7 +83,7 @@ class DilatedConv(nnx.Module):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch time width"]]:
-        """The last window and the outputs of all steps, 0 where masked."""
+        """Return the last window and all outputs, 0 where masked."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         return self._run(carry, xs, reset, mask)
 
@@ -95,50 +95,50 @@ class DilatedConv(nnx.Module):
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch width"]]:
-        """One step."""
+        """Process one time step."""
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
         carry, ys = self._run(carry, x[..., None, :], reset, mask)
         return carry, ys[..., 0, :]
 
     def _run(self, window, xs, reset, mask):
-        taps = jnp.concatenate(lagged(window, xs, self.lags, reset=reset), -1)
+        taps = jnp.concatenate(causal_taps(window, xs, self.lags, reset=reset), -1)
         kernel = self.kernel[...].astype(window.dtype)
         norm = jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1), keepdims=True))
         kernel = kernel / norm * self.scale[...].astype(window.dtype)[None, None]
         flat = kernel.reshape(len(self.lags) * self.in_features, self.features)
         ys = affine(taps, flat, self.bias[...], self.dtype)
-        return advance(window, xs, reset=reset, mask=mask), zero_masked(ys, mask)
+        return push_window(window, xs, reset=reset, mask=mask), zero_masked(ys, mask)
 
 
 class TemporalBlockCarry(NamedTuple):
-    """The windows of a temporal block's two convolutions."""
+    """Carry of a temporal block: the windows of its two convolutions."""
 
     first: Float[Array, "*batch window width"]
     second: Float[Array, "*batch window width"]
 
 
 class TemporalBlock(nnx.Module):
-    """Two dilated causal convolutions in a residual branch.
+    """A residual branch of two dilated causal convolutions.
 
         f(x, conv) = dropout(relu(conv(x)))
         y = relu(x + f(f(x, first), second))
 
-    It sees `1 + 2 (kernel_size - 1) dilation` steps, a stack of blocks
-    `1 + 2 (kernel_size - 1) (sum of their dilations)`; the paper doubles the dilation from each
-    block to the next. It keeps the cell's contract; `mask` must be right padding.
+    The receptive field is `1 + 2 (kernel_size - 1) dilation` time steps, that of a stack of blocks
+    `1 + 2 (kernel_size - 1) (sum of their dilations)`. The paper doubles the dilation from block
+    to block. The block fulfills the cell contract; `mask` must be right padding.
 
     Args:
       width: width of input and output.
       rngs: source of the parameters' keys.
       kernel_size: taps of each convolution.
-      dilation: steps from one tap to the next.
-      dropout: rate after each convolution.
-      dtype: dtype of the computation; None is `param_dtype`. Carries are float32 or wider.
+      dilation: time steps from one tap to the next.
+      dropout: dropout rate after each convolution.
+      dtype: dtype of the computation; None means `param_dtype`. Carries are float32 or wider.
       param_dtype: dtype of the parameters.
 
     Raises:
-      ValueError: an option is out of range, or a call's shapes or dtypes do not fit.
+      ValueError: an option is out of range, or the shapes or dtypes of a call do not fit.
 
     Source: arXiv 1803.01271, section 3.3 and figure 1b.
 
@@ -161,7 +161,7 @@ class TemporalBlock(nnx.Module):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        check_rate("dropout", dropout)
+        require_rate("dropout", dropout)
         self.in_features = width
         self.features = width
         self.dropout = dropout
@@ -171,7 +171,7 @@ class TemporalBlock(nnx.Module):
         self.second = DilatedConv(width, kernel_size, dilation, **options)
 
     def initial_carry(self, batch_shape: Sequence[int]) -> TemporalBlockCarry:
-        """The convolutions' empty windows."""
+        """Return the empty windows of both convolutions."""
         return TemporalBlockCarry(
             self.first.initial_carry(batch_shape), self.second.initial_carry(batch_shape)
         )
@@ -185,7 +185,7 @@ class TemporalBlock(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[TemporalBlockCarry, Float[Array, "*batch time width"]]:
-        """The last windows and the outputs of all steps, 0 where masked. `key` None: no dropout."""
+        """Return the last windows and all outputs, 0 where masked; no dropout without a key."""
         carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
         return self._run(self.first, self.second, carry, xs, key, reset=reset, mask=mask)
 
@@ -198,7 +198,7 @@ class TemporalBlock(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[TemporalBlockCarry, Float[Array, "*batch width"]]:
-        """One step."""
+        """Process one time step."""
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
         convs = self.first.step, self.second.step
         return self._run(*convs, carry, x, key, reset=reset, mask=mask)
@@ -207,13 +207,13 @@ class TemporalBlock(nnx.Module):
         keys = (None, None) if key is None else jax.random.split(key)
         x = y = x.astype(self.dtype)
         windows = []
-        for conv, window, k in zip((first, second), carry, keys, strict=True):
+        for conv, window, conv_key in zip((first, second), carry, keys, strict=True):
             window, y = conv(window, y, **flags)
             windows.append(window)
-            y = dropout(_relu(y), self.dropout, k)
+            y = dropout(_relu(y), self.dropout, conv_key)
         return TemporalBlockCarry(*windows), zero_masked(_relu(x + y), flags["mask"])
 
 
 def _relu(x):
-    """Rectified so that NaN passes in both directions: the gradient of `jax.nn.relu` hides it."""
+    """ReLU that passes NaN forward and backward; the gradient of `jax.nn.relu` hides it."""
     return jnp.where(x <= 0, 0, x)

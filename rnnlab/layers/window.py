@@ -1,4 +1,4 @@
-"""The window of a layer that looks back a fixed number of steps: its last inputs, as a carry."""
+"""The carry of layers that read a fixed number of past inputs: a window of the last inputs."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 
-def segments(reset: Bool[Array, "*batch time"], size: int) -> Int[Array, "*batch positions"]:
-    """Segment numbers of `size` carried positions, which are in segment 0, and of the new ones.
+def segment_ids(reset: Bool[Array, "*batch time"], size: int) -> Int[Array, "*batch positions"]:
+    """Return the segment numbers of `size` carried positions, all 0, and of the new time steps.
 
     >>> import jax.numpy as jnp
-    >>> print(segments(jnp.array([False, True, False]), 2))
+    >>> print(segment_ids(jnp.array([False, True, False]), 2))
     [0 0 0 1 1]
     """
     number = jnp.cumsum(reset, -1, dtype=jnp.int32)
@@ -19,77 +19,79 @@ def segments(reset: Bool[Array, "*batch time"], size: int) -> Int[Array, "*batch
     return jnp.concatenate([carried, number], -1)
 
 
-def lagged(
+def causal_taps(
     window: Float[Array, "*batch size features"],
     xs: Float[Array, "*batch time features"],
     lags: Sequence[int],
     *,
     reset: Bool[Array, "*batch time"] | None = None,
 ) -> list[Float[Array, "*batch time features"]]:
-    """For each lag, of at most `size`, the inputs so many steps before each step.
+    """Return, for each lag up to `size`, the inputs that many steps before each step.
 
-        lagged[k][t] = xs[t - lags[k]], from the window where that is before the first step,
-        and 0 where a reset lies between the two, whatever was there
+        taps[k][t] = xs[t - lags[k]]
+
+    Inputs before the first step are read from the window. A tap is 0, even if the input was NaN,
+    when a reset lies between it and the step.
 
     Returns:
-      One array a lag, in the window's dtype.
+      One array per lag, in the window's dtype.
 
     >>> import jax.numpy as jnp
     >>> window, xs = jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [4.0]])
-    >>> [x[:, 0].tolist() for x in lagged(window, xs, (0, 1, 2))]
+    >>> [x[:, 0].tolist() for x in causal_taps(window, xs, (0, 1, 2))]
     [[3.0, 4.0], [2.0, 3.0], [1.0, 2.0]]
-    >>> lagged(window, xs, [1], reset=jnp.array([True, False]))[0][:, 0].tolist()
+    >>> causal_taps(window, xs, [1], reset=jnp.array([True, False]))[0][:, 0].tolist()
     [0.0, 3.0]
     """
     size, length = window.shape[-2], xs.shape[-2]
-    inputs = _joined(window, xs)
-    segment = None if reset is None else segments(reset, size)
+    joined = _concatenate_time(window, xs)
+    segments = None if reset is None else segment_ids(reset, size)
 
-    def behind(lag):
-        taken = slice(size - lag, size - lag + length)
-        x = inputs[..., taken, :]
-        if segment is None:
+    def tap_at(lag):
+        tap = slice(size - lag, size - lag + length)
+        x = joined[..., tap, :]
+        if segments is None:
             return x
-        same = segment[..., taken] == segment[..., size:]
+        same = segments[..., tap] == segments[..., size:]
         return jnp.where(jnp.expand_dims(same, -1), x, 0)
 
-    return [behind(lag) for lag in lags]
+    return [tap_at(lag) for lag in lags]
 
 
-def advance(
+def push_window(
     window: Float[Array, "*batch size features"],
     xs: Float[Array, "*batch time features"],
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> Float[Array, "*batch size features"]:
-    """The window after `xs`: it ends with the last real input, is 0 before the last reset.
+    """Return the window after `xs`: it ends with the last real input and is 0 before a reset.
 
-    `mask` must be right padding. A reset in padding counts too: it empties the window.
+    `mask` must be right padding. A reset in padding also clears the window.
 
     >>> import jax.numpy as jnp
     >>> window, xs = jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [4.0]])
-    >>> advance(window, xs)[:, 0].tolist()
+    >>> push_window(window, xs)[:, 0].tolist()
     [3.0, 4.0]
-    >>> advance(window, xs, mask=jnp.array([True, False]))[:, 0].tolist()
+    >>> push_window(window, xs, mask=jnp.array([True, False]))[:, 0].tolist()
     [2.0, 3.0]
     """
     size, length = window.shape[-2], xs.shape[-2]
-    inputs = _joined(window, xs)
-    segment = None if reset is None else segments(reset, size)
+    joined = _concatenate_time(window, xs)
+    segments = None if reset is None else segment_ids(reset, size)
     if mask is None:
-        window = inputs[..., length:, :]
-        segment = None if segment is None else segment[..., length:]
+        window = joined[..., length:, :]
+        segments = None if segments is None else segments[..., length:]
     else:
         end = jnp.sum(mask, -1, keepdims=True, dtype=jnp.int32)
-        taken = end + jnp.arange(size, dtype=jnp.int32).reshape((1,) * (xs.ndim - 2) + (-1,))
-        window = jnp.take_along_axis(inputs, jnp.expand_dims(taken, -1), axis=-2)
-        segment = None if segment is None else jnp.take_along_axis(segment, taken, axis=-1)
-    if segment is None:
+        indices = end + jnp.arange(size, dtype=jnp.int32).reshape((1,) * (xs.ndim - 2) + (-1,))
+        window = jnp.take_along_axis(joined, jnp.expand_dims(indices, -1), axis=-2)
+        segments = None if segments is None else jnp.take_along_axis(segments, indices, axis=-1)
+    if segments is None:
         return window
     current = jnp.sum(reset, -1, keepdims=True, dtype=jnp.int32)
-    return jnp.where(jnp.expand_dims(segment == current, -1), window, 0)
+    return jnp.where(jnp.expand_dims(segments == current, -1), window, 0)
 
 
-def _joined(window: Array, xs: Array) -> Array:
+def _concatenate_time(window: Array, xs: Array) -> Array:
     return jnp.concatenate([window, xs.astype(window.dtype)], -2)

@@ -144,7 +144,7 @@ def _recurrent(name: str, options: Callable[[ModelConfig], Mapping[str, Any]]):
             of.width,
             partial(_both_ways, cell) if of.bidirectional else cell,
             expansion=of.expansion,
-            conv_size=of.conv_size,
+            conv_kernel_size=of.conv_size,
             **_branches(of),
             **common,
         )
@@ -157,7 +157,7 @@ def _both_ways(cell: Callable[..., nnx.Module], width: int, features: int, **com
 
 
 def _transformer(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
-    attention = partial(Attention, heads=of.heads, context=of.context)
+    attention = partial(Attention, heads=of.heads, window=of.context)
     return Block(of.width, attention, **_branches(of), **common)
 
 

@@ -11,7 +11,7 @@ from rnnlab.layers import Block
 
 @pytest.mark.parametrize("flagged", [False, True])
 def test_weights_give_the_layers_output(flagged, getkey):
-    layer = Attention(6, 8, rngs=nnx.Rngs(0), heads=2, context=4)
+    layer = Attention(6, 8, rngs=nnx.Rngs(0), heads=2, window=4)
     xs = jax.random.normal(getkey(), (3, 9, 6))
     reset = mask = None
     if flagged:

@@ -140,7 +140,7 @@ def test_exponents_do_not_depend_on_how_many_are_asked_for(getkey):
 
 
 def test_jacobians_of_attention_and_of_no_step(getkey):
-    layer = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, context=3)
+    layer = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, window=3)
     xs = jax.random.normal(getkey(), (4, 3))
     assert jacobians(layer, layer.initial_carry(()), xs).shape == (4, 34, 34)
     cell = GRU(3, 4, rngs=nnx.Rngs(0))

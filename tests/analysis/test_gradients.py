@@ -48,7 +48,7 @@ def test_gradients_are_those_by_a_carry_handed_on(getkey):
 
 def test_every_layer_of_a_model_has_its_flow(getkey):
     rngs = nnx.Rngs(0)
-    body = Stack([Block(8, MinGRU, rngs=rngs, conv_size=4), LSTM(8, 8, rngs=rngs)])
+    body = Stack([Block(8, MinGRU, rngs=rngs, conv_kernel_size=4), LSTM(8, 8, rngs=rngs)])
     model = SequenceModel(body, 5, vocab_size=5, rngs=rngs)
     tokens = jax.random.randint(getkey(), (2, 9), 0, 5, jnp.int32)
     mask = jnp.ones((2, 9), bool).at[1, 6:].set(False)

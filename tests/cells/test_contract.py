@@ -24,7 +24,9 @@ def build(make, **options):
 
 
 def full_block(cell):
-    return functools.partial(Block, 4, cell, expansion=2, conv_size=3, mlp_expansion=2, dropout=0.5)
+    return functools.partial(
+        Block, 4, cell, expansion=2, conv_kernel_size=3, mlp_expansion=2, dropout=0.5
+    )
 
 
 def stack_of_blocks(rngs):

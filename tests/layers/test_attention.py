@@ -10,13 +10,13 @@ import pytest
 from flax import nnx
 
 from rnnlab import Block
-from rnnlab.layers.attention import Attention, attention, rotate
+from rnnlab.layers.attention import Attention, apply_rope, attention
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, TOLERANCE, assert_close
 
 LAYERS = {
-    "window within the length": functools.partial(Attention, 3, 8, heads=2, context=4),
+    "window within the length": functools.partial(Attention, 3, 8, heads=2, window=4),
     "block, window beyond it": functools.partial(
-        Block, 8, functools.partial(Attention, heads=2, context=32), mlp_expansion=2
+        Block, 8, functools.partial(Attention, heads=2, window=32), mlp_expansion=2
     ),
 }
 QUICK, *REST = LAYERS
@@ -46,9 +46,9 @@ def test_16_bit(check, dtype):
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](module, jax.random.key(4))
 
 
-@pytest.mark.parametrize("context", [1, 5, 40])
-def test_values(getkey, context):
-    module = Attention(3, 12, rngs=nnx.Rngs(0), heads=3, context=context)
+@pytest.mark.parametrize("window", [1, 5, 40])
+def test_values(getkey, window):
+    module = Attention(3, 12, rngs=nnx.Rngs(0), heads=3, window=window)
     xs = 2 * jax.random.normal(getkey(), (2, 20, 3))
     reset = jnp.zeros((2, 20), bool).at[1, jnp.array([3, 11])].set(True)
     # In two pieces, so that the second one's keys come from the window too.
@@ -56,13 +56,13 @@ def test_values(getkey, context):
     _, right = module(carry, xs[:, 8:], reset=reset[:, 8:])
     ys = jnp.concatenate([left, right], 1)
     for row in range(2):
-        wanted = oracles.attention(module.kernel[...], xs[row], 3, context, np.asarray(reset[row]))
+        wanted = oracles.attention(module.kernel[...], xs[row], 3, window, np.asarray(reset[row]))
         assert oracles.relative_error(ys[row], wanted) <= TOLERANCE[jnp.dtype(jnp.float32)]
 
 
 def test_gradients_equal_those_of_differences(x64, getkey):
     """To float32's accuracy, which is that of the softmax."""
-    module = Attention(2, 4, rngs=nnx.Rngs(0), heads=1, context=3, param_dtype=jnp.float64)
+    module = Attention(2, 4, rngs=nnx.Rngs(0), heads=1, window=3, param_dtype=jnp.float64)
     graphdef, params = nnx.split(module)
     xs = jax.random.normal(getkey(), (6, 2), jnp.float64)
     reset = np.arange(6) == 4
@@ -87,11 +87,11 @@ def test_heads_are_those_of_torch(getkey):
     torch = pytest.importorskip("torch")
     q, k, v = (jax.random.normal(getkey(), (2, 7, 12)) for _ in range(3))
     valid, segment = jnp.ones((2, 7)), jnp.zeros((2, 7), jnp.int32)
-    ys = attention(q, k, v, valid, segment, heads=3, context=7)
+    ys = attention(q, k, v, valid, segment, heads=3, window=7)
 
     def heads(x, turned):
         x = x.reshape(2, 7, 3, 4)
-        return torch.tensor(np.asarray(rotate(x, 0) if turned else x)).transpose(1, 2)
+        return torch.tensor(np.asarray(apply_rope(x, 0) if turned else x)).transpose(1, 2)
 
     wanted = torch.nn.functional.scaled_dot_product_attention(
         heads(q, True), heads(k, True), heads(v, False), is_causal=True
@@ -101,7 +101,7 @@ def test_heads_are_those_of_torch(getkey):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_steps_equal_the_sequence_long_after_the_window_is_full(getkey, dtype):
-    module = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, context=5, dtype=dtype)
+    module = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, window=5, dtype=dtype)
     xs = jax.random.normal(getkey(), (2, 40, 3), dtype)
     carry = module.initial_carry((2,))
     after, ys = jax.lax.scan(module.step, carry, jnp.moveaxis(xs, 1, 0))
@@ -109,7 +109,7 @@ def test_steps_equal_the_sequence_long_after_the_window_is_full(getkey, dtype):
 
 
 def test_a_step_sees_context_steps_and_no_more(getkey):
-    module = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, context=5)
+    module = Attention(3, 8, rngs=nnx.Rngs(0), heads=2, window=5)
     xs = jax.random.normal(getkey(), (12, 3))
     changed = call(module, xs.at[4].add(1))
     same = np.asarray((changed == call(module, xs)).all(-1))
@@ -131,11 +131,11 @@ def test_rotation_keeps_its_digits_at_far_positions(getkey):
     q, k = (jax.random.normal(getkey(), (1, 9, 1, 32)) for _ in range(2))
 
     def products(first):
-        return jnp.einsum("btnd,bsnd->ts", rotate(q, first), rotate(k, first))
+        return jnp.einsum("btnd,bsnd->ts", apply_rope(q, first), apply_rope(k, first))
 
     assert_close(products(1_000_000), products(0), "scores far from the start")
     wanted = [oracles.rotary(np.asarray(q[0, t, 0], np.float64), 50 + t) for t in range(9)]
-    assert oracles.relative_error(rotate(q, 50)[0, :, 0], np.stack(wanted)) <= 2e-6
+    assert oracles.relative_error(apply_rope(q, 50)[0, :, 0], np.stack(wanted)) <= 2e-6
 
 
 def test_nan_changes_nothing_before_it_nor_beyond_the_window(getkey):
@@ -161,10 +161,10 @@ def test_a_loss_of_nan_has_a_gradient_of_nan(getkey):
 @pytest.mark.parametrize(
     ("features", "options", "message"),
     [
-        (8, {"heads": 3}, "features is 8; .* 3 heads is needed: a multiple of 6"),
-        (6, {"heads": 2}, "features is 6; an even number for each of 2 heads"),
+        (8, {"heads": 3}, "features must be a multiple of 6 .* each of 3 heads.*got 8"),
+        (6, {"heads": 2}, "features must be a multiple of 4 .* each of 2 heads.*got 6"),
         (8, {"heads": 0}, "heads is 0; an int of at least 1"),
-        (8, {"context": 0}, "context is 0; an int of at least 1"),
+        (8, {"window": 0}, "window is 0; an int of at least 1"),
     ],
 )
 def test_options_out_of_range_are_named(features, options, message):

@@ -25,15 +25,15 @@ def test_each_row_is_read_from_both_ends_of_its_own_length(name, merge, getkey):
     carry, ys = both(both.initial_carry((3,)), xs, mask=mask)
     for row, length in enumerate(lengths):
         real = xs[row, :length]
-        ahead, forward = both.forward(both.forward.initial_carry(()), real)
-        behind, backward = both.backward(both.backward.initial_carry(()), real[::-1])
+        forward_carry, forward = both.forward(both.forward.initial_carry(()), real)
+        backward_carry, backward = both.backward(both.backward.initial_carry(()), real[::-1])
         backward = backward[::-1]
         wanted = (
             jnp.concatenate([forward, backward], -1) if merge == "concat" else forward + backward
         )
         assert_close(ys[row, :length], wanted)
         ended = jax.tree.map(lambda c, row=row: c[row], carry)
-        assert_close(ended, (ahead, behind))
+        assert_close(ended, (forward_carry, backward_carry))
 
 
 def test_packed_rows_with_padding_equal_separate_ones(getkey):
@@ -80,9 +80,9 @@ def test_it_has_no_step():
 
 def test_cells_that_do_not_fit_are_refused():
     rngs = nnx.Rngs(0)
-    with pytest.raises(ValueError, match="backward has in_features 2; forward's 3"):
+    with pytest.raises(ValueError, match="must have the in_features of forward, 3, got 2"):
         Bidirectional(MinGRU(3, 4, rngs=rngs), MinGRU(2, 4, rngs=rngs))
-    with pytest.raises(ValueError, match="backward has features 5; forward's 4"):
+    with pytest.raises(ValueError, match="must have the features of forward, 4, with"):
         Bidirectional(MinGRU(3, 4, rngs=rngs), GRU(3, 5, rngs=rngs), merge="sum")
     with pytest.raises(ValueError, match="merge is 'mean'; one of 'concat', 'sum'"):
         pair("gru", merge="mean")

@@ -23,7 +23,7 @@ def call(module, xs, **options):
 
 def test_branches_are_residual(getkey):
     """With both projections at zero a block is the identity."""
-    module = block(expansion=2, conv_size=4, mlp_expansion=2)
+    module = block(expansion=2, conv_kernel_size=4, mlp_expansion=2)
     xs = jax.random.normal(getkey(), (2, 5, 4))
     module.project.kernel[...] *= 0
     module.mlp.layers[-1].kernel[...] *= 0
@@ -31,7 +31,7 @@ def test_branches_are_residual(getkey):
 
 
 def test_the_branch_is_norm_conv_cell_projection(getkey):
-    module = block(expansion=2, conv_size=3)
+    module = block(expansion=2, conv_kernel_size=3)
     xs = jax.random.normal(getkey(), (2, 5, 4))
     normed = xs / jnp.sqrt(jnp.mean(xs**2, -1, keepdims=True) + 1e-6)
     kernel = module.conv.kernel[...]
@@ -103,11 +103,11 @@ def test_any_callable_makes_the_cell():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dropout": 1.0}, r"dropout is 1.0; a number in \[0, 1\)"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"expansion": 0}, "expansion is 0; an int of at least 1"),
         ({"mlp_expansion": 0}, "mlp_expansion is 0"),
         ({"dtype": jnp.int32}, "dtype is int32; a real floating dtype"),
-        ({"conv_size": 0}, "kernel_size is 0; an int of at least 1"),
+        ({"conv_kernel_size": 0}, "kernel_size is 0; an int of at least 1"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):
@@ -117,7 +117,7 @@ def test_options_out_of_range_are_named(options, message):
 
 def test_stacks_that_do_not_fit_are_refused():
     rngs = nnx.Rngs(0)
-    with pytest.raises(ValueError, match="layers is empty"):
+    with pytest.raises(ValueError, match="layers must contain at least one"):
         Stack([])
-    with pytest.raises(ValueError, match=r"layers\[1\] has in_features 5; 4 is needed"):
+    with pytest.raises(ValueError, match=r"layers\[1\] must have in_features 4, .*, got 5"):
         Stack([MinGRU(3, 4, rngs=rngs), MinGRU(5, 4, rngs=rngs)])

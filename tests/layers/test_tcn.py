@@ -125,7 +125,7 @@ def test_a_new_convolution_has_the_weights_that_were_drawn():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dropout": 1.0}, r"dropout is 1.0; a number in \[0, 1\)"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"kernel_size": 0}, "kernel_size is 0; an int of at least 1"),
         ({"dilation": 0}, "dilation is 0; an int of at least 1"),
     ],

@@ -93,7 +93,7 @@ def test_padding_changes_no_loss_and_packing_no_gradient(cell):
 @pytest.mark.parametrize("cell", [MinLSTM, GRU])
 def test_padding_and_packing_in_float64(cell, x64):
     options = {"rngs": nnx.Rngs(0), "param_dtype": jnp.float64}
-    block = Block(8, cell, conv_size=3, **options)
+    block = Block(8, cell, conv_kernel_size=3, **options)
     of = SequenceModel(block, VOCABULARY, vocab_size=VOCABULARY, **options)
     check_padding_and_packing(of, 1e-11)
 
