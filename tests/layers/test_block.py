@@ -83,7 +83,7 @@ def test_a_key_reaches_blocks_within_other_layers(getkey):
 
 @pytest.mark.usefixtures("quick_compile")
 def test_16_bit_blocks_keep_the_contract():
-    options = {"conv_size": 3, "mlp_expansion": 2, "expansion": 2}
+    options = {"conv_kernel_size": 3, "mlp_expansion": 2, "expansion": 2}
     check_cell(Block(4, MinGRU, rngs=nnx.Rngs(0), dtype=jnp.bfloat16, **options))
 
 
