@@ -6,31 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnlab.atomic_io import writing
+from rnnlab.registry import COLORS as COLORS
+from rnnlab.registry import LABELS as LABELS
 
 if TYPE_CHECKING:  # matplotlib takes most of a second to import
     from matplotlib.figure import Figure
 
-# From the palette of Okabe and Ito, which colour-blind readers can tell apart.
-COLORS = {
-    "rnn": "#999999",
-    "gru": "#D55E00",
-    "lstm": "#0072B2",
-    "mingru": "#E69F00",
-    "minlstm": "#56B4E9",
-    "transformer": "#CC79A7",
-    "mamba": "#009E73",
-    "tcn": "#F0E442",
-}
-LABELS = {
-    "rnn": "RNN",
-    "gru": "GRU",
-    "lstm": "LSTM",
-    "mingru": "minGRU",
-    "minlstm": "minLSTM",
-    "transformer": "Transformer",
-    "mamba": "Mamba",
-    "tcn": "TCN",
-}
 # From the muted palette of Paul Tol, in an order that keeps neighbours apart. No cell has one of
 # these colours.
 OTHER_COLORS = (

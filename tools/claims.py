@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rnnlab.bench.scaling import exponent
 from rnnlab.records import Record, read
+from rnnlab.registry import LABELS
 from rnnlab.tables import Table, machines, times
 
 RESULTS = Path(__file__).parent.parent / "experiments" / "results"
@@ -83,13 +84,13 @@ def _faster(minimal: str, classic: str, length: int, claimed: str) -> Claim:
     forms = {r["implementation"]: r["step_seconds"] / own for r in rows if r["cell"] == classic}
     loop = forms.pop("Python loop")
     fair = min(forms, key=forms.get)
-    names = {"gru": "GRU", "lstm": "LSTM", "mingru": "minGRU", "minlstm": "minLSTM"}
     return Claim(
-        f"{names[minimal]} trains {claimed} faster than the {names[classic]} at length {length:,}",
+        f"{LABELS[minimal]} trains {claimed} faster than the {LABELS[classic]} "
+        f"at length {length:,}",
         "T4 GPU, batch 64, against a Python loop (arXiv 2410.01201, section 4.1)",
         f"{times(loop)}x, batch {rows[0]['batch_size']}, width {rows[0]['width']}, on a CPU; on a "
         "GPU: open",
-        f"{times(forms[fair])}x against the fastest {names[classic]} of this run, {fair}",
+        f"{times(forms[fair])}x against the fastest {LABELS[classic]} of this run, {fair}",
         _command(rows),
         file,
         "On this CPU true in direction alone, against its loop too; the size is open on a GPU.",
@@ -232,11 +233,11 @@ def _batch() -> Claim:
         speed = {r["batch_size"]: r["tokens_per_second"] for r in rows if r["layer"] == layer}
         return speed[32] / speed[1]
 
-    names = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+    classic = ("rnn", "gru", "lstm")
     return Claim(
         "A batch of 32 brings 14x the tokens a second of a batch of 1",
         "quoted for recurrent networks on GPUs",
-        "on a CPU: " + ", ".join(f"{name} {times(gain(k))}x" for k, name in names.items()),
+        "on a CPU: " + ", ".join(f"{LABELS[k]} {times(gain(k))}x" for k in classic),
         f"minGRU {times(gain('mingru'))}x, minLSTM {times(gain('minlstm'))}x",
         _command(rows),
         file,

@@ -28,6 +28,7 @@ from rnnlab.bench import (
 from rnnlab.cli.compare import result_table
 from rnnlab.cli.summary_table import summary_table
 from rnnlab.records import Record, read
+from rnnlab.registry import REGISTRY
 from rnnlab.tables import Table, machine, markdown, milliseconds, times
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,7 @@ PAGES = (
     "docs/claims.md",
     "docs/reliability.md",
     "docs/bad-input.md",
+    "docs/guides/choose-a-cell.md",
 )
 # Figures that publications report, each on its own terms, by experiment.
 PAPER = {
@@ -147,6 +149,7 @@ TRAININGS = (
 """Experiments that train, whose results the summary shows."""
 
 TABLES: dict[str, Callable[[], str]] = {
+    "cells": lambda: cells_table(),
     "speedup": lambda: training("speedup"),
     "speedup in full": lambda: full("speedup", speedup_table.table),
     "speedup at the paper's size": lambda: training("speedup_paper_size"),
@@ -172,6 +175,21 @@ TABLES: dict[str, Callable[[], str]] = {
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),
     **{name: lambda name=name: full(name, result_table) for name in TRAININGS},
 }
+
+
+def cells_table() -> str:
+    """The registry as a table: every cell and layer, what it is, and its peers."""
+    out = [
+        "| name | label | description | replaces | in PyTorch |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for entry in REGISTRY.values():
+        replaces = "" if entry.compared_with is None else REGISTRY[entry.compared_with].label
+        torch = f"`torch.nn.{entry.torch}`" if (entry.torch or "").isidentifier() else entry.torch
+        out.append(
+            f"| `{entry.name}` | {entry.label} | {entry.summary} | {replaces} | {torch or ''} |"
+        )
+    return "\n".join(out)
 
 
 def summary() -> str:

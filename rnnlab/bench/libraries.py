@@ -13,7 +13,7 @@ from rnnlab import records
 from rnnlab.bench.scan import parse_shape
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import Prepared, quartiles, time_interleaved
-from rnnlab.bench.torch_programs import MINIMAL, TorchForm, available, torch_form, torch_program
+from rnnlab.bench.torch_programs import TorchForm, available, torch_form, torch_program
 from rnnlab.bench.variants import (
     FLAX_CELLS,
     PASSES,
@@ -25,10 +25,14 @@ from rnnlab.bench.variants import (
     plain_form,
 )
 from rnnlab.cells import CELLS
+from rnnlab.cells.linear import LinearCell
+from rnnlab.registry import REGISTRY, compared_cells, minimal_counterparts
 from rnnlab.scan import resolved
 from rnnlab.tables import Table, machine, milliseconds, times
 from rnnlab.validation import require_one_of
 
+MINIMAL = tuple(minimal_counterparts().values())
+"""The cells whose times the others' are relative to."""
 # Relative to the largest output. The log-space form is some 5e-4 off at 4,096 steps; a GPU's
 # matmuls, and torch's on it, keep ten bits of the inputs (TF32).
 DIFFERENCE = {"cpu": 2e-3, "gpu": 2e-2, "tpu": 2e-2}
@@ -52,7 +56,7 @@ class Peers:
     """
 
     shapes: tuple[str, ...] = ("8x1024x256", "64x256x256")
-    cells: tuple[str, ...] = ("gru", "lstm", "mingru", "minlstm")
+    cells: tuple[str, ...] = compared_cells()
     passes: tuple[str, ...] = ("train",)
     repeats: int = 9
     device: str = "auto"
@@ -82,7 +86,7 @@ class Peer:
 
 def peers(cell: str, platform: str) -> list[Peer]:
     """The forms of a cell that can run here, rnnlab's own first."""
-    minimal = cell in MINIMAL
+    minimal = issubclass(CELLS[cell], LinearCell)
     backend = resolved("auto", platform) if minimal else "scan"
     found = [Peer(cell, "rnnlab", backend, _of(cell_form, cell, "auto"))]
     if minimal and platform != "cpu" and resolved("pallas", platform) == "pallas":
@@ -93,7 +97,7 @@ def peers(cell: str, platform: str) -> list[Peer]:
         found.append(Peer(cell, "flax.nnx.RNN", "scan", _of(flax_form, cell)))
     if cell == "lstm" and platform == "gpu":
         found.append(Peer(cell, "rnnlab", "cudnn", _of(cell_form, cell, "cudnn")))
-    if available(platform):
+    if REGISTRY[cell].torch is not None and available(platform):
         native = "cuDNN" if platform == "gpu" else "native"
         backend = "log space" if minimal else native
         found.append(Peer(cell, "torch", backend, _of(torch_form, cell)))

@@ -10,14 +10,25 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from rnnlab.bench.speedup_table import CLASSIC_COUNTERPART, OWN, PAPER, describe, minimal_seconds
 from rnnlab.plotting import cell_label, series_colors
 from rnnlab.records import Record
+from rnnlab.registry import cell_entries
 from rnnlab.tables import machine
 
 STYLES = {"rnnlab": "-", OWN: "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
-FAMILIES = {
-    "GRU and minGRU": ("gru", "mingru"),
-    "LSTM and minLSTM": ("lstm", "minlstm"),
-    "Elman RNN": ("rnn",),
-}
+
+
+def _families() -> dict[str, tuple[str, ...]]:
+    """The panels of the speedup figure: each cell with those that are compared with it."""
+    families = {}
+    for name, entry in cell_entries().items():
+        if entry.compared_with is None:
+            members = [e for e in cell_entries().values() if e.compared_with == name]
+            title = " and ".join([entry.label, *(e.label for e in members)])
+            families[title] = (name, *(e.name for e in members))
+    # Panels with several cells come first.
+    return dict(sorted(families.items(), key=lambda family: -len(family[1])))
+
+
+FAMILIES = _families()
 
 
 def speedup_figure(rows: Sequence[Record]) -> Figure:

@@ -23,6 +23,7 @@ from rnnlab.bench.variants import (
     own_form,
 )
 from rnnlab.cells import CELLS
+from rnnlab.registry import REGISTRY, compared_cells
 from rnnlab.scan import BACKENDS, resolved
 from rnnlab.validation import require_one_of
 
@@ -96,7 +97,7 @@ class Speedup:
         }
         if self.quick:
             defaults = {
-                "cells": ("gru", "lstm", "mingru", "minlstm"),
+                "cells": compared_cells(),
                 "lengths": (128, 512),
                 "backend": ("auto",),
                 "passes": ("train",),
@@ -153,7 +154,7 @@ def entries(config: Speedup, platform: str) -> list[Entry]:
             ran = dict.fromkeys(resolved(backend, platform) for backend in config.backend)
             lines += [Entry(cell, "rnnlab", b, _formed(cell_form, cell, b)) for b in ran]
             torch_backend = "log space"
-        if available(platform):
+        if REGISTRY[cell].torch is not None and available(platform):
             lines.append(Entry(cell, "torch", torch_backend, _of(_torch, cell)))
     return lines
 

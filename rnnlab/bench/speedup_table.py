@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from rnnlab.records import Record
+from rnnlab.registry import minimal_counterparts
 from rnnlab.tables import Table, machine, milliseconds, times
 
-CLASSIC_COUNTERPART = {"gru": "mingru", "lstm": "minlstm"}
-"""Which minimal cell stands for which classic one."""
+CLASSIC_COUNTERPART = minimal_counterparts()
+"""The minimal cell that each classic cell is compared with."""
 
 OWN = "your own"
 """The implementation of cells that are not rnnlab's; minGRU stands for them."""

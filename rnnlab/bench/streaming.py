@@ -16,6 +16,7 @@ from rnnlab import records
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import Prepared, compare_to_bound, prepare, time_interleaved
 from rnnlab.models.config import LAYERS, ModelConfig, count_parameters
+from rnnlab.registry import cell_entries
 from rnnlab.tables import Table, machine, times
 from rnnlab.validation import require_one_of
 
@@ -44,7 +45,7 @@ class Streaming:
       out: folder for the results. Rows are added to those that are there.
     """
 
-    cells: tuple[str, ...] = ("rnn", "gru", "lstm", "mingru", "minlstm", "mamba")
+    cells: tuple[str, ...] = (*cell_entries(), "mamba")
     batches: tuple[int, ...] = (1, 64)
     lengths: tuple[int, ...] = (1_000, 32_000, 1_000_000)
     most: int = 2_100_000

@@ -14,10 +14,10 @@ from flax import nnx
 
 from rnnlab.bench.timing import Prepared
 from rnnlab.bench.variants import Problem, make_cell
-from rnnlab.cells import CELLS
+from rnnlab.registry import REGISTRY
 
-CLASSIC = ("rnn", "gru", "lstm")
-MINIMAL = ("mingru", "minlstm")
+LOG_SPACE = "log space"
+"""The registry's name of the published form of a minimal cell."""
 
 
 def available(platform: str) -> bool:
@@ -51,16 +51,18 @@ def torch_form(name: str, problem: Problem, scan: Callable[..., Any] | None = No
     device = "cuda" if problem.device.platform == "gpu" else "cpu"
     options = {"device": device, "dtype": getattr(torch, problem.dtype)}
     weights = nnx.to_pure_dict(nnx.state(make_cell(name, problem), nnx.Param))
-    if name in MINIMAL:
+    peer = REGISTRY[name].torch
+    if peer is None:
+        raise ValueError(f"cell {name!r} has no peer in torch; remove it from --cells")
+    if peer == LOG_SPACE:
         make = log_space_cell if scan is None else partial(scanned_cell, scan)
         model = make(name, problem.width, options)
         copies = []
-        for layer, key in zip(model.projections, CELLS[name].projections, strict=True):
+        for layer, key in zip(model.projections, REGISTRY[name].load().projections, strict=True):
             copies.append((layer.weight, weights[f"{key}_kernel"].T))
             copies.append((layer.bias, weights[f"{key}_bias"]))
     else:
-        kinds = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
-        layer = kinds[name](problem.width, problem.width, batch_first=True, **options)
+        layer = getattr(torch.nn, peer)(problem.width, problem.width, batch_first=True, **options)
         model = _FirstOutput(layer)
         state_bias = jnp.zeros_like(weights["bias"])
         if name == "gru":

@@ -7,7 +7,6 @@ the updated parameters, the optimiser's state, the loss and the gradient of the 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,12 +15,12 @@ import optax
 from flax import nnx
 from jax import Array, lax
 
-from rnnlab import load_module
 from rnnlab.bench.timing import Prepared, prepare
-from rnnlab.cells import CELLS
+from rnnlab.registry import cell_entries, find_cell
 
 PASSES = ("forward", "train")
-FLAX_CELLS = {"rnn": nnx.SimpleCell, "gru": nnx.GRUCell, "lstm": nnx.OptimizedLSTMCell}
+FLAX_CELLS = {k: getattr(nnx, entry.flax) for k, entry in cell_entries().items() if entry.flax}
+"""Classes of `flax.nnx` by the name of the cell that they are the peer of."""
 OPTIMIZER = optax.adamw(1e-3)
 
 
@@ -179,21 +178,16 @@ def own_form(name: str, problem: Problem) -> Form:
 
 
 def cell_class(name: str) -> Callable[..., nnx.Module]:
-    """A cell of `rnnlab.CELLS` by its name, or one of a user's own as `FILE.py:CLASS`.
+    """Returns the class of a registered cell, or of a user's own as `FILE.py:CLASS`.
 
     Raises:
-      ValueError: there is no such cell.
+      ValueError: the cell is unknown, is not a cell, or its file cannot be loaded.
     """
-    file, _, attribute = name.rpartition(":")
-    if not file:
-        if name not in CELLS:
-            known = ", ".join(CELLS)
-            raise ValueError(f"cells has {name!r}; one of {known}, or FILE.py:CLASS, is needed")
-        return CELLS[name]
-    module = load_module.load(Path(file), "a cell as FILE.py:CLASS")
-    if not callable(getattr(module, attribute, None)):
-        raise ValueError(f"{file} has no class {attribute!r}; a cell as FILE.py:CLASS is needed")
-    return getattr(module, attribute)
+    entry = find_cell(name)
+    if entry.kind != "cell":
+        known = ", ".join(cell_entries())
+        raise ValueError(f"cells must be among {known} or FILE.py:CLASS, got {name!r}")
+    return entry.load()
 
 
 def form_program(form: Form, pass_: str, problem: Problem) -> Prepared:

@@ -6,6 +6,7 @@ from rnnlab.cells.lstm import LSTMCarry as LSTMCarry
 from rnnlab.cells.mingru import MinGRU as MinGRU
 from rnnlab.cells.minlstm import MinLSTM as MinLSTM
 from rnnlab.cells.rnn import VanillaRNN as VanillaRNN
+from rnnlab.registry import cell_entries
 
-CELLS = {"rnn": VanillaRNN, "gru": GRU, "lstm": LSTM, "mingru": MinGRU, "minlstm": MinLSTM}
-"""The cells by the names that the command line uses."""
+CELLS = {name: entry.load() for name, entry in cell_entries().items()}
+"""The cells by name, from `rnnlab.registry.REGISTRY`."""

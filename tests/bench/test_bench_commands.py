@@ -75,7 +75,7 @@ def test_the_other_benchmarks_write_rows(quick_compile, tmp_path, name, options)
     ("arguments", "message"),
     [
         (["speedup", "--device", "tpu"], "device is 'tpu', which JAX does not find here"),
-        (["speedup", "--cells", "gruu"], "cells has 'gruu'; one of rnn, gru"),
+        (["speedup", "--cells", "gruu"], "cell 'gruu' is unknown; did you mean 'gru'?"),
         (["speedup", "--lengths", "0"], "lengths has 0; at least 1"),
         (["speedup", "--lengths"], "lengths is empty"),
         (["speedup", "--dtype", "int8"], "dtype is 'int8'"),
