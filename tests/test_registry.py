@@ -57,7 +57,7 @@ def test_find_cell_bad_user_class_raises(tmp_path):
         find_cell(f"{file}:MyCell")
     with pytest.raises(ValueError, match="must define a class 'Other'"):
         find_cell(f"{file}:Other")
-    with pytest.raises(ValueError, match="none.py"):
+    with pytest.raises(ValueError, match=r"none\.py"):
         find_cell(f"{tmp_path / 'none.py'}:MyCell")
 
 

@@ -63,9 +63,9 @@ def test_a_cell_from_a_file_is_measured_beside_the_others(file, tmp_path, capsys
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("{folder}/none.py:Mine", "none.py is no file; a cell as FILE.py:CLASS is needed"),
-        ("{folder}/mine.py:Yours", "has no class 'Yours'; a cell as FILE.py:CLASS is needed"),
-        ("mingruu", "cells has 'mingruu'; one of rnn, gru, lstm, mingru, minlstm, or FILE.py"),
+        ("{folder}/none.py:Mine", "none.py is no file"),
+        ("{folder}/mine.py:Yours", "must define a class 'Yours'"),
+        ("mingruu", "cell 'mingruu' is unknown; did you mean 'mingru'?"),
     ],
 )
 def test_what_is_no_cell_is_refused(name, said, file, tmp_path, capsys):
