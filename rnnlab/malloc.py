@@ -1,31 +1,40 @@
-"""What the C library does with memory that a program gives back.
+"""Configure the C library's malloc to keep freed memory.
 
-XLA asks for the buffers of each call anew. On Linux the C library maps large ones from the system
-and unmaps them afterwards, so that a training step touches every page of its buffers for the first
-time, again and again: the system clears each page (4 kB) and enters it in a table. On a CPU that is
-a large share of a step that is bound by memory.
+XLA allocates the buffers of every call. glibc maps large buffers from the system and unmaps them
+when they are freed, so that each training step touches all pages of its buffers for the first time:
+the system clears every page (4 kB) and enters it in a page table. On a CPU that is a large part of
+a step that is bound by memory bandwidth.
 """
 
 import ctypes
 
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-LARGEST = 2**31 - 1
+INT32_MAX = 2**31 - 1
+
+_keeps_memory = False
 
 
 def keep_memory() -> bool:
-    """Has the C library keep freed memory for the next call, in this process, from now on.
+    """Makes malloc keep freed memory for later allocations until the process ends.
 
-    The process then holds as much memory as it ever needed at once. Call it before the first array
-    is made. Does nothing and returns False where the C library is not glibc.
+    The process then holds as much memory as it ever needed. Call this before the first array is
+    made; it cannot be undone. Returns False, and changes nothing, if the C library is not glibc.
     """
+    global _keeps_memory
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
     settings = {
-        M_MMAP_MAX: 0,  # large buffers from the heap too, not each mapped on its own
-        M_TRIM_THRESHOLD: LARGEST,  # the heap never shrinks
-        M_TOP_PAD: 64 * 2**20,  # and grows by as much at once
-        M_ARENA_MAX: 1,  # one heap for all threads: the others' are of limited size
+        M_MMAP_MAX: 0,  # allocate large buffers on the heap instead of mapping each one
+        M_TRIM_THRESHOLD: INT32_MAX,  # never shrink the heap
+        M_TOP_PAD: 64 * 2**20,  # grow it in steps of 64 MB
+        M_ARENA_MAX: 1,  # one heap for all threads: those of other threads are limited in size
     }
-    return all(mallopt(option, value) == 1 for option, value in settings.items())
+    _keeps_memory = all(mallopt(option, value) == 1 for option, value in settings.items())
+    return _keeps_memory
+
+
+def keeps_memory() -> bool:
+    """Whether `keep_memory` has configured this process."""
+    return _keeps_memory

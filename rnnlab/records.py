@@ -13,8 +13,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
-import jax
-
+from rnnlab import malloc
 from rnnlab.atomic_io import finite, lock, make_folder, sync, writing
 from rnnlab.errors import DataError
 
@@ -26,7 +25,7 @@ PACKAGES = (
 )
 
 
-def environment(device: jax.Device) -> Record:
+def environment(device: Any) -> Record:
     """What the numbers depend on beside the program: device, versions, flags and command."""
     return {
         "device": device.device_kind,
@@ -37,6 +36,7 @@ def environment(device: jax.Device) -> Record:
         "versions": {name: v for name in PACKAGES if (v := _version(name))},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
+        "malloc_keep_memory": malloc.keeps_memory(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -1,4 +1,4 @@
-"""The allocator keeps its pages when it is asked to."""
+"""malloc keeps freed memory if it is configured to."""
 
 import subprocess
 import sys
@@ -8,10 +8,11 @@ import pytest
 SCRIPT = """
 import resource, sys
 import numpy as np
-from rnnlab.malloc import keep_pages
+from rnnlab.malloc import keep_memory, keeps_memory
 
 if sys.argv[1] == "keep":
     assert keep_memory()
+assert keeps_memory() == (sys.argv[1] == "keep")
 
 def once():
     return float(np.full(5_000_000, 1.0).sum())
@@ -26,10 +27,40 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
-def test_kept_pages_are_not_handed_out_again():
+def test_page_faults_with_kept_memory_stay_below_the_default():
     def faults(how):
         command = [sys.executable, "-c", SCRIPT, how]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert faults("keep") < 10 < faults("as it is")
+    assert faults("keep") < 10 < faults("default")
+
+
+ENTRY = """
+import sys
+from rnnlab.cli import main
+from rnnlab.malloc import keeps_memory
+
+sys.argv = ["rnnlab", *sys.argv[1:]]
+try:
+    main.entry()
+except SystemExit:
+    print(keeps_memory())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "--help"], True),
+        (["resume", "--help"], True),
+        (["resume", "--help", "--no-malloc-keep-memory"], False),
+        (["verify", "--help"], False),
+        (["verify", "--help", "--malloc-keep-memory"], True),
+    ],
+)
+def test_malloc_is_configured_by_default_in_commands_that_train(words, expected):
+    command = [sys.executable, "-c", ENTRY, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str(expected)

@@ -9,8 +9,9 @@ import jax
 import pytest
 import update_tables
 
+from rnnlab.cli import main
 from rnnlab.cli import parser as command_line
-from rnnlab.cli.run import _runs
+from rnnlab.cli.experiment_flags import experiments
 from rnnlab.runs.grid import load_presets
 
 ROOT = Path(__file__).parent.parent
@@ -62,13 +63,11 @@ def test_commands_are_those_of_the_command_line(page):
     commands = re.findall(r"^ {4,8}(?:pip install \S+ && )?rnnlab (\S.*)", text, re.MULTILINE)
     for line in commands:
         words = shlex.split(re.split(r" {2,}", line)[0])  # what follows two spaces explains it
-        words = [word for word in words if word not in (command_line.KEEP_PAGES, "--help")]
-        if words[0] == "run":
-            command, flags = command_line.parsed(words, return_unknown_args=True)
-            if (ROOT / command.file).exists():  # not FILE
-                _runs(load_presets(ROOT / command.file)[command.preset], flags)
-        elif words[0] != "COMMAND":
-            command_line.parsed(words)
+        words = [word for word in words if word not in (main.KEEP, main.NO_KEEP, "--help")]
+        if words[0] != "COMMAND":
+            command, flags = command_line.parse(words)
+        if words[0] == "run" and (ROOT / command.file).exists():  # not FILE
+            experiments(load_presets(ROOT / command.file)[command.preset], flags)
 
 
 def test_links_lead_somewhere():

@@ -1,1 +1,1 @@
-"""What the `rnnlab` command does beside the benchmarks: a module a command."""
+"""The `rnnlab` command: its entry point, its parser and one module per command."""

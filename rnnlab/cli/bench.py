@@ -1,27 +1,13 @@
-"""`rnnlab speedup` and `rnnlab bench`: a benchmark with a progress bar, its table and picture."""
+"""`rnnlab speedup` and `rnnlab bench`: run a benchmark with a progress bar, table and figure."""
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from tyro.conf import subcommand
 
-from rnnlab.bench import (
-    accuracy,
-    language_model,
-    layer,
-    libraries,
-    malloc,
-    newton_convergence,
-    scaling,
-    scan,
-    speedup,
-    streaming,
-)
 from rnnlab.plotting import save_figure
 from rnnlab.records import Record
 from rnnlab.tables import show
@@ -29,56 +15,25 @@ from rnnlab.tables import show
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Bench:
-    """The other benchmarks; docs/benchmarks.md says what each measures."""
-
-    benchmark: (
-        Annotated[scan.Scan, subcommand("scan")]
-        | Annotated[layer.Layer, subcommand("layer")]
-        | Annotated[libraries.Peers, subcommand("peers")]
-        | Annotated[scaling.Growth, subcommand("growth")]
-        | Annotated[streaming.Streaming, subcommand("streaming")]
-        | Annotated[newton_convergence.Newton, subcommand("newton")]
-        | Annotated[malloc.Allocator, subcommand("allocator")]
-        | Annotated[accuracy.Accuracy, subcommand("accuracy")]
-        | Annotated[language_model.LanguageModel, subcommand("lm")]
-    )
-
-
 def run(config: Any) -> int:
-    """Measures with a progress bar, then shows and draws the rows, also after an interrupt.
+    """Measures with a progress bar, then shows and draws the records, also after an interrupt.
 
-    Returns the exit code. Raises ValueError where an option is out of range.
+    Returns the exit code. Raises ValueError if an option is out of range.
     """
     config.validate()
-    module = _MODULES[type(config)]
+    module = sys.modules[type(config).__module__]
     measured: list[Record] = []
     code = 0
     try:
-        for row in _with_progress(module, config):
-            measured.append(row)
+        for record in _with_progress(module, config):
+            measured.append(record)
     except KeyboardInterrupt as stop:
         code = getattr(stop, "exit_code", INTERRUPTED)
-        print("rnnlab: interrupted; the rows measured so far are kept", file=sys.stderr)
+        print("rnnlab: interrupted; the records measured so far are kept", file=sys.stderr)
     if measured:
         show(module.table(measured))
         print("Written:", ", ".join(map(str, _written(config.out, measured))))
     return code
-
-
-_MODULES = {
-    speedup.Speedup: speedup,
-    scan.Scan: scan,
-    layer.Layer: layer,
-    libraries.Peers: libraries,
-    scaling.Growth: scaling,
-    streaming.Streaming: streaming,
-    newton_convergence.Newton: newton_convergence,
-    malloc.Allocator: malloc,
-    accuracy.Accuracy: accuracy,
-    language_model.LanguageModel: language_model,
-}
 
 
 def _with_progress(module: Any, config: Any) -> Iterator[Record]:
@@ -93,15 +48,15 @@ def _with_progress(module: Any, config: Any) -> Iterator[Record]:
     with Progress(*columns, console=console, **options) as progress:
         task = progress.add_task("", total=module.steps(config))
 
-        def advance(text: str) -> None:
+        def on_progress(text: str) -> None:
             progress.update(task, advance=1, description=text)
 
-        yield from module.run(config, advance)
+        yield from module.run(config, on_progress)
 
 
 def _written(out: Path, measured: list[Record]) -> list[Path]:
-    """The results' files, a picture drawn among them where there is one for these rows."""
-    from rnnlab.bench import plots  # when there is something to draw: it takes most of a second
+    """Draws the figure of the records, if they have one. Returns the files of the results."""
+    from rnnlab.bench import plots  # only if there is something to draw: the import takes a second
 
     name = measured[0]["benchmark"]
     written = [out / f"{name}.jsonl"]

@@ -2,27 +2,15 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
-
+from rnnlab.cli.commands import Compare
 from rnnlab.errors import DataError
 from rnnlab.records import Record, read
 from rnnlab.runs.result_schema import is_result
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.tables import Table, machine, show
 from rnnlab.train.metrics import METRICS
-
-
-@dataclass(frozen=True)
-class Compare:
-    """Compares finished runs: a table, and a picture of the curves against steps and seconds."""
-
-    folders: Positional[tuple[Path, ...]]
-    """Folders of runs, folders that hold some, or files of result rows."""
-    out: Path = Path("comparison.png")
-    """The picture."""
 
 
 def compare(command: Compare) -> int:

@@ -1,14 +1,11 @@
 """`rnnlab inspect`: a trained model's gradients, memory, gates and states, as pictures."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from tyro.conf import Positional
 
 from rnnlab.atomic_io import refuse_links
+from rnnlab.cli.commands import Inspect
 from rnnlab.runs.api import load_trained_model
 from rnnlab.tables import show
 from rnnlab.tasks.batch import Batch
@@ -17,25 +14,6 @@ from rnnlab.tasks.text import encode
 
 STEPS = 120
 """Of a run's own data, where no text is given."""
-
-
-@dataclass(frozen=True)
-class Inspect:
-    """Looks inside the model of a trained run, from the parameters of its best step.
-
-    Prints a table of its layers and writes pictures: how far gradients flow back, how long inputs
-    are remembered, the gates, the path of the state, what the last prediction rests on, and what
-    attention looks at.
-    """
-
-    folder: Positional[Path]
-    """The run's folder."""
-    text: str | None = None
-    """What the model reads, in a run of text; the beginning of its data if none is given."""
-    out: Path | None = None
-    """Folder for the pictures; `inspect` in the run's folder if none is given."""
-    strict: bool = False
-    """Refuses a damaged checkpoint instead of taking the newest sound one."""
 
 
 def inspect(command: Inspect) -> int:

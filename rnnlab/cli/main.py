@@ -1,4 +1,4 @@
-"""The `rnnlab` command: signals, the lock and errors. All that takes time to import comes after."""
+"""The `rnnlab` command: signals, locks and errors, before JAX is imported."""
 
 import errno
 import logging
@@ -7,90 +7,107 @@ import signal
 import sys
 import traceback
 import warnings
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from rnnlab import errors
-from rnnlab.runs.lock import NAME as LOCK
+from rnnlab.malloc import keep_memory
 from rnnlab.runs.lock import locked_if_known, refuse_twice
 from rnnlab.runs.signals import StopRequested, StopSignal
 
 DEBUG = "--debug"
+KEEP, NO_KEEP = "--malloc-keep-memory", "--no-malloc-keep-memory"
+TRAINING_COMMANDS = (["run"], ["resume"], ["bench", "language-model"], ["bench", "lm"])
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, owns_process: bool = False) -> int:
     """Runs the command line. Returns its exit code: 0, one of `rnnlab.errors`, 130 or 143.
 
-    What goes wrong is one line on stderr. `--debug`, with any command, shows where it did.
+    An error is one line on stderr; with `--debug` also its traceback.
+
+    Args:
+      arguments: the words after `rnnlab`; None: those of the process.
+      owns_process: whether malloc may be configured, which cannot be undone.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in arguments
-    arguments = [word for word in arguments if word != DEBUG]
-    interruption = StopSignal(hard=True)
+    stop_signal = StopSignal(hard=True)
     try:
-        _check_words(arguments)
-        with interruption, locked_if_known(_run(arguments)) as held:
-            refuse_twice(_runs(arguments), arguments)
-            with interruption.deferred():  # compiled modules that are interrupted do not recover
-                from rnnlab.cli.parser import execute
-
-            code = execute(arguments, interruption, held)
-            # What cannot be written out is an error of the command's, not of the interpreter's end.
+        _require_utf8(arguments)
+        if owns_process:
+            _configure_malloc(arguments)
+        with stop_signal:
+            code = _execute(arguments, stop_signal)
+            # Fail here if the output cannot be written, not when the interpreter shuts down.
             sys.stdout.flush()
             return code
     except BaseException as error:
-        if interruption.number is not None and not isinstance(error, StopRequested):
-            error = StopRequested(interruption.number)  # others' code turns it into what they like
-        # rich exits where nobody reads its output.
+        if stop_signal.number is not None and not isinstance(error, StopRequested):
+            # Third-party code may convert the KeyboardInterrupt into another exception.
+            error = StopRequested(stop_signal.number)
+        # rich exits when its output has no reader.
         cause = error.__context__ if isinstance(error, SystemExit) else error
-        _drop_what_cannot_be_written()
+        _discard_unwritable_output()
         if isinstance(cause, BrokenPipeError):
             return 128 + signal.SIGPIPE
         if isinstance(error, SystemExit):
             raise
         if debug:
             traceback.print_exc()
-        code, line = _told(error)
+        code, line = _exit_code_and_message(error)
         with suppress(OSError):
             print(f"rnnlab: {line}", file=sys.stderr)
-        _drop_what_cannot_be_written()
+        _discard_unwritable_output()
         return code
 
 
 def entry() -> None:
-    """What the console script calls: `main`, with streams and warnings as a command's."""
+    """Entry point of the console script: `main`, with the process's streams and warnings set up."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:  # closed: else a run's file would take its number
+        if getattr(sys, name) is None:  # closed: the next file would get its number
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8"))
     sys.stdout.reconfigure(errors="backslashreplace")
-    warnings.showwarning = _show
+    warnings.showwarning = _print_warning
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    sys.exit(main())
+    sys.exit(main(owns_process=True))
 
 
-def _check_words(arguments: list[str]) -> None:
+def _execute(arguments: list[str], stop_signal: StopSignal) -> int:
+    """Parses and executes a command, under the lock of the run that it resumes."""
+    with stop_signal.deferred():
+        from rnnlab.cli import parser
+    parsed = parser.parse([word for word in arguments if word not in (DEBUG, KEEP, NO_KEEP)])
+    with _lock(parsed.command, arguments) as held_locks:
+        return parser.dispatch(parsed, parser.Session(stop_signal, held_locks))
+
+
+def _lock(command: object, arguments: list[str]) -> AbstractContextManager[frozenset[Path]]:
+    """Locks the run of `resume`. Fails for a `run` that another process executes already."""
+    from rnnlab.cli.commands import Resume, Run
+
+    if isinstance(command, Run):
+        refuse_twice(command.out, arguments)
+    return locked_if_known(command.folder if isinstance(command, Resume) else None)
+
+
+def _configure_malloc(arguments: list[str]) -> None:
+    """Keeps freed memory if a flag or the command asks for it, before the first array is made."""
+    trains = any(arguments[: len(words)] == words for words in TRAINING_COMMANDS)
+    if NO_KEEP in arguments or not (trains or KEEP in arguments):
+        return
+    if not keep_memory() and KEEP in arguments:
+        raise ValueError(f"{KEEP} needs glibc, which this system does not use; omit it")
+
+
+def _require_utf8(arguments: list[str]) -> None:
     for word in arguments:
         if not word.isprintable() and any("\ud800" <= c <= "\udfff" for c in word):
             raise ValueError(f"{word!a} is not UTF-8; give another name")
 
 
-def _run(arguments: list[str]) -> Path | None:
-    """The run's folder that `resume` names, before the arguments are read properly."""
-    words = arguments[1:] if arguments[:1] == ["resume"] else []
-    return next((Path(word) for word in words if os.path.isfile(f"{word}/{LOCK}")), None)
-
-
-def _runs(arguments: list[str]) -> Path | None:
-    """The folder of runs that `run` names, likewise."""
-    words = [part for word in arguments for part in word.split("=", 1)]
-    if arguments[:1] != ["run"] or "--out" not in words[:-1]:
-        return None
-    return Path(words[words.index("--out") + 1])
-
-
-def _drop_what_cannot_be_written() -> None:
-    """Sends what is left of the output nowhere, or the interpreter would fail at its end."""
+def _discard_unwritable_output() -> None:
+    """Discards output that cannot be written, so that the interpreter does not fail at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -98,28 +115,29 @@ def _drop_what_cannot_be_written() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _told(error: BaseException) -> tuple[int, str]:
-    """An exit code and a line for whatever was raised."""
+def _exit_code_and_message(error: BaseException) -> tuple[int, str]:
+    """Returns the exit code and the line on stderr for an exception."""
     text = " ".join(str(error).split())
     if isinstance(error, StopRequested):
-        return error.exit_code, f"stopped by {text}; nothing that was committed is lost"
+        return error.exit_code, f"stopped by {text}; all saved checkpoints are kept"
     if isinstance(error, KeyboardInterrupt):
-        return 130, "interrupted; nothing that was committed is lost"
+        return 130, "interrupted; all saved checkpoints are kept"
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
-        return errors.RESOURCES, f"error: the output cannot be written: {error.strerror}; make room"
+        text = f"the output cannot be written: {error.strerror}; free disk space"
+        return errors.RESOURCES, f"error: {text}"
     if isinstance(error, ValueError | OSError):
         return errors.code(error), f"error: {text}"
     if isinstance(error, OverflowError):
-        return errors.USAGE, f"error: a number is too large: {text}; give a smaller one"
+        return errors.USAGE, f"error: a number is too large: {text}; use a smaller one"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
-        return errors.RESOURCES, f"error: out of memory: {text}; ask for less"
+        return errors.RESOURCES, f"error: out of memory: {text}; use a smaller model or batch"
     if "Unable to initialize backend" in text or "Unknown backend" in text:
-        return errors.USAGE, f"error: {text}; unset JAX_PLATFORMS, or name one that is there"
+        return errors.USAGE, f"error: {text}; unset JAX_PLATFORMS or set it to an installed one"
     what = f"{type(error).__name__}: {text}"
-    return errors.DEFECT, f"error: {what}; this is a defect of rnnlab: {DEBUG} shows where"
+    return errors.DEFECT, f"error: {what}; this is a bug in rnnlab; {DEBUG} shows the traceback"
 
 
-def _show(message, category, filename, lineno, file=None, line=None) -> None:
+def _print_warning(message, category, filename, lineno, file=None, line=None) -> None:
     print(f"rnnlab: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

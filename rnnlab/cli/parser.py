@@ -1,92 +1,129 @@
-"""The command line: what its words are, and which function does what they ask for."""
+"""Parse the command line into a command and execute it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, make_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Union
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
-from rnnlab.bench.speedup import Speedup
-from rnnlab.cli import arguments as words
-from rnnlab.cli.bench import Bench, run
-from rnnlab.cli.compare import Compare, compare
-from rnnlab.cli.inspect import Inspect, inspect
-from rnnlab.cli.list import List, list_experiments
-from rnnlab.cli.run import Resume, Run, parse, resume_run, run_experiment
-from rnnlab.cli.sample import Sample, sample
-from rnnlab.cli.verify import Verify, verify
-from rnnlab.malloc import keep_memory
-from rnnlab.runs.grid import load_presets
+from rnnlab.cli import arguments as tyro_arguments
+from rnnlab.cli.commands import (
+    ALIASES,
+    BENCHMARKS,
+    COMMANDS,
+    HANDLERS,
+    SPEEDUP,
+    Resume,
+    Run,
+    load,
+)
 from rnnlab.runs.signals import StopSignal
 
-KEEP_PAGES = "--keep-pages"
-DESCRIPTION = f"""The lab bench for recurrent sequence models in JAX.
+DESCRIPTION = """A research toolkit for recurrent sequence models in JAX.
 
-{KEEP_PAGES}, with any command, keeps freed memory for the next step instead of giving it back to
-the system: on a CPU under Linux steps take less time, and the process as much memory as it ever
-needed at once. docs/performance.md has the measurements.
-
---debug, with any command, shows where in the code an error came from.
+With any command, --debug shows the traceback of an error, and --malloc-keep-memory keeps freed
+memory for the next step instead of returning it to the system: on a CPU under Linux steps take less
+time, and the process holds as much memory as it ever needed. Commands that train (run, resume,
+bench language-model) do so by default; --no-malloc-keep-memory turns it off. See
+docs/performance.md for the measurements.
 """
 
-Command = (
-    Annotated[Speedup, subcommand("speedup")]
-    | Annotated[Bench, subcommand("bench")]
-    | Annotated[List, subcommand("list")]
-    | Annotated[Run, subcommand("run")]
-    | Annotated[Resume, subcommand("resume")]
-    | Annotated[Verify, subcommand("verify")]
-    | Annotated[Compare, subcommand("compare")]
-    | Annotated[Sample, subcommand("sample")]
-    | Annotated[Inspect, subcommand("inspect")]
-)
 
-COMMANDS: dict[type, Callable[[Any], int]] = {
-    List: list_experiments,
-    Verify: verify,
-    Compare: compare,
-    Sample: sample,
-    Inspect: inspect,
-}
+class Parsed(NamedTuple):
+    """A command and the flags of `run` that set values of the experiment."""
+
+    command: Any
+    flags: list[str]
 
 
-def execute(
-    arguments: Sequence[str], interruption: StopSignal, held: frozenset[Path] = frozenset()
-) -> int:
-    """Does what the arguments ask for. Returns the exit code.
+@dataclass(frozen=True)
+class Session:
+    """What a command's handler receives from `main`.
 
-    `interruption` notes signals, and `held` are the folders whose lock is held already.
+    Attributes:
+      stop_signal: records SIGINT and SIGTERM.
+      held_locks: run directories whose lock this process holds.
     """
-    arguments = list(arguments)
-    if KEEP_PAGES in arguments:
-        arguments.remove(KEEP_PAGES)
-        if not keep_memory():
-            raise ValueError(f"{KEEP_PAGES} needs glibc, which this system does not use")
-    if arguments[:1] == ["run"] and len(arguments) > 1:
-        if {"-h", "--help"} & set(arguments) and not arguments[1].startswith("-"):
-            presets = load_presets(Path(arguments[1]))
-            parse(next(iter(presets.values())).experiment, ["--help"])
-        command, flags = parsed(arguments, return_unknown_args=True)
-        return run_experiment(command, flags, interruption)
-    command = parsed(arguments)
-    if isinstance(command, Resume):
-        return resume_run(command, interruption, held)
-    if type(command) in COMMANDS:
-        return COMMANDS[type(command)](command)
-    return run(command.benchmark if isinstance(command, Bench) else command)
+
+    stop_signal: StopSignal
+    held_locks: frozenset[Path] = frozenset()
 
 
-def parsed(arguments: Sequence[str], **options: Any) -> Any:
-    """The command as its dataclass.
+def parse(arguments: Sequence[str]) -> Parsed:
+    """Returns the command that the arguments describe. Only benchmarks import JAX.
 
     Raises:
-      ValueError: an argument is unknown, missing or refused.
+      ValueError: an argument is unknown, missing or invalid.
     """
-    return words.read(
-        Command,
-        arguments,
-        prog="rnnlab",
-        description=DESCRIPTION,
-        config=(OmitArgPrefixes, OmitSubcommandPrefixes),
-        **options,
-    )
+    arguments = list(arguments)
+    if arguments[:1] == ["bench"] and len(arguments) > 1:
+        arguments[1] = ALIASES.get(arguments[1], arguments[1])
+    options = {
+        "prog": "rnnlab",
+        "description": DESCRIPTION,
+        "config": (OmitArgPrefixes, OmitSubcommandPrefixes),
+    }
+    kind = _command_type(arguments)
+    if arguments[:1] != ["run"] or len(arguments) == 1:
+        return Parsed(tyro_arguments.read(kind, arguments, **options), [])
+    if arguments[1].startswith("-") or not _asks_for_help(arguments):
+        return Parsed(*tyro_arguments.read(kind, arguments, return_unknown_args=True, **options))
+    return Parsed(Run(Path(arguments[1])), arguments[2:])
+
+
+def dispatch(parsed: Parsed, session: Session) -> int:
+    """Executes a command. Returns the exit code."""
+    command, flags = parsed
+    with session.stop_signal.deferred():  # an interrupted import of a compiled module is final
+        benchmark = type(command) not in HANDLERS
+        handler = load("rnnlab.cli.bench:run" if benchmark else HANDLERS[type(command)])
+    if isinstance(command, Run):
+        if _asks_for_help(flags):
+            load("rnnlab.cli.run:print_help")(command, flags)
+        return handler(command, flags, session)
+    if isinstance(command, Resume):
+        return handler(command, session)
+    return handler(command.benchmark if hasattr(command, "benchmark") else command)
+
+
+def _asks_for_help(arguments: Iterable[str]) -> bool:
+    return not {"-h", "--help"}.isdisjoint(arguments)
+
+
+def _command_type(arguments: Sequence[str]) -> Any:
+    """Returns the union of all commands, for tyro.
+
+    A command that the arguments do not name is an empty class with a summary, which is all that
+    the list of commands shows of it: benchmarks import JAX.
+    """
+    completion = any(word.startswith("--tyro") for word in arguments[:1])
+
+    def choose(summary: str, load_class: Callable[[], type], *names: str) -> type:
+        if completion or tuple(arguments[: len(names)]) == names:
+            return load_class()
+        return _described(make_dataclass("Summary", []), summary)
+
+    benchmarks = {
+        name: choose(summary, partial(load, target), "bench", name)
+        for name, (target, summary) in BENCHMARKS.items()
+    }
+    bench = make_dataclass("Bench", [("benchmark", _union(benchmarks))])
+    target, summary = SPEEDUP
+    commands = {
+        "speedup": choose(summary, partial(load, target), "speedup"),
+        "bench": _described(bench, "Run another benchmark; docs/benchmarks.md describes them."),
+    }
+    for name, kind in COMMANDS.items():
+        commands[name] = choose(kind.__doc__.splitlines()[0], lambda kind=kind: kind, name)
+    return _union(commands)
+
+
+def _union(kinds: Mapping[str, type]) -> Any:
+    return Union[tuple(Annotated[kind, subcommand(name)] for name, kind in kinds.items())]  # noqa: UP007
+
+
+def _described(kind: type, description: str) -> type:
+    kind.__doc__ = description
+    return kind

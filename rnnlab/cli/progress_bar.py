@@ -1,4 +1,4 @@
-"""A run as it is shown: a bar with the loss, speed and time left, and a line an evaluation."""
+"""The progress bar of a run, with loss, speed and time left, and one line per evaluation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +18,8 @@ from rnnlab.train.loop_state import Reporter
 
 
 @contextmanager
-def shown(title: str, steps: int) -> Iterator[Reporter]:
-    """A display on stderr for the length of a run."""
+def progress_display(title: str, steps: int) -> Iterator[Reporter]:
+    """Yields a reporter that draws the progress of a run on stderr."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -30,17 +30,17 @@ def shown(title: str, steps: int) -> Iterator[Reporter]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True, highlight=False, emoji=False)
-    # Not to a file: there a bar would leave blank lines alone.
+    # Not to a file, where a bar would only leave blank lines.
     options = {"transient": True, "disable": not console.is_terminal}
     with Progress(*columns, console=console, **options) as progress:
         task = progress.add_task(title, total=steps, text="")
 
-        def advance(step: int, metrics: Record) -> None:
+        def on_update(step: int, metrics: Record) -> None:
             text = f"loss {metrics['loss']:.4f}"
             if metrics["tokens_per_second"]:
                 text += f", {metrics['tokens_per_second']:,.0f} tokens/s"
             progress.update(task, completed=step, text=text)
 
         yield Reporter(
-            advance, lambda line: progress.console.print(line, markup=False, soft_wrap=True)
+            on_update, lambda line: progress.console.print(line, markup=False, soft_wrap=True)
         )

@@ -1,38 +1,15 @@
 """`rnnlab sample`: text from a trained model."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import jax
 import numpy as np
-from tyro.conf import Positional
 
+from rnnlab.cli.commands import Sample
 from rnnlab.models.generate import generate
 from rnnlab.runs.api import load_trained_model
 from rnnlab.tasks.text import decode, encode
 
 LONGEST = 1_000_000
 """The most symbols that are written at once."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Writes text with the model of a trained run, from the parameters of its best step."""
-
-    folder: Positional[Path]
-    """The run's folder."""
-    prompt: str = "The "
-    """What the text begins with."""
-    length: int = 500
-    """Symbols to write."""
-    temperature: float = 0.8
-    """Divides the logits; 0 always takes the likeliest symbol."""
-    top_k: int | None = None
-    """Draws from the k likeliest symbols alone."""
-    seed: int = 0
-    """Of the draws."""
-    strict: bool = False
-    """Refuses a damaged checkpoint instead of taking the newest sound one."""
 
 
 def sample(command: Sample) -> int:

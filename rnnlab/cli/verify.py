@@ -1,33 +1,19 @@
 """`rnnlab verify`: what of a run's folder is sound."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
-from tyro.conf import Positional
-
 from rnnlab import records
 from rnnlab.atomic_io import read_json
+from rnnlab.cli.commands import Verify
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
-from rnnlab.runs.api import opened
+from rnnlab.runs.api import load_run
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.lock import refuse_written
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.tables import Table, show
-
-
-@dataclass(frozen=True)
-class Verify:
-    """Checks the files of a run, or of all runs below a folder, and says what is sound.
-
-    Checkpoints are held against their digests, settings against the checkpoints', the other files
-    are read. Changes nothing. Exits with 4 where something is damaged.
-    """
-
-    folder: Positional[Path]
-    """A run's folder, or one that holds some."""
 
 
 class Finding(NamedTuple):
@@ -70,7 +56,7 @@ def findings_of(path: Path) -> Iterator[Finding]:
     """A line for every part of a run's folder."""
     folder = RunDirectory(path)
     try:
-        settings = opened(path)[1]
+        settings = load_run(path)[1]
         about = {"config": settings}
         yield Finding("config.json", f"sound: {settings['experiment']}, {settings['task']}", True)
     except (ValueError, OSError) as error:

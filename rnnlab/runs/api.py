@@ -10,20 +10,20 @@ import jax
 from flax import nnx
 
 from rnnlab.runs import serialization
-from rnnlab.models.config import (ModelConfig, count_parameters, state_bytes)
+from rnnlab.models.config import ModelConfig, count_parameters, state_bytes
 from rnnlab.errors import CheckpointError
-from rnnlab.atomic_io import (read_json, write_json)
+from rnnlab.atomic_io import read_json, write_json
 from rnnlab.models import SequenceModel
-from rnnlab.records import (Record, commit, environment)
+from rnnlab.records import Record, commit, environment
 from rnnlab.tasks import TASKS
-from rnnlab.tasks.data import (TaskData, Task)
+from rnnlab.tasks.data import TaskData, Task
 from rnnlab.runs.best import load_best
-from rnnlab.runs.run_dir import (RunDirectory, check_name)
+from rnnlab.runs.run_dir import RunDirectory, check_name
 from rnnlab.runs.lock import locked
 from rnnlab.train.loop import train
 from rnnlab.train.optimizer import recurrent_penalty
 from rnnlab.train.loop_state import Reporter
-from rnnlab.runs.resources import (need_memory, need_writable)
+from rnnlab.runs.resources import need_memory, need_writable
 from rnnlab.train.config import TrainConfig
 from rnnlab.runs.resume_policy import ResumePolicy
 
@@ -56,10 +56,10 @@ class Preset:
     """
 
     experiment: Experiment
-    sweep: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
-def start(
+def run(
     path: Path,
     name: str,
     preset: str,
@@ -92,7 +92,7 @@ def start(
     }
     check_name(path.name)
     sitting = sitting or ResumePolicy()
-    if RunDirectory(path).config.exists() and opened(path)[2] == experiment:
+    if RunDirectory(path).config.exists() and load_run(path)[2] == experiment:
         return resume(path, display, sitting)
     data = experiment.data.load(experiment.train.seed)
     model = build(experiment, data)
@@ -114,7 +114,7 @@ def resume(path: Path, display: Reporter, sitting: ResumePolicy | None = None) -
       ValueError: its settings cannot be read.
     """
     sitting = replace(sitting or ResumePolicy(), resumed=True)
-    folder, settings, experiment = opened(path)
+    folder, settings, experiment = load_run(path)
     if folder.result.exists() and sitting.from_step is None:
         return folder.known_result()
     with locked(path, sitting.held):
@@ -123,7 +123,7 @@ def resume(path: Path, display: Reporter, sitting: ResumePolicy | None = None) -
         return _trained(folder, settings, experiment, model, data, display, sitting)
 
 
-def opened(path: Path) -> tuple[RunDirectory, Record, Experiment]:
+def load_run(path: Path) -> tuple[RunDirectory, Record, Experiment]:
     """A run's folder, its settings as they are stored, and as an experiment."""
     folder = RunDirectory.open(path)
     where = str(folder.config)
@@ -183,7 +183,7 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
     Raises:
       CheckpointError: there is no run, or no sound checkpoint in it.
     """
-    folder, settings, experiment = opened(path)
+    folder, settings, experiment = load_run(path)
     data = _same_data(folder, experiment)
     model = build(experiment, data)
     batch_size = data.train_batch(0).inputs.shape[0]

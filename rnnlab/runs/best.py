@@ -3,14 +3,14 @@
 import warnings
 from typing import Any
 
-from rnnlab.errors import (CheckpointError, CorruptCheckpointError)
+from rnnlab.errors import CheckpointError, CorruptCheckpointError
 from rnnlab.models import SequenceModel
 from rnnlab.records import Record
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.train.loop_state import LoopState
 from rnnlab.train.config import TrainConfig
-from rnnlab.train.step import (TrainState, initial_state)
+from rnnlab.train.step import TrainState, initial_state
 
 
 def load_best(

@@ -11,28 +11,28 @@ from typing import Any
 from rnnlab.runs import serialization
 from rnnlab import load_module
 from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import (Experiment, Preset)
+from rnnlab.runs.api import Experiment, Preset
 from rnnlab.runs.run_dir import LONGEST_NAME
 from rnnlab.train.config import TrainConfig
 
 
-def combinations(sweep: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+def grid(axes: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     """Every combination of a sweep's values.
 
-    >>> list(combinations({"model.cell": ("gru", "mingru"), "train.seed": (0,)}))
+    >>> list(grid({"model.cell": ("gru", "mingru"), "train.seed": (0,)}))
     [{'model.cell': 'gru', 'train.seed': 0}, {'model.cell': 'mingru', 'train.seed': 0}]
-    >>> list(combinations({"data.length+data.batch_size": ((32, 8), (64, 4))}))
+    >>> list(grid({"data.length+data.batch_size": ((32, 8), (64, 4))}))
     [{'data.length': 32, 'data.batch_size': 8}, {'data.length': 64, 'data.batch_size': 4}]
     """
-    for values in itertools.product(*sweep.values()):
+    for values in itertools.product(*axes.values()):
         chosen: dict[str, Any] = {}
-        for names, value in zip(sweep, values, strict=True):
+        for names, value in zip(axes, values, strict=True):
             together = "+" in names
             chosen |= zip(names.split("+"), value if together else (value,), strict=True)
         yield chosen
 
 
-def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
+def override(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     """The experiment with settings replaced, named as in "model.cell".
 
     Raises:
@@ -78,7 +78,7 @@ def load_presets(path: Path) -> Mapping[str, Preset]:
             and isinstance(experiment, Experiment)
             and isinstance(experiment.model, ModelConfig)
             and isinstance(experiment.train, TrainConfig)
-            and all(isinstance(values, tuple) for values in preset.sweep.values())
+            and all(isinstance(values, tuple) for values in preset.grid.values())
         ):
             raise ValueError(
                 f"{path}: PRESETS[{name!r}] is none of Preset(Experiment(task, Architecture, "

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnlab.errors import (RunLockedError, CheckpointError)
-from rnnlab.atomic_io import (lock, make_folder, read_json, refuse_links)
+from rnnlab.errors import RunLockedError, CheckpointError
+from rnnlab.atomic_io import lock, make_folder, read_json, refuse_links
 
 NAME = "run.lock"
 

@@ -55,7 +55,9 @@ def need_writable(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         advice = "make room" if error.errno in NO_ROOM else "choose another place"
-        raise InsufficientResourcesError(f"{folder} cannot be written to: {reason}; {advice}") from None
+        raise InsufficientResourcesError(
+            f"{folder} cannot be written to: {reason}; {advice}"
+        ) from None
 
 
 def need_memory(size: int, what: str, lower: str) -> None:

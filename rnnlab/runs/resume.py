@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnlab.errors import CorruptCheckpointError
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.store import (CheckpointStore, Restored)
+from rnnlab.runs.checkpoints.store import CheckpointStore, Restored
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.train.loop_state import LoopState
 from rnnlab.runs.resume_policy import ResumePolicy

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab import records
-from rnnlab.errors import (CheckpointError, DataError)
-from rnnlab.atomic_io import (make_folder, read_json, write_json)
+from rnnlab.errors import CheckpointError, DataError
+from rnnlab.atomic_io import make_folder, read_json, write_json
 from rnnlab.records import Record
 from rnnlab.runs.result_schema import is_result
 

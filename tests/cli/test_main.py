@@ -26,10 +26,10 @@ from rnnlab.runs.signals import StopRequested, StopSignal
 
 
 def raising(error):
-    def execute(*arguments):
+    def dispatch(*arguments):
         raise error
 
-    return execute
+    return dispatch
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,17 @@ def raising(error):
         (TrainingDivergedError("x"), 6, "error: x"),
         (RunLockedError("x"), 7, "error: x"),
         (RuntimeError("Unable to initialize backend 'cuda': x"), 2, "unset JAX_PLATFORMS"),
-        (KeyError("x"), 1, "error: KeyError: 'x'; this is a defect of rnnlab: --debug shows where"),
+        (
+            KeyError("x"),
+            1,
+            "error: KeyError: 'x'; this is a bug in rnnlab; --debug shows the traceback",
+        ),
         (KeyboardInterrupt(), 130, "interrupted"),
         (StopRequested(signal.SIGTERM), 143, "stopped by SIGTERM"),
     ],
 )
 def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
-    monkeypatch.setattr(parser, "execute", raising(error))
+    monkeypatch.setattr(parser, "dispatch", raising(error))
     assert main.main(["list"]) == code
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -61,17 +65,17 @@ def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, sa
 
 
 def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
-    monkeypatch.setattr(parser, "execute", raising(ValueError("x")))
+    monkeypatch.setattr(parser, "dispatch", raising(ValueError("x")))
     assert main.main(["list", "--debug"]) == errors.USAGE
     printed = capsys.readouterr().err
     assert "Traceback" in printed
-    assert "in execute" in printed
+    assert "in dispatch" in printed
     assert printed.endswith("rnnlab: error: x\n")
 
 
 BEFORE_JAX = """
 import sys
-from rnnlab import cli
+from rnnlab.cli import main
 code = main.main(sys.argv[1:])
 print(code, "jax" in sys.modules)
 """
@@ -138,7 +142,7 @@ def test_a_signal_during_the_imports_is_obeyed_without_a_trace(tmp_path, millise
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out + err) in (
-        (143, "rnnlab: stopped by SIGTERM; nothing that was committed is lost\n"),
+        (143, "rnnlab: stopped by SIGTERM; all saved checkpoints are kept\n"),
         (-signal.SIGTERM, ""),
     )
 

@@ -6,8 +6,8 @@ from statistics import mean
 
 import pytest
 
-from rnnlab.runs.api import start
-from rnnlab.runs.grid import combinations, with_settings
+from rnnlab.runs.api import run
+from rnnlab.runs.grid import grid, override
 from rnnlab.train.loop_state import Reporter
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
@@ -22,9 +22,9 @@ def accuracies(name, folder):
     spec.loader.exec_module(module)
     preset = module.PRESETS["cpu"]
     found = {}
-    for number, settings in enumerate(combinations(preset.sweep)):
-        experiment = with_settings(preset.experiment, settings)
-        result = start(folder / str(number), name, "cpu", experiment, settings, Reporter())
+    for number, settings in enumerate(grid(preset.grid)):
+        experiment = override(preset.experiment, settings)
+        result = run(folder / str(number), name, "cpu", experiment, settings, Reporter())
         others = [v for k, v in settings.items() if k not in ("model.cell", "train.seed")]
         found.setdefault(tuple(others), []).append(result["metrics"]["test"]["accuracy"])
     return found

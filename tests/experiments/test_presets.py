@@ -11,7 +11,7 @@ from flax import nnx
 from rnnlab import errors
 from rnnlab.cli import main
 from rnnlab.runs import serialization
-from rnnlab.runs.grid import combinations, load_presets, run_name, with_settings
+from rnnlab.runs.grid import grid, load_presets, override, run_name
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
 FILES = sorted(p for p in EXPERIMENTS.glob("*.py") if "PRESETS = " in p.read_text(encoding="utf-8"))
@@ -39,8 +39,8 @@ def test_presets_are_settings_that_can_be_kept_and_built(path):
     assert "cpu" in presets
     for preset in presets.values():
         names, built = set(), set()
-        for varied in combinations(preset.sweep):
-            experiment = with_settings(preset.experiment, varied)
+        for varied in grid(preset.grid):
+            experiment = override(preset.experiment, varied)
             names.add(run_name(varied))
             for part in (experiment.data, experiment.model, experiment.train):
                 stored = json.loads(json.dumps(serialization.dump(part)))
@@ -50,7 +50,7 @@ def test_presets_are_settings_that_can_be_kept_and_built(path):
             built.add(experiment.model)
             # Shapes alone: the published models are large.
             nnx.eval_shape(lambda e=experiment: e.model.build(5, in_features=3, rngs=nnx.Rngs(0)))
-        assert len(names) == math.prod(map(len, preset.sweep.values()))
+        assert len(names) == math.prod(map(len, preset.grid.values()))
 
 
 @pytest.mark.usefixtures("implicit_promotion", "quick_compile")

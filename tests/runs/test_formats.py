@@ -6,7 +6,7 @@
     small = {"width": 4, "depth": 1, "expansion": 1, "conv_size": 2, "mlp_expansion": None}
     training = TrainConfig(steps=4, evaluate_every=2, log_every=1, schedule="plateau")
     experiment = Experiment(task, ModelConfig(**small, dropout=0.1), training)
-    start(folder, "golden", "cpu", experiment, {}, Reporter())
+    run(folder, "golden", "cpu", experiment, {}, Reporter())
 """
 
 import hashlib

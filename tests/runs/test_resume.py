@@ -16,7 +16,8 @@ from rnnlab.runs import api as experiments
 from rnnlab import records
 from rnnlab.models.config import ModelConfig
 from rnnlab.errors import (CheckpointError, DataError)
-from rnnlab.runs.api import (Experiment, opened, resume, start, load_trained_model)
+from rnnlab.runs import api
+from rnnlab.runs.api import (Experiment, load_run, resume, load_trained_model)
 from rnnlab.tasks import (Adding, Text)
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.store import CheckpointStore
@@ -45,7 +46,7 @@ def stateful(folder):
 
 
 def run(path, experiment, display=None):
-    return start(path, "test", "cpu", experiment, {}, display or Reporter())
+    return api.run(path, "test", "cpu", experiment, {}, display or Reporter())
 
 
 def stop(at):
@@ -220,7 +221,7 @@ def test_mutated_files_meet_errors_of_ours_alone(golden, size):
         raw = file.read_bytes()
         file.write_bytes(mutated(raw, rng))
         try:
-            opened(golden)[0].known_environment()
+            load_run(golden)[0].known_environment()
             list(records.read(golden / "metrics.jsonl"))
             CheckpointStore(golden, {}, lambda line: None).newest(wanted)
         except (ValueError, UserWarning):

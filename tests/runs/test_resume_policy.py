@@ -5,7 +5,7 @@ import pytest
 
 from rnnlab.models.config import ModelConfig
 from rnnlab.errors import (CheckpointError, DataError)
-from rnnlab.runs.api import (Experiment, resume, start, load_trained_model)
+from rnnlab.runs.api import (Experiment, resume, run, load_trained_model)
 from rnnlab.atomic_io import write_json
 from rnnlab.tasks import Adding
 from rnnlab.runs.checkpoints.store import CheckpointStore
@@ -62,7 +62,7 @@ def test_a_step_that_was_found_better_than_it_knows_of_is_no_loss(checkpoints):
 
 @pytest.fixture
 def trained(tmp_path):
-    start(tmp_path / "run", "x", "cpu", Experiment(DATA, SMALL, TrainConfig(steps=2)), {}, Reporter())
+    run(tmp_path / "run", "x", "cpu", Experiment(DATA, SMALL, TrainConfig(steps=2)), {}, Reporter())
     return tmp_path / "run"
 
 

@@ -11,7 +11,8 @@ from flax import nnx
 
 from rnnlab.errors import TrainingDivergedError
 from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, resume, start
+from rnnlab.runs import api
+from rnnlab.runs.api import Experiment, resume
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.tasks import Adding
@@ -186,7 +187,7 @@ def broken(monkeypatch):
 
 
 def run(path, experiment, say=lambda line: None):
-    return start(path, "test", "cpu", experiment, {}, Reporter(say=say))
+    return api.run(path, "test", "cpu", experiment, {}, Reporter(say=say))
 
 
 def test_a_run_counts_what_it_skips(tmp_path, broken):

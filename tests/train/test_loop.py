@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from rnnlab.models.config import ModelConfig
+from rnnlab.runs import api
 from rnnlab.runs import api as experiments
-from rnnlab.runs.api import Experiment, load_trained_model, opened, resume, start
+from rnnlab.runs.api import Experiment, load_run, load_trained_model, resume
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.run_dir import RunDirectory
@@ -39,7 +40,7 @@ def stateful(tmp_path, **options):
 
 
 def run(path, experiment, display=None):
-    return start(path, "test", "cpu", experiment, {}, display or Reporter())
+    return api.run(path, "test", "cpu", experiment, {}, display or Reporter())
 
 
 def parameters(path):
@@ -60,7 +61,7 @@ def test_a_run_leaves_its_settings_metrics_and_result(tmp_path):
     result = run(tmp_path / "run", adding(), Reporter(say=lines.append))
     folder = RunDirectory(tmp_path / "run")
     assert json.loads(folder.result.read_text()) == json.loads(json.dumps(result))
-    assert opened(tmp_path / "run")[2] == adding()
+    assert load_run(tmp_path / "run")[2] == adding()
     environment = json.loads(folder.environment.read_text())
     assert {"versions", "cores", "commit", "data_fingerprint", "command"} <= set(environment)
     rows = folder.logged()

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.errors import (CheckpointError, CorruptCheckpointError)
-from rnnlab.atomic_io import (read_json, write_json)
+from rnnlab.errors import CheckpointError, CorruptCheckpointError
+from rnnlab.atomic_io import read_json, write_json
 
 FORMAT = 1
 NAME = "integrity.json"
@@ -56,7 +56,9 @@ def opened(folder: Path) -> dict[str, Any]:
     with _named_damage(path):
         for file in (path, *folder.rglob("*")):
             if file.is_symlink() or not file.exists():
-                raise CorruptCheckpointError(f"{file} is {'a link' if file.is_symlink() else 'missing'}")
+                raise CorruptCheckpointError(
+                    f"{file} is {'a link' if file.is_symlink() else 'missing'}"
+                )
         body = read_json(path)
         if body.pop("sha256") != _body_digest(body):
             raise CorruptCheckpointError(f"{path} is not what was written")

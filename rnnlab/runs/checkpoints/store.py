@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from rnnlab.errors import (CheckpointError, CorruptCheckpointError, InsufficientResourcesError)
-from rnnlab.atomic_io import (make_folder, read_json, sync, write_json)
+from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
+from rnnlab.atomic_io import make_folder, read_json, sync, write_json
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.orbax_io import attempt
-from rnnlab.runs.checkpoints.compatibility import (same_leaves, same_settings)
+from rnnlab.runs.checkpoints.compatibility import same_leaves, same_settings
 from rnnlab.runs.resources import need_disk
 
 KEPT = 2
@@ -102,7 +102,9 @@ class CheckpointStore:
             if failure:
                 said = f"step {step} could not be saved in {self.folder}: {failure.reason}"
                 if failure.short:
-                    raise InsufficientResourcesError(f"{said}; make room, then go on with `rnnlab resume`")
+                    raise InsufficientResourcesError(
+                        f"{said}; make room, then go on with `rnnlab resume`"
+                    )
                 raise RuntimeError(said)
             beside.rename(final)
             sync(self.folder)

@@ -1,0 +1,174 @@
+"""The commands of `rnnlab` as dataclasses of their arguments, importable without JAX.
+
+The names, types and docstrings here are the command line's flags and help texts. What each command
+does is in the module that `HANDLERS` names, which is imported when the command runs.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True)
+class List:
+    """List the experiments of a directory: their questions and their commands."""
+
+    folder: Path = Path("experiments/training")
+    """Directory of the experiments."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train the models of an experiment. Every setting is a flag: `rnnlab run FILE --help`.
+
+    A comma-separated list, as in `--model.cell mingru,gru`, trains one run per value; several
+    lists train one run per combination. Settings without a flag are those of the preset.
+
+    On Linux the process keeps freed memory for the next update, which takes less time that way. It
+    never returns memory to the system until it ends; `--no-malloc-keep-memory` turns this off.
+    """
+
+    file: Positional[Path]
+    """The experiment, as in experiments/training/char_lm.py; `rnnlab list` shows them."""
+    preset: str = "cpu"
+    """Name of the settings in the file's PRESETS to start from."""
+    seeds: str | None = None
+    """Comma-separated seeds; one run per seed."""
+    out: Path | None = None
+    """Directory of the runs; default: runs/EXPERIMENT/TIME."""
+    results: Path | None = None
+    """File to append one record per finished run to; default: results.jsonl in the directory of
+    the runs."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Resume an interrupted run from its latest checkpoint.
+
+    Keeps freed memory for the next update as `rnnlab run` does; `--no-malloc-keep-memory` turns
+    this off.
+    """
+
+    folder: Positional[Path]
+    """The run directory."""
+    from_step: int | None = None
+    """Go back to this checkpoint. Later ones are moved into a subdirectory of the run."""
+    strict: bool = False
+    """Fail if the latest checkpoint is corrupt instead of resuming from the one before it."""
+    allow_other_device: bool = False
+    """Resume on another processor or accelerator, where the result differs in its last bits."""
+    allow_other_cores: bool = False
+    """Resume on another number of cores, where the result differs in its last bits."""
+    allow_other_versions: bool = False
+    """Resume with other versions of JAX and related packages."""
+    results: Path | None = None
+    """File to append the result to; default: results.jsonl next to the run directory."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check the files of a run, or of all runs below a directory, and report their state.
+
+    Compares checkpoints with their digests and settings with those of the checkpoints, and reads
+    all other files. Changes nothing. The exit code is 4 if a file is corrupt.
+    """
+
+    folder: Positional[Path]
+    """A run directory, or a directory that contains some."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare finished runs: a table, and a figure of their curves over updates and seconds."""
+
+    folders: Positional[tuple[Path, ...]]
+    """Run directories, directories that contain some, or files of result records."""
+    out: Path = Path("comparison.png")
+    """The figure's file."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Generate text with the model of a trained run, from the parameters of its best step."""
+
+    folder: Positional[Path]
+    """The run directory."""
+    prompt: str = "The "
+    """Text to continue."""
+    length: int = 500
+    """Number of symbols to generate."""
+    temperature: float = 0.8
+    """Divisor of the logits; 0 always takes the most likely symbol."""
+    top_k: int | None = None
+    """Sample only from the k most likely symbols."""
+    seed: int = 0
+    """Seed of the samples."""
+    strict: bool = False
+    """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Analyze the model of a trained run, from the parameters of its best step.
+
+    Prints a table of its layers and writes figures: gradient flow, memory, gates, the trajectory
+    of the state, attribution of the last prediction, and attention weights.
+    """
+
+    folder: Positional[Path]
+    """The run directory."""
+    text: str | None = None
+    """Input of the model, for runs on text; default: the beginning of the run's data."""
+    out: Path | None = None
+    """Directory for the figures; default: `inspect` in the run directory."""
+    strict: bool = False
+    """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
+
+
+COMMANDS: dict[str, type] = {
+    kind.__name__.lower(): kind for kind in (List, Run, Resume, Verify, Compare, Sample, Inspect)
+}
+"""Commands except the benchmarks, by name."""
+
+HANDLERS = {
+    List: "rnnlab.cli.list:list_experiments",
+    Run: "rnnlab.cli.run:run_experiment",
+    Resume: "rnnlab.cli.run:resume_run",
+    Verify: "rnnlab.cli.verify:verify",
+    Compare: "rnnlab.cli.compare:compare",
+    Sample: "rnnlab.cli.sample:sample",
+    Inspect: "rnnlab.cli.inspect:inspect",
+}
+"""The function that executes each command, as `module:function`."""
+
+SPEEDUP = (
+    "rnnlab.bench.speedup:Speedup",
+    "Compare the training speed of all cells with torch, flax and a Python loop.",
+)
+BENCHMARKS = {
+    "scan": ("rnnlab.bench.scan:Scan", "Linear scans compared with the memory bandwidth."),
+    "layer": ("rnnlab.bench.layer:Layer", "Minimal cells compared with their matmuls."),
+    "libraries": ("rnnlab.bench.libraries:Peers", "Training steps of other libraries' cells."),
+    "scaling": ("rnnlab.bench.scaling:Growth", "Time and memory over the sequence length."),
+    "streaming": ("rnnlab.bench.streaming:Streaming", "Time and memory of one time step."),
+    "newton": ("rnnlab.bench.newton_convergence:Newton", "Convergence of Newton's iteration."),
+    "allocator": ("rnnlab.bench.malloc:Allocator", "Training steps by setting of glibc's malloc."),
+    "accuracy": ("rnnlab.bench.accuracy:Accuracy", "Errors of the scan's forms over the length."),
+    "language-model": (
+        "rnnlab.bench.language_model:LanguageModel",
+        "Training step of a language model compared with torch.",
+    ),
+}
+"""The class of each benchmark's options, as `module:class`, and its summary, by subcommand."""
+
+ALIASES = {"growth": "scaling", "peers": "libraries", "lm": "language-model"}
+"""Earlier names of benchmarks, which the `command` of committed records contains."""
+
+
+def load(target: str) -> Any:
+    """Imports and returns the object that `module:name` names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
