@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from rnnlab import errors
+from rnnlab.cli import main
+
 SCRIPT = """
 import resource, sys
 import numpy as np
@@ -64,3 +67,12 @@ def test_malloc_is_configured_by_default_in_commands_that_train(words, expected)
     command = [sys.executable, "-c", ENTRY, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == str(expected)
+
+
+def test_malloc_flag_without_glibc_is_an_error_only_if_given(capsys, monkeypatch):
+    monkeypatch.setattr(main, "keep_memory", lambda: False)
+    assert main.main(["verify", ".", main.KEEP], owns_process=True) == errors.USAGE
+    assert f"{main.KEEP} needs glibc" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main.main(["run", "--help"], owns_process=True)
+    assert stopped.value.code == 0

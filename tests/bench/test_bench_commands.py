@@ -6,7 +6,7 @@ import pytest
 
 from rnnlab import records
 from rnnlab.bench import speedup, speedup_table
-from rnnlab.cli import main, parser
+from rnnlab.cli import main
 from rnnlab.tables import markdown
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion")
@@ -163,13 +163,3 @@ def test_quick_is_smaller():
     assert set(quick.lengths) < set(full.lengths)
     assert quick.passes == ("train",)
     assert speedup.Speedup(quick=True, repeats=9).resolved().repeats == 9
-
-
-def test_keep_pages_goes_with_any_command(capsys, monkeypatch):
-    asked = []
-    monkeypatch.setattr(parser, "keep_pages", lambda: asked.append(True) or True)
-    assert main.main(["list", "--keep-pages"]) == 0
-    assert asked == [True]
-    monkeypatch.setattr(parser, "keep_pages", lambda: False)
-    assert main.main(["--keep-pages", "list"]) == 2
-    assert "--keep-pages needs glibc" in capsys.readouterr().err

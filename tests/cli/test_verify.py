@@ -11,7 +11,7 @@ from rnnlab.cli import main
 from rnnlab.cli.verify import findings_of
 from rnnlab.runs.lock import locked
 
-GOLDEN = Path(__file__).parent.parent / "data" / "first_format"
+GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
 
 
 @pytest.fixture

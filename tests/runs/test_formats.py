@@ -25,7 +25,7 @@ from rnnlab.runs.resume_policy import ResumePolicy
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-GOLDEN = Path(__file__).parent.parent / "data" / "first_format"
+GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
 PARAMETERS = "3b324931396d5f96c3f2f0b54d4f02e31a75f42bfdb829dbccf8d005f3bff8e7"
 
 
