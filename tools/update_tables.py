@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import claims  # next to this file
+import readme_tables
 import reliability_tables
 
 from rnnlab.bench import (
@@ -150,7 +151,7 @@ TRAININGS = (
 
 TABLES: dict[str, Callable[[], str]] = {
     "cells": lambda: cells_table(),
-    "speedup": lambda: training("speedup"),
+    "speedup, in short": lambda: full("speedup", readme_tables.speedup),
     "speedup in full": lambda: full("speedup", speedup_table.table),
     "speedup at the paper's size": lambda: training("speedup_paper_size"),
     "scan floor": lambda: full("scan_bandwidth", scan.table),
@@ -166,6 +167,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "tried on cpu": lambda: full("cpu_ablations", tried_table),
     "language model step": lambda: full("language_model", language_model.table),
     "results": lambda: summary(),
+    "results, in short": lambda: markdown(readme_tables.results(_training_rows())),
     "claims": lambda: markdown(claims.claims_table()),
     "parameters": lambda: full("parameters", parameters_table),
     "gradients": lambda: full("gradients", gradients_table),
@@ -194,7 +196,11 @@ def cells_table() -> str:
 
 def summary() -> str:
     """All experiments' results in one table."""
-    return markdown(summary_table([row for name in TRAININGS for row in _rows(name)], PAPER))
+    return markdown(summary_table(_training_rows(), PAPER))
+
+
+def _training_rows() -> list[Record]:
+    return [row for name in TRAININGS for row in _rows(name)]
 
 
 def filled(page: str) -> str:

@@ -1,0 +1,99 @@
+"""The two short tables of the README: training times and training results."""
+
+import re
+from collections.abc import Sequence
+
+from rnnlab.bench import speedup_table
+from rnnlab.cli.summary_table import summary_table
+from rnnlab.records import Record
+from rnnlab.registry import LABELS
+from rnnlab.tables import Table, machines, milliseconds, times
+
+CELLS = ("rnn", "gru", "lstm", "mingru", "minlstm")
+LENGTHS = (512, 2048)
+IMPLEMENTATIONS = {
+    "rnnlab, loop over time": ("rnnlab", "scan", "sequential"),
+    "rnnlab, associative scan": ("rnnlab", "associative"),
+    "flax.nnx.RNN": ("flax.nnx.RNN", "scan"),
+    "torch (minimal cells: the paper's log-space form)": ("torch", "native", "log space"),
+    "Python loop (the paper's baseline)": ("Python loop", "step"),
+}
+"""Label of a table row: the implementation and its backends."""
+
+TASKS = {
+    "adding problem, 600 steps": ("adding", {}),
+    "character language model": ("char_lm", {}),
+    "Bach chorales": ("chorales", {}),
+    "copy memory": ("copy_memory", {}),
+    "CO2 forecast": ("forecasting", {}),
+    "nested list operations": ("listops", {}),
+    "associative recall": ("mqar", {}),
+    "parity, decay in (0, 1)": ("parity", {"gate_range": [0, 1]}),
+    "parity, decay in (-1, 1)": ("parity", {"gate_range": [-1, 1]}),
+    "cycle navigation": ("formal_languages", {"language": "cycle_navigation"}),
+    "selective copying, 3 layers": ("selective_copying", {"depth": 3}),
+    "digits, one pixel per step": ("sequential_digits", {}),
+}
+"""Label of a table row: the experiment and the settings of its grid."""
+
+
+def speedup(records: Sequence[Record]) -> Table:
+    """Milliseconds of a training step, one column per cell, and the fair factors."""
+    train = [r for r in records if r["pass"] == "train"]
+    lines, ends = [], set()
+    for length in LENGTHS:
+        found = [r for r in train if r["length"] == length]
+        for label, (implementation, *backends) in IMPLEMENTATIONS.items():
+            seconds = {
+                r["cell"]: r["step_seconds"]
+                for r in found
+                if r["implementation"] == implementation and r["backend"] in backends
+            }
+            if seconds:
+                cells = (milliseconds(seconds[c]) if c in seconds else "" for c in CELLS)
+                lines.append((f"{length:,}", label, *cells))
+        lines.append((f"{length:,}", "**fastest, relative to minimal cell**", *_factors(found)))
+        ends.add(len(lines) - 1)
+    headings = ("length", "training step, ms", *(LABELS[cell] for cell in CELLS))
+    return Table(speedup_table.describe(train), headings, lines, frozenset(ends))
+
+
+def _factors(records: Sequence[Record]) -> list[str]:
+    """Time of the fastest implementation of each classic cell over that of the minimal cell."""
+    factors = []
+    for cell in CELLS:
+        ours = [r for r in records if r["cell"] == cell]
+        fastest = min(ours, key=lambda r: r["step_seconds"])
+        minimal = speedup_table.minimal_seconds(records, fastest)
+        is_classic = cell in speedup_table.CLASSIC_COUNTERPART
+        ratio = fastest["step_seconds"] / minimal if minimal and is_classic else None
+        factors.append("" if ratio is None else times(ratio))
+    return factors
+
+
+def results(records: Sequence[Record]) -> Table:
+    """One row per task: the mean over seeds of each cell, next to the best trivial baseline."""
+    lines, used = [], []
+    for label, (experiment, setting) in TASKS.items():
+        chosen = [r for r in records if r["experiment"] == experiment and _matches(r, setting)]
+        used += chosen
+        # The label names the setting, so that all cells share one row. Fingerprints of the same
+        # data differ between the two versions of the format.
+        same = {"varied": {}, "data_fingerprint": ""}
+        summary = summary_table([r | same for r in chosen], {})
+        (line,) = summary.lines
+        values = dict(zip(summary.headings, line, strict=True))
+        cells = (re.sub(r" \(.*", "", values.get(LABELS[cell], "")) for cell in CELLS)
+        metric, baseline = line[2:4]
+        metric = metric.replace(", lower is better", " ↓").replace(", higher is better", " ↑")
+        lines.append((label, metric, baseline, *cells, values["seeds"]))
+    headings = ("task", "metric", "best trivial baseline", *map(LABELS.get, CELLS), "seeds")
+    return Table(machines(used), headings, lines, frozenset())
+
+
+def _matches(record: Record, setting: dict) -> bool:
+    varied = {name.rpartition(".")[2]: value for name, value in record["varied"].items()}
+    if record["experiment"] == "parity":
+        varied.setdefault("gate_range", [0, 1])
+    is_plain = record["preset"] == "cpu" and not record["data"].get("path")
+    return is_plain and setting == {k: v for k, v in varied.items() if k not in ("cell", "seed")}
