@@ -141,6 +141,35 @@ def gradients_table(measured: list[Record]) -> Table:
     return Table(title, headings, lines, frozenset())
 
 
+def ngram_table(measured: list[Record]) -> Table:
+    headings = (
+        "text",
+        "characters",
+        "context length",
+        "D1, D2, D3+",
+        "valid nll",
+        "test nll",
+        "baseline",
+        "seconds",
+    )
+    roles = {(True, True): "chosen", (True, False): "candidate", (False, False): ""}
+    lines = [
+        (
+            r["text"],
+            f"{r['characters']:,}",
+            str(r["context_length"]),
+            ", ".join(f"{discount:.2f}" for discount in r["discounts"]),
+            f"{r['valid_nll']:.4f}",
+            f"{r['test_nll']:.4f}",
+            roles[r["candidate"], r["chosen"]],
+            f"{r['seconds']:.1f}",
+        )
+        for r in measured
+    ]
+    title = f"interpolated modified Kneser-Ney, nats per character; {machine(measured[0])}"
+    return Table(title, headings, lines, frozenset())
+
+
 TRAININGS = (
     *("adding", "adding_lengths", "char_lm", "chorales", "chorales_jsb", "context_length"),
     *("copy_memory", "data_efficiency", "forecasting", "formal_languages", "listops", "mqar"),
@@ -170,6 +199,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "results, in short": lambda: markdown(readme_tables.results(_training_rows())),
     "claims": lambda: markdown(claims.claims_table()),
     "parameters": lambda: full("parameters", parameters_table),
+    "ngram baselines": lambda: full("ngram_baselines", ngram_table),
     "gradients": lambda: full("gradients", gradients_table),
     "reliability": lambda: full("reliability", reliability_tables.table),
     "bad inputs": lambda: full("bad_input", reliability_tables.inputs_table),
@@ -213,7 +243,24 @@ def filled(page: str) -> str:
 
 
 def _rows(name: str) -> list[Record]:
-    return list(read(RESULTS / name / "rows.jsonl"))
+    return list(map(_with_kneser_ney, read(RESULTS / name / "rows.jsonl")))
+
+
+def _with_kneser_ney(record: Record) -> Record:
+    """A language model's record with the Kneser-Ney baseline of its text.
+
+    Records from before that baseline hold a 5-gram with absolute discounting, a weaker predictor.
+    """
+    if "5-gram" not in record.get("floors", {}):
+        return record
+    ngrams = read(RESULTS / "ngram_baselines" / "rows.jsonl")
+    (nll,) = [
+        ngram["test_nll"]
+        for ngram in ngrams
+        if ngram["chosen"] and ngram["sha256"] == record["data_fingerprint"]
+    ]
+    floors = {name: values for name, values in record["floors"].items() if name != "5-gram"}
+    return record | {"floors": floors | {"Kneser-Ney n-gram": {"nll": nll}}}
 
 
 if __name__ == "__main__":

@@ -129,10 +129,11 @@ def _windows(ids: np.ndarray, start: np.ndarray, length: int) -> tuple[np.ndarra
 
 
 def _baselines(train: np.ndarray, test: np.ndarray, vocab_size: int) -> dict[str, float]:
+    (unigram,) = ngram.kneser_ney(train, test, vocab_size, (0,))
     return {
         "uniform": float(np.log(vocab_size)),
-        "unigram": ngram.nll(train, test, 1, vocab_size),
-        "5-gram": ngram.nll(train, test, 5, vocab_size),
+        "unigram": unigram.nll,
+        "Kneser-Ney n-gram": ngram.best_ngram(train, test, vocab_size).nll,
     }
 
 
