@@ -253,14 +253,8 @@ def _with_kneser_ney(record: Record) -> Record:
     """
     if "5-gram" not in record.get("floors", {}):
         return record
-    ngrams = read(RESULTS / "ngram_baselines" / "rows.jsonl")
-    (nll,) = [
-        ngram["test_nll"]
-        for ngram in ngrams
-        if ngram["chosen"] and ngram["sha256"] == record["data_fingerprint"]
-    ]
     floors = {name: values for name, values in record["floors"].items() if name != "5-gram"}
-    return record | {"floors": floors | {"Kneser-Ney n-gram": {"nll": nll}}}
+    return record | {"floors": floors | {"Kneser-Ney n-gram": {"nll": claims.ngram_nll(record)}}}
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 Command:  rnnlab run experiments/training/char_lm.py --preset cpu
 Device:   2 cores of a shared x86 machine; 14 minutes for the three cells.
 Expected: minGRU below 1.28 nats per character on the reference text of CPython 3.11.7 within 3
-          minutes, and every cell below the interpolated 5-gram's 1.344. The floors are the 5-gram,
-          the unigram and the uniform distribution; margin stated: 0.05 nats below the 5-gram.
+          minutes, and every cell at least 0.05 below a 5-gram with absolute discounting (1.344),
+          the baseline when this was written. Today's baseline is a modified Kneser-Ney n-gram
+          (1.121), which no model of the preset cpu passes.
 Paper:    on Shakespeare (preset paper, with --data.path FILE): test loss in nats and updates to it,
           minGRU 1.548 at 575, minLSTM 1.555 at 625, Mamba 1.575 at 400, Transformer 1.547 at 2000
           (arXiv 2410.01201, section 4.2).
