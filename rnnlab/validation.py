@@ -1,44 +1,96 @@
-"""What the scans and the cells accept, refused in one line that names the argument."""
+"""Checks of arguments. Each raises a ValueError of one line that names the argument.
+
+JAX is imported only where an array is checked, so that tasks and the command line can import this
+module without it.
+"""
 
 from collections.abc import Iterable
-
-import jax.numpy as jnp
-from jax import Array
+from typing import Any
 
 
-def require_floating(**arrays: Array) -> None:
+def require_floating(**arrays: Any) -> None:
+    """Raises unless every array has a real floating dtype.
+
+    >>> require_floating(h0=3)
+    Traceback (most recent call last):
+    ValueError: h0 must have a real floating dtype, got int32; cast it: h0.astype(jnp.float32)
+    """
+    import jax.numpy as jnp
+
     for name, x in arrays.items():
         if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
             raise ValueError(
-                f"{name} has dtype {jnp.result_type(x)}; a real floating dtype is needed: "
-                f"cast it, for example {name}.astype(jnp.float32)"
+                f"{name} must have a real floating dtype, got {jnp.result_type(x)}; "
+                f"cast it: {name}.astype(jnp.float32)"
             )
 
 
-def require_shape(name: str, x: Array, shape: tuple[int, ...], meaning: str) -> None:
-    if jnp.shape(x) != tuple(shape):
-        raise ValueError(f"{name} has shape {jnp.shape(x)}; {tuple(shape)} is needed: {meaning}")
+def require_inexact(**arrays: Any) -> None:
+    """Raises unless every array has a real or complex floating dtype."""
+    import jax.numpy as jnp
+
+    for name, x in arrays.items():
+        if not jnp.issubdtype(jnp.result_type(x), jnp.inexact):
+            raise ValueError(
+                f"{name} must have a real or complex floating dtype, got {jnp.result_type(x)}; "
+                f"cast it: {name}.astype(jnp.float32)"
+            )
 
 
-def require_flags(shape: tuple[int, ...], meaning: str, **flags: Array | None) -> None:
+def require_shape(name: str, x: Any, shape: tuple[int, ...], meaning: str) -> None:
+    """Raises unless `x` has `shape`; `meaning` says where that shape comes from.
+
+    >>> import numpy as np
+    >>> require_shape("a", np.ones((2, 3)), (4, 3), "the shape of b")
+    Traceback (most recent call last):
+    ValueError: a must have shape (4, 3), the shape of b, got (2, 3); reshape or broadcast it
+    """
+    found = getattr(x, "shape", None)
+    if found is None:
+        import numpy as np
+
+        found = np.shape(x)
+    if tuple(found) != tuple(shape):
+        raise ValueError(
+            f"{name} must have shape {tuple(shape)}, {meaning}, got {tuple(found)}; "
+            "reshape or broadcast it"
+        )
+
+
+def require_flags(shape: tuple[int, ...], meaning: str, **flags: Any) -> None:
+    """Raises unless every flag is None or a bool array of `shape`; see `require_shape`."""
+    import jax.numpy as jnp
+
     for name, x in flags.items():
         if x is None:
             continue
         require_shape(name, x, shape, meaning)
         if jnp.result_type(x) != jnp.bool_:
             raise ValueError(
-                f"{name} has dtype {jnp.result_type(x)}; bool is needed, "
-                f"for example {name}.astype(bool)"
+                f"{name} must have dtype bool, got {jnp.result_type(x)}; "
+                f"cast it: {name}.astype(bool)"
             )
 
 
 def require_one_of(name: str, value: object, allowed: Iterable[object]) -> None:
+    """Raises unless `value` equals one of the `allowed` values.
+
+    >>> require_one_of("merge", "mean", ("concat", "sum"))
+    Traceback (most recent call last):
+    ValueError: merge must be one of 'concat', 'sum', got 'mean'
+    """
     allowed = tuple(allowed)
     if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; one of {', '.join(map(repr, allowed))} is needed")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def require_positive_int(**sizes: int) -> None:
+def require_positive_int(**sizes: Any) -> None:
+    """Raises unless every size is an int of 1 or more.
+
+    >>> require_positive_int(features=0)
+    Traceback (most recent call last):
+    ValueError: features must be an int >= 1, got 0
+    """
     for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; an int of at least 1 is needed")
+            raise ValueError(f"{name} must be an int >= 1, got {value!r}")

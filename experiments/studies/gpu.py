@@ -30,7 +30,7 @@ from rnnlab.bench.timing import prepare, quartiles, time_interleaved
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
 from rnnlab.plotting import save_figure
-from rnnlab.scan import resolved
+from rnnlab.scan import resolve_backend
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
 import oracles  # the tests' float64 loops
@@ -40,7 +40,8 @@ SHAPES = ("8x4096x1024", "32x4096x1024", "1x65536x512")
 
 def main(out: Path) -> int:
     device = jax.devices()[0]
-    print(f"{device.device_kind}; jax {jax.__version__}; pallas runs: {resolved('pallas', 'gpu')}")
+    ran = resolve_backend("pallas", "gpu")
+    print(f"{device.device_kind}; jax {jax.__version__}; pallas runs: {ran}")
     failed = []
     for part in (parity, bandwidth, scans, speedups, others, parallel_in_time):
         start = time.perf_counter()
@@ -103,7 +104,7 @@ def _gated(gates, reset, mask, backend, pre, h0, init):
 
     def states(pre, h0, init):
         run = partial(gated_scan, gates, reset=reset, mask=mask, backend=backend)
-        return run(pre, h0, init=init)[0]
+        return run(pre, h0, reset_state=init)[0]
 
     h, pull = jax.vjp(states, pre, h0, init)
     return jax.tree.leaves((h, pull(h)))
@@ -158,7 +159,7 @@ def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Record]:
             row = {
                 "benchmark": "bandwidth",
                 **records.environment(device),
-                "backend": backend if backend == "copy" else resolved(backend, "gpu"),
+                "backend": backend if backend == "copy" else resolve_backend(backend, "gpu"),
                 "pass": pass_,
                 "batch_size": batch_size,
                 "length": length,

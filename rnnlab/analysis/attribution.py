@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
 from rnnlab.validation import require_floating, require_positive_int
 
 Prediction = Callable[[Array], Array]

@@ -20,7 +20,7 @@ from rnnlab.analysis._batching import batch_axes, check_steps, typed
 from rnnlab.analysis.states import states
 from rnnlab.cells.backends.lax_scan import preceding
 from rnnlab.cells.linear import LinearCell
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
 

@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from rnnlab.analysis._batching import batch_axes, time_behind, time_first, typed
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from rnnlab import records
 from rnnlab.bench.speedup import find_device
-from rnnlab.scan import cumulative_log_scan, linear_scan, log_linear_scan
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
+from rnnlab.scan import heinsen_scan, linear_scan, log_linear_scan
 from rnnlab.tables import Table, machine
 
 NARROW = "published log form in 16 bit"
@@ -129,7 +129,7 @@ def _forms(setting: Setting):
         return real
     return real | {
         "log pairs": _in_log_space(log_linear_scan),
-        "published log form": _in_log_space(cumulative_log_scan),
+        "published log form": _in_log_space(heinsen_scan),
         NARROW: _published_narrow,
     }
 

@@ -15,7 +15,7 @@ from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import compare_to_bound, prepare, time_interleaved
 from rnnlab.cells import CELLS
 from rnnlab.cells.linear import LinearCell
-from rnnlab.scan import resolved
+from rnnlab.scan import resolve_backend
 from rnnlab.tables import Table, machine
 
 
@@ -71,7 +71,7 @@ def run(
             row = {
                 **common,
                 "cell": name,
-                "backend": resolved("auto", device.platform),
+                "backend": resolve_backend("auto", device.platform),
                 "batch_size": batch_size,
                 "length": length,
                 "width": width,

@@ -27,7 +27,7 @@ from rnnlab.bench.variants import (
 from rnnlab.cells import CELLS
 from rnnlab.cells.linear import LinearCell
 from rnnlab.registry import REGISTRY, compared_cells, minimal_counterparts
-from rnnlab.scan import resolved
+from rnnlab.scan import resolve_backend
 from rnnlab.tables import Table, machine, milliseconds, times
 from rnnlab.validation import require_one_of
 
@@ -87,9 +87,9 @@ class Peer:
 def peers(cell: str, platform: str) -> list[Peer]:
     """The forms of a cell that can run here, rnnlab's own first."""
     minimal = issubclass(CELLS[cell], LinearCell)
-    backend = resolved("auto", platform) if minimal else "scan"
+    backend = resolve_backend("auto", platform) if minimal else "scan"
     found = [Peer(cell, "rnnlab", backend, _of(cell_form, cell, "auto"))]
-    if minimal and platform != "cpu" and resolved("pallas", platform) == "pallas":
+    if minimal and platform != "cpu" and resolve_backend("pallas", platform) == "pallas":
         found.append(Peer(cell, "rnnlab", "pallas", _of(cell_form, cell, "pallas")))
     if minimal:
         found.append(Peer(cell, "plain JAX", "associative_scan", _of(plain_form, cell)))

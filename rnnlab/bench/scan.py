@@ -14,7 +14,7 @@ from rnnlab import records
 from rnnlab.bench.speedup import find_device
 from rnnlab.bench.timing import compare_to_bound, prepare, time_interleaved
 from rnnlab.bench.variants import plain_scan
-from rnnlab.scan import BACKENDS, linear_scan, resolved
+from rnnlab.scan import BACKENDS, linear_scan, resolve_backend
 from rnnlab.tables import Table, machine
 from rnnlab.validation import require_one_of
 
@@ -82,7 +82,7 @@ def run(
     config.validate()
     device = find_device(config.device)
     common = {"benchmark": "scan", **records.environment(device)}
-    ran = dict.fromkeys(resolved(b, device.platform, config.dtype) for b in config.backend)
+    ran = dict.fromkeys(resolve_backend(b, device.platform, config.dtype) for b in config.backend)
     scans = {b: partial(linear_scan, backend=b) for b in ran} | {PLAIN: plain_scan}
     for shape in config.shapes:
         batch_size, length, width = parse_shape(shape)

@@ -24,7 +24,7 @@ from rnnlab.bench.variants import (
 )
 from rnnlab.cells import CELLS
 from rnnlab.registry import REGISTRY, compared_cells
-from rnnlab.scan import BACKENDS, resolved
+from rnnlab.scan import BACKENDS, resolve_backend
 from rnnlab.validation import require_one_of
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -151,7 +151,7 @@ def entries(config: Speedup, platform: str) -> list[Entry]:
             ]
             torch_backend = "cuDNN" if platform == "gpu" else "native"
         else:
-            ran = dict.fromkeys(resolved(backend, platform) for backend in config.backend)
+            ran = dict.fromkeys(resolve_backend(backend, platform) for backend in config.backend)
             lines += [Entry(cell, "rnnlab", b, _formed(cell_form, cell, b)) for b in ran]
             torch_backend = "log space"
         if REGISTRY[cell].torch is not None and available(platform):

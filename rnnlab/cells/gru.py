@@ -15,7 +15,7 @@ from rnnlab.cells.step_functions import (
     recurrent_gates,
     with_one_matmul,
 )
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
 
 
 def gru_sums(recurrent: Gates, pre: Gates, candidate_bias: Array) -> Gates:

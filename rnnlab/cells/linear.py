@@ -9,9 +9,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
-from rnnlab.scan import BACKENDS, gated_scan
-from rnnlab.scan.affine import Gates, accumulation_dtype, carry_term, coefficients
+from rnnlab.cells.validation import affine, checked, zero_masked
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.scan import BACKENDS, CoefficientFn, gated_scan, gated_step
 from rnnlab.validation import require_one_of, require_positive_int
 
 GATE_RANGES = ((0, 1), (-1, 1))
@@ -100,7 +100,7 @@ class LinearCell(nnx.Module):
         )
 
     @property
-    def gates(self) -> Gates:
+    def gates(self) -> CoefficientFn:
         raise TypeError(f"{type(self).__name__} defines no gates")
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch features"]:
@@ -125,7 +125,7 @@ class LinearCell(nnx.Module):
                 self.gates,
                 self.project(xs),
                 carry,
-                init=self.initial_carry(()),
+                reset_state=self.initial_carry(()),
                 reset=reset,
                 mask=mask,
                 backend=self.backend,
@@ -142,11 +142,10 @@ class LinearCell(nnx.Module):
     ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]]:
         """One step; its memory does not grow with the steps before it."""
         carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
-        init = self.initial_carry(x.shape[:-1])
-        cut = None if reset is None else jnp.expand_dims(reset, -1)
-        keep = None if mask is None else jnp.expand_dims(mask, -1)
-        a, b = coefficients(self.gates, self.project(x), init, cut, keep)
-        carry = b + carry_term(a, carry, cut)
+        reset_state = self.initial_carry(())
+        carry = gated_step(
+            self.gates, self.project(x), carry, reset_state=reset_state, reset=reset, mask=mask
+        )
         return carry, zero_masked(carry.astype(self.dtype), mask)
 
     def gate_values(

@@ -8,7 +8,7 @@ from jax import numpy as jnp
 from jax.typing import DTypeLike
 
 from rnnlab.cells.linear import CANDIDATES, LinearCell, complements, into_range
-from rnnlab.scan.affine import Gates
+from rnnlab.scan.affine import CoefficientFn
 
 
 def mingru_gates(
@@ -91,10 +91,10 @@ class MinGRU(LinearCell):
         )
 
     @property
-    def gates(self) -> Gates:
+    def gates(self) -> CoefficientFn:
         return _gates(self.candidate, self.gate_range)
 
 
 @lru_cache  # one object an option, so that equal cells share one compiled scan
-def _gates(activation: str, gate_range: tuple[int, int]) -> Gates:
+def _gates(activation: str, gate_range: tuple[int, int]) -> CoefficientFn:
     return partial(mingru_gates, activation=activation, gate_range=gate_range)

@@ -9,7 +9,7 @@ from jax import numpy as jnp
 from jax.typing import DTypeLike
 
 from rnnlab.cells.linear import CANDIDATES, LinearCell, into_range
-from rnnlab.scan.affine import Gates
+from rnnlab.scan.affine import CoefficientFn
 
 
 def minlstm_gates(
@@ -134,10 +134,10 @@ class MinLSTM(LinearCell):
         self.forget_bias[...] += forget_bias
 
     @property
-    def gates(self) -> Gates:
+    def gates(self) -> CoefficientFn:
         return _gates(self.candidate, self.gate_range, self.normalize)
 
 
 @lru_cache  # one object an option, so that equal cells share one compiled scan
-def _gates(activation: str, gate_range: tuple[int, int], normalize: bool) -> Gates:
+def _gates(activation: str, gate_range: tuple[int, int], normalize: bool) -> CoefficientFn:
     return partial(minlstm_gates, activation=activation, gate_range=gate_range, normalize=normalize)

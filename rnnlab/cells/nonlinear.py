@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float
 from rnnlab.cells.backends import lax_scan
 from rnnlab.cells.backends.newton import Report, solve
 from rnnlab.cells.step_functions import Equations, Gates, output, recurrent_dot, where
-from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.cells.validation import affine, checked, zero_masked
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.validation import require_one_of, require_positive_int
 
 

@@ -51,14 +51,6 @@ def _checked_carry(cell: Any, carry: Any, batch_shape: Sequence[int]) -> Any:
     return jax.tree_util.tree_map_with_path(leaf, carry, wanted)
 
 
-def compute_dtype(dtype: DTypeLike | None, param_dtype: DTypeLike) -> jnp.dtype:
-    """The dtype that a layer computes in: `dtype`, or `param_dtype` where that is None."""
-    for name, value in (("param_dtype", param_dtype), ("dtype", dtype)):
-        if value is not None and not jnp.issubdtype(value, jnp.floating):
-            raise ValueError(f"{name} is {jnp.dtype(value)}; a real floating dtype is needed")
-    return jnp.dtype(param_dtype if dtype is None else dtype)
-
-
 def affine(x: Array, kernel: Array, bias: Array, dtype: DTypeLike) -> Array:
     """`x @ kernel + bias` in `dtype`, over any leading axes.
 

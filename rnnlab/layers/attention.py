@@ -12,9 +12,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
-from rnnlab.cells.validation import checked, compute_dtype, zero_masked
+from rnnlab.cells.validation import checked, zero_masked
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import push_window, segment_ids
-from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
 ROPE_BASE = 10_000

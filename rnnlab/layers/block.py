@@ -11,7 +11,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
-from rnnlab.cells.validation import checked, compute_dtype, zero_masked
+from rnnlab.cells.validation import checked, zero_masked
+from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import dropout, key_option, require_rate
 from rnnlab.layers.norm import RMSNorm

@@ -8,9 +8,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.validation import checked, compute_dtype, zero_masked
+from rnnlab.cells.validation import checked, zero_masked
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import causal_taps, push_window
-from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
 

@@ -11,10 +11,11 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.validation import checked, compute_dtype, zero_masked
+from rnnlab.cells.validation import checked, zero_masked
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.scan import BACKENDS, linear_scan
-from rnnlab.scan.affine import accumulation_dtype, carry_term
+from rnnlab.scan.affine import carry_term
 from rnnlab.validation import require_one_of, require_positive_int
 
 DELTA_RANGE = (1e-3, 1e-1)

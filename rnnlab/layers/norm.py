@@ -7,8 +7,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from rnnlab.cells.validation import compute_dtype
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.validation import require_positive_int
 
 EPSILON = 1e-6

@@ -9,11 +9,11 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int, Key
 
-from rnnlab.cells.validation import affine, checked, compute_dtype, zero_masked
+from rnnlab.cells.validation import affine, checked, zero_masked
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.layers.running_mean import RunningMean
-from rnnlab.scan.affine import accumulation_dtype
 from rnnlab.validation import require_flags, require_one_of, require_positive_int
 
 READOUTS = ("step", "mean")

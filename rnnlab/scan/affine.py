@@ -1,59 +1,69 @@
-"""One step of the recurrence: the few lines that every backend and every `step` method share."""
+"""One time step of the recurrence: the few lines that every backend and every `step` share."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import DTypeLike
 
-Gates = Callable[..., tuple[Array, Array]]
-"""Pointwise map from the pre-activations of a gated recurrence to its coefficients (a, b)."""
-
-Step = Callable[
-    [tuple[Array, ...], Sequence[Array], Array | None, Array | None],
-    tuple[tuple[Array, ...], tuple[Array, ...]],
-]
-"""What happens at a row of a walk over time: `step(carries, row, following, flag)`.
-
-`row` holds a row of each array that is walked over, `following` that of one more, one row on in the
-walk, `flag` an int32; the last two may be None. Returns the carries and the rows to write.
-"""
+CoefficientFn = Callable[..., tuple[Array, Array]]
+"""Pointwise map `(*preactivations, *params) -> (a, b)` to the coefficients of the recurrence."""
 
 
-def accumulation_dtype(*dtypes: DTypeLike) -> jnp.dtype:
-    """The dtype that states, gates and sums are kept in: float64 if any is, else float32."""
-    wide = jnp.dtype(jnp.float64)
-    return wide if wide in map(jnp.dtype, dtypes) else jnp.dtype(jnp.float32)
+class GatedOperands(NamedTuple):
+    """Arrays of a gated scan, or the cotangents of each.
 
-
-def carry_term(a: Array, h: Array, cut: Array | None) -> Array:
-    """What the state before a step contributes after it: `a * h`, or 0 where `cut`.
-
-    The choice is made by `where` and not by a product, so that a NaN before a cut stays there. It
-    is made of the factors too: the derivative of the product would multiply 0 by that NaN.
+    Attributes:
+      preactivations: arrays (*batch, time, features).
+      params: learned operands of the coefficients, constant in time, (*batch, features).
+      h0: state before the first step, (*batch, features).
+      reset_state: state that a reset restores, (*batch, features).
+      reset, mask: flags, (*batch, time, 1), or None. They have no cotangents.
     """
-    if cut is None:
+
+    preactivations: tuple[Array, ...]
+    params: tuple[Array, ...]
+    h0: Array
+    reset_state: Array
+    reset: Array | None = None
+    mask: Array | None = None
+
+
+def carry_term(a: Array, h: Array, reset: Array | None) -> Array:
+    """Returns what the state `h` before a step adds to the state after it: `a * h`, 0 at a reset.
+
+    Selected with `where`; multiplying by 0 would keep NaN. Both factors are selected, because the
+    derivative of a selected product would multiply 0 by NaN.
+    """
+    if reset is None:
         return a * h
-    return jnp.where(cut, 0, a) * jnp.where(cut, 0, h)
+    return jnp.where(reset, 0, a) * jnp.where(reset, 0, h)
 
 
-def coefficients(
-    gates: Gates,
-    pre: Sequence[Array],
-    init: Array,
+def flagged_coefficients(
+    coefficients: CoefficientFn,
+    preactivations: Sequence[Array],
+    params: Sequence[Array],
+    reset_state: Array,
     reset: Array | None,
     mask: Array | None,
 ) -> tuple[Array, Array]:
-    """Coefficients (a, b) of `h = b + carry_term(a, h, reset)`, with the flags already in them.
+    """Returns (a, b) of `h = b + carry_term(a, h, reset)`, with both flags applied.
 
-    They have `init`'s dtype. A masked step holds the state (a = 1, b = 0); a reset puts it back to
-    `init` first, which for a linear step is `b + a * init` and no inflow from before.
+    All operands have one rank and broadcast to the shape of the pre-activations, which is that of
+    the results. Arithmetic and results have the dtype of `reset_state`. A masked step keeps the
+    state: a = 1, b = 0. A reset replaces the state by `reset_state` before the step, which for a
+    linear step is `b + a * reset_state` without a carry term.
     """
+    dtype, shape = reset_state.dtype, preactivations[-1].shape
     if mask is not None:
-        pre = [jnp.where(mask, x, 0) for x in pre]
-    a, b = gates(*(x.astype(init.dtype) for x in pre))
+        preactivations = [jnp.where(mask, x, 0) for x in preactivations]
+    a, b = (
+        jnp.broadcast_to(jnp.asarray(x, dtype), shape)
+        for x in coefficients(*(x.astype(dtype) for x in preactivations), *params)
+    )
     if mask is not None:
         a, b = jnp.where(mask, a, 1), jnp.where(mask, b, 0)
     if reset is not None:
-        b = jnp.where(reset, b + a * init, b)
+        b = jnp.where(reset, b + a * reset_state, b)
     return a, b

@@ -1,8 +1,8 @@
-"""The recurrence with its gates inside: pre-activations in, states out.
+"""The gated recurrence: pre-activations in, states out, the coefficients computed inside.
 
-A minimal cell's coefficients are pointwise functions of its pre-activations. Computed inside the
-recurrence they are never stored: the forward pass reads the pre-activations and writes `h`, and the
-backward pass reads those again and recomputes the gates.
+The coefficients of a minimal cell are pointwise functions of its pre-activations. Computed inside
+the recurrence they are never stored: the forward pass reads the pre-activations and writes `h`, and
+the backward pass reads those again and recomputes the coefficients.
 """
 
 from collections.abc import Sequence
@@ -13,137 +13,201 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from rnnlab.scan.affine import Gates, accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
+from rnnlab.scan.affine import CoefficientFn, GatedOperands, carry_term, flagged_coefficients
 from rnnlab.scan.backends import associative, chunked, unfused
-from rnnlab.scan.linear import BACKENDS, on_backend, transpose
+from rnnlab.scan.linear import BACKENDS, dispatch, transposed_scan
 from rnnlab.scan.pallas import ops
 from rnnlab.validation import require_flags, require_floating, require_one_of, require_shape
 
 
 def gated_scan(
-    gates: Gates,
-    pre: Sequence[Float[Array, "*batch time features"]],
+    coefficients: CoefficientFn,
+    preactivations: Sequence[Float[Array, "*batch time features"]],
     h0: Float[Array, "*batch features"],
     *,
-    init: Float[Array, "*state features"] | None = None,
+    params: Sequence[Float[Array, " features"]] = (),
+    reset_state: Float[Array, "*state features"] | None = None,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
     reverse: bool = False,
     backend: str = "auto",
 ) -> tuple[Float[Array, "*batch time features"], Float[Array, "*batch features"]]:
-    """Solves `h[t] = a[t] * h[t-1] + b[t]` with `a, b = gates(*pre)`, gates and states in one pass.
+    """Solves `h[t] = a[t] * h[t-1] + b[t]` with `a, b = coefficients(*preactivations, *params)`.
 
     Args:
-      gates: pointwise and pure; takes as many arrays as `pre` has, in h0's dtype, and returns
-        (a, b). One program is compiled for each gates object: pass a module-level function, or a
-        `functools.partial` that is kept.
-      pre: pre-activations, all of one shape.
+      coefficients: pointwise, pure and hashable. It receives arrays of one rank in h0's dtype,
+        which broadcast against each other, and returns (a, b), each of the shape of any of them.
+        One program is compiled per value: pass a module-level function, or a frozen dataclass
+        with `__call__`, of which equal ones share a program.
+      preactivations: arrays of one shape.
       h0: state before the first step. Its dtype, at least float32, is that of the arithmetic.
-      init: state that a reset puts back, of h0's shape or (features,); None is zeros.
-      reset: where True, the state is `init` before that step, by `where`.
-      mask: where False, the state is held: `h[t]` is the state before the step.
+      params: learned operands of the coefficients per feature, constant in time.
+      reset_state: state that a reset restores, of h0's shape or (features,); None is zeros.
+      reset: where True, the state is `reset_state` before that step, selected with `where`.
+      mask: where False, the state is kept: `h[t]` is the state before the step.
       reverse, backend: as in `linear_scan`.
 
     Returns:
       All states, in the dtype of the last pre-activation, and the last of them in h0's dtype; for
       time 0 that is `h0` itself.
 
-    The backward pass keeps the pre-activations and `h`. Gradients reach `pre`, `h0` and `init`,
-    in reverse mode and of any order.
+    The backward pass keeps the pre-activations and `h`. Gradients of any order, in reverse mode,
+    reach `preactivations`, `params`, `h0` and `reset_state`.
 
     Raises:
-      ValueError: as `linear_scan`.
+      ValueError: as `linear_scan`, or `coefficients` is not hashable.
 
     Source: arXiv 2410.01201, section 3 (cells whose gates do not read the state).
 
     >>> import jax, jax.numpy as jnp
-    >>> def leaky(x):
-    ...     return jax.nn.sigmoid(x), jnp.ones_like(x)
-    >>> h, last = gated_scan(leaky, [jnp.zeros((3, 1))], jnp.zeros(1))
+    >>> def leaky(x, rate):
+    ...     return jax.nn.sigmoid(rate), x
+    >>> h, last = gated_scan(leaky, [jnp.ones((3, 1))], jnp.zeros(1), params=[jnp.zeros(1)])
     >>> print(h[:, 0], last)
     [1.   1.5  1.75] [1.75]
     """
-    pre = tuple(jnp.asarray(x) for x in pre)
-    if not pre:
-        raise ValueError("pre is empty; at least one array of pre-activations is needed")
-    shape = pre[-1].shape
-    for k, x in enumerate(pre):
-        require_floating(**{f"pre[{k}]": x})
-        require_shape(f"pre[{k}]", x, shape, "the shape of the last pre-activation")
+    preactivations = tuple(jnp.asarray(x) for x in preactivations)
+    if not preactivations:
+        raise ValueError("preactivations must hold at least one array, got none; pass one")
+    shape = preactivations[-1].shape
+    for k, x in enumerate(preactivations):
+        require_floating(**{f"preactivations[{k}]": x})
+        require_shape(f"preactivations[{k}]", x, shape, "the shape of the last of them")
     if len(shape) < 2:
-        raise ValueError(f"pre has shape {shape}; (*batch, time, features) is needed")
+        raise ValueError(
+            f"preactivations must have shape (*batch, time, features), got {shape}; add a time axis"
+        )
     require_floating(h0=h0)
     state_shape = (*shape[:-2], shape[-1])
-    require_shape("h0", h0, state_shape, "the shape of pre without its time")
-    require_flags(shape[:-1], "the shape of pre without its features", reset=reset, mask=mask)
+    require_shape("h0", h0, state_shape, "that of the pre-activations without time")
+    require_flags(
+        shape[:-1], "that of the pre-activations without features", reset=reset, mask=mask
+    )
     require_one_of("backend", backend, BACKENDS)
+    _require_hashable(coefficients)
     h0 = jnp.asarray(h0, accumulation_dtype(jnp.result_type(h0)))
-    init = jnp.zeros(shape[-1:]) if init is None else jnp.asarray(init)
-    if init.shape != shape[-1:]:
-        require_shape("init", init, state_shape, "the shape of h0, or its last axis alone")
-    init = jnp.broadcast_to(init.astype(h0.dtype), state_shape)
-    if pre[-1].size == 0:
-        return pre[-1], h0
-    reset = None if reset is None else jnp.expand_dims(reset, -1)
-    mask = None if mask is None else jnp.expand_dims(mask, -1)
-    return _jitted(gates, pre, h0, init, reset, mask, reverse, backend)
+    constants = _state_operands(params, reset_state, h0)
+    if preactivations[-1].size == 0:
+        return preactivations[-1], h0
+    reset, mask = (None if x is None else jnp.expand_dims(x, -1) for x in (reset, mask))
+    params, reset_state = constants
+    operands = GatedOperands(preactivations, params, h0, reset_state, reset, mask)
+    return _jitted(coefficients, operands, reverse, backend)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 6, 7))
-def _gated(gates, pre, h0, init, reset, mask, reverse, backend):
-    return on_backend(
+def gated_step(
+    coefficients: CoefficientFn,
+    preactivations: Sequence[Float[Array, "*batch features"]],
+    h: Float[Array, "*batch features"],
+    *,
+    params: Sequence[Float[Array, " features"]] = (),
+    reset_state: Float[Array, "*state features"] | None = None,
+    reset: Bool[Array, "*batch"] | None = None,
+    mask: Bool[Array, "*batch"] | None = None,
+) -> Float[Array, "*batch features"]:
+    """Returns the state after one step of `gated_scan` from `h`, in h's dtype.
+
+    Arguments are those of `gated_scan` without time.
+
+    >>> import jax.numpy as jnp
+    >>> print(gated_step(lambda x: (0.5, x), [jnp.ones(1)], jnp.ones(1)))
+    [1.5]
+    """
+    params, reset_state = _state_operands(params, reset_state, h)
+    reset, mask = (None if x is None else jnp.expand_dims(x, -1) for x in (reset, mask))
+    a, b = flagged_coefficients(coefficients, preactivations, params, reset_state, reset, mask)
+    return b + carry_term(a, h, reset)
+
+
+def _state_operands(
+    params: Sequence[Array], reset_state: Array | None, h: Array
+) -> tuple[tuple[Array, ...], Array]:
+    """Returns `params` and `reset_state` in the shape and dtype of `h`, after checking them."""
+    features = h.shape[-1:]
+    for k, x in enumerate(params):
+        require_floating(**{f"params[{k}]": x})
+        require_shape(f"params[{k}]", x, features, "(features,)")
+    reset_state = jnp.zeros(features, h.dtype) if reset_state is None else jnp.asarray(reset_state)
+    if reset_state.shape != features:
+        require_shape("reset_state", reset_state, h.shape, "that of h0, or (features,)")
+    *params, reset_state = (
+        jnp.broadcast_to(jnp.asarray(x, h.dtype), h.shape) for x in (*params, reset_state)
+    )
+    return tuple(params), reset_state
+
+
+def _require_hashable(coefficients: CoefficientFn) -> None:
+    try:
+        hash(coefficients)
+    except TypeError:
+        raise ValueError(
+            "coefficients must be hashable, because one program is compiled per value, got "
+            f"{coefficients!r}; pass a function or a frozen dataclass with __call__"
+        ) from None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 2, 3))
+def _gated_scan(coefficients, operands, reverse, backend):
+    return dispatch(
         backend,
-        h0.dtype,
-        (pre, h0, init, reset, mask),
-        loop=partial(chunked.gated, gates, reverse=reverse),
-        at_once=partial(unfused.gated, associative.linear, gates, reverse=reverse),
-        kernel=lambda kernel, *xs: ops.gated(kernel, gates, *xs, reverse=reverse),
+        operands.h0.dtype,
+        (operands,),
+        sequential=partial(chunked.gated_scan, coefficients, reverse=reverse),
+        parallel=partial(unfused.gated_scan, associative.scan, coefficients, reverse=reverse),
+        kernel=lambda kernel, *xs: ops.gated_scan(kernel, coefficients, *xs, reverse=reverse),
     )
 
 
-_jitted = jax.jit(_gated, static_argnums=(0, 6, 7))
+_jitted = jax.jit(_gated_scan, static_argnums=(0, 2, 3))
 
 
-def _gated_forward(gates, pre, h0, init, reset, mask, reverse, backend):
-    h, last = _gated(gates, pre, h0, init, reset, mask, reverse, backend)
-    return (h, last), (pre, h0, init, reset, mask, h)
+def _gated_scan_forward(coefficients, operands, reverse, backend):
+    h, last = _gated_scan(coefficients, operands, reverse, backend)
+    return (h, last), (operands, h)
 
 
-def _gated_backward(gates, reverse, backend, residuals, cotangents):
-    dpre, dh0, dinit = _gated_transpose(gates, *residuals, *cotangents, reverse, backend)
-    return dpre, dh0, dinit, None, None
+def _gated_scan_backward(coefficients, reverse, backend, residuals, cotangents):
+    return (_gated_vjp(coefficients, *residuals, *cotangents, reverse, backend),)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 9, 10))
-def _gated_transpose(gates, pre, h0, init, reset, mask, h, dh, dlast, reverse, backend):
-    return on_backend(
+@partial(jax.custom_vjp, nondiff_argnums=(0, 5, 6))
+def _gated_vjp(coefficients, operands, h, dh, dlast, reverse, backend):
+    """The cotangents of `_gated_scan`'s operands, a function with a derivative of its own."""
+    return dispatch(
         backend,
-        h0.dtype,
-        (pre, h0, init, reset, mask, h, dh, dlast),
-        loop=partial(chunked.gated_transpose, gates, reverse=reverse),
-        at_once=partial(unfused.gated_transpose, associative.transpose, gates, reverse=reverse),
-        kernel=lambda kernel, *xs: ops.gated_transpose(kernel, gates, *xs, reverse=reverse),
+        operands.h0.dtype,
+        (operands, h, dh, dlast),
+        sequential=partial(chunked.gated_vjp, coefficients, reverse=reverse),
+        parallel=partial(
+            unfused.gated_vjp, associative.transposed_scan, coefficients, reverse=reverse
+        ),
+        kernel=lambda kernel, *xs: ops.gated_vjp(kernel, coefficients, *xs, reverse=reverse),
     )
 
 
-def _gated_transpose_forward(gates, *operands_and_options):
-    *operands, reverse, backend = operands_and_options
-    return _gated_transpose(gates, *operands, reverse, backend), tuple(operands)
+def _gated_vjp_forward(coefficients, operands, h, dh, dlast, reverse, backend):
+    cotangents = _gated_vjp(coefficients, operands, h, dh, dlast, reverse, backend)
+    return cotangents, (operands, h, dh, dlast)
 
 
-def _gated_transpose_backward(gates, reverse, backend, operands, cotangents):
-    # Blocks and kernels have no derivative; the composition of the differentiable transpose has.
-    pre, h0, init, reset, mask, *rest = operands
-    differentiable = partial(transpose, backend=backend)
+def _gated_vjp_backward(coefficients, reverse, backend, residuals, cotangents):
+    # Chunks and kernels have no derivative; the unfused form on the differentiable scan has.
+    operands, *states = residuals
+    *arrays, reset, mask = operands
 
-    def at_once(pre, h0, init, *rest):
-        return unfused.gated_transpose(
-            differentiable, gates, pre, h0, init, reset, mask, *rest, reverse=reverse
+    def unfused_vjp(arrays, states):
+        return unfused.gated_vjp(
+            partial(transposed_scan, backend=backend),
+            coefficients,
+            GatedOperands(*arrays, reset, mask),
+            *states,
+            reverse=reverse,
         )
 
-    dpre, dh0, dinit, *drest = jax.vjp(at_once, pre, h0, init, *rest)[1](cotangents)
-    return dpre, dh0, dinit, None, None, *drest
+    darrays, dstates = jax.vjp(unfused_vjp, arrays, states)[1](cotangents)
+    return GatedOperands(*darrays), *dstates
 
 
-_gated.defvjp(_gated_forward, _gated_backward)
-_gated_transpose.defvjp(_gated_transpose_forward, _gated_transpose_backward)
+_gated_scan.defvjp(_gated_scan_forward, _gated_scan_backward)
+_gated_vjp.defvjp(_gated_vjp_forward, _gated_vjp_backward)

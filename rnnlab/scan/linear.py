@@ -2,9 +2,11 @@
 
 With A the matrix that `h = A^-1 (b + a[0] h0)` inverts, the cotangents of `b` are A^-T times those
 of `h`: the same recurrence against time (Martin and Cundy, "Parallelizing Linear Recurrent Neural
-Nets Over Sequence Length", arXiv 1709.04057, section 2.2). `_linear` and `_transpose` are that
+Nets Over Sequence Length", arXiv 1709.04057, section 2.2). `_scan` and `_transposed_scan` are that
 pair. Each is the other's transpose, so each is the other's gradient rule and derivatives of any
 order follow. Only the coefficients and one solution are kept for the backward pass.
+
+Nothing is conjugated for complex numbers: JAX's cotangents are those of the transpose.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,54 +17,58 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Inexact
 
-from rnnlab.scan.affine import accumulation_dtype, carry_term
+from rnnlab.dtypes import accumulation_dtype
+from rnnlab.scan.affine import carry_term
 from rnnlab.scan.backends import associative, sequential
-from rnnlab.scan.backends.unfused import previous
+from rnnlab.scan.backends.unfused import shift_states
 from rnnlab.scan.pallas import ops
-from rnnlab.validation import require_flags, require_floating, require_one_of, require_shape
+from rnnlab.validation import require_flags, require_inexact, require_one_of, require_shape
 
 BACKENDS = ("auto", "sequential", "associative", "pallas")
-"""Names that `backend` may take."""
+"""Values of the argument `backend`."""
 
 
 def linear_scan(
-    a: Float[Array, "*batch time features"],
-    b: Float[Array, "*batch time features"],
-    h0: Float[Array, "*batch features"] | None = None,
+    a: Inexact[Array, "*batch time features"] | Inexact[Array, " features"],
+    b: Inexact[Array, "*batch time features"],
+    h0: Inexact[Array, "*batch features"] | None = None,
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     reverse: bool = False,
     backend: str = "auto",
-) -> Float[Array, "*batch time features"]:
+) -> Inexact[Array, "*batch time features"]:
     """Solves `h[t] = a[t] * h[t-1] + b[t]` along the second-last axis.
 
     Args:
-      a: decay of the state at each step. It is ignored where `reset`.
-      b: input to the state, of `a`'s shape.
+      a: decay of the state at each step, of b's shape, or one decay per feature for all steps. It
+        is ignored where `reset`.
+      b: input to the state.
       h0: state before the first step; None is zeros.
-      reset: where True, the state is cleared before that step's input is added, by `where`: nothing
-        from before reaches anything after, NaN included, neither forward nor in the gradient.
+      reset: where True, the state is cleared before that step's input is added, with `where`:
+        nothing from before reaches anything after, NaN included, neither forward nor in the
+        gradient.
       reverse: runs from the last step to the first, `h[t] = a[t] * h[t+1] + b[t]`; `h0` then comes
         after the last step and `reset[t]` clears what comes from `t + 1`.
-      backend: `"sequential"` is one loop over time, `"associative"` is
-        `jax.lax.associative_scan`, in which the product of `a` over any span has to stay finite, as
-        it does for gates; `"auto"` takes the first on CPU and the second elsewhere,
-        by the platform that the program is lowered for. `"pallas"` is a kernel for GPUs from
-        compute capability 9.0 on and for TPUs, float32 and 16-bit, and what `"auto"` takes
-        everywhere else: `rnnlab.scan.resolved` says which one runs. docs/scan.md has the
-        measurements.
+      backend: `"sequential"` is one loop over time. `"associative"` is `jax.lax.associative_scan`,
+        which needs the product of `a` over any span to be finite, as it is for gates. `"auto"` is
+        the first on CPU and the second elsewhere, chosen when the program is lowered. `"pallas"` is
+        a kernel for GPUs from compute capability 9.0 on and for TPUs, experimental, for float32
+        states and an `a` of b's shape; otherwise it equals `"auto"`.
+        `rnnlab.scan.resolve_backend` returns which one runs.
 
     Returns:
-      All states, in b's dtype. Arithmetic is float32 or, if an argument has it, float64.
+      All states, in b's dtype; if another argument is complex, in the complex dtype of b's
+      precision. Arithmetic is in 32 bits per real number, or 64 if an argument has them.
 
-    The gradient (reverse mode, of any order) is the recurrence run the other way and keeps `a` and
-    `h` only. Forward mode is not defined: `jax.jvp` and `jax.jacfwd` raise TypeError.
+    The gradient (reverse mode, of any order) is the recurrence run against time. It keeps `a` and
+    `h` only. That of an `a` per feature is summed over the steps. Forward mode is not defined:
+    `jax.jvp` and `jax.jacfwd` raise TypeError.
 
     Raises:
-      ValueError: shapes differ, a dtype is not real floating (`reset`: not bool), or the backend
-        is unknown.
+      ValueError: shapes differ, a dtype is not real or complex floating (`reset`: not bool), or
+        the backend is unknown.
 
     Source: arXiv 1709.04057, section 2.2.
 
@@ -72,14 +78,19 @@ def linear_scan(
     [1.   1.5  1.75]
     >>> print(linear_scan(a, b, reset=jnp.array([False, True, False]))[:, 0])
     [1.  1.  1.5]
+    >>> print(linear_scan(jnp.array([0.5j]), b)[:, 0])
+    [1.  +0.j  1.  +0.5j 0.75+0.5j]
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
     reset = None if reset is None else jnp.asarray(reset)
-    require_floating(a=a, b=b)
+    require_inexact(a=a, b=b)
     if b.ndim < 2:
-        raise ValueError(f"b has shape {b.shape}; (*batch, time, features) is needed")
-    require_shape("a", a, b.shape, "the shape of b")
-    require_flags(b.shape[:-1], "the shape of b without its features", reset=reset)
+        raise ValueError(
+            f"b must have shape (*batch, time, features), got {b.shape}; add the missing axes"
+        )
+    if a.shape != b.shape[-1:]:
+        require_shape("a", a, b.shape, "the shape of b, or (features,)")
+    require_flags(b.shape[:-1], "the shape of b without features", reset=reset)
     require_one_of("backend", backend, BACKENDS)
     require_one_of("reverse", reverse, (False, True))
     dtype = accumulation_dtype(a.dtype, b.dtype)
@@ -88,25 +99,41 @@ def linear_scan(
         h0 = jnp.zeros(state_shape, dtype)
     else:
         h0 = jnp.asarray(h0)
-        require_floating(h0=h0)
-        require_shape("h0", h0, state_shape, "the shape of b without its time")
+        require_inexact(h0=h0)
+        require_shape("h0", h0, state_shape, "the shape of b without time")
         h0 = h0.astype(accumulation_dtype(dtype, h0.dtype))
+    if jnp.iscomplexobj(h0) and not jnp.iscomplexobj(b):
+        b = b.astype(accumulation_dtype(b.dtype, jnp.complex64))
     if b.size == 0:
         return b
-    cut = None if reset is None else jnp.expand_dims(reset, -1)
-    return linear(a, b, h0, cut, reverse=reverse, backend=backend)[0]
+    a = a.reshape(*[1] * (b.ndim - a.ndim), *a.shape)
+    reset = None if reset is None else jnp.expand_dims(reset, -1)
+    return scan_with_last_state(a, b, h0, reset, reverse=reverse, backend=backend)[0]
 
 
-def resolved(backend: str, platform: str, dtype: DTypeLike = jnp.float32) -> str:
-    """The backend that runs on a platform ("cpu", "gpu", "tpu") when `backend` is asked for.
+def resolve_backend(
+    backend: str,
+    platform: str,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    time_invariant: bool = False,
+) -> str:
+    """Returns the backend that runs on a platform ("cpu", "gpu", "tpu") for the name `backend`.
 
-    `dtype` is that of the states.
+    Args:
+      backend: one of `BACKENDS`.
+      platform: as JAX names it.
+      dtype: dtype of the states, which is `rnnlab.dtypes.accumulation_dtype` of the arguments.
+      time_invariant: whether `a` has shape (features,).
 
-    >>> resolved("auto", "cpu"), resolved("pallas", "cpu"), resolved("pallas", "tpu", "float64")
-    ('sequential', 'sequential', 'associative')
+    >>> resolve_backend("auto", "cpu"), resolve_backend("pallas", "cpu")
+    ('sequential', 'sequential')
+    >>> resolve_backend("pallas", "tpu", "float64"), resolve_backend("pallas", "tpu", "complex64")
+    ('associative', 'associative')
     """
+    require_one_of("backend", backend, BACKENDS)
     platform = "cuda" if platform == "gpu" else platform
-    if backend == "pallas" and platform in ops.kernels(dtype):
+    if backend == "pallas" and not time_invariant and platform in ops.available_kernels(dtype):
         return backend
     if backend in ("auto", "pallas"):
         return "sequential" if platform == "cpu" else "associative"
@@ -114,130 +141,147 @@ def resolved(backend: str, platform: str, dtype: DTypeLike = jnp.float32) -> str
 
 
 @partial(jax.jit, static_argnames=("reverse", "backend"))
-def linear(
-    a: Array, b: Array, h0: Array, cut: Array | None, *, reverse: bool, backend: str
+def scan_with_last_state(
+    a: Array, b: Array, h0: Array, reset: Array | None, *, reverse: bool, backend: str
 ) -> tuple[Array, Array]:
-    """`linear_scan` for checked arguments, with the last state in h0's dtype beside all of them."""
-    return _linear(a, b, h0, cut, reverse, backend)
+    """Returns the states and the last of them in h0's dtype. Arguments are not checked."""
+    return _scan(a, b, h0, reset, reverse, backend)
 
 
 @partial(jax.jit, static_argnames=("reverse", "backend"))
-def transpose(
-    a: Array, dh: Array, dlast: Array, cut: Array | None, *, reverse: bool, backend: str
+def transposed_scan(
+    a: Array, dh: Array, dlast: Array, reset: Array | None, *, reverse: bool, backend: str
 ) -> tuple[Array, Array]:
-    """Cotangents of `linear`'s b and h0, from those of its two results."""
-    return _transpose(a, dh, dlast, cut, reverse, backend)
+    """Returns the cotangents of `scan_with_last_state`'s b and h0 from those of its results."""
+    return _transposed_scan(a, dh, dlast, reset, reverse, backend)
 
 
-def on_backend(
+def dispatch(
     backend: str,
     dtype: DTypeLike,
     operands: Sequence[Any],
     *,
-    loop: Callable[..., Any],
-    at_once: Callable[..., Any],
-    kernel: Callable[..., Any],
+    sequential: Callable[..., Any],
+    parallel: Callable[..., Any],
+    kernel: Callable[..., Any] | None,
 ) -> Any:
-    """One of three forms of an operation on `operands`: the backend's, or the lowering platform's.
+    """Runs one of three forms of an operation: the backend's, or the lowering platform's.
 
-    `loop` is the sequential one, `at_once` the associative one, and `kernel` takes the platform's
-    `ops.Kernel` first. `dtype` is that of the states.
+    Args:
+      backend: one of `BACKENDS`.
+      dtype: dtype of the states.
+      operands: arguments of the operation.
+      sequential: the form of `"sequential"`.
+      parallel: the form of `"associative"`.
+      kernel: the form of `"pallas"`, which takes a `KernelBackend` first; None if there is none.
     """
     if backend == "sequential":
-        return loop(*operands)
+        return sequential(*operands)
     if backend == "associative":
-        return at_once(*operands)
-    kernels = ops.kernels(dtype) if backend == "pallas" else {}
+        return parallel(*operands)
+    kernels = ops.available_kernels(dtype) if backend == "pallas" and kernel is not None else {}
     forms = {platform: partial(kernel, found) for platform, found in kernels.items()}
-    return lax.platform_dependent(*operands, default=at_once, **{"cpu": loop, **forms})
+    return lax.platform_dependent(*operands, default=parallel, **{"cpu": sequential, **forms})
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _linear(a, b, h0, cut, reverse, backend):
-    return on_backend(
+def _scan(a, b, h0, reset, reverse, backend):
+    return dispatch(
         backend,
         h0.dtype,
-        (a, b, h0, cut),
-        loop=partial(sequential.linear, reverse=reverse),
-        at_once=partial(associative.linear, reverse=reverse),
-        kernel=partial(ops.linear, reverse=reverse),
+        (a, b, h0, reset),
+        sequential=partial(sequential.scan, reverse=reverse),
+        parallel=partial(associative.scan, reverse=reverse),
+        kernel=partial(ops.scan, reverse=reverse) if a.shape == b.shape else None,
     )
 
 
-def _linear_forward(a, b, h0, cut, reverse, backend):
-    h, last = _linear(a, b, h0, cut, reverse, backend)
-    return (h, last), (a, h, h0, cut)
+def _scan_forward(a, b, h0, reset, reverse, backend):
+    h, last = _scan(a, b, h0, reset, reverse, backend)
+    return (h, last), (a, h, h0, reset)
 
 
-def _linear_backward(reverse, backend, residuals, cotangents):
-    a, h, h0, cut = residuals
+def _scan_backward(reverse, backend, residuals, cotangents):
+    a, h, h0, reset = residuals
     dh, dlast = cotangents
     # Widened, so that a 16-bit g neither overflows nor rounds before it is multiplied by h.
-    da, db, dh0 = _pullback(a, h, h0, dh.astype(dlast.dtype), dlast, cut, reverse, backend)
+    da, db, dh0 = _vjp(a, h, h0, dh.astype(dlast.dtype), dlast, reset, reverse, backend)
     return da, db.astype(dh.dtype), dh0, None
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(6, 7))
-def _pullback(a, h, h0, dh, dlast, cut, reverse, backend):
-    """Cotangents of `_linear`'s a, b and h0."""
-    return on_backend(
+def _vjp(a, h, h0, dh, dlast, reset, reverse, backend):
+    """The cotangents of `_scan`'s a, b and h0, a function with a derivative of its own."""
+    return dispatch(
         backend,
         dlast.dtype,
-        (a, h, h0, dh, dlast, cut),
-        loop=partial(_composed_pullback, sequential.transpose, reverse=reverse),
-        at_once=partial(_composed_pullback, associative.transpose, reverse=reverse),
-        kernel=partial(ops.pullback, reverse=reverse),
+        (a, h, h0, dh, dlast, reset),
+        sequential=partial(_unfused_vjp, sequential.transposed_scan, reverse=reverse),
+        parallel=partial(_unfused_vjp, associative.transposed_scan, reverse=reverse),
+        kernel=partial(ops.scan_vjp, reverse=reverse) if a.shape == h.shape else None,
     )
 
 
-def _composed_pullback(transpose, a, h, h0, dh, dlast, cut, *, reverse):
-    g, dh0 = transpose(a, dh, dlast, cut, reverse=reverse)
-    return _decay_cotangent(a, h, h0, g, cut, reverse), g, dh0
+def _unfused_vjp(transposed_scan, a, h, h0, dh, dlast, reset, *, reverse):
+    g, dh0 = transposed_scan(a, dh, dlast, reset, reverse=reverse)
+    return _decay_cotangent(a, h, h0, g, reset, reverse), g, dh0
 
 
-def _pullback_forward(*operands_and_options):
-    return _pullback(*operands_and_options), operands_and_options[:6]
+def _vjp_forward(*operands_and_options):
+    return _vjp(*operands_and_options), operands_and_options[:6]
 
 
-def _pullback_backward(reverse, backend, operands, cotangents):
-    *operands, cut = operands
-    differentiable = partial(transpose, backend=backend)
+def _vjp_backward(reverse, backend, operands, cotangents):
+    *operands, reset = operands
+    differentiable = partial(transposed_scan, backend=backend)
 
-    def composed(*operands):
-        return _composed_pullback(differentiable, *operands, cut, reverse=reverse)
+    def unfused_vjp(*operands):
+        return _unfused_vjp(differentiable, *operands, reset, reverse=reverse)
 
-    return *jax.vjp(composed, *operands)[1](cotangents), None
+    return *jax.vjp(unfused_vjp, *operands)[1](cotangents), None
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _transpose(a, dh, dlast, cut, reverse, backend):
-    return on_backend(
+def _transposed_scan(a, dh, dlast, reset, reverse, backend):
+    return dispatch(
         backend,
         dlast.dtype,
-        (a, dh, dlast, cut),
-        loop=partial(sequential.transpose, reverse=reverse),
-        at_once=partial(associative.transpose, reverse=reverse),
-        kernel=partial(ops.transpose, reverse=reverse),
+        (a, dh, dlast, reset),
+        sequential=partial(sequential.transposed_scan, reverse=reverse),
+        parallel=partial(associative.transposed_scan, reverse=reverse),
+        kernel=partial(ops.transposed_scan, reverse=reverse) if a.shape == dh.shape else None,
     )
 
 
-def _transpose_forward(a, dh, dlast, cut, reverse, backend):
-    g, dh0 = _transpose(a, dh, dlast, cut, reverse, backend)
-    return (g, dh0), (a, g, cut)
+def _transposed_scan_forward(a, dh, dlast, reset, reverse, backend):
+    g, dh0 = _transposed_scan(a, dh, dlast, reset, reverse, backend)
+    return (g, dh0), (a, g, reset)
 
 
-def _transpose_backward(reverse, backend, residuals, cotangents):
-    a, g, cut = residuals
+def _transposed_scan_backward(reverse, backend, residuals, cotangents):
+    a, g, reset = residuals
     dg, ddh0 = cotangents
-    v, last = _linear(a, dg.astype(ddh0.dtype), ddh0, cut, reverse, backend)
-    return _decay_cotangent(a, v, ddh0, g, cut, reverse), v.astype(dg.dtype), last, None
+    v, last = _scan(a, dg.astype(ddh0.dtype), ddh0, reset, reverse, backend)
+    return _decay_cotangent(a, v, ddh0, g, reset, reverse), v.astype(dg.dtype), last, None
 
 
-def _decay_cotangent(a, h, h0, g, cut, reverse):
+def _decay_cotangent(a, h, h0, g, reset, reverse):
     """The cotangent of `a`: the state before a step times the cotangent of the state after it."""
-    return carry_term(g.astype(h0.dtype), previous(h, h0, reverse), cut).astype(a.dtype)
+    g, h = g.astype(h0.dtype), h.astype(h0.dtype)
+    if a.shape == h.shape:
+        da = carry_term(g, shift_states(h, h0, reverse), reset)
+    else:
+        # Summed over time without a shifted copy: the first step's share, then the others'.
+        first = -1 if reverse else 0
+        later, earlier = (slice(None, -1), slice(1, None))[:: 1 if reverse else -1]
+        resets = (None, None) if reset is None else (reset[..., first, :], reset[..., later, :])
+        terms = carry_term(g[..., later, :], h[..., earlier, :], resets[1])
+        da = carry_term(g[..., first, :], h0, resets[0]) + terms.sum(-2)
+        da = da.reshape(-1, da.shape[-1]).sum(0).reshape(a.shape)
+    # The cotangent of a real number is real.
+    return (da if jnp.iscomplexobj(a) else jnp.real(da)).astype(a.dtype)
 
 
-_linear.defvjp(_linear_forward, _linear_backward)
-_pullback.defvjp(_pullback_forward, _pullback_backward)
-_transpose.defvjp(_transpose_forward, _transpose_backward)
+_scan.defvjp(_scan_forward, _scan_backward)
+_vjp.defvjp(_vjp_forward, _vjp_backward)
+_transposed_scan.defvjp(_transposed_scan_forward, _transposed_scan_backward)

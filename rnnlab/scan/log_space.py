@@ -1,7 +1,7 @@
 """The recurrence in log space, for positive terms: `log h` from `log a` and `log b`.
 
 `log_linear_scan` composes pairs of logarithms and stays accurate at any length.
-`cumulative_log_scan` is the published form of the minimal cells' parallel mode. It subtracts two
+`heinsen_scan` is the published form of the minimal cells' parallel mode. It subtracts two
 sums that grow with time, loses digits with them, and is here for comparison only; docs/scan.md has
 both errors side by side.
 """
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.scan.affine import accumulation_dtype
-from rnnlab.scan.backends.unfused import previous
-from rnnlab.scan.linear import transpose
+from rnnlab.dtypes import accumulation_dtype
+from rnnlab.scan.backends.unfused import shift_states
+from rnnlab.scan.linear import transposed_scan
 from rnnlab.validation import require_flags, require_floating, require_shape
 
 
@@ -54,13 +54,13 @@ def log_linear_scan(
     require_flags(log_b.shape[:-1], "the shape of log_b without its features", reset=reset)
     if log_b.size == 0:
         return log_b
-    cut = None if reset is None else jnp.expand_dims(reset, -1)
+    reset = None if reset is None else jnp.expand_dims(reset, -1)
     dtype = log_h0.dtype
-    log_h = _jitted(log_a.astype(dtype), log_b.astype(dtype), log_h0, cut, reverse)
+    log_h = _jitted(log_a.astype(dtype), log_b.astype(dtype), log_h0, reset, reverse)
     return log_h.astype(log_b.dtype)
 
 
-def cumulative_log_scan(
+def heinsen_scan(
     log_a: Float[Array, "*batch time features"],
     log_b: Float[Array, "*batch time features"],
     log_h0: Float[Array, "*batch features"] | None = None,
@@ -75,7 +75,7 @@ def cumulative_log_scan(
 
     >>> import jax.numpy as jnp
     >>> half, one = jnp.log(jnp.full((3, 1), 0.5)), jnp.zeros((3, 1))
-    >>> print(jnp.exp(cumulative_log_scan(half, one))[:, 0].round(4))
+    >>> print(jnp.exp(heinsen_scan(half, one))[:, 0].round(4))
     [1.   1.5  1.75]
     """
     log_a, log_b, log_h0 = _checked(log_a, log_b, log_h0)
@@ -102,28 +102,30 @@ def _checked(log_a, log_b, log_h0):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _log_linear(log_a, log_b, log_h0, cut, reverse):
+def _log_linear(log_a, log_b, log_h0, reset, reverse):
     first = -1 if reverse else 0
-    cut_first = None if cut is None else cut[..., first, :]
-    start = _log_inflow(log_a[..., first, :], log_h0, cut_first)
+    reset_first = None if reset is None else reset[..., first, :]
+    start = _log_inflow(log_a[..., first, :], log_h0, reset_first)
     log_b = log_b.at[..., first, :].set(jnp.logaddexp(start, log_b[..., first, :]))
     axis = log_b.ndim - 2
-    if cut is None:
+    if reset is None:
         return lax.associative_scan(_compose, (log_a, log_b), reverse=reverse, axis=axis)[1]
-    return lax.associative_scan(_compose_cut, (log_a, log_b, cut), reverse=reverse, axis=axis)[1]
+    return lax.associative_scan(
+        _compose_with_reset, (log_a, log_b, reset), reverse=reverse, axis=axis
+    )[1]
 
 
-def _log_linear_forward(log_a, log_b, log_h0, cut, reverse):
-    log_h = _log_linear(log_a, log_b, log_h0, cut, reverse)
-    return log_h, (log_a, log_b, log_h0, cut, log_h)
+def _log_linear_forward(log_a, log_b, log_h0, reset, reverse):
+    log_h = _log_linear(log_a, log_b, log_h0, reset, reverse)
+    return log_h, (log_a, log_b, log_h0, reset, log_h)
 
 
 def _log_linear_backward(reverse, residuals, dlog_h):
-    log_a, log_b, log_h0, cut, log_h = residuals
-    before = _log_inflow(log_a, previous(log_h, log_h0, reverse), cut)
+    log_a, log_b, log_h0, reset, log_h = residuals
+    before = _log_inflow(log_a, shift_states(log_h, log_h0, reverse), reset)
     share = _ratio(before, log_h)
-    g, dlog_h0 = transpose(
-        share, dlog_h, jnp.zeros_like(log_h0), cut, reverse=reverse, backend="auto"
+    g, dlog_h0 = transposed_scan(
+        share, dlog_h, jnp.zeros_like(log_h0), reset, reverse=reverse, backend="auto"
     )
     return g * share, g * _ratio(log_b, log_h), dlog_h0, None
 
@@ -132,8 +134,8 @@ _log_linear.defvjp(_log_linear_forward, _log_linear_backward)
 _jitted = jax.jit(_log_linear, static_argnums=4)
 
 
-def _log_inflow(log_a, log_h, cut):
-    return log_a + log_h if cut is None else jnp.where(cut, -jnp.inf, log_a + log_h)
+def _log_inflow(log_a, log_h, reset):
+    return log_a + log_h if reset is None else jnp.where(reset, -jnp.inf, log_a + log_h)
 
 
 def _compose(earlier, later):
@@ -142,11 +144,11 @@ def _compose(earlier, later):
     return log_a1 + log_a2, jnp.logaddexp(log_a2 + log_b1, log_b2)
 
 
-def _compose_cut(earlier, later):
-    log_a1, log_b1, cut1 = earlier
-    log_a2, log_b2, cut2 = later
-    log_b = jnp.logaddexp(_log_inflow(log_a2, log_b1, cut2), log_b2)
-    return _log_inflow(log_a2, log_a1, cut2), log_b, cut1 | cut2
+def _compose_with_reset(earlier, later):
+    log_a1, log_b1, reset1 = earlier
+    log_a2, log_b2, reset2 = later
+    log_b = jnp.logaddexp(_log_inflow(log_a2, log_b1, reset2), log_b2)
+    return _log_inflow(log_a2, log_a1, reset2), log_b, reset1 | reset2
 
 
 def _ratio(log_x, log_y):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
 from rnnlab.testing.tolerances import assert_close
 
 LENGTH = 9

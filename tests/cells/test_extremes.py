@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rnnlab import CELLS, GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
 
 BATCH, TIME, IN = 3, 5, 2
 BIASES = (0, -8, -12, 8, -20, 20, -90, 90, -100, 100, -1000, 1000)

@@ -108,7 +108,7 @@ def test_flags_are_typed(experiment):
         (["--preset", "gpu"], "preset must be one of 'cpu', got 'gpu'"),
         (["--model.cell", "mingur"], "did you mean 'mingru'"),
         (["--train.steps", "0"], "steps is 0"),
-        (["--model.width", "0"], "width is 0"),
+        (["--model.width", "0"], "width must be an int >= 1, got 0"),
         (["--model.cell", "gru,transformer", "--model.heads", "3"], "features is 4"),
         (["--model.cell", "gru+rnn"], "depth is 1; at least 2"),
         (["--model.bidirectional"], "bidirectional is True for a task"),

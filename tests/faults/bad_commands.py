@@ -95,8 +95,8 @@ CASES = [
         2, "steps in Arabic digits", "run FILE --train.steps \u0661\u0660", USAGE, "a whole number"
     ),
     Case(3, "dropout above 1", "run FILE --model.dropout 1.5", USAGE, "dropout is 1.5"),
-    Case(3, "no rows in a batch", "run FILE --data.batch-size 0", USAGE, "batch_size is 0"),
-    Case(3, "no steps in a window", "run FILE --data.length 0", USAGE, "length is 0"),
+    Case(3, "no rows in a batch", "run FILE --data.batch-size 0", USAGE, "batch_size must be"),
+    Case(3, "no steps in a window", "run FILE --data.length 0", USAGE, "length must be"),
     Case(
         3,
         "heads that do not divide the width",

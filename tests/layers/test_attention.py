@@ -163,8 +163,8 @@ def test_a_loss_of_nan_has_a_gradient_of_nan(getkey):
     [
         (8, {"heads": 3}, "features must be a multiple of 6 .* each of 3 heads.*got 8"),
         (6, {"heads": 2}, "features must be a multiple of 4 .* each of 2 heads.*got 6"),
-        (8, {"heads": 0}, "heads is 0; an int of at least 1"),
-        (8, {"window": 0}, "window is 0; an int of at least 1"),
+        (8, {"heads": 0}, "heads must be an int >= 1, got 0"),
+        (8, {"window": 0}, "window must be an int >= 1, got 0"),
     ],
 )
 def test_options_out_of_range_are_named(features, options, message):

@@ -104,10 +104,10 @@ def test_any_callable_makes_the_cell():
     ("options", "message"),
     [
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-        ({"expansion": 0}, "expansion is 0; an int of at least 1"),
-        ({"mlp_expansion": 0}, "mlp_expansion is 0"),
-        ({"dtype": jnp.int32}, "dtype is int32; a real floating dtype"),
-        ({"conv_kernel_size": 0}, "kernel_size is 0; an int of at least 1"),
+        ({"expansion": 0}, "expansion must be an int >= 1, got 0"),
+        ({"mlp_expansion": 0}, "mlp_expansion must be an int >= 1, got 0"),
+        ({"dtype": jnp.int32}, "dtype must be a real floating dtype, got int32"),
+        ({"conv_kernel_size": 0}, "kernel_size must be an int >= 1, got 0"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):

@@ -136,10 +136,10 @@ def test_rates_start_at_one_to_state_size():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"state_size": 0}, "state_size is 0; an int of at least 1"),
-        ({"conv_size": 0}, "conv_size is 0; an int of at least 1"),
-        ({"dt_rank": 0}, "dt_rank is 0; an int of at least 1"),
-        ({"backend": "fast"}, "backend is 'fast'; one of 'auto'"),
+        ({"state_size": 0}, "state_size must be an int >= 1, got 0"),
+        ({"conv_size": 0}, "conv_size must be an int >= 1, got 0"),
+        ({"dt_rank": 0}, "dt_rank must be an int >= 1, got 0"),
+        ({"backend": "fast"}, "backend must be one of 'auto'.* got 'fast'"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):

@@ -126,8 +126,8 @@ def test_a_new_convolution_has_the_weights_that_were_drawn():
     ("options", "message"),
     [
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-        ({"kernel_size": 0}, "kernel_size is 0; an int of at least 1"),
-        ({"dilation": 0}, "dilation is 0; an int of at least 1"),
+        ({"kernel_size": 0}, "kernel_size must be an int >= 1, got 0"),
+        ({"dilation": 0}, "dilation must be an int >= 1, got 0"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):

@@ -180,7 +180,7 @@ def test_state_bytes_are_the_carrys_whatever_the_length():
         (lambda: ModelConfig("mingur"), "'mingur' is unknown; did you mean 'mingru'"),
         (lambda: ModelConfig("gru+"), "'' is unknown; one of rnn, gru"),
         (lambda: ModelConfig(depth=0), "depth is 0"),
-        (lambda: token_model(tied=True, candidate="none"), "candidate is 'none'"),
+        (lambda: token_model(tied=True, candidate="none"), "candidate must be .* got 'none'"),
         (
             lambda: SequenceModel(MinGRU(4, 4, rngs=nnx.Rngs(0)), 5, rngs=nnx.Rngs(0)),
             "vocab_size is None and in_features is None",

@@ -47,7 +47,7 @@ def oracle(pre, h0, init, reset, mask, reverse):
 def test_equals_the_loop(length, dtype, reverse, backend):
     pre, h0, init, reset, mask = example(length, dtype)
     h, last = gated_scan(
-        gates, pre, h0, init=init, reset=reset, mask=mask, reverse=reverse, backend=backend
+        gates, pre, h0, reset_state=init, reset=reset, mask=mask, reverse=reverse, backend=backend
     )
     assert (h.dtype, last.dtype) == (dtype, jnp.float32)
     wanted = oracle(pre, h0, init, reset, mask, reverse)
@@ -65,7 +65,7 @@ def test_gradients_equal_those_of_differences(x64, reverse):
             gates,
             [update, candidate],
             h0,
-            init=init,
+            reset_state=init,
             reset=reset,
             mask=mask,
             reverse=reverse,
@@ -94,7 +94,7 @@ def test_gradients_of_gradients(reverse, backend):
     def scan(*operands):
         update, candidate, h0, init = map(jnp.asarray, operands)
         flags = {"reset": reset, "mask": mask, "reverse": reverse, "backend": backend}
-        return gated_scan(gates, [update, candidate], h0, init=init, **flags)
+        return gated_scan(gates, [update, candidate], h0, reset_state=init, **flags)
 
     operands = (*pre, h0, init)
     jax.test_util.check_grads(scan, operands, order=2, modes=["rev"], atol=2e-2, rtol=2e-2)
@@ -129,16 +129,22 @@ def test_the_loop_copies_no_whole_array(transform):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pre": [jnp.zeros((2, 4, 3)), jnp.zeros((2, 4, 2))]}, r"pre\[0\] has shape"),
-        ({"pre": [jnp.zeros((2, 4, 3), int)] * 2}, r"pre\[0\] has dtype int32"),
-        ({"h0": jnp.zeros((2, 4))}, r"h0 has shape \(2, 4\); \(2, 3\)"),
-        ({"mask": jnp.zeros((2, 4))}, "mask has dtype float32; bool"),
-        ({"backend": "loop"}, "backend is 'loop'"),
-        ({"init": jnp.zeros(2)}, r"init has shape \(2,\)"),
+        (
+            {"preactivations": [jnp.zeros((2, 4, 3)), jnp.zeros((2, 4, 2))]},
+            r"preactivations\[0\] must have shape",
+        ),
+        (
+            {"preactivations": [jnp.zeros((2, 4, 3), int)] * 2},
+            r"preactivations\[0\] must have a real floating dtype, got int32",
+        ),
+        ({"h0": jnp.zeros((2, 4))}, r"h0 must have shape \(2, 3\), .* got \(2, 4\)"),
+        ({"mask": jnp.zeros((2, 4))}, "mask must have dtype bool, got float32"),
+        ({"backend": "loop"}, "backend must be one of .* got 'loop'"),
+        ({"reset_state": jnp.zeros(2)}, r"reset_state must have shape \(2, 3\), .* got \(2,\)"),
     ],
 )
 def test_bad_arguments_are_named(unchecked, change, message):
-    arguments = {"pre": [jnp.zeros((2, 4, 3))] * 2, "h0": jnp.zeros((2, 3))}
+    arguments = {"preactivations": [jnp.zeros((2, 4, 3))] * 2, "h0": jnp.zeros((2, 3))}
     call = functools.partial(gated_scan, gates)
     with pytest.raises(ValueError, match=message):
         call(**(arguments | change))

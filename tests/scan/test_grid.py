@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from rnnlab import gated_scan, linear_scan
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
-from rnnlab.scan.affine import accumulation_dtype
+from rnnlab.dtypes import accumulation_dtype
 
 GATES = {
     "mingru": partial(mingru_gates, activation="identity"),

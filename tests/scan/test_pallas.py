@@ -13,7 +13,7 @@ from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
 
 from rnnlab import MinGRU, MinLSTM, gated_scan, linear_scan
 from rnnlab.cells.mingru import mingru_gates
-from rnnlab.scan import resolved
+from rnnlab.scan import resolve_backend
 from rnnlab.scan.pallas import mosaic_gpu, mosaic_tpu, ops
 from rnnlab.testing import TOLERANCE
 
@@ -32,10 +32,10 @@ def interpreted(monkeypatch, request):
     device, parts, length = request.param
     module = {"gpu": mosaic_gpu, "tpu": mosaic_tpu}[device]
     interpret = {"gpu": InterpretGPUParams(), "tpu": True}[device]
-    sweep = partial(module.sweep, interpret=interpret)
-    kernel = ops.Kernel(sweep, module.FEATURES, lambda *shape: parts)
-    monkeypatch.setattr(module, "STEPS", 2)
-    monkeypatch.setattr(ops, "kernels", lambda dtype: {"cpu": kernel})
+    run = partial(module.scan_kernel, interpret=interpret)
+    kernel = ops.KernelBackend(run, module.BLOCK_FEATURES, lambda *shape: parts)
+    monkeypatch.setattr(module, "TILE_STEPS", 2)
+    monkeypatch.setattr(ops, "available_kernels", lambda dtype: {"cpu": kernel})
     jax.clear_caches()
     yield length
     jax.clear_caches()
@@ -137,11 +137,14 @@ def test_under_vmap_and_differentiated_twice(interpreted):
 
 
 def test_time_is_split_where_blocks_are_few():
-    assert mosaic_gpu.chunks(32, 4096, 1024) == 1
-    assert mosaic_gpu.chunks(1, 65536, 512) == 32
-    assert mosaic_gpu.chunks(1, 16, 512) == 1  # one tile
+    assert mosaic_gpu.num_time_chunks(32, 4096, 1024) == 1
+    assert mosaic_gpu.num_time_chunks(1, 65536, 512) == 32
+    assert mosaic_gpu.num_time_chunks(1, 16, 512) == 1  # one tile
     for batch_size, length in ((1, 777), (3, 5000), (2, 16 * 97)):
-        assert length // mosaic_gpu.STEPS % mosaic_gpu.chunks(batch_size, length, 128) == 0
+        assert (
+            length // mosaic_gpu.TILE_STEPS % mosaic_gpu.num_time_chunks(batch_size, length, 128)
+            == 0
+        )
 
 
 def lowered(f, platform, *shapes):
@@ -171,15 +174,15 @@ def test_the_kernel_is_lowered(platform):
 
 
 def test_other_backends_remain(monkeypatch):
-    assert resolved("pallas", "gpu") == resolved("pallas", "tpu") == "pallas"
-    assert resolved("pallas", "cpu") == "sequential"
-    assert resolved("pallas", "gpu", "float64") == "associative"
+    assert resolve_backend("pallas", "gpu") == resolve_backend("pallas", "tpu") == "pallas"
+    assert resolve_backend("pallas", "cpu") == "sequential"
+    assert resolve_backend("pallas", "gpu", "float64") == "associative"
 
     def lacking(name):
         raise ImportError(name)
 
     monkeypatch.setattr(ops.importlib, "import_module", lacking)
-    assert resolved("pallas", "gpu") == "associative"
+    assert resolve_backend("pallas", "gpu") == "associative"
     a = jnp.full((4, 2), 0.5)
     np.testing.assert_array_equal(
         linear_scan(a, a, backend="pallas"), linear_scan(a, a, backend="sequential")
@@ -191,4 +194,4 @@ def test_an_older_gpu_is_not_given_the_kernel(monkeypatch):
         compute_capability = "8.0"
 
     monkeypatch.setattr(jax, "local_devices", lambda backend: [Device()])
-    assert resolved("pallas", "gpu") == "associative"
+    assert resolve_backend("pallas", "gpu") == "associative"

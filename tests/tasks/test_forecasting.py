@@ -223,8 +223,8 @@ def test_the_built_in_series(series, steps, gaps, missing_from):
             "no value to forecast in its training part, steps 0 to 59",
         ),
         (values_of(), {"valid": 0.6, "test": 0.4}, "valid and test are 0.6 and 0.4"),
-        (values_of(), {"horizon": 0}, "horizon is 0"),
-        (values_of(), {"season": 0}, "season is 0"),
+        (values_of(), {"horizon": 0}, "horizon must be an int >= 1, got 0"),
+        (values_of(), {"season": 0}, "season must be an int >= 1, got 0"),
         (values_of(), {"test": 0.0}, "test is 0.0; a share"),
     ],
 )

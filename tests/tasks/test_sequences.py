@@ -234,5 +234,7 @@ def test_bad_files_are_refused(tmp_path):
         Sequences(few).load(seed=0)
     with pytest.raises(ValueError, match="test_path is given without path"):
         Sequences(test_path=good)
-    with pytest.raises(ValueError, match="batching is 'heap'; one of 'pad', 'bucket', 'pack'"):
+    with pytest.raises(
+        ValueError, match="batching must be one of 'pad', 'bucket', 'pack', got 'heap'"
+    ):
         Sequences(good, good, batching="heap", valid=0.5).load(seed=0)

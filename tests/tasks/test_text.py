@@ -121,8 +121,8 @@ def test_the_default_text_is_known_by_its_digest():
         ({"length": 100, "batch_size": 8, "stateful": True}, "801 or more are needed"),
         ({"heldout": 0.0}, r"heldout is 0.0; a share in \(0, 1\)"),
         ({"heldout": 1.0}, "heldout is 1.0"),
-        ({"length": 0}, "length is 0"),
-        ({"evaluation_length": 0}, "evaluation_length is 0"),
+        ({"length": 0}, "length must be an int >= 1, got 0"),
+        ({"evaluation_length": 0}, "evaluation_length must be an int >= 1, got 0"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(story, options, message):

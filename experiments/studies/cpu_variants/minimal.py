@@ -38,7 +38,7 @@ def in_two_halves(cell, xs):
 
 def _gated(cell, pre, xs):
     carry = cell.initial_carry(xs.shape[:1])
-    return gated_scan(cell.gates, pre, carry, init=cell.initial_carry(()))[0]
+    return gated_scan(cell.gates, pre, carry, reset_state=cell.initial_carry(()))[0]
 
 
 def training(outputs):

@@ -1,1 +1,1 @@
-"""The portable backends of the scan."""
+"""Portable backends of the scan."""

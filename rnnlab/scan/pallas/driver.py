@@ -1,9 +1,9 @@
-"""One walk over time by a kernel, over arrays of any shape.
+"""Run a kernel that scans once over time, on arrays of any shape.
 
-`sweep_gpu` and `sweep_tpu` are the kernels: they know how rows come and go on their platform, and
-take a step that says what happens at a row. Where one walk cannot occupy the device, its time is
-split: a first walk composes each part's steps to one, and the second starts every part from its own
-state, for two more numbers read a row.
+`mosaic_gpu` and `mosaic_tpu` hold the kernels: they move the data of each time step on their
+platform, and call a function that computes the step. Where one pass cannot occupy the device, time
+is split into chunks: a first pass composes the steps of each chunk into one, and the second starts
+every chunk from its own state. The price is a second reading of the inputs.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,105 +14,116 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.scan.affine import Step, carry_term
+from rnnlab.scan.affine import carry_term
 from rnnlab.scan.backends import associative
-from rnnlab.scan.backends.unfused import previous
+from rnnlab.scan.backends.unfused import shift_states
 
-Sweep = Callable[..., tuple[tuple[Array, ...], tuple[Array, ...]]]
-"""Walks once over time: `sweep(step, rows, ahead, flags, carries, dtypes, *, backwards)`.
+StepFn = Callable[
+    [tuple[Array, ...], Sequence[Array], Array | None, Array | None],
+    tuple[tuple[Array, ...], tuple[Array, ...]],
+]
+"""One time step of a kernel: `step(carries, inputs, lookahead, flags) -> (carries, outputs)`.
+
+`inputs` holds one time step of each input array. `lookahead` is one more array at the time step
+that the kernel visits next, `flags` an int32; both may be None.
+"""
+
+KernelFn = Callable[..., tuple[tuple[Array, ...], tuple[Array, ...]]]
+"""Scans once over time: `kernel(step, inputs, lookahead, flags, carries, dtypes, *, reverse)`.
 
 Args:
-  step: what happens at a row, see `rnnlab.scan.affine.Step`.
-  rows: arrays (batch, time, features) of which the step gets a row each.
-  ahead: None, or an array of that shape, of which the step gets the row that the walk visits next,
-    and (batch, features) in place of the one after the last.
+  step: a `StepFn`.
+  inputs: arrays (batch, time, features).
+  lookahead: None, or an array (batch, time, features) for the step's `lookahead`, and
+    (batch, features) for the value after the last step.
   flags: (batch, time) int32, or None.
-  carries: (batch, parts, features). Time is split into as many parts, and each starts from its own.
-    Whole tiles must be divisible by them; what is left over goes to the last.
-  dtypes: of what the step returns for each row.
-  backwards: walks from the last row to the first.
+  carries: initial carries (batch, chunks, features). Time is split into that many chunks. The
+    number of whole tiles must be a multiple of it; the time steps that fill no tile go to the last
+    chunk.
+  dtypes: dtypes of the step's outputs.
+  reverse: whether the kernel runs from the last time step to the first.
 
-Returns the rows that the steps returned, (batch, time, features), and the last carries.
+Returns the outputs of all steps, (batch, time, features), and the final carries.
 """
 
 
-class Kernel(NamedTuple):
-    """A platform's walk, the features of its blocks, and how it splits time."""
+class KernelBackend(NamedTuple):
+    """A platform's kernel, the number of features per block, and its way to split time."""
 
-    sweep: Sweep
-    features: int
-    chunks: Callable[[int, int, int], int]
+    kernel: KernelFn
+    block_features: int
+    num_time_chunks: Callable[[int, int, int], int]
 
 
-def walk(
-    kernel: Kernel,
-    step: Step,
+def run_kernel(
+    backend: KernelBackend,
+    step: StepFn,
     affine: Callable[..., tuple[Array, Array, Array | None]],
-    rows: Sequence[Array],
+    inputs: Sequence[Array],
     flags: Array | None,
     carries: Sequence[Array],
     dtypes: Sequence[DTypeLike],
     *,
-    ahead: tuple[Array, Array] | None = None,
-    backwards: bool,
+    lookahead: tuple[Array, Array] | None = None,
+    reverse: bool,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Runs `kernel` over arrays of any leading axes and any number of features.
+    """Runs a kernel over arrays of any leading axes and any number of features.
 
-    The first carry is the state, and `affine(row, flag, *others)` gives its step's coefficients.
-    The other carries come back summed over the parts of time.
+    The first carry is the state, and `affine(inputs, flags, *other_carries)` returns the
+    coefficients of its step. The other carries come back summed over the chunks of time.
     """
-    batch, (length, features) = rows[0].shape[:-2], rows[0].shape[-2:]
-    padding = -features % kernel.features
+    batch, (length, features) = inputs[0].shape[:-2], inputs[0].shape[-2:]
+    padding = -features % backend.block_features
 
-    def flat(x):
+    def flatten(x):
         x = x.reshape(-1, *x.shape[len(batch) :])
         return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, padding)]) if padding else x
 
-    def whole(x):
+    def unflatten(x):
         return x[..., :features].reshape(*batch, *x.shape[1:-1], features)
 
-    rows, carries, ahead = jax.tree.map(flat, (tuple(rows), tuple(carries), ahead))
+    inputs, carries, lookahead = jax.tree.map(flatten, (tuple(inputs), tuple(carries), lookahead))
     flags = None if flags is None else flags.reshape(-1, length)
-    parts = kernel.chunks(*rows[0].shape)
+    chunks = backend.num_time_chunks(*inputs[0].shape)
     state, *others = (
-        jnp.broadcast_to(x[:, None], (x.shape[0], parts, x.shape[1])) for x in carries
+        jnp.broadcast_to(x[:, None], (x.shape[0], chunks, x.shape[1])) for x in carries
     )
-    sweep = _batchable(kernel.sweep, backwards)
-    if parts > 1:
-        state = _starts(sweep, affine, rows, flags, state, others)
-    written, (ends, *others) = sweep(step, dtypes, rows, ahead, flags, (state, *others))
-    sums = (whole(x.sum(1)) for x in others)
-    return tuple(map(whole, written)), (whole(ends[:, -1]), *sums)
+    kernel = _with_vmap_rule(backend.kernel, reverse)
+    if chunks > 1:
+        state = _chunk_initial_states(kernel, affine, inputs, flags, state, others)
+    outputs, (ends, *others) = kernel(step, dtypes, inputs, lookahead, flags, (state, *others))
+    sums = (unflatten(x.sum(1)) for x in others)
+    return tuple(map(unflatten, outputs)), (unflatten(ends[:, -1]), *sums)
 
 
-def _starts(sweep, affine, rows, flags, state, others):
-    """The state that each part of time starts from: a walk in which every part composes its steps.
+def _chunk_initial_states(kernel, affine, inputs, flags, state, others):
+    """Returns the state that each chunk starts from: a pass in which each composes its steps.
 
-    The composition of a part is `h -> b + carry_term(a, h, cut)` again.
+    The composition of a chunk is `h -> b + carry_term(a, h, reset)` again.
     """
 
-    def step(carry, row, following, code):
-        a, b, cut, *others = carry
-        more_a, more_b, more_cut = affine(row, code, *others)
-        if more_cut is not None:
-            cut = jnp.where(more_cut, 1, cut)
-        b = more_b + carry_term(more_a, b, more_cut)
-        return (carry_term(more_a, a, more_cut), b, cut, *others), ()
+    def step(carries, inputs, lookahead, flags):
+        a, b, reset, *others = carries
+        step_a, step_b, step_reset = affine(inputs, flags, *others)
+        if step_reset is not None:
+            reset = jnp.where(step_reset, 1, reset)
+        b = step_b + carry_term(step_a, b, step_reset)
+        return (carry_term(step_a, a, step_reset), b, reset, *others), ()
 
-    first = jnp.ones_like(state), jnp.zeros_like(state), jnp.zeros_like(state), *others
-    _, (a, b, cut, *_) = sweep(step, (), rows, None, flags, first)
+    identity = jnp.ones_like(state), jnp.zeros_like(state), jnp.zeros_like(state)
+    _, (a, b, reset, *_) = kernel(step, (), inputs, None, flags, (*identity, *others))
     h0 = state[:, 0]
-    cut = None if flags is None else cut > 0
-    return previous(associative.linear(a, b, h0, cut, reverse=False)[0], h0, reverse=False)
+    reset = None if flags is None else reset > 0
+    return shift_states(associative.scan(a, b, h0, reset, reverse=False)[0], h0, reverse=False)
 
 
-def _batchable(sweep: Sweep, backwards: bool):
-    """`sweep` that `jax.vmap` joins the new axis of to that of the sequences."""
+def _with_vmap_rule(kernel: KernelFn, reverse: bool):
+    """Returns `kernel` with a rule for `jax.vmap`: the new axis joins that of the sequences."""
 
     def run(step, dtypes, *operands):
         @jax.custom_batching.custom_vmap
         def one(*operands):
-            return sweep(step, *operands[:4], dtypes, backwards=backwards)
+            return kernel(step, *operands[:4], dtypes, reverse=reverse)
 
         @one.def_vmap
         def joined(size, batched, *operands):

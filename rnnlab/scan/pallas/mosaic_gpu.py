@@ -1,11 +1,10 @@
-"""The walk over time as one GPU kernel (Pallas, Mosaic GPU): compute capability 9.0 and later.
+"""The scan over time as one GPU kernel (Pallas, Mosaic GPU): compute capability 9.0 and later.
 
-A thread block owns one sequence (or one chunk of it) and 128 features, one a thread, and walks over
-time with the carries in registers. Tiles of `STEPS` rows come through shared memory by the tensor
-memory accelerator, `STAGES` of them in flight. What a row brings forth goes straight to memory: a
-store waits for nothing, and every thread reads and writes its own column alone, so that no barrier
-is needed but the one before a tile's place is given to the next. Rows that are left over at the end
-of the walk are read without staging.
+A thread block owns one sequence (or one chunk of it) and 128 features, one per thread, and scans
+over time with the carries in registers. The tensor memory accelerator copies tiles of `TILE_STEPS`
+time steps to shared memory, `PIPELINE_STAGES` of them in flight. Outputs are stored directly to
+global memory; each thread touches only its own column, so one barrier per tile suffices, before its
+stage is overwritten. The time steps that fill no tile are read without staging.
 
 All offsets are coordinates or 64-bit indices, so arrays may hold more than 2^31 elements.
 """
@@ -21,159 +20,166 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.extend.core import Jaxpr, Literal
 
-from rnnlab.scan.affine import Step
+from rnnlab.scan.pallas.driver import StepFn
 
-FEATURES = 128
-"""Features of a thread block: one for each thread of a warpgroup."""
-STEPS = 16
-"""Rows of a tile. Their loads, all independent of the carries, are issued together."""
-STAGES = 4
-"""Tiles in flight: at 8 kB and more a tile, enough to cover the latency of the memory."""
-BLOCKS = 128
-"""Thread blocks below which a walk is split in time, if it can be: about one a processor."""
+BLOCK_FEATURES = 128
+"""Features per thread block: one for each thread of a warpgroup."""
+TILE_STEPS = 16
+"""Time steps per tile. Their loads, all independent of the carries, are issued together."""
+PIPELINE_STAGES = 4
+"""Tiles in flight: at 8 kB or more per tile, enough to hide the latency of the memory."""
+MIN_THREAD_BLOCKS = 128
+"""Number of thread blocks below which time is split, if possible: about one per processor."""
 
 
-# No barrier around loads and stores: a thread meets nothing that another has written.
+# No automatic barriers around loads and stores: no thread reads what another has written.
 PARAMS = plgpu.CompilerParams(
     unsafe_no_auto_barriers=True, lowering_semantics=plgpu.LoweringSemantics.Lane
 )
-# What moves in JAX's releases is missed here, on import, and not in the middle of a program.
+# A name that a JAX release has moved fails here, on import, instead of in a running program.
 _ = plgpu.kernel, plgpu.SMEM, plgpu.Barrier, plgpu.barrier_wait, plgpu.commit_smem
 _ = plgpu.copy_gmem_to_smem
 
 
-def chunks(batch_size: int, length: int, features: int) -> int:
-    """In how many equal parts to split the time of a walk, so that the GPU's processors have work.
+def num_time_chunks(batch_size: int, length: int, features: int) -> int:
+    """Returns the number of equal chunks to split time into, so that all processors have work.
 
-    Splitting costs a second reading of the rows, so it is done only below `BLOCKS` thread blocks.
+    Splitting costs a second reading of the inputs, so it happens only below `MIN_THREAD_BLOCKS`
+    thread blocks.
 
-    >>> chunks(8, 4096, 1024), chunks(1, 65536, 512)
+    >>> num_time_chunks(8, 4096, 1024), num_time_chunks(1, 65536, 512)
     (2, 32)
     """
-    tiles = length // STEPS
-    wanted = BLOCKS // (batch_size * -(-features // FEATURES))
-    return max((n for n in range(1, min(wanted, tiles // STAGES) + 1) if tiles % n == 0), default=1)
+    tiles = length // TILE_STEPS
+    wanted = MIN_THREAD_BLOCKS // (batch_size * -(-features // BLOCK_FEATURES))
+    most = min(wanted, tiles // PIPELINE_STAGES)
+    return max((n for n in range(1, most + 1) if tiles % n == 0), default=1)
 
 
-def sweep(
-    step: Step,
-    rows: Sequence[Array],
-    ahead: tuple[Array, Array] | None,
+def scan_kernel(
+    step: StepFn,
+    inputs: Sequence[Array],
+    lookahead: tuple[Array, Array] | None,
     flags: Array | None,
     carries: Sequence[Array],
     dtypes: Sequence[Any],
     *,
-    backwards: bool,
+    reverse: bool,
     interpret: Any = None,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """See `rnnlab.scan.pallas.driver.Sweep`."""
-    streamed = [*rows] if ahead is None else [*rows, ahead[0]]
-    edges = [] if ahead is None else [ahead[1]]
-    given = [] if flags is None else [flags]
-    batch_size, length, features = streamed[0].shape
-    counts = len(streamed), len(edges), len(given), len(carries), len(dtypes)
-    shape = (batch_size, length, features)
+    """See `rnnlab.scan.pallas.driver.KernelFn`."""
+    num_inputs = len(inputs)
+    inputs = [*inputs] if lookahead is None else [*inputs, lookahead[0]]
+    lookahead_end = [] if lookahead is None else [lookahead[1]]
+    flag_arrays = [] if flags is None else [flags]
+    batch_size, _, features = shape = inputs[0].shape
+    counts = len(inputs), len(lookahead_end), len(flag_arrays), len(carries), len(dtypes)
     results = plgpu.kernel(
-        partial(_walk, _inlined(step), counts, len(rows), backwards),
+        partial(_kernel_body, _inline_calls(step), counts, num_inputs, reverse),
         out_type=(
             *(jax.ShapeDtypeStruct(shape, dtype) for dtype in dtypes),
             *(jax.ShapeDtypeStruct(carry.shape, carry.dtype) for carry in carries),
         ),
         scratch_types=(
-            *(plgpu.SMEM((STAGES, STEPS, FEATURES), x.dtype) for x in streamed),
-            plgpu.Barrier(num_arrivals=len(streamed), num_barriers=STAGES),
+            *(plgpu.SMEM((PIPELINE_STAGES, TILE_STEPS, BLOCK_FEATURES), x.dtype) for x in inputs),
+            plgpu.Barrier(num_arrivals=len(inputs), num_barriers=PIPELINE_STAGES),
         ),
-        grid=(batch_size, carries[0].shape[1], features // FEATURES),
-        grid_names=("sequence", "part", "block"),
+        grid=(batch_size, carries[0].shape[1], features // BLOCK_FEATURES),
+        grid_names=("sequence", "chunk", "block"),
         compiler_params=PARAMS,
         interpret=interpret,
-    )(*streamed, *edges, *given, *carries)
+    )(*inputs, *lookahead_end, *flag_arrays, *carries)
     return tuple(results[: len(dtypes)]), tuple(results[len(dtypes) :])
 
 
-def _walk(step, counts, row_count, backwards, *refs):
-    """The kernel. `refs` are the streams, edge, flags and carries, the results, and the scratch."""
+def _kernel_body(step, counts, num_inputs, reverse, *refs):
+    """Runs in each thread. `refs` are the inputs, lookahead end, flags, carries, results, scratch.
+
+    The lookahead array, if there is one, is the last of the inputs.
+    """
     refs = iter(refs)
-    inputs, edges, flags, starts, outs, ends, stages, (arrived,) = (
+    inputs, lookahead_end, flags, starts, outputs, ends, stages, (load_barriers,) = (
         [next(refs) for _ in range(count)] for count in (*counts, counts[3], counts[0], 1)
     )
-    sequence, part, block = (lax.axis_index(name) for name in ("sequence", "part", "block"))
-    columns = pl.ds(block * FEATURES, FEATURES)
+    sequence, chunk, block = (lax.axis_index(name) for name in ("sequence", "chunk", "block"))
+    columns = pl.ds(block * BLOCK_FEATURES, BLOCK_FEATURES)
     length = inputs[0].shape[1]
-    tiles, rest = divmod(length, STEPS)
-    count = tiles // starts[0].shape[1]  # tiles of this part
+    tiles, rest = divmod(length, TILE_STEPS)
+    count = tiles // starts[0].shape[1]  # tiles per chunk
 
-    def first_row(tile):
-        walked = (part * count + tile) * STEPS
-        return length - walked - STEPS if backwards else walked
+    def first_step(tile):
+        done = (chunk * count + tile) * TILE_STEPS
+        return length - done - TILE_STEPS if reverse else done
 
     def fetch(tile):
-        stage = lax.rem(tile, STAGES)
+        stage = lax.rem(tile, PIPELINE_STAGES)
         for source, target in zip(inputs, stages, strict=True):
-            rows = source.at[sequence, pl.ds(first_row(tile), STEPS), columns]
-            plgpu.copy_gmem_to_smem(rows, target.at[stage], arrived.at[stage])
+            part = source.at[sequence, pl.ds(first_step(tile), TILE_STEPS), columns]
+            plgpu.copy_gmem_to_smem(part, target.at[stage], load_barriers.at[stage])
 
-    def over(carry, first, steps, read, beyond):
-        """Walks over `steps` rows from `first`; `read(stream, k)` is the k-th of them."""
-        order = range(steps - 1, -1, -1) if backwards else range(steps)
-        flag = {k: flags[0][sequence, first + k] if flags else None for k in order}
-        rows = {k: [read(s, k) for s in range(row_count)] for k in order}
-        following = dict.fromkeys(order)
-        if edges:
-            onward = -1 if backwards else 1
-            following = {k: beyond if k == order[-1] else read(-1, k + onward) for k in order}
-        written = {}
+    def run_steps(carry, first, steps, read, next_tile_step):
+        """Runs `steps` time steps from `first`; `read(array, k)` returns the k-th of them."""
+        order = range(steps - 1, -1, -1) if reverse else range(steps)
+        step_flags = {k: flags[0][sequence, first + k] if flags else None for k in order}
+        values = {k: [read(i, k) for i in range(num_inputs)] for k in order}
+        ahead = dict.fromkeys(order)
+        if lookahead_end:
+            direction = -1 if reverse else 1
+            ahead = {
+                k: next_tile_step if k == order[-1] else read(-1, k + direction) for k in order
+            }
+        results = {}
         for k in order:
-            carry, written[k] = step(carry, rows[k], following[k], flag[k])
+            carry, results[k] = step(carry, values[k], ahead[k], step_flags[k])
         for k in order:
-            for out, row in zip(outs, written[k], strict=True):
-                out[sequence, first + k, columns] = row.astype(out.dtype)
+            for output, value in zip(outputs, results[k], strict=True):
+                output[sequence, first + k, columns] = value.astype(output.dtype)
         return carry
 
-    def direct(stream, row):
-        return inputs[stream][sequence, row, columns].astype(starts[0].dtype)
+    def read_global(i, t):
+        return inputs[i][sequence, t, columns].astype(starts[0].dtype)
 
-    def tile(k, carry):
-        stage, first = lax.rem(k, STAGES), first_row(k)
-        beyond = None
-        if edges:
-            row = first - 1 if backwards else first + STEPS
-            inside = row >= 0 if backwards else row < length
-            beyond = direct(-1, jnp.clip(row, 0, length - 1))
-            beyond = jnp.where(inside, beyond, edges[0][sequence, columns])
+    def run_tile(k, carry):
+        stage, first = lax.rem(k, PIPELINE_STAGES), first_step(k)
+        next_tile_step = None
+        if lookahead_end:
+            t = first - 1 if reverse else first + TILE_STEPS
+            inside = t >= 0 if reverse else t < length
+            next_tile_step = read_global(-1, jnp.clip(t, 0, length - 1))
+            next_tile_step = jnp.where(inside, next_tile_step, lookahead_end[0][sequence, columns])
 
-        def staged(stream, row):
-            return stages[stream][stage, row, :].astype(starts[0].dtype)
+        def read_shared(i, k):
+            return stages[i][stage, k, :].astype(starts[0].dtype)
 
-        plgpu.barrier_wait(arrived.at[stage])
-        carry = over(carry, first, STEPS, staged, beyond)
+        plgpu.barrier_wait(load_barriers.at[stage])
+        carry = run_steps(carry, first, TILE_STEPS, read_shared, next_tile_step)
         plgpu.commit_smem()  # also the barrier after which the stage may be overwritten
-        lax.cond(k + STAGES < count, lambda: fetch(k + STAGES), lambda: None)
+        lax.cond(k + PIPELINE_STAGES < count, lambda: fetch(k + PIPELINE_STAGES), lambda: None)
         return carry
 
-    def remainder(carry):
-        first = 0 if backwards else length - rest
-        beyond = edges[0][sequence, columns] if edges else None
-        return over(carry, first, rest, lambda s, k: direct(s, first + k), beyond)
+    def run_remainder(carry):
+        first = 0 if reverse else length - rest
+        after = lookahead_end[0][sequence, columns] if lookahead_end else None
+        return run_steps(carry, first, rest, lambda i, k: read_global(i, first + k), after)
 
-    carry = tuple(start[sequence, part, columns] for start in starts)
-    for k in range(min(STAGES, count)):
+    carry = tuple(start[sequence, chunk, columns] for start in starts)
+    for k in range(min(PIPELINE_STAGES, count)):
         fetch(jnp.int32(k))
     if count:
-        carry = lax.fori_loop(0, count, tile, carry)
+        carry = lax.fori_loop(0, count, run_tile, carry)
     if rest:
-        last = part == starts[0].shape[1] - 1
-        carry = lax.cond(last, remainder, lambda carry: carry, carry)
+        is_last = chunk == starts[0].shape[1] - 1
+        carry = lax.cond(is_last, run_remainder, lambda carry: carry, carry)
     for end, state in zip(ends, carry, strict=True):
-        end[sequence, part, columns] = state
+        end[sequence, chunk, columns] = state
 
 
-def _inlined(step: Step) -> Step:
-    """`step` in the primitives that Mosaic GPU lowers: not a custom derivative, nor its sums."""
+def _inline_calls(step: StepFn) -> StepFn:
+    """Returns `step` in primitives that Mosaic GPU lowers, without custom derivatives."""
 
     def run(*arguments: Any) -> Any:
         closed, shapes = jax.make_jaxpr(step, return_shape=True)(*arguments)
-        results = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(arguments))
+        results = _eval_jaxpr(closed.jaxpr, closed.consts, jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return run
@@ -186,7 +192,7 @@ _CALLS: dict[str, Callable[[dict], Any]] = {
 }
 
 
-def _evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+def _eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
     values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
 
     def value(atom):
@@ -196,8 +202,8 @@ def _evaluate(jaxpr: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> 
         operands = [value(atom) for atom in equation.invars]
         if inner := _CALLS.get(equation.primitive.name):
             body = inner(equation.params)
-            results = _evaluate(body.jaxpr, body.consts, operands)
-        elif equation.primitive.name == "add_any":
+            results = _eval_jaxpr(body.jaxpr, body.consts, operands)
+        elif equation.primitive.name == "add_any":  # the sum of two cotangents
             results = [operands[0] + operands[1]]
         else:
             results = equation.primitive.bind(*operands, **equation.params)

@@ -1,50 +1,53 @@
-"""The recurrence as kernels that walk once over time: what a step of each walk does.
+"""The operations of the scan as kernels: the function that each kernel runs at a time step.
 
-A walk, `rnnlab.scan.pallas.driver`, reads rows and carries a state from one to the next. The
-functions here, one for each of the recurrence's operations, say what happens at a row. The
-gates of a gated recurrence, and their derivatives, are computed there too. Every
-operation thereby reads its operands once and writes its results once: 3 N numbers forward and 5 N
-backward for `linear`, 3 N and 6 N for a gated one of two pre-activations.
+`rnnlab.scan.pallas.driver` runs a kernel over time with a carried state. The functions here, one
+per operation, say what is computed at a time step. The coefficients of a gated recurrence and their
+derivatives are computed there too, so every operation reads its operands once and writes its
+results once: 3 N numbers forward and 5 N backward for `scan`, 3 N and 6 N for a gated scan of two
+pre-activations.
 
-Kernels are taken where JAX has them and the states are float32. `kernels` says which these are.
+Kernels are used where JAX has them and the states are float32. `available_kernels` returns them.
+They are experimental: tests interpret them on a CPU and lower them for GPU and TPU, but they have
+not been run on a device.
 """
 
 import importlib
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnlab.scan.affine import Gates, carry_term, coefficients
-from rnnlab.scan.pallas.driver import Kernel, walk
+from rnnlab.scan.affine import CoefficientFn, GatedOperands, carry_term, flagged_coefficients
+from rnnlab.scan.pallas.driver import KernelBackend, run_kernel
 
-RESET, HOLD = 1, 2
-"""Bits of a row's flag: the state is cut off from what came before; the state is held."""
+RESET, MASKED = 1, 2
+"""Bits of the flags of a time step: the state is reset; the state is kept."""
 
 
-def kernels(dtype: DTypeLike) -> dict[str, Kernel]:
-    """The kernels that can be lowered, by the name of their platform, for states of `dtype`.
+def available_kernels(dtype: DTypeLike) -> dict[str, KernelBackend]:
+    """Returns the kernels for states of `dtype` that can be lowered, by the name of the platform.
 
-    A GPU kernel needs a GPU of compute capability 9.0 (Hopper) or later; where none is visible, the
-    program is taken to be meant for one. JAX calls its kernel language experimental and moves its
-    parts: where this JAX lacks one of them, there is no kernel, and the other backends remain.
+    A GPU kernel needs a GPU of compute capability 9.0 (Hopper) or later; where no GPU is visible,
+    the program is assumed to be for one. JAX calls its kernel language experimental and renames
+    parts of it between releases: where this JAX lacks one, the kernel is not available.
     """
     found = {}
     if jnp.dtype(dtype) != jnp.float32:
         return found
-    for platform, name in (("cuda", "sweep_gpu"), ("tpu", "sweep_tpu")):
+    for platform, name in (("cuda", "mosaic_gpu"), ("tpu", "mosaic_tpu")):
         try:
-            module = importlib.import_module(f"rnnlab.scan.{name}")
+            module = importlib.import_module(f"rnnlab.scan.pallas.{name}")
         except (ImportError, AttributeError, TypeError):
             continue
-        if platform != "cuda" or _tensor_memory_accelerator():
-            found[platform] = Kernel(module.sweep, module.FEATURES, module.chunks)
+        if platform != "cuda" or _has_tensor_memory_accelerator():
+            found[platform] = KernelBackend(
+                module.scan_kernel, module.BLOCK_FEATURES, module.num_time_chunks
+            )
     return found
 
 
-def _tensor_memory_accelerator() -> bool:
+def _has_tensor_memory_accelerator() -> bool:
     try:
         devices = jax.local_devices(backend="cuda")
     except RuntimeError:
@@ -52,188 +55,192 @@ def _tensor_memory_accelerator() -> bool:
     return all(float(device.compute_capability) >= 9 for device in devices)
 
 
-def linear(
-    kernel: Kernel, a: Array, b: Array, h0: Array, cut: Array | None, *, reverse: bool
+def scan(
+    backend: KernelBackend, a: Array, b: Array, h0: Array, reset: Array | None, *, reverse: bool
 ) -> tuple[Array, Array]:
-    """All states and the last one. The state is kept in h0's dtype, `h` has b's."""
+    """Returns all states, in b's dtype, and the last one. The state is kept in h0's dtype."""
 
-    def affine(row, code):
-        return *row, _has(code, RESET)
+    def affine(inputs, flags):
+        return *inputs, _is_set(flags, RESET)
 
-    def step(carry, row, following, code):
-        h = row[1] + carry_term(row[0], carry[0], _has(code, RESET))
+    def step(carries, inputs, lookahead, flags):
+        h = inputs[1] + carry_term(inputs[0], carries[0], _is_set(flags, RESET))
         return (h,), (h,)
 
-    (h,), (last,) = walk(
-        kernel, step, affine, (a, b), _flags(cut, None), (h0,), (b.dtype,), backwards=reverse
+    (h,), (last,) = run_kernel(
+        backend,
+        step,
+        affine,
+        (a, b),
+        _encode_flags(reset, None),
+        (h0,),
+        (b.dtype,),
+        reverse=reverse,
     )
     return h, last
 
 
-def transpose(
-    kernel: Kernel, a: Array, dh: Array, dlast: Array, cut: Array | None, *, reverse: bool
+def transposed_scan(
+    backend: KernelBackend, a: Array, dh: Array, dlast: Array, reset: Array | None, *, reverse: bool
 ) -> tuple[Array, Array]:
-    """The transpose of `linear`: cotangents of b and of h0 from those of h and of the last."""
+    """Returns the cotangents of `scan`'s b and h0 from those of its two results."""
 
-    def step(carry, row, following, code):
-        g = row[1] + carry[0]
-        return (carry_term(row[0], g, _has(code, RESET)),), (g,)
+    def step(carries, inputs, lookahead, flags):
+        g = inputs[1] + carries[0]
+        return (carry_term(inputs[0], g, _is_set(flags, RESET)),), (g,)
 
-    (g,), (dh0,) = walk(
-        kernel,
+    (g,), (dh0,) = run_kernel(
+        backend,
         step,
-        _against_time,
+        _reverse_affine,
         (a, dh),
-        _flags(cut, None),
+        _encode_flags(reset, None),
         (dlast,),
         (dh.dtype,),
-        backwards=not reverse,
+        reverse=not reverse,
     )
     return g, dh0
 
 
-def pullback(
-    kernel: Kernel,
+def scan_vjp(
+    backend: KernelBackend,
     a: Array,
     h: Array,
     h0: Array,
     dh: Array,
     dlast: Array,
-    cut: Array | None,
+    reset: Array | None,
     *,
     reverse: bool,
 ) -> tuple[Array, Array, Array]:
-    """Cotangents of linear's a, b and h0 from those of its results."""
+    """Returns the cotangents of `scan`'s a, b and h0 from those of its two results."""
 
-    def step(carry, row, following, code):
-        g, cut = row[1] + carry[0], _has(code, RESET)
-        return (carry_term(row[0], g, cut),), (carry_term(g, following, cut), g)
+    def step(carries, inputs, lookahead, flags):
+        g, reset = inputs[1] + carries[0], _is_set(flags, RESET)
+        return (carry_term(inputs[0], g, reset),), (carry_term(g, lookahead, reset), g)
 
-    (da, db), (dh0,) = walk(
-        kernel,
+    (da, db), (dh0,) = run_kernel(
+        backend,
         step,
-        _against_time,
+        _reverse_affine,
         (a, dh),
-        _flags(cut, None),
+        _encode_flags(reset, None),
         (dlast,),
         (a.dtype, dh.dtype),
-        ahead=(h, h0),
-        backwards=not reverse,
+        lookahead=(h, h0),
+        reverse=not reverse,
     )
     return da, db, dh0
 
 
-def gated(
-    kernel: Kernel,
-    gates: Gates,
-    pre: Sequence[Array],
-    h0: Array,
-    init: Array,
-    reset: Array | None,
-    mask: Array | None,
-    *,
-    reverse: bool,
+def gated_scan(
+    backend: KernelBackend, coefficients: CoefficientFn, operands: GatedOperands, *, reverse: bool
 ) -> tuple[Array, Array]:
-    """`composed.gated` in one walk."""
-    bits = _bits(reset, mask)
+    """Computes `unfused.gated_scan` in one pass."""
+    decode_flags = _decode_flags(operands)
 
-    def affine(row, code, init):
-        reset, mask = bits(code)
-        return *coefficients(gates, row, init, reset, mask), reset
+    def affine(inputs, flags, reset_state, *params):
+        reset, mask = decode_flags(flags)
+        a, b = flagged_coefficients(coefficients, inputs, params, reset_state, reset, mask)
+        return a, b, reset
 
-    def step(carry, row, following, code):
-        h, init = carry
-        a, b, cut = affine(row, code, init)
-        h = b + carry_term(a, h, cut)
-        return (h, init), (h,)
+    def step(carries, inputs, lookahead, flags):
+        h, *constants = carries
+        a, b, reset = affine(inputs, flags, *constants)
+        h = b + carry_term(a, h, reset)
+        return (h, *constants), (h,)
 
-    (h,), (last, _) = walk(
-        kernel,
+    (h,), (last, *_) = run_kernel(
+        backend,
         step,
         affine,
-        pre,
-        _flags(reset, mask),
-        (h0, init),
-        (pre[-1].dtype,),
-        backwards=reverse,
+        operands.preactivations,
+        _encode_flags(operands.reset, operands.mask),
+        (operands.h0, operands.reset_state, *operands.params),
+        (operands.preactivations[-1].dtype,),
+        reverse=reverse,
     )
     return h, last
 
 
-def gated_transpose(
-    kernel: Kernel,
-    gates: Gates,
-    pre: Sequence[Array],
-    h0: Array,
-    init: Array,
-    reset: Array | None,
-    mask: Array | None,
+def gated_vjp(
+    backend: KernelBackend,
+    coefficients: CoefficientFn,
+    operands: GatedOperands,
     h: Array,
     dh: Array,
     dlast: Array,
     *,
     reverse: bool,
-) -> tuple[tuple[Array, ...], Array, Array]:
-    """`composed.gated_transpose` in one walk, against the recurrence's direction."""
-    bits = _bits(reset, mask)
+) -> GatedOperands:
+    """Computes `unfused.gated_vjp` in one pass, against the direction of the recurrence."""
+    decode_flags = _decode_flags(operands)
+    constants = operands.reset_state, *operands.params
+    count = len(constants)
 
-    def affine(row, code, init, _):
-        reset, mask = bits(code)
-        a, _ = coefficients(gates, row[:-1], init, reset, mask)
-        return a, carry_term(a, row[-1], reset), reset
+    def affine(inputs, flags, reset_state, *others):
+        reset, mask = decode_flags(flags)
+        params = others[: count - 1]
+        a, _ = flagged_coefficients(coefficients, inputs[:-1], params, reset_state, reset, mask)
+        return a, carry_term(a, inputs[-1], reset), reset
 
-    def step(carry, row, following, code):
-        p, init, dinit = carry
-        reset, mask = bits(code)
+    def step(carries, inputs, lookahead, flags):
+        p, constants, sums = carries[0], carries[1 : 1 + count], carries[1 + count :]
+        reset, mask = decode_flags(flags)
 
-        def coefficients_of(pre, init):
-            return coefficients(gates, pre, init, reset, mask)
+        def of(preactivations, constants):
+            reset_state, *params = constants
+            return flagged_coefficients(
+                coefficients, preactivations, params, reset_state, reset, mask
+            )
 
-        (a, _), pull = jax.vjp(coefficients_of, tuple(row[:-1]), init)
-        g = row[-1] + p
-        dpre, more = pull((carry_term(g, following, reset), g))
-        return (carry_term(a, g, reset), init, dinit + more), dpre
+        (a, _), vjp = jax.vjp(of, tuple(inputs[:-1]), constants)
+        g = inputs[-1] + p
+        dpreactivations, terms = vjp((carry_term(g, lookahead, reset), g))
+        sums = tuple(x + term for x, term in zip(sums, terms, strict=True))
+        return (carry_term(a, g, reset), *constants, *sums), dpreactivations
 
-    dpre, (dh0, _, dinit) = walk(
-        kernel,
+    dpreactivations, (dh0, *others) = run_kernel(
+        backend,
         step,
         affine,
-        (*pre, dh),
-        _flags(reset, mask),
-        (dlast, init, jnp.zeros_like(init)),
-        tuple(x.dtype for x in pre),
-        ahead=(h, h0),
-        backwards=not reverse,
+        (*operands.preactivations, dh),
+        _encode_flags(operands.reset, operands.mask),
+        (dlast, *constants, *map(jnp.zeros_like, constants)),
+        tuple(x.dtype for x in operands.preactivations),
+        lookahead=(h, operands.h0),
+        reverse=not reverse,
     )
-    return dpre, dh0, dinit
+    dreset_state, *dparams = others[count:]
+    return GatedOperands(dpreactivations, tuple(dparams), dh0, dreset_state)
 
 
-def _against_time(row, code):
-    """The transposed recurrence carries `p[t] = a[t] (dh[t] + p[t+1])`, as coefficients of p."""
-    a, dh = row
-    cut = _has(code, RESET)
-    return a, carry_term(a, dh, cut), cut
+def _reverse_affine(inputs, flags):
+    """The coefficients of the transposed recurrence, of `p[t] = a[t] (dh[t] + p[t+1])`."""
+    a, dh = inputs
+    reset = _is_set(flags, RESET)
+    return a, carry_term(a, dh, reset), reset
 
 
-def _has(code: Array | None, bit: int) -> Array | None:
-    return None if code is None else (code & bit) != 0
+def _is_set(flags: Array | None, bit: int) -> Array | None:
+    return None if flags is None else (flags & bit) != 0
 
 
-def _flags(reset: Array | None, mask: Array | None) -> Array | None:
-    """Both flags, (*batch, time, 1), in one number a row, (*batch, time)."""
+def _encode_flags(reset: Array | None, mask: Array | None) -> Array | None:
+    """Returns both flags, (*batch, time, 1), as one int32 per time step, (*batch, time)."""
     if reset is None and mask is None:
         return None
-    cut = 0 if reset is None else jnp.where(reset, RESET, 0)
-    hold = 0 if mask is None else jnp.where(mask, 0, HOLD)
-    return (cut | hold)[..., 0].astype(jnp.int32)
+    reset_bit = 0 if reset is None else jnp.where(reset, RESET, 0)
+    mask_bit = 0 if mask is None else jnp.where(mask, 0, MASKED)
+    return (reset_bit | mask_bit)[..., 0].astype(jnp.int32)
 
 
-def _bits(reset, mask):
-    """A function from a row's flag to its reset and mask, None where there is none to any row."""
+def _decode_flags(operands: GatedOperands):
+    """Returns the inverse of `_encode_flags` for a time step: `flags -> (reset, mask)`."""
 
-    def bits(code):
-        cut = None if reset is None else _has(code, RESET)
-        keep = None if mask is None else (code & HOLD) == 0
-        return cut, keep
+    def decode(flags):
+        reset = None if operands.reset is None else _is_set(flags, RESET)
+        mask = None if operands.mask is None else (flags & MASKED) == 0
+        return reset, mask
 
-    return bits
+    return decode

@@ -41,5 +41,5 @@ def test_writing_into_a_batch_changes_no_other():
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="batch_size is 6; at most 5"):
         Order(5, 6, seed=0)
-    with pytest.raises(ValueError, match="size is 0"):
+    with pytest.raises(ValueError, match="size must be an int >= 1, got 0"):
         Order(0, 1, seed=0)
