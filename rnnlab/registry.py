@@ -7,11 +7,13 @@ This module does not import JAX: an entry imports its class when `load` is calle
 
 import difflib
 import functools
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 from rnnlab import load_module
 
@@ -121,7 +123,7 @@ _ENTRIES = (
         color="#CC79A7",
         summary="Causal multi-head attention over a window of time steps.",
         kind="layer",
-        block={"expansion": 1, "conv_size": None},
+        block={"expansion": 1, "conv_kernel_size": None},
     ),
     CellEntry(
         name="mamba",
@@ -130,7 +132,7 @@ _ENTRIES = (
         color="#009E73",
         summary="Selective state space layer (S6) with its convolution and gate.",
         kind="layer",
-        block={"conv_size": None, "mlp_expansion": None},
+        block={"conv_kernel_size": None, "mlp_expansion": None},
     ),
     CellEntry(
         name="tcn",
@@ -149,6 +151,63 @@ LABELS = {name: entry.label for name, entry in REGISTRY.items()}
 """Names in figures and tables by name."""
 COLORS = {name: entry.color for name, entry in REGISTRY.items()}
 """Colours of figures by name."""
+
+
+class CellOption(NamedTuple):
+    """A keyword-only parameter of a cell's constructor that a user may set by name.
+
+    Attributes:
+      type: its type annotation.
+      default: its default value.
+      doc: its line in the `Args` of the class docstring.
+    """
+
+    type: Any
+    default: Any
+    doc: str
+
+
+NOT_OPTIONS = ("rngs", "dtype", "param_dtype")
+"""Constructor parameters that whoever builds a model sets for all layers alike."""
+
+
+def cell_options(cls: type) -> dict[str, CellOption]:
+    """Returns the options of a cell by name: the keyword-only parameters of its constructor.
+
+    Initialisers (`*_init`) and `NOT_OPTIONS` are left out. Where a constructor takes `**options`,
+    those of its base class follow.
+
+    >>> options = cell_options(find_cell("minlstm").load())
+    >>> options["forget_bias"].default, options["gate_range"].default
+    (0.0, (0, 1))
+    """
+    options: dict[str, CellOption] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        hints = get_type_hints(vars(base)["__init__"])
+        for p in parameters:
+            excluded = p.name in NOT_OPTIONS or p.name.endswith("_init")
+            if p.kind is p.KEYWORD_ONLY and not excluded and p.name not in options:
+                doc = _argument_doc(cls, p.name)
+                options[p.name] = CellOption(hints.get(p.name, Any), p.default, doc)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return options
+
+
+def _argument_doc(cls: type, name: str) -> str:
+    """The text of an argument in the `Args` section of a Google-style class docstring."""
+    for base in cls.__mro__:
+        section = re.search(r"^Args:\n(.*?)(?:\n\n|\Z)", inspect.getdoc(base) or "", re.M | re.S)
+        entries = re.findall(
+            r"^ {2}([\w, ]+): (.*(?:\n {3,}.*)*)", section[1] if section else "", re.M
+        )
+        for names, text in entries:
+            if name in names.split(", "):
+                return " ".join(text.split())
+    return ""
 
 
 def cell_entries() -> dict[str, CellEntry]:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rnnlab import CELLS
-from rnnlab.registry import REGISTRY, cell_entries, find_cell
+from rnnlab.registry import REGISTRY, cell_entries, cell_options, find_cell
 
 USER_FILE = """
 class MyCell:
@@ -64,3 +64,12 @@ def test_find_cell_bad_user_class_raises(tmp_path):
 def test_registry_does_not_import_jax():
     code = "import sys, rnnlab.registry, rnnlab.plotting; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_cell_options_are_keyword_only_parameters_with_their_docs():
+    options = cell_options(CELLS["minlstm"])
+    assert {"candidate", "gate_range", "normalize", "forget_bias", "backend"} <= set(options)
+    assert not {"rngs", "dtype", "param_dtype", "kernel_init"} & set(options)
+    assert options["normalize"].type is bool
+    assert options["normalize"].doc.startswith("divides both gates by their sum")
+    assert cell_options(REGISTRY["transformer"].load())["heads"].default == 4

@@ -7,9 +7,9 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool
 
-from rnnlab.cells.validation import zero_masked
 from rnnlab.layers import Block, Stack
 from rnnlab.models import SequenceModel
+from rnnlab.recurrent import mask_outputs
 
 
 class Layer(NamedTuple):
@@ -99,7 +99,7 @@ def _cell_inputs(
     model: nnx.Module, carry: Any, xs: Array, name: str, flags: dict[str, Array | None]
 ) -> Iterator[CellInputs]:
     if isinstance(model, SequenceModel):
-        embedded = zero_masked(model.embed(xs), flags["mask"])
+        embedded = mask_outputs(model.embed(xs), flags["mask"])
         yield from _cell_inputs(model.body, carry.body, embedded, name, flags)
     elif isinstance(model, Stack):
         for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):

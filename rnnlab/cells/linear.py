@@ -9,8 +9,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.validation import affine, checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.recurrent import Recurrent, dense, validate_call
 from rnnlab.scan import BACKENDS, CoefficientFn, gated_scan, gated_step
 from rnnlab.validation import require_one_of, require_positive_int
 
@@ -53,7 +53,7 @@ def into_range(a: Array, gate_range: tuple[int, int]) -> Array:
     return a if gate_range == (0, 1) else 2 * a - 1
 
 
-class LinearCell(nnx.Module):
+class LinearCell(Recurrent):
     """A cell whose pre-activations are projections of the input; subclasses name them and gates.
 
     For each name in `projections` it has a `<name>_kernel` (in_features, features) and a
@@ -110,43 +110,28 @@ class LinearCell(nnx.Module):
             return jnp.zeros(shape, accumulation_dtype(self.dtype))
         return jnp.broadcast_to(self.carry[...].astype(accumulation_dtype(self.dtype)), shape)
 
-    def __call__(
-        self,
-        carry: Float[Array, "*batch features"],
-        xs: Float[Array, "*batch time in_features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-    ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch time features"]]:
-        """The state after the last step and the states of all steps, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        with jax.named_scope(type(self).__name__):
-            ys, carry = gated_scan(
-                self.gates,
-                self.project(xs),
-                carry,
-                reset_state=self.initial_carry(()),
-                reset=reset,
-                mask=mask,
-                backend=self.backend,
-            )
-        return carry, zero_masked(ys, mask)
-
-    def step(
-        self,
-        carry: Float[Array, "*batch features"],
-        x: Float[Array, "*batch in_features"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-    ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]]:
-        """One step; its memory does not grow with the steps before it."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
-        reset_state = self.initial_carry(())
-        carry = gated_step(
-            self.gates, self.project(x), carry, reset_state=reset_state, reset=reset, mask=mask
+    def run_sequence(self, carry, xs, reset, mask, key):
+        ys, carry = gated_scan(
+            self.gates,
+            self.project(xs),
+            carry,
+            reset_state=self.initial_carry(()),
+            reset=reset,
+            mask=mask,
+            backend=self.backend,
         )
-        return carry, zero_masked(carry.astype(self.dtype), mask)
+        return carry, ys
+
+    def run_step(self, carry, x, reset, mask, key):
+        carry = gated_step(
+            self.gates,
+            self.project(x),
+            carry,
+            reset_state=self.initial_carry(()),
+            reset=reset,
+            mask=mask,
+        )
+        return carry, carry.astype(self.dtype)
 
     def gate_values(
         self,
@@ -157,7 +142,7 @@ class LinearCell(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> dict[str, Float[Array, "*batch time features"]]:
         """The decay of every step on a scale from 0 to 1, whatever its range. Reads no state."""
-        carry, xs, _, _ = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, _, _ = validate_call(self, carry, xs, reset, mask, time=True)
         a, _ = self.gates(*(pre.astype(carry.dtype) for pre in self.project(xs)))
         low, high = self.gate_range
         return {"decay": (a - low) / (high - low)}
@@ -167,7 +152,7 @@ class LinearCell(nnx.Module):
     ) -> list[Float[Array, "*batch features"]]:
         """The pre-activations, one array for each name in `projections`."""
         return [
-            affine(
+            dense(
                 x,
                 getattr(self, f"{name}_kernel")[...],
                 getattr(self, f"{name}_bias")[...],

@@ -131,9 +131,9 @@ class LSTM(NonlinearCell):
         zeros = super().initial_carry(batch_shape)
         return LSTMCarry(zeros, zeros)
 
-    def _run(self, carry, xs, reset, mask):
+    def run_sequence(self, carry, xs, reset, mask, key):
         if self.backend != "cudnn":
-            return super()._run(carry, xs, reset, mask)
+            return super().run_sequence(carry, xs, reset, mask, key)
         cudnn.check(self.dtype, reset)
         batch = xs.shape[:-2]
         flat = [x.reshape(-1, *x.shape[len(batch) :]) for x in (carry.c, carry.h, xs)]

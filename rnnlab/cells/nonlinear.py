@@ -18,12 +18,12 @@ from jaxtyping import Bool, Float
 from rnnlab.cells.backends import lax_scan
 from rnnlab.cells.backends.newton import Report, solve
 from rnnlab.cells.step_functions import Equations, Gates, output, recurrent_dot, where
-from rnnlab.cells.validation import affine, checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.recurrent import Recurrent, dense, time_axis_first, validate_call
 from rnnlab.validation import require_one_of, require_positive_int
 
 
-class NonlinearCell(nnx.Module):
+class NonlinearCell(Recurrent):
     """A cell with `gates` gates over input and state. Subclasses give one step's `equations`.
 
     Parameters: `kernel` (in_features, gates * features), `recurrent_kernel` (features,
@@ -73,22 +73,8 @@ class NonlinearCell(nnx.Module):
         """Zeros of shape (*batch_shape, features), float32 or wider."""
         return jnp.zeros((*batch_shape, self.features), accumulation_dtype(self.dtype))
 
-    def __call__(
-        self,
-        carry: Any,
-        xs: Float[Array, "*batch time in_features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-    ) -> tuple[Any, Float[Array, "*batch time features"]]:
-        """The carry after the last step and the outputs of all steps, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
-        with jax.named_scope(type(self).__name__):
-            carry, ys = self._run(carry, xs, reset, mask)
-        return carry, zero_masked(ys, mask)
-
-    def _run(self, carry, xs, reset, mask):
-        rows = self._project_gates(xs), _time_first(reset, -1), _time_first(mask, -1)
+    def run_sequence(self, carry, xs, reset, mask, key):
+        rows = self._project_gates(xs), time_axis_first(reset, -1), time_axis_first(mask, -1)
         init = self.initial_carry(xs.shape[:-2])
         run = _at_once if self.backend == "newton" and xs.size else lax_scan.scan
         carry, ys = run(self.equations, self.dtype, self._weights(), carry, init, rows)
@@ -102,26 +88,16 @@ class NonlinearCell(nnx.Module):
         reset: Bool[Array, "*batch time"] | None = None,
     ) -> Report:
         """How `backend="newton"` would find the states: iterations, residual, convergence."""
-        carry, xs, reset, _ = checked(self, carry, xs, reset, None, time=True)
-        pre, reset = self._project_gates(xs), _time_first(reset, -1)
+        carry, xs, reset, _ = validate_call(self, carry, xs, reset, None, time=True)
+        pre, reset = self._project_gates(xs), time_axis_first(reset, -1)
         init = self.initial_carry(xs.shape[:-2])
         return solve(self.equations, self._weights(), carry, init, pre, reset)[1]
 
-    def step(
-        self,
-        carry: Any,
-        x: Float[Array, "*batch in_features"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-    ) -> tuple[Any, Float[Array, "*batch features"]]:
-        """One step; its memory does not grow with the steps before it."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+    def run_step(self, carry, x, reset, mask, key):
         init = self.initial_carry(x.shape[:-1])
         pre = tuple(jnp.split(self._project(x), self.gates, axis=-1))
-        row = pre, reset, mask
-        carry = lax_scan.advance(self.equations, self._weights(), carry, init, row)
-        return carry, zero_masked(output(carry).astype(self.dtype), mask)
+        carry = lax_scan.advance(self.equations, self._weights(), carry, init, (pre, reset, mask))
+        return carry, output(carry).astype(self.dtype)
 
     def gate_values(
         self,
@@ -133,7 +109,7 @@ class NonlinearCell(nnx.Module):
     ) -> dict[str, Float[Array, "*batch time features"]]:
         """The gates of every step by their letters, on a scale from 0 to 1."""
         _, ys = self(carry, xs, reset=reset, mask=mask)
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         h = self._read(output(carry), ys, reset, mask)
         recurrent = recurrent_dot(h, self._weights()[0], self.dtype)
         return self._gates(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
@@ -163,16 +139,16 @@ class NonlinearCell(nnx.Module):
         return (self.recurrent_kernel[...].astype(accumulation_dtype(self.dtype)),)
 
     def _project(self, x: Array) -> Array:
-        return affine(x, self.kernel[...], self.bias[...], self.dtype)
+        return dense(x, self.kernel[...], self.bias[...], self.dtype)
 
     def _project_gates(self, xs: Array) -> Gates:
         """The projected inputs of all steps, time first, one array for each gate.
 
         A loop reads its rows of several arrays much faster than it cuts a wide row in parts.
         """
-        xs = _time_first(xs, -2)  # while rows are narrow
+        xs = time_axis_first(xs, -2)  # while rows are narrow
         kernels, biases = (jnp.split(x[...], self.gates, axis=-1) for x in (self.kernel, self.bias))
-        return tuple(affine(xs, *of, self.dtype) for of in zip(kernels, biases, strict=True))
+        return tuple(dense(xs, *of, self.dtype) for of in zip(kernels, biases, strict=True))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -198,7 +174,3 @@ def _at_once(equations, dtype, weights, carry, init, rows):
     return lax.cond(
         gaps, lambda: lax_scan.scan(equations, dtype, weights, carry, init, rows), at_once
     )
-
-
-def _time_first(x, axis):
-    return None if x is None else jnp.moveaxis(x, axis, 0)

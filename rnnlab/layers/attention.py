@@ -12,9 +12,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
-from rnnlab.cells.validation import checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import push_window, segment_ids
+from rnnlab.recurrent import mask_outputs, validate_call
 from rnnlab.validation import require_positive_int
 
 ROPE_BASE = 10_000
@@ -111,7 +111,7 @@ class Attention(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[AttentionCarry, Float[Array, "*batch time features"]]:
         """Return the window after the last real step and all outputs, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         return self._run(carry, xs, reset, mask)
 
     def step(
@@ -123,7 +123,7 @@ class Attention(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[AttentionCarry, Float[Array, "*batch features"]]:
         """Process one time step, in time and memory proportional to `window`."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
         carry, ys = self._run(carry, x[..., None, :], reset, mask)
         return carry, ys[..., 0, :]
@@ -140,7 +140,7 @@ class Attention(nnx.Module):
 
         The first `window - 1` positions are the steps of the carry, the rest those of the call.
         """
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
 
         def flat_weights(carry, xs, reset):
             queries, new, segments = self._project(carry, xs, reset)
@@ -155,7 +155,7 @@ class Attention(nnx.Module):
 
     def _run(self, carry, xs, reset, mask):
         carry, ys = _flatten_batch(self._attend, xs.shape[:-2], carry, xs, reset, mask)
-        return carry, zero_masked(ys, mask)
+        return carry, mask_outputs(ys, mask)
 
     def _project(self, carry, xs, reset):
         """Queries, the new carry entries, and the segment ids of the carried and new steps."""

@@ -9,8 +9,8 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Key
 
-from rnnlab.cells.validation import checked
 from rnnlab.layers.dropout import key_option
+from rnnlab.recurrent import validate_call
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
@@ -83,7 +83,7 @@ class Bidirectional(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, Any], Float[Array, "*batch time features"]]:
         """Return both carries and the merged outputs, 0 where masked; no dropout without a key."""
-        (forward_carry, backward_carry), xs, reset, mask = checked(
+        (forward_carry, backward_carry), xs, reset, mask = validate_call(
             self, carry, xs, reset, mask, time=True
         )
         forward_key, backward_key = (None, None) if key is None else jax.random.split(key)

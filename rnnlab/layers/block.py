@@ -11,11 +11,11 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
-from rnnlab.cells.validation import checked, zero_masked
 from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import dropout, key_option, require_rate
 from rnnlab.layers.norm import RMSNorm
+from rnnlab.recurrent import mask_outputs, validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -113,7 +113,7 @@ class Block(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[BlockCarry, Float[Array, "*batch time width"]]:
         """Return the last carry and all outputs, 0 where masked; no dropout without a key."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         time_axis = -2 if self.variational else None
         return self._run(self.conv, self.cell, carry, xs, key, time_axis, reset=reset, mask=mask)
 
@@ -127,7 +127,7 @@ class Block(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[BlockCarry, Float[Array, "*batch width"]]:
         """Process one time step."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         conv = None if self.conv is None else self.conv.step
         return self._run(conv, self.cell.step, carry, x, key, None, reset=reset, mask=mask)
 
@@ -140,7 +140,7 @@ class Block(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> Float[Array, "*batch time width"]:
         """Return the inputs of the cell when the block reads `xs`, to inspect gates and states."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         return self._cell_input(self.conv, carry, xs, reset, mask)[1]
 
     def _cell_input(self, conv, carry, x, reset, mask):
@@ -160,10 +160,10 @@ class Block(nnx.Module):
         if self.mlp is not None:
             y = self._apply_flat(self.mlp, x)
             x = x + dropout(y, self.dropout, mlp_key, broadcast_axis=time_axis)
-        return BlockCarry(window, state), zero_masked(x, mask)
+        return BlockCarry(window, state), mask_outputs(x, mask)
 
     def _apply_flat(self, layer, x):
-        """`layer` with all leading axes merged into one: XLA transposes less, see `affine`."""
+        """`layer` with all leading axes merged into one, as in `rnnlab.recurrent.dense`."""
         y = layer(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
         return y.reshape(*x.shape[:-1], self.features)
 

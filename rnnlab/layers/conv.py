@@ -8,9 +8,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.validation import checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import causal_taps, push_window
+from rnnlab.recurrent import mask_outputs, validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -79,7 +79,7 @@ class CausalConv(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch time features"]]:
         """Return the last window and all outputs, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         return self._run(carry, xs, reset, mask)
 
     def step(
@@ -91,7 +91,7 @@ class CausalConv(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch features"]]:
         """Process one time step."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
         carry, ys = self._run(carry, x[..., None, :], reset, mask)
         return carry, ys[..., 0, :]
@@ -101,4 +101,4 @@ class CausalConv(nnx.Module):
         y = jnp.broadcast_to(self.bias[...].astype(self.dtype), xs.shape)
         for weight, x in zip(self.kernel[...].astype(self.dtype), taps, strict=True):
             y = y + jnp.broadcast_to(weight, xs.shape) * x.astype(self.dtype)
-        return push_window(window, xs, reset=reset, mask=mask), zero_masked(y, mask)
+        return push_window(window, xs, reset=reset, mask=mask), mask_outputs(y, mask)

@@ -11,9 +11,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.validation import checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.conv import CausalConv
+from rnnlab.recurrent import Recurrent
 from rnnlab.scan import BACKENDS, linear_scan
 from rnnlab.scan.affine import carry_term
 from rnnlab.validation import require_one_of, require_positive_int
@@ -29,7 +29,7 @@ class MambaCarry(NamedTuple):
     state: Float[Array, "*batch features state_size"]
 
 
-class Mamba(nnx.Module):
+class Mamba(Recurrent):
     """The selective state space layer (S6) with its convolution and gate.
 
         u, z = x W_in
@@ -117,16 +117,7 @@ class Mamba(nnx.Module):
         state = jnp.zeros(shape, accumulation_dtype(self.dtype))
         return MambaCarry(self.conv.initial_carry(batch_shape), state)
 
-    def __call__(
-        self,
-        carry: MambaCarry,
-        xs: Float[Array, "*batch time in_features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-    ) -> tuple[MambaCarry, Float[Array, "*batch time features"]]:
-        """The carry after the last real step and the outputs of all steps, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+    def run_sequence(self, carry, xs, reset, mask, key):
         u, z = self._in(xs)
         window, u = self.conv(carry.conv, u, reset=reset, mask=mask)
         u = jax.nn.silu(u)
@@ -135,18 +126,9 @@ class Mamba(nnx.Module):
         y, state = selective_scan(
             u, delta, rates, b, c, carry.state, reset=reset, backend=self.backend
         )
-        return MambaCarry(window, state), zero_masked(self._out(y, u, z), mask)
+        return MambaCarry(window, state), self._out(y, u, z)
 
-    def step(
-        self,
-        carry: MambaCarry,
-        x: Float[Array, "*batch in_features"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-    ) -> tuple[MambaCarry, Float[Array, "*batch features"]]:
-        """One step; its memory does not grow with the steps before it."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+    def run_step(self, carry, x, reset, mask, key):
         u, z = self._in(x)
         window, u = self.conv.step(carry.conv, u, reset=reset, mask=mask)
         u = jax.nn.silu(u)
@@ -157,7 +139,7 @@ class Mamba(nnx.Module):
         flow = (delta * u.astype(delta.dtype))[..., None] * b[..., None, :]
         state = flow + carry_term(a, carry.state, cut)
         y = jnp.sum(state * c[..., None, :], -1)
-        return MambaCarry(window, state), zero_masked(self._out(y, u, z), mask)
+        return MambaCarry(window, state), self._out(y, u, z)
 
     def _in(self, x):
         return jnp.split(_dot(x.astype(self.dtype), self.in_kernel), 2, -1)

@@ -8,8 +8,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from rnnlab.cells.validation import checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.recurrent import mask_outputs, validate_call
 from rnnlab.scan import linear_scan
 from rnnlab.validation import require_positive_int
 
@@ -55,12 +55,12 @@ class RunningMean(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch time features"]]:
         """Return the last sums and the means at all steps, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         added = self._with_count(carry, xs, mask)
         sums = linear_scan(jnp.ones_like(added), added, carry, reset=reset)
         if xs.shape[-2]:
             carry = sums[..., -1, :]
-        return carry, zero_masked(self._mean(sums), mask)
+        return carry, mask_outputs(self._mean(sums), mask)
 
     def step(
         self,
@@ -71,11 +71,11 @@ class RunningMean(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch features"]]:
         """Process one time step."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         if reset is not None:
             carry = jnp.where(jnp.expand_dims(reset, -1), 0, carry)
         carry = carry + self._with_count(carry, x, mask)
-        return carry, zero_masked(self._mean(carry), mask)
+        return carry, mask_outputs(self._mean(carry), mask)
 
     def _with_count(self, carry: Array, x: Array, mask: Array | None) -> Array:
         """Append the count of each step, 0 in padding, to the inputs, which are 0 there already."""

@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Key
 
-from rnnlab.cells.validation import checked
 from rnnlab.layers.dropout import key_option
+from rnnlab.recurrent import validate_call
 
 
 class Stack(nnx.Module):
@@ -66,7 +66,7 @@ class Stack(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch time features"]]:
         """Return the last carry of each layer and the top layer's outputs, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         return self._run(self.layers, carry, xs, key, reset=reset, mask=mask)
 
     def step(
@@ -79,7 +79,7 @@ class Stack(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Any, ...], Float[Array, "*batch features"]]:
         """Process one time step."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         steps = [layer.step for layer in self.layers]
         return self._run(steps, carry, x, key, reset=reset, mask=mask)
 

@@ -10,10 +10,10 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
-from rnnlab.cells.validation import affine, checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import dropout, require_rate
 from rnnlab.layers.window import causal_taps, push_window
+from rnnlab.recurrent import dense, mask_outputs, validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -84,7 +84,7 @@ class DilatedConv(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch time width"]]:
         """Return the last window and all outputs, 0 where masked."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         return self._run(carry, xs, reset, mask)
 
     def step(
@@ -96,7 +96,7 @@ class DilatedConv(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch width"]]:
         """Process one time step."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
         carry, ys = self._run(carry, x[..., None, :], reset, mask)
         return carry, ys[..., 0, :]
@@ -107,8 +107,8 @@ class DilatedConv(nnx.Module):
         norm = jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1), keepdims=True))
         kernel = kernel / norm * self.scale[...].astype(window.dtype)[None, None]
         flat = kernel.reshape(len(self.lags) * self.in_features, self.features)
-        ys = affine(taps, flat, self.bias[...], self.dtype)
-        return push_window(window, xs, reset=reset, mask=mask), zero_masked(ys, mask)
+        ys = dense(taps, flat, self.bias[...], self.dtype)
+        return push_window(window, xs, reset=reset, mask=mask), mask_outputs(ys, mask)
 
 
 class TemporalBlockCarry(NamedTuple):
@@ -186,7 +186,7 @@ class TemporalBlock(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[TemporalBlockCarry, Float[Array, "*batch time width"]]:
         """Return the last windows and all outputs, 0 where masked; no dropout without a key."""
-        carry, xs, reset, mask = checked(self, carry, xs, reset, mask, time=True)
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         return self._run(self.first, self.second, carry, xs, key, reset=reset, mask=mask)
 
     def step(
@@ -199,7 +199,7 @@ class TemporalBlock(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> tuple[TemporalBlockCarry, Float[Array, "*batch width"]]:
         """Process one time step."""
-        carry, x, reset, mask = checked(self, carry, x, reset, mask, time=False)
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         convs = self.first.step, self.second.step
         return self._run(*convs, carry, x, key, reset=reset, mask=mask)
 
@@ -211,7 +211,7 @@ class TemporalBlock(nnx.Module):
             window, y = conv(window, y, **flags)
             windows.append(window)
             y = dropout(_relu(y), self.dropout, conv_key)
-        return TemporalBlockCarry(*windows), zero_masked(_relu(x + y), flags["mask"])
+        return TemporalBlockCarry(*windows), mask_outputs(_relu(x + y), flags["mask"])
 
 
 def _relu(x):

@@ -9,11 +9,11 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int, Key
 
-from rnnlab.cells.validation import affine, checked, zero_masked
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.layers.running_mean import RunningMean
+from rnnlab.recurrent import dense, mask_outputs, validate_call
 from rnnlab.validation import require_flags, require_one_of, require_positive_int
 
 READOUTS = ("step", "mean")
@@ -171,7 +171,7 @@ class SequenceModel(nnx.Module):
 
     def _checked(self, carry, xs, reset, mask, *, time):
         if self.vocab_size is None:
-            return checked(self, carry, xs, reset, mask, time=time)
+            return validate_call(self, carry, xs, reset, mask, time=time)
         name, xs = ("xs", jnp.asarray(xs)) if time else ("x", jnp.asarray(xs))
         if not jnp.issubdtype(xs.dtype, jnp.integer) or xs.ndim < time:
             layout = "(*batch, time)" if time else "(*batch,)"
@@ -191,7 +191,5 @@ class SequenceModel(nnx.Module):
         if mean is not None:
             total, y = mean(total, y, **flags)
         kernel = self.embedding[...].T if self.head_kernel is None else self.head_kernel[...]
-        y = affine(y, kernel, self.head_bias[...], self.dtype).astype(
-            accumulation_dtype(self.dtype)
-        )
-        return ModelCarry(state, total), zero_masked(y, mask)
+        y = dense(y, kernel, self.head_bias[...], self.dtype).astype(accumulation_dtype(self.dtype))
+        return ModelCarry(state, total), mask_outputs(y, mask)

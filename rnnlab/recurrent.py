@@ -1,0 +1,233 @@
+"""The contract of recurrent modules and the base class that keeps its bookkeeping.
+
+A module of the contract has `in_features`, `features` and `initial_carry(batch_shape)`, is called
+on whole sequences, and has a `step` for one time step. `docs/contract.md` describes the contract,
+`rnnlab.testing.check_cell` tests it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Key
+
+from rnnlab.validation import require_flags, require_floating, require_shape
+
+
+class Recurrent(nnx.Module):
+    """Base class of cells and layers.
+
+    `__call__` and `step` are final. They validate their arguments, set masked inputs to 0, run a
+    hook, and set masked outputs to 0. A subclass sets `in_features` and `features`, defines
+    `initial_carry`, and one of these hooks:
+
+    - `update(carry, x)`: one time step without flags. `run_step` and `run_sequence` apply resets
+      and masks around it with `where` and scan over time. The carry's arrays start with the batch
+      axes.
+    - `run_step(carry, x, reset, mask, key)` and `run_sequence(carry, xs, reset, mask, key)`: one
+      time step and a whole sequence with flags. A faster form over time overrides `run_sequence`.
+
+    Inputs of the hooks are validated and 0 where masked; outputs may hold anything there. `reset`,
+    `mask` and `key` may be None.
+
+    >>> class MovingAverage(Recurrent):
+    ...     def __init__(self, features, *, rngs=None):
+    ...         self.in_features = self.features = features
+    ...
+    ...     def initial_carry(self, batch_shape):
+    ...         return jnp.zeros((*batch_shape, self.features))
+    ...
+    ...     def update(self, carry, x):
+    ...         carry = 0.5 * carry + 0.5 * x
+    ...         return carry, carry
+    >>> cell = MovingAverage(1)
+    >>> carry, ys = cell(cell.initial_carry(()), jnp.ones((3, 1)))
+    >>> print(ys[:, 0])
+    [0.5   0.75  0.875]
+    """
+
+    in_features: int
+    features: int
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Any:
+        """Returns the carry before the first time step, its arrays of shape (*batch_shape, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} must define initial_carry")
+
+    @final
+    def __call__(
+        self,
+        carry: Any,
+        xs: Float[Array, "*batch time in_features"] | None = None,
+        *,
+        reset: Bool[Array, "*batch time"] | None = None,
+        mask: Bool[Array, "*batch time"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Any, Float[Array, "*batch time features"]]:
+        """Returns the carry after the last real time step and all outputs, 0 where masked.
+
+        Args:
+          carry: state before the first time step. `module(xs)` starts from `initial_carry`.
+          xs: inputs.
+          reset: where True, the state is `initial_carry` before that input.
+          mask: where False, the input is padding: the state is kept and the output is 0.
+          key: randomness of dropout; None: deterministic.
+
+        Raises:
+          ValueError: shapes or dtypes do not fit.
+        """
+        if xs is None:
+            xs, carry = carry, None
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
+        with jax.named_scope(type(self).__name__):
+            carry, ys = self.run_sequence(carry, xs, reset, mask, key)
+            return carry, mask_outputs(ys, mask)
+
+    @final
+    def step(
+        self,
+        carry: Any,
+        x: Float[Array, "*batch in_features"],
+        *,
+        reset: Bool[Array, "*batch"] | None = None,
+        mask: Bool[Array, "*batch"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Any, Float[Array, "*batch features"]]:
+        """Returns the carry and the output of one time step, in memory independent of the past.
+
+        Arguments are those of a call, without time.
+        """
+        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
+        with jax.named_scope(type(self).__name__):
+            carry, y = self.run_step(carry, x, reset, mask, key)
+            return carry, mask_outputs(y, mask)
+
+    def update(self, carry: Any, x: Array) -> tuple[Any, Array]:
+        """Returns the carry and the output of one time step without flags."""
+        raise NotImplementedError(f"{type(self).__name__} must define update or run_sequence")
+
+    def run_step(
+        self, carry: Any, x: Array, reset: Array | None, mask: Array | None, key: Array | None
+    ) -> tuple[Any, Array]:
+        """Returns the carry and the output of one time step: reset, then update, then keep."""
+        carry = tree_where(reset, self.initial_carry(x.shape[:-1]), carry)
+        new, y = self.update(carry, x)
+        return (new if mask is None else tree_where(mask, new, carry)), y
+
+    def run_sequence(
+        self, carry: Any, xs: Array, reset: Array | None, mask: Array | None, key: Array | None
+    ) -> tuple[Any, Array]:
+        """Returns the last carry and all outputs, by `jax.lax.scan` over `run_step`."""
+
+        def body(carry, inputs):
+            x, reset, mask, key = inputs
+            return self.run_step(carry, x, reset, mask, key)
+
+        keys = None if key is None else jax.random.split(key, xs.shape[-2])
+        time_first = time_axis_first(xs, -2), time_axis_first(reset, -1), time_axis_first(mask, -1)
+        carry, ys = lax.scan(body, carry, (*time_first, keys))
+        return carry, jnp.moveaxis(ys, 0, -2)
+
+
+def validate_call(
+    module: Any,
+    carry: Any,
+    x: Array,
+    reset: Array | None,
+    mask: Array | None,
+    *,
+    time: bool,
+) -> tuple[Any, Array, Array | None, Array | None]:
+    """Returns the arguments of a call as arrays that fit `module`, with masked inputs set to 0.
+
+    Masked inputs are replaced with `where` before any arithmetic, so that NaN in padding is
+    harmless. The carry gets the dtypes of `initial_carry`; None becomes `initial_carry`.
+
+    Raises:
+      ValueError: an argument's shape, dtype or structure does not fit.
+    """
+    name, x = ("xs", jnp.asarray(x)) if time else ("x", jnp.asarray(x))
+    reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
+    layout = "(*batch, time, in_features)" if time else "(*batch, in_features)"
+    require_floating(**{name: x})
+    if x.ndim < 1 + time or x.shape[-1] != module.in_features:
+        raise ValueError(
+            f"{name} must have shape {layout} with in_features {module.in_features}, got {x.shape}"
+        )
+    require_flags(x.shape[:-1], f"the shape of {name} without features", reset=reset, mask=mask)
+    batch_shape = x.shape[: -2 if time else -1]
+    if carry is None:
+        carry = module.initial_carry(batch_shape)
+    else:
+        carry = _validate_carry(module, carry, batch_shape)
+    return carry, mask_outputs(x, mask), reset, mask
+
+
+def _validate_carry(module: Any, carry: Any, batch_shape: Sequence[int]) -> Any:
+    expected = jax.eval_shape(lambda: module.initial_carry(tuple(batch_shape)))
+    source = f"initial_carry({tuple(batch_shape)})"
+    if jax.tree.structure(carry) != jax.tree.structure(expected):
+        raise ValueError(
+            f"carry must have the structure of {source}, a {type(expected).__name__}, got a "
+            f"{type(carry).__name__}; start from initial_carry"
+        )
+
+    def cast(path, leaf, like):
+        name = f"carry{jax.tree_util.keystr(path)}"
+        leaf = jnp.asarray(leaf)
+        if not jnp.issubdtype(like.dtype, jnp.complexfloating):
+            require_floating(**{name: leaf})
+        require_shape(name, leaf, like.shape, f"that of {source}")
+        return leaf.astype(like.dtype)
+
+    return jax.tree_util.tree_map_with_path(cast, carry, expected)
+
+
+def mask_outputs(x: Array, mask: Array | None) -> Array:
+    """Returns x with 0 where `mask`, which lacks x's last axis, is False.
+
+    >>> print(mask_outputs(jnp.ones((2, 1)), jnp.array([True, False]))[:, 0])
+    [1. 0.]
+    """
+    return x if mask is None else jnp.where(jnp.expand_dims(mask, -1), x, 0)
+
+
+def tree_where(flag: Array | None, x: Any, y: Any) -> Any:
+    """Selects between two carries by a flag over their batch axes; None selects `y`.
+
+    >>> print(tree_where(jnp.array([True, False]), jnp.ones((2, 1)), jnp.zeros((2, 1)))[:, 0])
+    [1. 0.]
+    """
+    if flag is None:
+        return y
+
+    def select(x, y):
+        where = flag.reshape(*flag.shape, *(1,) * (jnp.ndim(y) - flag.ndim))
+        return jnp.where(where, x, y)
+
+    return jax.tree.map(select, x, y)
+
+
+def dense(x: Array, kernel: Array, bias: Array | None, dtype: DTypeLike) -> Array:
+    """Returns `x @ kernel + bias` in `dtype`, over any leading axes.
+
+    The leading axes are merged into one: contracting several, XLA transposes the whole cotangent
+    of the result.
+
+    >>> print(dense(jnp.ones((2, 3)), jnp.ones((3, 1)), jnp.ones(1), jnp.float32)[:, 0])
+    [4. 4.]
+    """
+    leading = x.shape[:-1]
+    y = x.astype(dtype).reshape(math.prod(leading), x.shape[-1]) @ kernel.astype(dtype)
+    if bias is not None:
+        y = y + bias.astype(dtype)[None]
+    return y.reshape(*leading, kernel.shape[-1])
+
+
+def time_axis_first(x: Array | None, axis: int) -> Array | None:
+    """Returns x with its time axis moved to the front; None stays None."""
+    return None if x is None else jnp.moveaxis(x, axis, 0)
