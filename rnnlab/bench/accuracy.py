@@ -1,6 +1,6 @@
-"""The error of every form of the scan against a float64 loop, over length, dtype and gate range."""
+"""The error of every form of the scan against a float64 loop, by length, dtype and decay range."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,17 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab import records
-from rnnlab.bench.speedup import find_device
-from rnnlab.dtypes import accumulation_dtype
+from rnnlab.bench.base import Benchmark, OnProgress
+from rnnlab.records import Record
 from rnnlab.scan import heinsen_scan, linear_scan, log_linear_scan
+from rnnlab.dtypes import accumulation_dtype
 from rnnlab.tables import Table, machine
 
-NARROW = "published log form in 16 bit"
+LOG_FORM_16BIT = "published log form in 16 bit"
 
 
-class Setting(NamedTuple):
-    """Mean of the decay's pre-activations, whose deviation is 1, and what may be negative."""
+class AccuracyCase(NamedTuple):
+    """How decays and inputs are drawn.
+
+    Attributes:
+      mean: mean of the decay's pre-activations; their standard deviation is 1.
+      signed_decay: whether decays are rescaled to (-1, 1).
+      signed_inputs: whether inputs are standard normal instead of uniform in (0, 1).
+    """
 
     mean: float
     signed_decay: bool = False
@@ -32,28 +38,28 @@ class Setting(NamedTuple):
         return not (self.signed_decay or self.signed_inputs)
 
 
-SETTINGS = {
-    "N(0, 1)": Setting(0.0),
-    "N(8, 1)": Setting(8.0),
-    "N(0, 1), inputs N(0, 1)": Setting(0.0, signed_inputs=True),
-    "N(8, 1), inputs N(0, 1)": Setting(8.0, signed_inputs=True),
-    "N(0, 1) in (-1, 1), inputs N(0, 1)": Setting(0.0, signed_decay=True, signed_inputs=True),
+CASES = {
+    "N(0, 1)": AccuracyCase(0.0),
+    "N(8, 1)": AccuracyCase(8.0),
+    "N(0, 1), inputs N(0, 1)": AccuracyCase(0.0, signed_inputs=True),
+    "N(8, 1), inputs N(0, 1)": AccuracyCase(8.0, signed_inputs=True),
+    "N(0, 1) in (-1, 1), inputs N(0, 1)": AccuracyCase(0.0, signed_decay=True, signed_inputs=True),
 }
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Prints the relative error max|h - ref| / max|ref| of every form against a float64 loop.
+class AccuracyBenchmark(Benchmark):
+    """Measures the relative error max|h - ref| / max|ref| of every form against a float64 loop.
 
-    The decay is sigmoid of N(0, 1) or of N(8, 1), whose memory spans thousands of steps, and in one
-    setting moved to (-1, 1). Inputs are uniform in (0, 1), since the log forms take positive terms
-    alone, or standard normal. Writes OUT/accuracy.jsonl.
+    The decay is sigmoid of N(0, 1), or of N(8, 1), which remembers thousands of time steps; in one
+    case it is rescaled to (-1, 1). Inputs are uniform in (0, 1), because the log forms accept only
+    positive terms, or standard normal. Writes OUT/rows.jsonl and prints the table.
 
     Attributes:
       lengths: sequence lengths.
-      dtypes: dtypes of inputs and outputs; the scans' own arithmetic is float32.
+      dtypes: dtypes of inputs and outputs; the scans accumulate in float32.
       width: independent recurrences in each measurement.
-      out: folder for the results. Rows are added to those that are there.
+      out: output directory. Records are appended to those that are there.
     """
 
     lengths: tuple[int, ...] = (64, 1024, 16384, 65536)
@@ -61,76 +67,65 @@ class Accuracy:
     width: int = 64
     out: Path = Path("runs/accuracy")
 
-    def validate(self) -> None:
-        """Raises ValueError at the first option that is out of range."""
-        if not self.lengths or min(self.lengths) < 1:
-            raise ValueError(f"lengths is {self.lengths}; lengths of at least 1 are needed")
+    name = "accuracy"
+    choices = {"dtypes": ("float32", "bfloat16", "float16")}
+
+    def cases(self) -> Sequence[tuple[str, int]]:
+        return [(decays, length) for decays in CASES for length in self.lengths]
+
+    def measure(
+        self, case: tuple[str, int], device: jax.Device, on_progress: OnProgress
+    ) -> Iterator[Record]:
+        decays, length = case
+        on_progress(f"{decays}, length {length}")
+        a, b = _operands(length, self.width, CASES[decays])
+        for dtype in self.dtypes:
+            # The reference starts from the rounded inputs, so that only the scan's error remains.
+            a_in, b_in = jnp.asarray(a, dtype), jnp.asarray(b, dtype)
+            reference = _loop(np.asarray(a_in, np.float64), np.asarray(b_in, np.float64))
+            for form, scan in _forms(CASES[decays]).items():
+                if form == LOG_FORM_16BIT and dtype == "float32":
+                    continue
+                h = np.asarray(scan(a_in, b_in)).astype(np.float64)
+                error = np.abs(h - reference).max() / np.abs(reference).max()
+                yield {
+                    "form": form,
+                    "gates": decays,
+                    "length": length,
+                    "width": self.width,
+                    "dtype": dtype,
+                    "relative_error": float(error) if np.isfinite(error) else None,
+                }
+
+    @classmethod
+    def table(cls, measured: Sequence[Record]) -> Table:
+        """One table row per form, and one column per length."""
+        lengths = sorted({r["length"] for r in measured})
+        errors: dict[tuple[str, str, str], dict[int, float | None]] = {}
+        for r in measured:
+            key = r["dtype"], r["gates"], r["form"]
+            errors.setdefault(key, {})[r["length"]] = r["relative_error"]
+        order = list(dict.fromkeys(r["dtype"] for r in measured))
+        keys = sorted(errors, key=lambda key: order.index(key[0]))
+        lines = [
+            (*key, *("NaN" if (e := errors[key].get(n)) is None else f"{e:.1e}" for n in lengths))
+            for key in keys
+        ]
+        ends = {k for k, (x, y) in enumerate(pairwise(keys)) if x[:2] != y[:2]}
+        headings = ("dtype", "decays", "form", *(f"length {n:,}" for n in lengths))
+        title = f"relative error against a float64 loop on {machine(measured[0])}"
+        return Table(title, headings, lines, frozenset(ends))
 
 
-def run(
-    config: Accuracy, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Record]:
-    """Measures and yields rows, each written to OUT/accuracy.jsonl before it is yielded."""
-    config.validate()
-    common = {"benchmark": "accuracy", **records.environment(find_device("auto"))}
-    for gates, setting in SETTINGS.items():
-        for length in config.lengths:
-            advance(f"{gates}, length {length}")
-            a, b = _operands(length, config.width, setting)
-            for dtype in config.dtypes:
-                # The reference starts from the rounded inputs: what is left is the scan's error.
-                a_in, b_in = jnp.asarray(a, dtype), jnp.asarray(b, dtype)
-                reference = _loop(np.asarray(a_in, np.float64), np.asarray(b_in, np.float64))
-                for form, scan in _forms(setting).items():
-                    if form == NARROW and dtype == "float32":
-                        continue
-                    h = np.asarray(scan(a_in, b_in)).astype(np.float64)
-                    error = np.abs(h - reference).max() / np.abs(reference).max()
-                    row = {
-                        **common,
-                        "form": form,
-                        "gates": gates,
-                        "length": length,
-                        "width": config.width,
-                        "dtype": dtype,
-                        "seed": 0,
-                        "relative_error": float(error) if np.isfinite(error) else None,
-                    }
-                    records.append(config.out / "accuracy.jsonl", row)
-                    yield row
-
-
-def steps(config: Accuracy) -> int:
-    """How often `run` calls `advance`."""
-    return len(SETTINGS) * len(config.lengths)
-
-
-def table(measured: list[records.Record]) -> Table:
-    lengths = sorted({r["length"] for r in measured})
-    headings = ("dtype", "gates", "form", *(f"length {n:,}" for n in lengths))
-    cells: dict[tuple[str, str, str], dict[int, float | None]] = {}
-    for r in measured:
-        cells.setdefault((r["dtype"], r["gates"], r["form"]), {})[r["length"]] = r["relative_error"]
-    order = list(dict.fromkeys(r["dtype"] for r in measured))
-    keys = sorted(cells, key=lambda key: order.index(key[0]))
-    lines = [
-        (*key, *("NaN" if (e := cells[key].get(n)) is None else f"{e:.1e}" for n in lengths))
-        for key in keys
-    ]
-    ends = {k for k, (x, y) in enumerate(pairwise(keys)) if x[:2] != y[:2]}
-    title = f"relative error against a float64 loop on {machine(measured[0])}"
-    return Table(title, headings, lines, frozenset(ends))
-
-
-def _forms(setting: Setting):
-    """Forms by name, each from real-space decay and input to real-space states."""
-    real = {b: _real(b) for b in ("sequential", "associative")}
-    if not setting.positive:
+def _forms(case: AccuracyCase):
+    """Forms by name, each from real-space decays and inputs to real-space states."""
+    real = {backend: _real(backend) for backend in ("sequential", "associative")}
+    if not case.positive:
         return real
     return real | {
         "log pairs": _in_log_space(log_linear_scan),
         "published log form": _in_log_space(heinsen_scan),
-        NARROW: _published_narrow,
+        LOG_FORM_16BIT: _published_16_bit,
     }
 
 
@@ -139,7 +134,7 @@ def _real(backend):
 
 
 def _in_log_space(scan):
-    """The logarithms are taken in float32 even of 16-bit inputs."""
+    """A log form that takes the logarithms in float32, of 16-bit inputs too."""
 
     @jax.jit
     def call(a, b):
@@ -150,18 +145,18 @@ def _in_log_space(scan):
 
 
 @jax.jit
-def _published_narrow(a, b):
-    """What a mixed-precision run computes that leaves the published form in 16 bit."""
+def _published_16_bit(a, b):
+    """What a mixed-precision run computes if it leaves the published form in 16 bit."""
     log_s = jnp.cumsum(jnp.log(a), 0)
     return jnp.exp(log_s + jax.lax.cumlogsumexp(jnp.log(b) - log_s, 0))
 
 
-def _operands(length, width, setting):
+def _operands(length, width, case):
     rng = np.random.default_rng(0)
     shape = (length, width)
-    a = 1 / (1 + np.exp(-rng.normal(setting.mean, 1.0, shape)))
-    b = rng.normal(size=shape) if setting.signed_inputs else rng.uniform(size=shape)
-    return (2 * a - 1 if setting.signed_decay else a).astype(np.float32), b.astype(np.float32)
+    a = 1 / (1 + np.exp(-rng.normal(case.mean, 1.0, shape)))
+    b = rng.normal(size=shape) if case.signed_inputs else rng.uniform(size=shape)
+    return (2 * a - 1 if case.signed_decay else a).astype(np.float32), b.astype(np.float32)
 
 
 def _loop(a, b):

@@ -1,6 +1,6 @@
-"""A language model's training step: rnnlab's minGRU, and the published one in PyTorch."""
+"""A language model's training update: rnnlab's minGRU, and the published one in PyTorch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,32 +8,42 @@ import jax
 import numpy as np
 from flax import nnx
 
-from rnnlab import records
-from rnnlab.bench.timing import Prepared, compare_to_bound, time_interleaved
+from rnnlab.bench.base import (
+    RATIO_QUARTILES,
+    Benchmark,
+    Column,
+    OnProgress,
+    key_column,
+    ratio_column,
+)
+from rnnlab.bench.timing import TimedProgram, compare_to_reference, time_interleaved
 from rnnlab.bench.torch_programs import available
 from rnnlab.models.config import ModelConfig
-from rnnlab.tables import Table, machine
+from rnnlab.records import Record
+from rnnlab.tables import machine
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.step import initial_state, make_train_step
 
-SETTINGS = TrainConfig(learning_rate=2e-3, weight_decay=0.01, optimizer="adamw")
+TRAIN_CONFIG = TrainConfig(learning_rate=2e-3, weight_decay=0.01, optimizer="adamw")
 
 
 @dataclass(frozen=True)
-class LanguageModel:
-    """Times whole updates of a minGRU language model: rnnlab's, and where torch is installed the
-    paper's log-space model of the same sizes, in turns. Writes OUT/lm.jsonl.
+class LanguageModelBenchmark(Benchmark):
+    """Times whole updates of a minGRU language model: rnnlab's and, if torch is installed, the
+    paper's log-space model of the same sizes, in interleaved rounds on the CPU.
+
+    Writes OUT/rows.jsonl and prints the table.
 
     Attributes:
-      batch_size: rows a batch.
-      length: characters a row.
+      batch_size: examples in a batch.
+      length: characters in an example.
       width: width of the residual stream.
-      depth: blocks.
-      expansion: width of the cell over that of the stream.
-      vocab_size: symbols.
+      depth: number of blocks.
+      expansion: width of the cell relative to that of the residual stream.
+      vocab_size: number of symbols, at least 2.
       repeats: timed rounds.
-      out: folder for the results. Rows are added to those that are there.
+      out: output directory. Records are appended to those that are there.
     """
 
     batch_size: int = 32
@@ -43,88 +53,77 @@ class LanguageModel:
     expansion: int = 2
     vocab_size: int = 103
     repeats: int = 15
-    out: Path = Path("runs/lm")
+    out: Path = Path("runs/language-model")
+
+    name = "language-model"
+    device = "cpu"
+    columns = (
+        key_column("implementation"),
+        Column("update, ms", lambda r: f"{1e3 * r['seconds']:.1f}"),
+        Column("tokens/s", lambda r: f"{r['tokens_per_second']:,.0f}"),
+        ratio_column("relative to rnnlab"),
+        RATIO_QUARTILES,
+    )
 
     def validate(self) -> None:
-        """Raises ValueError at the first option that is out of range."""
-        for name in ("batch_size", "length", "width", "depth", "expansion", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        super().validate()
         if self.vocab_size < 2:
-            raise ValueError(f"vocab_size is {self.vocab_size}; at least 2 is needed")
+            raise ValueError(f"vocab_size must be >= 2, got {self.vocab_size}")
 
+    def cases(self) -> Sequence[ModelConfig]:
+        return [
+            ModelConfig(
+                width=self.width, depth=self.depth, expansion=self.expansion, dropout=0.1
+            )
+        ]
 
-def run(
-    config: LanguageModel, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Record]:
-    """Measures and yields rows, each written to OUT/lm.jsonl before it is yielded."""
-    config.validate()
-    device = jax.devices("cpu")[0]
-    architecture = ModelConfig(
-        width=config.width, depth=config.depth, expansion=config.expansion, dropout=0.1
-    )
-    advance("rnnlab")
-    with jax.default_device(device):
-        programs = {"rnnlab": update_program(config, architecture)}
-    advance("torch, log space")
-    if available("cpu"):
-        from rnnlab.bench.torch_language_model import torch_train_step
+    def steps_of(self, case: ModelConfig) -> int:
+        return 2
 
-        peer = torch_train_step(architecture, SETTINGS, config.vocab_size, _batch(config))
-        programs["torch, log space"] = peer
-    seconds = time_interleaved([program.call for program in programs.values()], config.repeats)
-    for (name, program), taken in zip(programs.items(), seconds, strict=True):
-        measured = compare_to_bound(program, taken, seconds[0])
-        row = {
-            "benchmark": "lm",
-            **records.environment(device),
-            "implementation": name,
-            "batch_size": config.batch_size,
-            "length": config.length,
-            "width": config.width,
-            "depth": config.depth,
-            "expansion": config.expansion,
-            "dtype": "float32",
-            "seed": 0,
-            "repeats": config.repeats,
-            **measured,
-            "tokens_per_second": config.batch_size * config.length / measured["seconds"],
-        }
-        records.append(config.out / "lm.jsonl", row)
-        yield row
+    def measure(
+        self, case: ModelConfig, device: jax.Device, on_progress: OnProgress
+    ) -> Iterator[Record]:
+        on_progress("rnnlab")
+        with jax.default_device(device):
+            programs = {"rnnlab": update_program(self, case)}
+        on_progress("torch, log space")
+        if available("mingru", "cpu"):
+            from rnnlab.bench.torch_language_model import torch_train_step
 
+            peer = torch_train_step(case, TRAIN_CONFIG, self.vocab_size, _batch(self))
+            programs["torch, log space"] = peer
+        seconds = time_interleaved([program.call for program in programs.values()], self.repeats)
+        for (name, program), times in zip(programs.items(), seconds, strict=True):
+            measured = compare_to_reference(program, times, seconds[0])
+            yield {
+                "implementation": name,
+                "batch_size": self.batch_size,
+                "length": self.length,
+                "width": self.width,
+                "depth": self.depth,
+                "expansion": self.expansion,
+                "dtype": "float32",
+                "repeats": self.repeats,
+                **measured,
+                "tokens_per_second": self.batch_size * self.length / measured["seconds"],
+            }
 
-def steps(config: LanguageModel) -> int:
-    """How often `run` calls `advance`."""
-    return 2
-
-
-def table(measured: list[records.Record]) -> Table:
-    headings = ("implementation", "update, ms", "tokens/s", "× rnnlab", "quartiles")
-    lines = [
-        (
-            r["implementation"],
-            f"{1e3 * r['seconds']:.1f}",
-            f"{r['tokens_per_second']:,.0f}",
-            f"{r['ratio']:.2f}",
-            f"{r['ratio_q1']:.2f} to {r['ratio_q3']:.2f}",
+    @classmethod
+    def title(cls, measured: Sequence[Record]) -> str:
+        r = measured[0]
+        return (
+            f"minGRU language model on {machine(r)}; batch {r['batch_size']}, length "
+            f"{r['length']}, {r['depth']} blocks of width {r['width']}, expansion "
+            f"{r['expansion']}, {r['dtype']}"
         )
-        for r in measured
-    ]
-    r = measured[0]
-    title = (
-        f"minGRU language model on {machine(r)}; batch {r['batch_size']}, length {r['length']}, "
-        f"{r['depth']} blocks of width {r['width']}, expansion {r['expansion']}, {r['dtype']}"
-    )
-    return Table(title, headings, lines, frozenset())
 
 
-def update_program(config: LanguageModel, architecture: ModelConfig) -> Prepared:
+def update_program(config: LanguageModelBenchmark, model_config: ModelConfig) -> TimedProgram:
     """The update that `rnnlab run` makes."""
     vocab_size = config.vocab_size
-    model = architecture.build(vocab_size, vocab_size=vocab_size, rngs=nnx.Rngs(0))
-    step = make_train_step(nnx.graphdef(model), "categorical", SETTINGS)
-    state = initial_state(model, SETTINGS)
+    model = model_config.build(vocab_size, vocab_size=vocab_size, rngs=nnx.Rngs(0))
+    step = make_train_step(nnx.graphdef(model), "categorical", TRAIN_CONFIG)
+    state = initial_state(model, TRAIN_CONFIG)
     batches = jax.device_put(jax.tree.map(lambda x: x[None], _batch(config)))
 
     def call() -> None:
@@ -132,10 +131,10 @@ def update_program(config: LanguageModel, architecture: ModelConfig) -> Prepared
         state, metrics = step(state, batches)
         jax.block_until_ready((state.params, metrics))
 
-    return Prepared(call)
+    return TimedProgram(call)
 
 
-def _batch(config: LanguageModel) -> Batch:
+def _batch(config: LanguageModelBenchmark) -> Batch:
     shape = (config.batch_size, config.length + 1)
     ids = np.random.default_rng(0).integers(config.vocab_size, size=shape, dtype=np.int32)
     return Batch(ids[:, :-1], np.ascontiguousarray(ids[:, 1:]))

@@ -1,58 +1,76 @@
-"""Each cell beside what others offer for it: same parameters, same inputs, checked, then timed."""
+"""Each cell and other libraries' implementations of it: same parameters, checked, then timed."""
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from rnnlab import records
-from rnnlab.bench.scan import parse_shape
-from rnnlab.bench.speedup import find_device
-from rnnlab.bench.timing import Prepared, quartiles, time_interleaved
-from rnnlab.bench.torch_programs import TorchForm, available, torch_form, torch_program
-from rnnlab.bench.variants import (
-    FLAX_CELLS,
-    PASSES,
-    Form,
-    Problem,
-    cell_form,
-    flax_form,
-    form_program,
-    plain_form,
+from rnnlab.bench.base import (
+    SHAPE,
+    TEMP_MEMORY,
+    Benchmark,
+    Column,
+    OnProgress,
+    Workload,
+    find_device,
+    key_column,
+    time_quartiles,
 )
-from rnnlab.cells import CELLS
+from rnnlab.bench.timing import (
+    TimedProgram,
+    compile_keys,
+    quartiles,
+    time_interleaved,
+    time_keys,
+)
+from rnnlab.bench.torch_programs import (
+    TorchVariant,
+    available,
+    torch_program,
+    torch_variant,
+)
+from rnnlab.bench.variants import (
+    PASSES,
+    LayerVariant,
+    cell_variant,
+    flax_variant,
+    naive_variant,
+    variant_program,
+)
 from rnnlab.cells.linear import LinearCell
-from rnnlab.registry import REGISTRY, compared_cells, minimal_counterparts
+from rnnlab.plotting import cell_label
+from rnnlab.records import Record
+from rnnlab.registry import cell_entries, compared_cells, find_cell, minimal_counterparts
 from rnnlab.scan import resolve_backend
-from rnnlab.tables import Table, machine, milliseconds, times
-from rnnlab.validation import require_one_of
+from rnnlab.tables import format_ms, format_ratio, machine
 
 MINIMAL = tuple(minimal_counterparts().values())
-"""The cells whose times the others' are relative to."""
-# Relative to the largest output. The log-space form is some 5e-4 off at 4,096 steps; a GPU's
-# matmuls, and torch's on it, keep ten bits of the inputs (TF32).
-DIFFERENCE = {"cpu": 2e-3, "gpu": 2e-2, "tpu": 2e-2}
+"""The cells that times are reported relative to."""
+# Relative to the largest output. The log-space form has an error of about 5e-4 at 4,096 time steps;
+# matmuls on a GPU, and torch's there too, keep ten bits of the inputs (TF32).
+PARITY_TOLERANCE = {"cpu": 2e-3, "gpu": 2e-2, "tpu": 2e-2}
 
 
 @dataclass(frozen=True)
-class Peers:
-    """Times every cell beside its peers: Flax, torch, the paper's log-space form, plain JAX.
+class LibrariesBenchmark(Benchmark):
+    """Times every cell and its implementations in Flax, torch, log space and naive JAX.
 
-    On a GPU also the LSTM on cuDNN through JAX and, where it is installed, accelerated-scan. All
-    forms of a cell have its parameters, their outputs are compared before any is timed, and one
-    that differs is listed and not timed. Writes OUT/peers.jsonl and prints the table.
+    On a GPU also the LSTM on cuDNN through JAX and, if it is installed, accelerated-scan. All
+    implementations of a cell have its parameters. Their outputs are compared before any is timed;
+    an implementation whose outputs differ is listed and not timed. Writes OUT/rows.jsonl and prints
+    the table.
 
     Attributes:
       shapes: batch x time x width.
-      cells: which cells.
-      passes: forward, train (forward, backward and optimiser step).
+      cells: names of cells.
+      passes: forward, train (forward, backward and optimizer step).
       repeats: timed rounds.
       device: cpu, gpu, tpu, or auto for the one that JAX prefers.
-      out: folder for the results. Rows are added to those that are there.
+      out: output directory. Records are appended to those that are there.
     """
 
     shapes: tuple[str, ...] = ("8x1024x256", "64x256x256")
@@ -60,190 +78,146 @@ class Peers:
     passes: tuple[str, ...] = ("train",)
     repeats: int = 9
     device: str = "auto"
-    out: Path = Path("runs/peers")
+    out: Path = Path("runs/libraries")
 
-    def validate(self) -> None:
-        """Raises ValueError at the first option that is out of range."""
-        for shape in self.shapes:
-            parse_shape(shape)
-        for cell in self.cells:
-            require_one_of("cells", cell, CELLS)
+    name = "libraries"
+    choices = {"cells": cell_entries(), "passes": PASSES}
+    section_keys = ("batch_size", "length", "width", "pass")
+    columns = (
+        SHAPE,
+        *map(key_column, ("pass", "cell", "implementation", "backend")),
+        Column("time, ms", lambda r: format_ms(r["seconds"]) if r["seconds"] else "not timed"),
+        Column("quartiles, ms", lambda r: time_quartiles(r) if r["seconds"] else ""),
+        TEMP_MEMORY,
+        *(
+            Column(f"relative to {cell_label(m)}", lambda r, key=f"over_{m}": _ratio(r[key]))
+            for m in MINIMAL
+        ),
+        Column("max output difference", lambda r: f"{r['difference']:.0e}"),
+    )
+
+    def cases(self) -> Sequence[str]:
+        return self.shapes
+
+    def steps_of(self, case: str) -> int:
+        platform = find_device(self.device).platform
+        lines = sum(len(library_cases(cell, platform)) for cell in self.cells)
+        return len(self.passes) * (lines + 1)
+
+    def measure(self, case: str, device: jax.Device, on_progress: OnProgress) -> Iterator[Record]:
+        """Times all implementations of all cells at one shape and pass in the same rounds."""
+        workload = Workload.of_shape(case, device)
+        chosen = [c for cell in self.cells for c in library_cases(cell, device.platform)]
+        variants = [c.variant(workload) for c in chosen]
+        differences = _differences(chosen, variants, workload)
         for pass_ in self.passes:
-            require_one_of("passes", pass_, PASSES)
-        if self.repeats < 1:
-            raise ValueError(f"repeats is {self.repeats}; at least 1 is needed")
+            programs: dict[int, TimedProgram] = {}
+            for k, (c, variant) in enumerate(zip(chosen, variants, strict=True)):
+                on_progress(f"{case}, {pass_}: compiling {c.cell} ({c.implementation})")
+                if differences[k] <= PARITY_TOLERANCE[device.platform]:
+                    programs[k] = _program(variant, pass_, workload)
+            on_progress(f"{case}, {pass_}: timing")
+            times = time_interleaved([p.call for p in programs.values()], self.repeats)
+            seconds = dict(zip(programs, times, strict=True))
+            # The first implementation of a cell is rnnlab's on its default backend.
+            own = {chosen[k].cell: seconds[k] for k in reversed(seconds)}
+            for k, c in enumerate(chosen):
+                yield {
+                    "cell": c.cell,
+                    "implementation": c.implementation,
+                    "backend": c.backend,
+                    "pass": pass_,
+                    **workload.sizes,
+                    "repeats": self.repeats,
+                    "difference": differences[k],
+                    **compile_keys(programs.get(k)),
+                    **time_keys(seconds.get(k)),
+                    **_ratios_to_minimal(seconds.get(k), own),
+                }
+
+    @classmethod
+    def title(cls, measured: Sequence[Record]) -> str:
+        first = measured[0]
+        torch = first["versions"].get("torch")
+        title = f"cells in several libraries on {machine(first)}; {first['dtype']}"
+        return title + (f"; torch {torch}" if torch else "")
 
 
 @dataclass(frozen=True)
-class Peer:
-    """One line of the table before it is measured."""
+class LibraryCase:
+    """One implementation of a cell before it is measured."""
 
     cell: str
     implementation: str
     backend: str
-    form: Callable[[Problem], Form | TorchForm]
+    variant: Callable[[Workload], LayerVariant | TorchVariant]
 
 
-def peers(cell: str, platform: str) -> list[Peer]:
-    """The forms of a cell that can run here, rnnlab's own first."""
-    minimal = issubclass(CELLS[cell], LinearCell)
+def library_cases(cell: str, platform: str) -> list[LibraryCase]:
+    """The implementations of a cell that can run on a platform, rnnlab's own first."""
+    minimal = issubclass(find_cell(cell).load(), LinearCell)
     backend = resolve_backend("auto", platform) if minimal else "scan"
-    found = [Peer(cell, "rnnlab", backend, _of(cell_form, cell, "auto"))]
+    found = [LibraryCase(cell, "rnnlab", backend, _bind(cell_variant, cell, "auto"))]
     if minimal and platform != "cpu" and resolve_backend("pallas", platform) == "pallas":
-        found.append(Peer(cell, "rnnlab", "pallas", _of(cell_form, cell, "pallas")))
+        found.append(LibraryCase(cell, "rnnlab", "pallas", _bind(cell_variant, cell, "pallas")))
     if minimal:
-        found.append(Peer(cell, "plain JAX", "associative_scan", _of(plain_form, cell)))
-    if cell in FLAX_CELLS:
-        found.append(Peer(cell, "flax.nnx.RNN", "scan", _of(flax_form, cell)))
+        naive = _bind(naive_variant, cell)
+        found.append(LibraryCase(cell, "naive JAX", "associative_scan", naive))
+    if find_cell(cell).flax is not None:
+        found.append(LibraryCase(cell, "flax.nnx.RNN", "scan", _bind(flax_variant, cell)))
     if cell == "lstm" and platform == "gpu":
-        found.append(Peer(cell, "rnnlab", "cudnn", _of(cell_form, cell, "cudnn")))
-    if REGISTRY[cell].torch is not None and available(platform):
+        found.append(LibraryCase(cell, "rnnlab", "cudnn", _bind(cell_variant, cell, "cudnn")))
+    if available(cell, platform):
         native = "cuDNN" if platform == "gpu" else "native"
         backend = "log space" if minimal else native
-        found.append(Peer(cell, "torch", backend, _of(torch_form, cell)))
+        found.append(LibraryCase(cell, "torch", backend, _bind(torch_variant, cell)))
         if minimal and platform == "gpu" and importlib.util.find_spec("accelerated_scan"):
             warp = importlib.import_module("accelerated_scan.warp")
 
-            def accelerated(problem: Problem) -> TorchForm:
-                return torch_form(cell, problem, warp.scan)
+            def accelerated(workload: Workload) -> TorchVariant:
+                return torch_variant(cell, workload, warp.scan)
 
-            found.append(Peer(cell, "accelerated-scan", "warp", accelerated))
+            found.append(LibraryCase(cell, "accelerated-scan", "warp", accelerated))
     return found
 
 
-def run(
-    config: Peers, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Record]:
-    """Measures and yields rows, each written to OUT/peers.jsonl before it is yielded.
-
-    All forms of all cells at one shape and pass are timed in turns.
-    """
-    config.validate()
-    device = find_device(config.device)
-    common = {"benchmark": "peers", **records.environment(device)}
-    chosen = [peer for cell in config.cells for peer in peers(cell, device.platform)]
-    for shape in config.shapes:
-        batch_size, length, width = parse_shape(shape)
-        problem = Problem(length, batch_size, width, "float32", device)
-        forms = [peer.form(problem) for peer in chosen]
-        differences = _differences(chosen, forms, problem)
-        equal = [d <= DIFFERENCE[device.platform] for d in differences]
-        for pass_ in config.passes:
-            ready = {}
-            for k, (peer, form) in enumerate(zip(chosen, forms, strict=True)):
-                advance(f"{shape}, {pass_}: compiling {peer.cell} ({peer.implementation})")
-                if equal[k]:
-                    ready[k] = _program(form, pass_, problem)
-            advance(f"{shape}, {pass_}: timing")
-            seconds = time_interleaved([r.call for r in ready.values()], config.repeats)
-            by_peer = dict(zip(ready, seconds, strict=True))
-            own = {p.cell: by_peer[k] for k, p in reversed([*enumerate(chosen)]) if k in by_peer}
-            for k, peer in enumerate(chosen):
-                row = {
-                    **common,
-                    "cell": peer.cell,
-                    "implementation": peer.implementation,
-                    "backend": peer.backend,
-                    "pass": pass_,
-                    "batch_size": batch_size,
-                    "length": length,
-                    "width": width,
-                    "dtype": "float32",
-                    "seed": 0,
-                    "repeats": config.repeats,
-                    "difference": differences[k],
-                    **_columns(ready.get(k), by_peer.get(k), own),
-                }
-                records.append(config.out / "peers.jsonl", row)
-                yield row
+def _bind(variant, *arguments):
+    return lambda workload: variant(*arguments, workload)
 
 
-def steps(config: Peers) -> int:
-    """How often `run` calls `advance`."""
-    platform = find_device(config.device).platform
-    lines = sum(len(peers(cell, platform)) for cell in config.cells)
-    return len(config.shapes) * len(config.passes) * (lines + 1)
+def _ratio(value: float | None) -> str:
+    return "" if value is None else format_ratio(value)
 
 
-def table(measured: list[records.Record]) -> Table:
-    headings = (
-        "batch × time × width",
-        "pass",
-        "cell",
-        "implementation",
-        "backend",
-        "time, ms",
-        "quartiles, ms",
-        "temporaries, MB",
-        "× minGRU",
-        "× minLSTM",
-        "outputs differ by",
-    )
-    lines, breaks = [], set()
-    for k, r in enumerate(measured):
-        timed = r["seconds"] is not None
-        lines.append(
-            (
-                f"{r['batch_size']} × {r['length']} × {r['width']}",
-                r["pass"],
-                r["cell"],
-                r["implementation"],
-                r["backend"],
-                milliseconds(r["seconds"]) if timed else "not timed",
-                f"{milliseconds(r['seconds_q1'])} to {milliseconds(r['seconds_q3'])}"
-                if timed
-                else "",
-                "" if r["temp_bytes"] is None else f"{r['temp_bytes'] / 1e6:,.1f}",
-                *("" if r[f"over_{m}"] is None else times(r[f"over_{m}"]) for m in MINIMAL),
-                f"{r['difference']:.0e}",
-            )
-        )
-        following = measured[k + 1] if k + 1 < len(measured) else r
-        if any(following[key] != r[key] for key in ("batch_size", "length", "pass")):
-            breaks.add(k)
-    title = f"cells and their peers on {machine(measured[0])}; {measured[0]['dtype']}"
-    if "torch" in measured[0]["versions"]:
-        title += f"; torch {measured[0]['versions']['torch']}"
-    return Table(title, headings, lines, frozenset(breaks))
-
-
-def _of(form, *arguments):
-    return lambda problem: form(*arguments, problem)
-
-
-def _differences(chosen, forms, problem) -> list[float]:
-    """How far the outputs of each form are from those of rnnlab's own, relative to the largest."""
-    wanted, differences = {}, []
-    for peer, form in zip(chosen, forms, strict=True):
-        outputs = form.outputs() if isinstance(form, TorchForm) else _outputs(form, problem)
-        reference = wanted.setdefault(peer.cell, outputs)
+def _differences(
+    chosen: Sequence[LibraryCase],
+    variants: Sequence[LayerVariant | TorchVariant],
+    workload: Workload,
+) -> list[float]:
+    """The largest difference of each variant's outputs from rnnlab's, over the largest output."""
+    references, differences = {}, []
+    for case, variant in zip(chosen, variants, strict=True):
+        if isinstance(variant, TorchVariant):
+            outputs = variant.outputs()
+        else:
+            with jax.default_device(workload.device):
+                outputs = np.asarray(jax.jit(variant.outputs)(variant.params, workload.inputs()))
+        reference = references.setdefault(case.cell, outputs)
         differences.append(float(np.max(np.abs(outputs - reference)) / np.max(np.abs(reference))))
     return differences
 
 
-def _outputs(form: Form, problem: Problem) -> np.ndarray:
-    with jax.default_device(problem.device):
-        return np.asarray(jax.jit(form.outputs)(form.params, problem.inputs()))
+def _program(
+    variant: LayerVariant | TorchVariant, pass_: str, workload: Workload
+) -> TimedProgram:
+    if isinstance(variant, TorchVariant):
+        return torch_program(variant, pass_)
+    return variant_program(variant, pass_, workload)
 
 
-def _program(form: Form | TorchForm, pass_: str, problem: Problem) -> Prepared:
-    if isinstance(form, TorchForm):
-        return torch_program(form, pass_)
-    return form_program(form, pass_, problem)
-
-
-def _columns(prepared: Prepared | None, seconds: np.ndarray | None, own) -> dict[str, object]:
-    """Times, and the medians of the ratios to rnnlab's minimal cells in the same rounds."""
-    q1, median, q3 = (None,) * 3 if seconds is None else quartiles(seconds)
-    over = {
+def _ratios_to_minimal(seconds: np.ndarray | None, own) -> dict[str, float | None]:
+    """The median ratios to rnnlab's minimal cells in the same rounds."""
+    return {
         f"over_{m}": quartiles(seconds / own[m])[1] if seconds is not None and m in own else None
         for m in MINIMAL
-    }
-    return {
-        "compile_seconds": None if prepared is None else prepared.compile_seconds,
-        "temp_bytes": None if prepared is None else prepared.temp_bytes,
-        "seconds": median,
-        "seconds_q1": q1,
-        "seconds_q3": q3,
-        **over,
     }

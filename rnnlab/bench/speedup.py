@@ -1,56 +1,56 @@
-"""How fast each cell trains on this machine, beside what a user would otherwise pick."""
+"""How fast each cell trains on this machine, and the alternatives that a user could pick."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
 
-from rnnlab import records
-from rnnlab.bench.speedup_table import OWN
-from rnnlab.bench.speedup_table import table as table
-from rnnlab.bench.timing import Prepared, quartiles, time_interleaved
-from rnnlab.bench.torch_programs import available, torch_form, torch_program
+from rnnlab.bench import speedup_table
+from rnnlab.bench.base import Benchmark, OnProgress, Workload, find_device
+from rnnlab.bench.speedup_table import USER
+from rnnlab.bench.timing import TimedProgram, compile_keys, time_interleaved, time_keys
+from rnnlab.bench.torch_programs import available, torch_program, torch_variant
 from rnnlab.bench.variants import (
-    FLAX_CELLS,
     PASSES,
-    Problem,
-    cell_class,
-    cell_form,
-    flax_form,
-    form_program,
-    loop_program,
-    own_form,
+    cell_variant,
+    flax_variant,
+    python_loop,
+    user_variant,
+    variant_program,
 )
-from rnnlab.cells import CELLS
-from rnnlab.registry import REGISTRY, compared_cells
+from rnnlab.cells.linear import LinearCell
+from rnnlab.cells.nonlinear import NonlinearCell
+from rnnlab.records import Record
+from rnnlab.registry import cell_entries, compared_cells, find_cell
 from rnnlab.scan import BACKENDS, resolve_backend
-from rnnlab.validation import require_one_of
+from rnnlab.tables import Table
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
-class Speedup:
-    """Times one layer of each cell, forward and in a training step, over several lengths.
+class SpeedupBenchmark(Benchmark):
+    """Times one layer of each cell, forward and in a training step, at several lengths.
 
-    Beside rnnlab's cells run flax.nnx.RNN, a Python loop over a jitted step (the paper's own
-    baseline), and, where torch is installed, its cells and the paper's log-space
-    minimal cells. Writes OUT/speedup.jsonl and OUT/speedup.png, and prints the table.
+    rnnlab's cells are compared with flax.nnx.RNN, with a Python loop over a jitted step (the
+    paper's own baseline) and, if torch is installed, with its cells and the paper's log-space
+    minimal cells. Writes OUT/rows.jsonl and OUT/figure.png, and prints the table.
 
     Attributes:
-      cells: which cells; by default all, with --quick all but rnn. A cell of your own is
+      cells: names of cells; by default all, with --quick all except rnn. A cell of your own is
         FILE.py:CLASS, a class called as `CLASS(in_features, features, rngs=...)`.
       lengths: sequence lengths; by default 128 512 2048, with --quick 128 512.
       batch_size: sequences in a batch.
       width: features of the input and of the state.
       backend: backends of the minimal cells; by default auto associative, with --quick auto.
       dtype: dtype of the computation; parameters are float32.
-      passes: forward, train (forward, backward and optimiser step); with --quick train alone.
+      passes: forward, train (forward, backward and optimizer step); with --quick only train.
       repeats: timed rounds; by default 5, with --quick 3.
       device: cpu, gpu, tpu, or auto for the one that JAX prefers.
-      out: folder for the results. Rows are added to those that are there.
-      loop_length: the longest sequence for the Python loop, which is slow and keeps every step.
+      out: output directory. Records are appended to those that are there.
+      python_loop_max_length: longest sequence for the Python loop, which is slow and keeps every
+        time step in memory.
       quick: the small version, in under 30 seconds on two cores.
     """
 
@@ -64,32 +64,23 @@ class Speedup:
     repeats: int | None = None
     device: str = "auto"
     out: Path = Path("runs/speedup")
-    loop_length: int = 512
+    python_loop_max_length: int = 512
     quick: bool = False
 
-    def validate(self) -> None:
-        """Raises ValueError at the first option that is out of range."""
-        for cell in self.cells or ():
-            cell_class(cell)
-        for backend in self.backend or ():
-            require_one_of("backend", backend, BACKENDS)
-        for pass_ in self.passes or ():
-            require_one_of("passes", pass_, PASSES)
-        require_one_of("dtype", self.dtype, DTYPES)
-        for name in ("cells", "lengths", "backend", "passes"):
-            if getattr(self, name) == ():
-                raise ValueError(f"{name} is empty; name at least one")
-        for name in ("batch_size", "width", "repeats"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}; at least 1 is needed")
-        for length in self.lengths or ():
-            if length < 1:
-                raise ValueError(f"lengths has {length}; at least 1 is needed")
+    name = "speedup"
+    choices = {"backend": BACKENDS, "dtype": DTYPES, "passes": PASSES}
 
-    def resolved(self) -> "Speedup":
-        """Itself with every default filled in."""
+    def validate(self) -> None:
+        super().validate()
+        for cell in self.cells or ():
+            entry = find_cell(cell)
+            if entry.kind != "cell":
+                known = ", ".join(cell_entries())
+                raise ValueError(f"cells must be cells ({known}, or FILE.py:CLASS), got {cell!r}")
+
+    def resolved(self) -> "SpeedupBenchmark":
         defaults = {
-            "cells": tuple(CELLS),
+            "cells": tuple(cell_entries()),
             "lengths": (128, 512, 2048),
             "backend": ("auto", "associative"),
             "passes": PASSES,
@@ -106,134 +97,106 @@ class Speedup:
         unset = {k: v for k, v in defaults.items() if getattr(self, k) is None}
         return replace(self, **unset)
 
+    def cases(self) -> Sequence[tuple[str, int]]:
+        return [(pass_, length) for pass_ in self.passes for length in self.lengths]
+
+    def steps_of(self, case: tuple[str, int]) -> int:
+        return len(self._variants(case[1], find_device(self.device).platform)) + 1
+
+    def measure(
+        self, case: tuple[str, int], device: jax.Device, on_progress: OnProgress
+    ) -> Iterator[Record]:
+        """Compiles all variants of one length and pass, then times them in the same rounds."""
+        pass_, length = case
+        workload = Workload(length, self.batch_size, self.width, self.dtype, device)
+        variants = self._variants(length, device.platform)
+        programs = []
+        for v in variants:
+            on_progress(f"{pass_} {length}: compiling {v.cell} ({v.implementation})")
+            programs.append(v.compile(pass_, workload))
+        on_progress(f"{pass_} {length}: timing")
+        seconds = time_interleaved([p.call for p in programs], self.repeats)
+        for v, program, times in zip(variants, programs, seconds, strict=True):
+            step = time_keys(times, "step_seconds")
+            yield {
+                "cell": v.cell,
+                "implementation": v.implementation,
+                "backend": v.backend,
+                "pass": pass_,
+                **workload.sizes,
+                "repeats": self.repeats,
+                **step,
+                "tokens_per_second": self.batch_size * length / step["step_seconds"],
+                **compile_keys(program),
+            }
+
+    def _variants(self, length: int, platform: str) -> list["SpeedupCase"]:
+        """The variants of all cells that are timed at a length, in the order of the table."""
+        found = [v for cell in self.cells for v in variants_of(cell, self.backend, platform)]
+        short = length <= self.python_loop_max_length
+        return [v for v in found if short or v.implementation != "Python loop"]
+
+    @classmethod
+    def table(cls, measured: Sequence[Record]) -> Table:
+        return speedup_table.table(measured)
+
+    @classmethod
+    def figure(cls, measured: Sequence[Record]):
+        from rnnlab.bench.plots import speedup_figure
+
+        return speedup_figure(measured)
+
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of the table before it is measured."""
+class SpeedupCase:
+    """A variant of a cell before it is measured: `compile(pass, workload)` makes its program."""
 
     cell: str
     implementation: str
     backend: str
-    prepare: Callable[[str, Problem], Prepared]
-    longest: int | None = None
+    compile: Callable[[str, Workload], TimedProgram]
 
 
-def find_device(name: str) -> jax.Device:
-    """The first device of a platform.
+def variants_of(cell: str, backends: Sequence[str], platform: str) -> list[SpeedupCase]:
+    """The variants of a cell that can run on a platform, rnnlab's own first.
 
-    Raises:
-      ValueError: there is none.
+    Args:
+      cell: name in the registry, or `FILE.py:CLASS`.
+      backends: backends of the scan; a linear cell has a variant for each.
+      platform: cpu, gpu or tpu.
     """
-    if name == "auto":
-        return jax.devices()[0]
-    try:
-        return jax.devices(name)[0]
-    except RuntimeError:
-        have = ", ".join(sorted({d.platform for d in jax.devices()}))
-        raise ValueError(
-            f"device is {name!r}, which JAX does not find here (it finds: {have}); "
-            "use --device cpu, or install the accelerator's JAX, for example rnnlab[cuda]"
-        ) from None
+    entry = find_cell(cell)
+    if entry.is_user_defined:
+        return [SpeedupCase(entry.label, USER, "default", _compiled(user_variant, cell))]
+    found = []
+    if issubclass(entry.load(), LinearCell):
+        for backend in dict.fromkeys(resolve_backend(b, platform) for b in backends):
+            layer = _compiled(cell_variant, cell, backend)
+            found.append(SpeedupCase(cell, "rnnlab", backend, layer))
+    else:
+        found.append(SpeedupCase(cell, "rnnlab", "scan", _compiled(cell_variant, cell, "auto")))
+    if entry.flax is not None:
+        layer = _compiled(flax_variant, cell)
+        found.append(SpeedupCase(cell, "flax.nnx.RNN", "scan", layer))
+    if issubclass(entry.load(), NonlinearCell):
+
+        def loop(pass_: str, workload: Workload) -> TimedProgram:
+            return python_loop(cell, pass_, workload)
+
+        found.append(SpeedupCase(cell, "Python loop", "step", loop))
+    if available(cell, platform):
+
+        def torch(pass_: str, workload: Workload) -> TimedProgram:
+            return torch_program(torch_variant(cell, workload), pass_)
+
+        native = "cuDNN" if platform == "gpu" else "native"
+        backend = entry.torch if entry.torch == "log space" else native
+        found.append(SpeedupCase(cell, "torch", backend, torch))
+    return found
 
 
-def entries(config: Speedup, platform: str) -> list[Entry]:
-    """Every form of every cell, in the order of the table."""
-    lines = []
-    for cell in config.cells:
-        if cell not in CELLS:
-            lines.append(Entry(cell.rpartition(":")[2], OWN, "own", _formed(own_form, cell)))
-            continue
-        if cell in FLAX_CELLS:
-            lines += [
-                Entry(cell, "rnnlab", "scan", _formed(cell_form, cell, "auto")),
-                Entry(cell, "flax.nnx.RNN", "scan", _formed(flax_form, cell)),
-                Entry(cell, "Python loop", "step", _of(loop_program, cell), config.loop_length),
-            ]
-            torch_backend = "cuDNN" if platform == "gpu" else "native"
-        else:
-            ran = dict.fromkeys(resolve_backend(backend, platform) for backend in config.backend)
-            lines += [Entry(cell, "rnnlab", b, _formed(cell_form, cell, b)) for b in ran]
-            torch_backend = "log space"
-        if REGISTRY[cell].torch is not None and available(platform):
-            lines.append(Entry(cell, "torch", torch_backend, _of(_torch, cell)))
-    return lines
+def _compiled(variant, *arguments):
+    def compile(pass_: str, workload: Workload) -> TimedProgram:
+        return variant_program(variant(*arguments, workload), pass_, workload)
 
-
-def run(
-    config: Speedup, advance: Callable[[str], None] = lambda text: None
-) -> Iterator[records.Record]:
-    """Measures and yields rows, each written to OUT/speedup.jsonl before it is yielded.
-
-    All forms of one length and pass are compiled first and then timed in turns. `advance` is called
-    before each step of the work with what it is; there are `steps(config)` of them.
-    """
-    config.validate()
-    config = config.resolved()
-    device = find_device(config.device)
-    common = {"benchmark": "speedup", **records.environment(device)}
-    for pass_ in config.passes:
-        for length in config.lengths:
-            problem = Problem(length, config.batch_size, config.width, config.dtype, device)
-            group = [
-                e
-                for e in entries(config, device.platform)
-                if e.longest is None or length <= e.longest
-            ]
-            ready = []
-            for entry in group:
-                advance(f"{pass_} {length}: compiling {entry.cell} ({entry.implementation})")
-                ready.append(entry.prepare(pass_, problem))
-            advance(f"{pass_} {length}: timing")
-            seconds = time_interleaved([r.call for r in ready], config.repeats)
-            for entry, prepared, times in zip(group, ready, seconds, strict=True):
-                q1, median, q3 = quartiles(times)
-                row = {
-                    **common,
-                    "cell": entry.cell,
-                    "implementation": entry.implementation,
-                    "backend": entry.backend,
-                    "pass": pass_,
-                    "length": length,
-                    "batch_size": config.batch_size,
-                    "width": config.width,
-                    "dtype": config.dtype,
-                    "seed": 0,
-                    "repeats": config.repeats,
-                    "compile_seconds": prepared.compile_seconds,
-                    "step_seconds": median,
-                    "step_seconds_q1": q1,
-                    "step_seconds_q3": q3,
-                    "tokens_per_second": config.batch_size * length / median,
-                    "temp_bytes": prepared.temp_bytes,
-                }
-                records.append(config.out / "speedup.jsonl", row)
-                yield row
-
-
-def steps(config: Speedup) -> int:
-    """How often `run` calls `advance`."""
-    config = config.resolved()
-    lines = entries(config, find_device(config.device).platform)
-    each = [
-        sum(e.longest is None or length <= e.longest for e in lines) + 1
-        for length in config.lengths
-    ]
-    return len(config.passes) * sum(each)
-
-
-def _of(program, *arguments):
-    def prepare(pass_: str, problem: Problem) -> Prepared:
-        return program(*arguments, pass_, problem)
-
-    return prepare
-
-
-def _formed(form, *arguments):
-    def prepare(pass_: str, problem: Problem) -> Prepared:
-        return form_program(form(*arguments, problem), pass_, problem)
-
-    return prepare
-
-
-def _torch(name: str, pass_: str, problem: Problem) -> Prepared:
-    return torch_program(torch_form(name, problem), pass_)
+    return compile

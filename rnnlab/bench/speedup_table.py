@@ -1,86 +1,79 @@
-"""The speedup benchmark's rows side by side: every form over its minimal twin, the paper beside."""
+"""The speedup benchmark's records as a table: every variant relative to its minimal cell."""
 
 from collections.abc import Sequence
 
+from rnnlab.bench.base import COMPILE, TEMP_MEMORY, Column, key_column, make_table, time_quartiles
 from rnnlab.records import Record
-from rnnlab.registry import minimal_counterparts
-from rnnlab.tables import Table, machine, milliseconds, times
+from rnnlab.registry import REGISTRY, minimal_counterparts
+from rnnlab.tables import Table, format_ms, format_ratio, machine
 
-CLASSIC_COUNTERPART = minimal_counterparts()
-"""The minimal cell that each classic cell is compared with."""
-
-OWN = "your own"
-"""The implementation of cells that are not rnnlab's; minGRU stands for them."""
+USER = "user's cell"
+"""The implementation of cells that are not rnnlab's; they are compared with minGRU."""
 
 # Training time of the classic cell over that of the minimal one, on a T4 GPU, batch 64, against a
 # Python loop: arXiv 2410.01201, section 4.1 and figure 1.
 PAPER = {("gru", 512): 175, ("lstm", 512): 235, ("gru", 4096): 1324, ("lstm", 4096): 1361}
-PAPER_HEADING = "paper's × (T4 GPU, its Python loop)"
+PAPER_HEADING = "paper: Python loop relative to minimal cell (T4 GPU)"
+RATIO_HEADING = "relative to minimal cell"
 
 
-def minimal_seconds(rows: Sequence[Record], row: Record) -> float | None:
-    """Seconds of the minimal cell that `row` is compared with, measured in the same turns.
+def reference_cell(record: Record) -> str | None:
+    """The minimal cell that a record is compared with, or None.
 
-    It is rnnlab's minGRU for GRU rows and those of cells that are not rnnlab's, and minLSTM for
-    LSTM rows, on the first backend measured.
+    It is the counterpart of a classic cell, the counterpart of the classic cell that another cell
+    is compared with, and minGRU for a user's cell.
     """
-    cell = CLASSIC_COUNTERPART.get(row["cell"], row["cell"])
-    if row["implementation"] == OWN:
-        cell = CLASSIC_COUNTERPART["gru"]
-    if cell not in CLASSIC_COUNTERPART.values():
-        return None
-    for other in rows:
-        same = all(other[k] == row[k] for k in ("pass", "length", "started"))
+    counterparts = minimal_counterparts()
+    if record["implementation"] == USER:
+        return counterparts["gru"]
+    if (cell := record["cell"]) in counterparts.values():
+        return cell
+    entry = REGISTRY.get(cell)
+    return counterparts.get(cell) or counterparts.get(entry and entry.compared_with)
+
+
+def minimal_reference_seconds(measured: Sequence[Record], record: Record) -> float | None:
+    """Seconds of the minimal cell that `record` is compared with, from the same rounds.
+
+    The minimal cell's first measured backend counts. None if there is no such record.
+    """
+    cell = reference_cell(record)
+    for other in measured:
+        same = all(other[k] == record[k] for k in ("pass", "length", "started"))
         if same and other["cell"] == cell and other["implementation"] == "rnnlab":
             return other["step_seconds"]
     return None
 
 
-def table(rows: Sequence[Record]) -> Table:
-    headings = (
-        "pass",
-        "length",
-        "cell",
-        "implementation",
-        "backend",
-        "step, ms",
-        "quartiles, ms",
-        "tokens/s",
-        "temporaries, MB",
-        "compile, s",
-        "× minimal cell",
-        PAPER_HEADING,
+def table(measured: Sequence[Record]) -> Table:
+    """One table row per variant, pass and length."""
+
+    def ratio(record: Record) -> str:
+        minimal = minimal_reference_seconds(measured, record)
+        return "" if minimal is None else format_ratio(record["step_seconds"] / minimal)
+
+    columns = (
+        *map(key_column, ("pass", "length", "cell", "implementation", "backend")),
+        Column("step, ms", lambda r: format_ms(r["step_seconds"])),
+        Column("quartiles, ms", lambda r: time_quartiles(r, "step_seconds")),
+        Column("tokens/s", lambda r: f"{r['tokens_per_second']:,.0f}"),
+        TEMP_MEMORY,
+        COMPILE,
+        Column(RATIO_HEADING, ratio),
+        Column(PAPER_HEADING, _paper),
     )
-    lines, breaks = [], set()
-    for k, row in enumerate(rows):
-        minimal = minimal_seconds(rows, row)
-        paper = None
-        if row["implementation"] == "Python loop" and row["pass"] == "train":
-            paper = PAPER.get((row["cell"], row["length"]))
-        lines.append(
-            (
-                row["pass"],
-                str(row["length"]),
-                row["cell"],
-                row["implementation"],
-                row["backend"],
-                milliseconds(row["step_seconds"]),
-                f"{milliseconds(row['step_seconds_q1'])} to {milliseconds(row['step_seconds_q3'])}",
-                f"{row['tokens_per_second']:,.0f}",
-                "" if row["temp_bytes"] is None else f"{row['temp_bytes'] / 1e6:,.1f}",
-                "" if row["compile_seconds"] is None else f"{row['compile_seconds']:.2f}",
-                "" if minimal is None else times(row["step_seconds"] / minimal),
-                "" if paper is None else f"{paper}",
-            )
-        )
-        following = rows[k + 1] if k + 1 < len(rows) else row
-        if (following["pass"], following["length"]) != (row["pass"], row["length"]):
-            breaks.add(k)
-    return Table(describe(rows), headings, lines, frozenset(breaks))
+    return make_table(describe(measured), columns, measured, ("pass", "length"))
 
 
-def describe(rows: Sequence[Record]) -> str:
-    """Where the rows were measured, in one line."""
-    row = rows[0]
-    torch = f", torch {row['versions']['torch']}" if "torch" in row["versions"] else ""
-    return f"{machine(row)}{torch}; batch {row['batch_size']}, width {row['width']}, {row['dtype']}"
+def describe(measured: Sequence[Record]) -> str:
+    """The machine and the sizes, in one line."""
+    first = measured[0]
+    torch = f", torch {first['versions']['torch']}" if "torch" in first["versions"] else ""
+    sizes = f"batch {first['batch_size']}, width {first['width']}, {first['dtype']}"
+    return f"{machine(first)}{torch}; {sizes}"
+
+
+def _paper(record: Record) -> str:
+    if record["implementation"] != "Python loop" or record["pass"] != "train":
+        return ""
+    return str(PAPER.get((record["cell"], record["length"]), ""))

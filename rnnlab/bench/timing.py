@@ -1,4 +1,4 @@
-"""The clock: programs are compiled ahead, warmed up, and timed in turns to the end."""
+"""The clock: programs are compiled ahead of time, warmed up, and timed in interleaved rounds."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,35 +8,36 @@ from typing import Any
 import jax
 import numpy as np
 
-Call = Callable[[], None]
-"""Runs a prepared program once and returns when its results exist."""
+TimedCall = Callable[[], None]
+"""Runs a compiled program once and returns when its results exist."""
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TimedProgram:
     """A program that is ready to be timed.
 
     Attributes:
-      call: runs it once, to the end.
-      compile_seconds: time that tracing and compiling took; None where nothing is compiled ahead.
-      temp_bytes: size of XLA's temporary buffers; None where it does not say.
+      call: runs it once, until its results exist.
+      compile_seconds: time of tracing and compiling; None if nothing is compiled ahead of time.
+      temp_bytes: size of XLA's temporary buffers; None if XLA does not report it.
     """
 
-    call: Call
+    call: TimedCall
     compile_seconds: float | None = None
     temp_bytes: int | None = None
 
 
-def prepare(f: Callable[..., Any], *arguments: Any) -> Prepared:
-    """Compiles `f` for the arguments, with every result an output so that no work can be left out.
+def compile_program(f: Callable[..., Any], *arguments: Any) -> TimedProgram:
+    """Compiles `f` for the arguments. Every result is an output, so XLA cannot drop any work.
 
     >>> import jax.numpy as jnp
-    >>> ready = prepare(lambda x: x + 1, jnp.ones(3))
-    >>> seconds = time_interleaved([ready.call], repeats=2)
+    >>> program = compile_program(lambda x: x + 1, jnp.ones(3))
+    >>> seconds = time_interleaved([program.call], repeats=2)
     >>> seconds.shape
     (1, 2)
     """
-    jax.block_until_ready(arguments)  # what makes them would run beside the compiler
+    # Otherwise the arguments would still be computed while the compiler runs.
+    jax.block_until_ready(arguments)
     start = time.perf_counter()
     compiled = jax.jit(f).lower(*arguments).compile()
     compile_seconds = time.perf_counter() - start
@@ -46,47 +47,56 @@ def prepare(f: Callable[..., Any], *arguments: Any) -> Prepared:
         jax.block_until_ready(compiled(*arguments))
 
     temp_bytes = None if memory is None else int(memory.temp_size_in_bytes)
-    return Prepared(call, compile_seconds, temp_bytes)
+    return TimedProgram(call, compile_seconds, temp_bytes)
 
 
-def time_interleaved(calls: Sequence[Call], repeats: int) -> np.ndarray:
+def time_interleaved(calls: Sequence[TimedCall], repeats: int) -> np.ndarray:
     """Seconds of each call in each of `repeats` rounds, shape (calls, repeats).
 
-    Every call runs once unmeasured. A round then runs each of them once, so that whatever else the
-    machine does falls on all alike.
+    Every call runs once unmeasured. A round then runs each of them once, so that other load on the
+    machine affects all of them alike.
     """
     for call in calls:
         call()
     seconds = np.empty((len(calls), repeats))
     for k in range(repeats):
-        for row, call in zip(seconds, calls, strict=True):
+        for times, call in zip(seconds, calls, strict=True):
             start = time.perf_counter()
             call()
-            row[k] = time.perf_counter() - start
+            times[k] = time.perf_counter() - start
     return seconds
 
 
-def quartiles(seconds: np.ndarray) -> tuple[float, float, float]:
+def quartiles(values: np.ndarray) -> tuple[float, float, float]:
     """First quartile, median and third quartile."""
-    q1, median, q3 = np.percentile(seconds, [25, 50, 75])
+    q1, median, q3 = np.percentile(values, [25, 50, 75])
     return float(q1), float(median), float(q3)
 
 
-def compare_to_bound(prepared: Prepared, seconds: np.ndarray, floor: np.ndarray) -> dict[str, Any]:
-    """The columns of a row that compares a program with a floor timed in the same rounds.
+def time_keys(seconds: np.ndarray | None, key: str = "seconds") -> dict[str, float | None]:
+    """The keys of a record for a time: its median and quartiles, or None if it was not timed."""
+    q1, median, q3 = (None, None, None) if seconds is None else quartiles(seconds)
+    return {key: median, f"{key}_q1": q1, f"{key}_q3": q3}
 
-    `ratio` is the median of the ratios of neighbours: each round's call to that round's floor.
-    """
-    q1, median, q3 = quartiles(seconds)
-    low, middle, high = quartiles(seconds / floor)
+
+def compile_keys(program: TimedProgram | None) -> dict[str, Any]:
+    """The keys of a record for a program's compilation, or None if it was not compiled."""
     return {
-        "compile_seconds": prepared.compile_seconds,
-        "temp_bytes": prepared.temp_bytes,
-        "seconds": median,
-        "seconds_q1": q1,
-        "seconds_q3": q3,
-        "floor_seconds": quartiles(floor)[1],
-        "ratio": middle,
-        "ratio_q1": low,
-        "ratio_q3": high,
+        "compile_seconds": None if program is None else program.compile_seconds,
+        "temp_bytes": None if program is None else program.temp_bytes,
+    }
+
+
+def compare_to_reference(
+    program: TimedProgram, seconds: np.ndarray, reference: np.ndarray
+) -> dict[str, Any]:
+    """The keys of a record that compares a program with a reference timed in the same rounds.
+
+    `ratio` is the median over rounds of the program's time over the reference's in that round.
+    """
+    return {
+        **compile_keys(program),
+        **time_keys(seconds),
+        "reference_seconds": quartiles(reference)[1],
+        **time_keys(seconds / reference, "ratio"),
     }

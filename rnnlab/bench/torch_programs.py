@@ -1,6 +1,6 @@
-"""The same layer in PyTorch, where it is installed: its cells, and the minimal ones as published.
+"""The same layer in PyTorch, if it is installed: its cells, and the published minimal cells.
 
-torch is never a dependency. `available()` says whether it can take part on a platform.
+torch is not a dependency of rnnlab. `available` returns whether a cell's variant can run.
 """
 
 import importlib.util
@@ -12,24 +12,26 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rnnlab.bench.timing import Prepared
-from rnnlab.bench.variants import Problem, make_cell
-from rnnlab.registry import REGISTRY
+from rnnlab.bench.base import Workload
+from rnnlab.bench.timing import TimedProgram
+from rnnlab.bench.variants import make_cell
+from rnnlab.registry import find_cell
 
 LOG_SPACE = "log space"
 """The registry's name of the published form of a minimal cell."""
 
 
-def available(platform: str) -> bool:
-    if importlib.util.find_spec("torch") is None:
+def available(cell: str, platform: str) -> bool:
+    """Whether a cell has a peer in torch, and torch is installed for the platform."""
+    if find_cell(cell).torch is None or importlib.util.find_spec("torch") is None:
         return False
     import torch
 
     return platform == "cpu" or (platform == "gpu" and torch.cuda.is_available())
 
 
-class TorchForm(NamedTuple):
-    """A layer in torch: `model(xs)` gives all steps' outputs, for inputs like `xs`."""
+class TorchVariant(NamedTuple):
+    """A layer in torch: `model(xs)` returns the outputs of all time steps."""
 
     model: Any
     xs: Any
@@ -41,32 +43,34 @@ class TorchForm(NamedTuple):
             return self.model(self.xs).float().cpu().numpy()
 
 
-def torch_form(name: str, problem: Problem, scan: Callable[..., Any] | None = None) -> TorchForm:
-    """`torch.nn.RNN`, `GRU` or `LSTM`, or a minimal cell, with rnnlab's parameters and inputs.
+def torch_variant(
+    name: str, workload: Workload, scan: Callable[..., Any] | None = None
+) -> TorchVariant:
+    """A cell's peer in torch, with the parameters and inputs of rnnlab's cell.
 
-    A minimal cell is in the paper's log space, or runs on `scan(a, b)`, as `scanned_cell` does.
+    A minimal cell is computed in the paper's log space, or by `scan(a, b)` as in `scanned_cell`.
     """
     import torch
 
-    device = "cuda" if problem.device.platform == "gpu" else "cpu"
-    options = {"device": device, "dtype": getattr(torch, problem.dtype)}
-    weights = nnx.to_pure_dict(nnx.state(make_cell(name, problem), nnx.Param))
-    peer = REGISTRY[name].torch
-    if peer is None:
+    device = "cuda" if workload.device.platform == "gpu" else "cpu"
+    options = {"device": device, "dtype": getattr(torch, workload.dtype)}
+    weights = nnx.to_pure_dict(nnx.state(make_cell(name, workload), nnx.Param))
+    kind = find_cell(name).torch
+    if kind is None:
         raise ValueError(f"cell {name!r} has no peer in torch; remove it from --cells")
-    if peer == LOG_SPACE:
+    if kind == LOG_SPACE:
         make = log_space_cell if scan is None else partial(scanned_cell, scan)
-        model = make(name, problem.width, options)
+        model = make(name, workload.width, options)
         copies = []
-        for layer, key in zip(model.projections, REGISTRY[name].load().projections, strict=True):
+        for layer, key in zip(model.projections, find_cell(name).load().projections, strict=True):
             copies.append((layer.weight, weights[f"{key}_kernel"].T))
             copies.append((layer.bias, weights[f"{key}_bias"]))
     else:
-        layer = getattr(torch.nn, peer)(problem.width, problem.width, batch_first=True, **options)
+        layer = getattr(torch.nn, kind)(workload.width, workload.width, batch_first=True, **options)
         model = _FirstOutput(layer)
         state_bias = jnp.zeros_like(weights["bias"])
-        if name == "gru":
-            state_bias = state_bias.at[-problem.width :].set(weights["candidate_bias"])
+        if kind == "GRU":
+            state_bias = state_bias.at[-workload.width :].set(weights["candidate_bias"])
         copies = [
             (layer.weight_ih_l0, weights["kernel"].T),
             (layer.weight_hh_l0, weights["recurrent_kernel"].T),
@@ -76,15 +80,15 @@ def torch_form(name: str, problem: Problem, scan: Callable[..., Any] | None = No
     with torch.no_grad():
         for target, source in copies:
             target.copy_(torch.tensor(np.asarray(source)))
-    xs = torch.tensor(np.asarray(problem.inputs().astype(jnp.float32))).to(**options)
-    return TorchForm(model, xs)
+    xs = torch.tensor(np.asarray(workload.inputs().astype(jnp.float32))).to(**options)
+    return TorchVariant(model, xs)
 
 
-def torch_program(form: TorchForm, pass_: str) -> Prepared:
-    """A form's forward pass, or its training step."""
+def torch_program(variant: TorchVariant, pass_: str) -> TimedProgram:
+    """A variant's forward pass, or its training step."""
     import torch
 
-    model, xs = form.model, form.xs.detach().requires_grad_(pass_ == "train")
+    model, xs = variant.model, variant.xs.detach().requires_grad_(pass_ == "train")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
     def finish() -> None:
@@ -103,11 +107,11 @@ def torch_program(form: TorchForm, pass_: str) -> Prepared:
         optimizer.step()
         finish()
 
-    return Prepared(forward if pass_ == "forward" else train)
+    return TimedProgram(forward if pass_ == "forward" else train)
 
 
 class _FirstOutput:
-    """A recurrent layer of torch, its outputs without its last state."""
+    """A recurrent layer of torch that returns only its outputs, not its last state."""
 
     def __init__(self, layer):
         self.layer = layer
@@ -120,9 +124,9 @@ class _FirstOutput:
 def log_space_cell(
     name: str, width: int, options: dict[str, Any], features: int | None = None
 ) -> Callable[[Any], Any]:
-    """Appendix B of arXiv 2410.01201, from zeros: cumulative sums of logarithms, then exp.
+    """A minimal cell from the zero state as published: cumulative sums of logarithms, then exp.
 
-    `features` None is `width`.
+    `features` None is `width`. Source: arXiv 2410.01201, appendix B.
     """
     import torch
     from torch.nn import functional as F
@@ -151,7 +155,7 @@ def log_space_cell(
 def scanned_cell(
     scan: Callable[[Any, Any], Any], name: str, width: int, options: dict[str, Any]
 ) -> Callable[[Any], Any]:
-    """A minimal cell in real space on `scan(a, b)`, whose arrays are (batch, features, time)."""
+    """A minimal cell in real space by `scan(a, b)`, whose arrays are (batch, features, time)."""
     import torch
     from torch.nn import functional as F
 
