@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnlab.atomic_io import writing
-from rnnlab.registry import COLORS as COLORS
-from rnnlab.registry import LABELS as LABELS
+from rnnlab.registry import COLORS, LABELS
 
 if TYPE_CHECKING:  # matplotlib takes most of a second to import
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rnnlab.bench.scaling import exponent
 from rnnlab.records import Record, read
 from rnnlab.registry import LABELS
-from rnnlab.tables import Table, machines, times
+from rnnlab.tables import Table, device_labels, times
 
 RESULTS = Path(__file__).parent.parent / "experiments" / "results"
 HEADINGS = (
@@ -43,7 +43,7 @@ def claims_table() -> Table:
     used = [
         row for claim in claims for file in claim.rows.split(", ") if file for row in _rows(file)
     ]
-    return Table(machines(used), HEADINGS, [tuple(claim) for claim in claims], frozenset())
+    return Table(device_labels(used), HEADINGS, [tuple(claim) for claim in claims], frozenset())
 
 
 def _claims() -> Sequence[Claim]:

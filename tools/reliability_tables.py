@@ -1,7 +1,7 @@
 """Tables of the fault-injection results."""
 
 from rnnlab.records import Record
-from rnnlab.tables import Table, machines
+from rnnlab.tables import Table, device_labels
 
 WORDS = {
     "kills": (
@@ -64,7 +64,7 @@ def table(measured: list[Record]) -> Table:
         )
         for row in sorted(measured, key=lambda row: list(WORDS).index(row["part"]))
     ]
-    return Table(machines(measured), headings, lines, frozenset())
+    return Table(device_labels(measured), headings, lines, frozenset())
 
 
 def inputs_table(measured: list[Record]) -> Table:
@@ -79,7 +79,7 @@ def inputs_table(measured: list[Record]) -> Table:
         )
         for row in measured
     ]
-    return Table(machines(measured), headings, lines, frozenset())
+    return Table(device_labels(measured), headings, lines, frozenset())
 
 
 def shown(said: str) -> str:

@@ -30,7 +30,7 @@ from rnnlab.cli.compare import result_table
 from rnnlab.cli.summary_table import summary_table
 from rnnlab.records import Record, read
 from rnnlab.registry import REGISTRY
-from rnnlab.tables import Table, machine, markdown, milliseconds, times
+from rnnlab.tables import Table, device_label, markdown, format_ms, times
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -92,14 +92,14 @@ def tried_table(measured: list[Record]) -> Table:
             r["what"],
             " × ".join(map(str, r["shape"])),
             r["how"],
-            milliseconds(r["seconds"]),
+            format_ms(r["seconds"]),
             times(r["ratio"]),
             f"{r['ratio_q1']:.2f} to {r['ratio_q3']:.2f}",
             f"{r['temp_bytes'] / 1e6:,.0f}",
         )
         for r in measured
     ]
-    title = f"pages kept, on {machine(measured[0])}; float32"
+    title = f"pages kept, on {device_label(measured[0])}; float32"
     return Table(title, headings, lines, frozenset())
 
 

@@ -31,7 +31,7 @@ from cpu_variants import gru, minimal, scan
 from rnnlab import records
 from rnnlab.bench.timing import compare_to_bound, prepare, time_interleaved
 from rnnlab.malloc import keep_memory
-from rnnlab.tables import show
+from rnnlab.tables import print_table
 
 OUT = Path("experiments/results/cpu_ablations/rows.jsonl")
 REPEATS = 9
@@ -62,7 +62,7 @@ def main() -> int:
                 }
                 records.append(OUT, found)
                 measured.append(found)
-    show(update_tables.tried_table(measured))
+    print_table(update_tables.tried_table(measured))
     return 0
 
 

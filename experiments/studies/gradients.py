@@ -26,7 +26,7 @@ from flax import nnx
 
 from rnnlab import CELLS, VanillaRNN, records
 from rnnlab.analysis import gradient_flow, lyapunov_exponents
-from rnnlab.tables import show
+from rnnlab.tables import print_table
 
 OUT = Path("experiments/results/gradients/rows.jsonl")
 WIDTH, LENGTH, TAIL, BATCH = 64, 100, 50, 8
@@ -72,7 +72,7 @@ def main() -> int:
         }
         records.append(OUT, row)
         measured.append(row)
-    show(update_tables.gradients_table(measured))
+    print_table(update_tables.gradients_table(measured))
     return 0
 
 

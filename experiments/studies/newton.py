@@ -27,7 +27,7 @@ from rnnlab import records
 from rnnlab.analysis import cell_inputs
 from rnnlab.bench import newton_convergence
 from rnnlab.runs.api import load_trained_model
-from rnnlab.tables import show
+from rnnlab.tables import print_table
 from rnnlab.tasks.text import default_text, encode
 
 EXPERIMENT = newton_convergence.Newton(out=Path("experiments/newton"))
@@ -58,7 +58,7 @@ def main(folders: list[str]) -> None:
     for folder in folders:
         print(folder, file=sys.stderr)
         measured += trained(Path(folder))
-    show(newton_convergence.table(measured))
+    print_table(newton_convergence.table(measured))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from flax import nnx
 from rnnlab import CELLS, records
 from rnnlab.bench.speedup_table import CLASSIC_COUNTERPART
 from rnnlab.models.config import count_parameters
-from rnnlab.tables import show
+from rnnlab.tables import print_table
 
 OUT = Path("experiments/results/parameters/rows.jsonl")
 IN_FEATURES = 256
@@ -47,7 +47,7 @@ def main() -> int:
             }
             records.append(OUT, row)
             measured.append(row)
-    show(update_tables.parameters_table(measured))
+    print_table(update_tables.parameters_table(measured))
     return 0
 
 

@@ -14,7 +14,7 @@ from rnnlab.bench.base import Benchmark, OnProgress
 from rnnlab.records import Record
 from rnnlab.scan import heinsen_scan, linear_scan, log_linear_scan
 from rnnlab.dtypes import accumulation_dtype
-from rnnlab.tables import Table, machine
+from rnnlab.tables import Table, device_label
 
 LOG_FORM_16BIT = "published log form in 16 bit"
 
@@ -113,7 +113,7 @@ class AccuracyBenchmark(Benchmark):
         ]
         ends = {k for k, (x, y) in enumerate(pairwise(keys)) if x[:2] != y[:2]}
         headings = ("dtype", "decays", "form", *(f"length {n:,}" for n in lengths))
-        title = f"relative error against a float64 loop on {machine(measured[0])}"
+        title = f"relative error against a float64 loop on {device_label(measured[0])}"
         return Table(title, headings, lines, frozenset(ends))
 
 

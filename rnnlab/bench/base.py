@@ -13,7 +13,7 @@ from jax import Array
 
 from rnnlab import records
 from rnnlab.records import Record
-from rnnlab.tables import Table, format_ms, machine
+from rnnlab.tables import Table, format_ms, device_label
 from rnnlab.validation import require_one_of, require_positive_int
 
 if TYPE_CHECKING:  # matplotlib takes most of a second to import
@@ -226,7 +226,7 @@ class Benchmark(ABC):
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:
         """The table's title: what was measured, and where."""
-        return f"{cls.name} on {machine(measured[0])}; {measured[0]['dtype']}"
+        return f"{cls.name} on {device_label(measured[0])}; {measured[0]['dtype']}"
 
     @classmethod
     def figure(cls, measured: Sequence[Record]) -> "Figure | None":

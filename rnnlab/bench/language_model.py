@@ -20,7 +20,7 @@ from rnnlab.bench.timing import TimedProgram, compare_to_reference, time_interle
 from rnnlab.bench.torch_programs import available
 from rnnlab.models.config import ModelConfig
 from rnnlab.records import Record
-from rnnlab.tables import machine
+from rnnlab.tables import device_label
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.step import initial_state, make_train_step
@@ -112,7 +112,7 @@ class LanguageModelBenchmark(Benchmark):
     def title(cls, measured: Sequence[Record]) -> str:
         r = measured[0]
         return (
-            f"minGRU language model on {machine(r)}; batch {r['batch_size']}, length "
+            f"minGRU language model on {device_label(r)}; batch {r['batch_size']}, length "
             f"{r['length']}, {r['depth']} blocks of width {r['width']}, expansion "
             f"{r['expansion']}, {r['dtype']}"
         )

@@ -24,7 +24,7 @@ from rnnlab.bench.variants import module_variant, with_gradients
 from rnnlab.cells import CELLS
 from rnnlab.records import Record
 from rnnlab.scan import resolve_backend
-from rnnlab.tables import machine
+from rnnlab.tables import device_label
 
 CELL_NAMES = ("mingru", "minlstm")
 
@@ -89,7 +89,7 @@ class LayerBenchmark(Benchmark):
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:
-        return f"minimal layers on {machine(measured[0])}; {measured[0]['dtype']}"
+        return f"minimal layers on {device_label(measured[0])}; {measured[0]['dtype']}"
 
 
 def _matmuls(kernel, xs):

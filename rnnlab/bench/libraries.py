@@ -46,7 +46,7 @@ from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries, compared_cells, find_cell, minimal_counterparts
 from rnnlab.scan import resolve_backend
-from rnnlab.tables import format_ms, format_ratio, machine
+from rnnlab.tables import format_ms, format_ratio, device_label
 
 MINIMAL = tuple(minimal_counterparts().values())
 """The cells that times are reported relative to."""
@@ -139,7 +139,7 @@ class LibrariesBenchmark(Benchmark):
     def title(cls, measured: Sequence[Record]) -> str:
         first = measured[0]
         torch = first["versions"].get("torch")
-        title = f"cells in several libraries on {machine(first)}; {first['dtype']}"
+        title = f"cells in several libraries on {device_label(first)}; {first['dtype']}"
         return title + (f"; torch {torch}" if torch else "")
 
 

@@ -19,7 +19,7 @@ from rnnlab.bench.timing import TimedProgram, quartiles, time_interleaved
 from rnnlab.bench.variants import cell_variant, variant_program
 from rnnlab.malloc import keep_memory
 from rnnlab.records import Record
-from rnnlab.tables import Table, format_ms, machine
+from rnnlab.tables import Table, format_ms, device_label
 
 DEFAULT, KEEP_MEMORY = "default", "--malloc-keep-memory"
 TUNABLES = (
@@ -121,7 +121,7 @@ class MallocBenchmark(Benchmark):
                     )
                 )
             ends.add(len(lines) - 1)
-        title = f"training steps on {machine(measured[0])}; float32"
+        title = f"training steps on {device_label(measured[0])}; float32"
         return Table(title, headings, lines, frozenset(ends))
 
 

@@ -17,7 +17,7 @@ from rnnlab.bench.variants import module_variant, with_gradients
 from rnnlab.cells import CELLS
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.records import Record
-from rnnlab.tables import format_ms, format_ratio, machine
+from rnnlab.tables import format_ms, format_ratio, device_label
 
 CLASSIC = tuple(name for name, cell in CELLS.items() if issubclass(cell, NonlinearCell))
 
@@ -88,7 +88,7 @@ class NewtonBenchmark(Benchmark):
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:
-        return f"forward and backward on {machine(measured[0])}; {measured[0]['dtype']}"
+        return f"forward and backward on {device_label(measured[0])}; {measured[0]['dtype']}"
 
 
 def measure_cell(cell: NonlinearCell, xs: Array, repeats: int) -> Record:

@@ -1,210 +1,201 @@
-"""Result rows as pictures."""
+"""Figures of benchmark records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from rnnlab.bench.speedup_table import CLASSIC_COUNTERPART, OWN, PAPER, describe, minimal_seconds
+from rnnlab.bench.speedup_table import (
+    PAPER,
+    USER,
+    describe,
+    minimal_reference_seconds,
+    reference_cell,
+)
 from rnnlab.plotting import cell_label, series_colors
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries
-from rnnlab.tables import machine
+from rnnlab.tables import device_label
 
-STYLES = {"rnnlab": "-", OWN: "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
-
-
-def _families() -> dict[str, tuple[str, ...]]:
-    """The panels of the speedup figure: each cell with those that are compared with it."""
-    families = {}
-    for name, entry in cell_entries().items():
-        if entry.compared_with is None:
-            members = [e for e in cell_entries().values() if e.compared_with == name]
-            title = " and ".join([entry.label, *(e.label for e in members)])
-            families[title] = (name, *(e.name for e in members))
-    # Panels with several cells come first.
-    return dict(sorted(families.items(), key=lambda family: -len(family[1])))
+LINE_STYLES = {"rnnlab": "-", USER: "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
 
 
-FAMILIES = _families()
+def speedup_figure(measured: Sequence[Record]) -> Figure:
+    """Step time against length, one panel per family of cells, and the ratios to minimal cells.
 
-
-def speedup_figure(rows: Sequence[Record]) -> Figure:
-    """Step time against length by family, and the times that a classic step takes a minimal one's.
-
-    Draws the training step where it was measured, else the forward pass.
+    It shows the training step if that was measured, otherwise the forward pass.
     """
-    pass_ = "train" if any(r["pass"] == "train" for r in rows) else rows[0]["pass"]
-    rows = [r for r in rows if r["pass"] == pass_]
-    lengths = sorted({r["length"] for r in rows})
-    what = "training step" if pass_ == "train" else "forward pass"
-    families = {
-        title: chosen
-        for title, cells in FAMILIES.items()
-        if (chosen := [r for r in rows if r["cell"] in cells])
-    }
-    if own := [r for r in rows if r["implementation"] == OWN]:
-        minimal = [r for r in rows if (r["cell"], r["implementation"]) == ("mingru", "rnnlab")]
-        families["Your own cells"] = minimal + own
+    pass_ = "train" if any(r["pass"] == "train" for r in measured) else measured[0]["pass"]
+    measured = [r for r in measured if r["pass"] == pass_]
+    lengths = sorted({r["length"] for r in measured})
+    families = _families(measured)
     compared = [
         r
-        for r in rows
-        if (r["cell"] in CLASSIC_COUNTERPART or r["implementation"] == OWN)
-        and minimal_seconds(rows, r)
+        for r in measured
+        if r["cell"] != reference_cell(r) and minimal_reference_seconds(measured, r)
     ]
     count = len(families) + bool(compared)
-    across = min(count, 2)
-    down = -(-count // 2)
-    figure = Figure(figsize=(6.5 * across, 4.9 * down), layout="constrained")
-    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    columns = min(count, 2)
+    rows = -(-count // 2)
+    figure = Figure(figsize=(6.5 * columns, 4.9 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    colors = series_colors(r["cell"] for r in measured)
+    step = "training step" if pass_ == "train" else "forward pass"
     for axes, (title, chosen) in zip(panels, families.items(), strict=False):
-        for key, line in _lines(chosen):
-            axes.plot(
-                [r["length"] for r in line], [1e3 * r["step_seconds"] for r in line], **_style(*key)
-            )
-        axes.set(title=f"{title}: {what} of one layer", ylabel="time (ms)")
+        for key, series in _series(chosen):
+            times = [1e3 * r["step_seconds"] for r in series]
+            axes.plot([r["length"] for r in series], times, **_style(colors, *key))
+        axes.set(title=f"{title}: {step} of one layer", ylabel="time (ms)")
     if compared:
-        _ratio_panel(panels[len(families)], rows, compared, pass_)
+        _ratio_panel(panels[len(families)], measured, compared, colors)
     for axes in panels[:count]:
-        axes.set_xlabel("sequence length (steps)")
+        axes.set_xlabel("sequence length (time steps)")
         _log_log(axes, lengths)
         axes.legend(fontsize=8)
     for axes in panels[count:]:
         axes.remove()
-    figure.suptitle(describe(rows), fontsize=10)
+    figure.suptitle(describe(measured), fontsize=10)
     return figure
+
+
+def _families(measured: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records of each panel: a cell with those compared with it, then a user's cells."""
+    entries, families = cell_entries().values(), {}
+    for entry in entries:
+        if entry.compared_with is None:
+            members = [entry, *(e for e in entries if e.compared_with == entry.name)]
+            names = [member.name for member in members]
+            chosen = [r for r in measured if r["cell"] in names]
+            if chosen:
+                families[" and ".join(member.label for member in members)] = chosen
+    # Panels with several cells come first.
+    families = dict(sorted(families.items(), key=lambda family: " and " not in family[0]))
+    if own := [r for r in measured if r["implementation"] == USER]:
+        minimal = [r for r in measured if (r["cell"], r["implementation"]) == ("mingru", "rnnlab")]
+        families["Your cells"] = minimal + own
+    return families
 
 
 def _ratio_panel(
-    axes: Axes, rows: Sequence[Record], compared: Sequence[Record], pass_: str
+    axes: Axes, measured: Sequence[Record], compared: Sequence[Record], colors: dict[str, str]
 ) -> None:
-    for key, line in _lines(compared):
-        ratios = [r["step_seconds"] / minimal_seconds(rows, r) for r in line]
-        axes.plot([r["length"] for r in line], ratios, **_style(*key))
+    for key, series in _series(compared):
+        ratios = [r["step_seconds"] / minimal_reference_seconds(measured, r) for r in series]
+        axes.plot([r["length"] for r in series], ratios, **_style(colors, *key))
     axes.axhline(1, color="black", linewidth=0.8)
-    measured = {(r["cell"], r["length"]) for r in compared} if pass_ == "train" else set()
-    for cell in CLASSIC_COUNTERPART:
-        points = {n: ratio for (c, n), ratio in PAPER.items() if c == cell and (c, n) in measured}
-        if points:
-            label = f"{cell_label(cell)}: the paper's figure (T4 GPU, its loop)"
-            mark = {
-                "marker": "*",
-                "markersize": 12,
-                "linestyle": "none",
-                "color": series_colors([cell])[cell],
-            }
-            axes.plot(list(points), list(points.values()), label=label, **mark)
-    axes.set(
-        title="Classic cell over its minimal twin",
-        ylabel="times as long as rnnlab's minGRU or minLSTM",
-    )
+    points = {(r["cell"], r["length"]) for r in compared if r["pass"] == "train"}
+    for cell in dict.fromkeys(cell for cell, _ in PAPER):
+        paper = {n: ratio for (c, n), ratio in PAPER.items() if c == cell and (c, n) in points}
+        if paper:
+            mark = {"marker": "*", "markersize": 12, "linestyle": "none", "color": colors[cell]}
+            label = f"{cell_label(cell)}: paper, Python loop on a T4 GPU"
+            axes.plot(list(paper), list(paper.values()), label=label, **mark)
+    axes.set(title="Time relative to the minimal cell", ylabel="ratio to rnnlab's minimal cell")
 
 
-def scan_figure(rows: Sequence[Record]) -> Figure:
-    """Time over the floor of the same bytes, against length, one panel a pass."""
+def scan_figure(measured: Sequence[Record]) -> Figure:
+    """Time relative to the bandwidth bound against length, one panel per pass."""
     figure = Figure(figsize=(13, 5.6), layout="constrained")
-    passes = list(dict.fromkeys(r["pass"] for r in rows))
+    passes = list(dict.fromkeys(r["pass"] for r in measured))
     panels = figure.subplots(1, len(passes), sharey=True, squeeze=False)[0]
-    colors = series_colors(r["backend"] for r in rows)
-    markers = dict(zip(dict.fromkeys(_lanes(r) for r in rows), "os^Dv", strict=False))
+    colors = series_colors(r["backend"] for r in measured)
+    markers = dict(zip(dict.fromkeys(_sizes(r) for r in measured), "os^Dv", strict=False))
     for axes, pass_ in zip(panels, passes, strict=True):
-        chosen = [r for r in rows if r["pass"] == pass_]
-        keyed = sorted(chosen, key=lambda r: (r["backend"], _lanes(r), r["length"]))
-        for (backend, lanes), line in groupby(keyed, key=lambda r: (r["backend"], _lanes(r))):
-            line = list(line)
+        chosen = [r for r in measured if r["pass"] == pass_]
+        keyed = sorted(chosen, key=lambda r: (r["backend"], _sizes(r), r["length"]))
+        for (backend, sizes), group in groupby(keyed, key=lambda r: (r["backend"], _sizes(r))):
+            series = list(group)
             axes.plot(
-                [r["length"] for r in line],
-                [r["ratio"] for r in line],
+                [r["length"] for r in series],
+                [r["ratio"] for r in series],
                 color=colors[backend],
-                marker=markers[lanes],
-                label=f"{backend}, {lanes}",
+                marker=markers[sizes],
+                label=f"{backend}, {sizes}",
             )
         axes.axhline(1, color="black", linewidth=0.8)
-        axes.set(title=pass_, xlabel="sequence length (steps)")
+        axes.set(title=pass_, xlabel="sequence length (time steps)")
         _log_log(axes, sorted({r["length"] for r in chosen}))
-    panels[0].set_ylabel("time over that of the same bytes, read and written once")
+    panels[0].set_ylabel("time relative to the bandwidth bound")
     panels[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
-    figure.suptitle(f"{machine(rows[0])}; {rows[0]['dtype']}", fontsize=10)
+    figure.suptitle(f"{device_label(measured[0])}; {measured[0]['dtype']}", fontsize=10)
     return figure
 
 
-PANELS = (
-    # axis, what is drawn, its unit, title
-    ("length", "step_seconds", "time of a step (ms)", 1e3, "Time of a training step"),
-    ("length", "temp_bytes", "temporary buffers (MB)", 1e-6, "Memory of a training step"),
-    ("length", "state_bytes", "state of one stream (bytes)", 1, "State carried from step to step"),
-    ("length", "compile_seconds", "time to compile (s)", 1, "Compilation"),
-    ("batch", "tokens_per_second", "tokens a second", 1, "What a batch buys"),
-    ("width", "step_seconds", "time of a step (ms)", 1e3, "Width"),
+SCALING_PANELS = (
+    # axis, key of the record, label and scale of the value, title
+    ("length", "step_seconds", "time per step (ms)", 1e3, "Time of a training step"),
+    ("length", "temp_bytes", "XLA temp memory (MB)", 1e-6, "Memory of a training step"),
+    ("length", "state_bytes", "state per sequence (bytes)", 1, "State carried between time steps"),
+    ("length", "compile_seconds", "compile time (s)", 1, "Compilation"),
+    ("batch", "tokens_per_second", "tokens per second", 1, "Throughput by batch size"),
+    ("width", "step_seconds", "time per step (ms)", 1e3, "Time by width"),
 )
-SIZES = {
-    "length": ("length", "sequence length (steps)"),
-    "batch": ("batch_size", "sequences in a batch"),
+SIZE_LABELS = {
+    "length": ("length", "sequence length (time steps)"),
+    "batch": ("batch_size", "batch size (sequences)"),
     "width": ("width", "width (features)"),
 }
 
 
-def growth_figure(rows: Sequence[Record]) -> Figure:
+def scaling_figure(measured: Sequence[Record]) -> Figure:
     """Cost of a layer's training step along each axis that was measured."""
     figure = Figure(figsize=(16, 9.2), layout="constrained")
     panels = figure.subplots(2, 3)
-    layers = list(dict.fromkeys(r["layer"] for r in rows))
-    colors = series_colors(layers)
-    for axes, (axis, value, label, scale, title) in zip(panels.flat, PANELS, strict=True):
-        key, what = SIZES[axis]
-        chosen = [r for r in rows if r["axis"] == axis and r[value]]
-        for layer in layers:
-            line = sorted((r[key], scale * r[value]) for r in chosen if r["layer"] == layer)
-            if line:
-                axes.plot(
-                    *zip(*line, strict=True),
-                    color=colors[layer],
-                    marker="o",
-                    label=cell_label(layer),
-                )
-        axes.set(title=title, xlabel=what, ylabel=label)
+    colors = series_colors(r["layer"] for r in measured)
+    for axes, (axis, value, label, scale, title) in zip(panels.flat, SCALING_PANELS, strict=True):
+        key, size_label = SIZE_LABELS[axis]
+        chosen = [r for r in measured if r["axis"] == axis and r[value]]
+        for layer, color in colors.items():
+            points = sorted((r[key], scale * r[value]) for r in chosen if r["layer"] == layer)
+            if points:
+                line = {"color": color, "marker": "o", "label": cell_label(layer)}
+                axes.plot(*zip(*points, strict=True), **line)
+        axes.set(title=title, xlabel=size_label, ylabel=label)
         if chosen:
             _log_log(axes, sorted({r[key] for r in chosen}))
     panels[0][0].legend(fontsize=9)
-    figure.suptitle(f"{machine(rows[0])}; {rows[0]['dtype']}", fontsize=10)
+    figure.suptitle(f"{device_label(measured[0])}; {measured[0]['dtype']}", fontsize=10)
     return figure
 
 
-FIGURES = {"speedup": speedup_figure, "scan": scan_figure, "growth": growth_figure}
+def _series(measured: Sequence[Record]) -> Iterator[tuple[tuple[str, str, str], list[Record]]]:
+    """The records of each line of a plot, in the order of their first records."""
+
+    def key(record):
+        return record["cell"], record["implementation"], record["backend"]
+
+    order = list(dict.fromkeys(map(key, measured)))
+    ordered = sorted(measured, key=lambda r: (order.index(key(r)), r["length"]))
+    for k, group in groupby(ordered, key):
+        yield k, list(group)
 
 
-def _lines(rows: Sequence[Record]):
-    def key(row):
-        return row["cell"], row["implementation"], row["backend"]
-
-    order = list(dict.fromkeys(map(key, rows)))
-    ordered = sorted(rows, key=lambda r: (order.index(key(r)), r["length"]))
-    return [(k, list(group)) for k, group in groupby(ordered, key)]
-
-
-def _style(cell: str, implementation: str, backend: str) -> dict[str, object]:
-    plain = implementation in ("Python loop", "flax.nnx.RNN", OWN) or backend == "native"
+def _style(
+    colors: dict[str, str], cell: str, implementation: str, backend: str
+) -> dict[str, object]:
+    only_backend = implementation in ("Python loop", "flax.nnx.RNN", USER) or backend == "native"
+    label = f"{cell_label(cell)}: {implementation}"
     return {
-        "color": series_colors([cell])[cell],
-        "linestyle": STYLES[implementation],
+        "color": colors[cell],
+        "linestyle": LINE_STYLES[implementation],
         "marker": "s" if backend == "associative" else "o",
         "markersize": 4.5,
-        "label": f"{cell_label(cell)}: {implementation}" + ("" if plain else f", {backend}"),
+        "label": label if only_backend else f"{label}, {backend}",
     }
 
 
-def _lanes(row: Record) -> str:
-    return f"batch {row['batch_size']} × {row['width']} features"
+def _sizes(record: Record) -> str:
+    return f"batch {record['batch_size']} × {record['width']} features"
 
 
-def _log_log(axes: Axes, lengths: Sequence[int]) -> None:
-    axes.set(xscale="log", yscale="log", xticks=lengths, xticklabels=[f"{n:,}" for n in lengths])
+def _log_log(axes: Axes, sizes: Sequence[int]) -> None:
+    axes.set(xscale="log", yscale="log", xticks=sizes, xticklabels=[f"{n:,}" for n in sizes])
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter(NullFormatter())
     low, high = axes.get_ylim()
-    if high < 50 * low:  # powers of ten alone would be one or two
+    if high < 50 * low:  # there would be only one or two powers of ten
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
     axes.grid(which="major", alpha=0.35)

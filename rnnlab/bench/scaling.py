@@ -23,7 +23,7 @@ from rnnlab.cells import CELLS
 from rnnlab.layers import Attention, Block
 from rnnlab.layers.mamba import Mamba
 from rnnlab.records import Record
-from rnnlab.tables import Table, format_ms, machine
+from rnnlab.tables import Table, format_ms, device_label
 
 AXES = {"length": "length", "batch": "batch_size", "width": "width"}
 """The axes by their names on the command line and in a record."""
@@ -175,7 +175,7 @@ class ScalingBenchmark(Benchmark):
                     " to ".join(f"{r['tokens_per_second']:,.0f}" for r in ends),
                 )
             )
-        title = f"one layer's training step on {machine(measured[0])}; {measured[0]['dtype']}"
+        title = f"one layer's training step on {device_label(measured[0])}; {measured[0]['dtype']}"
         return Table(title, headings, lines, frozenset(section_ends))
 
     @classmethod

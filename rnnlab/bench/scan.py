@@ -25,7 +25,7 @@ from rnnlab.bench.timing import compare_to_reference, compile_program, time_inte
 from rnnlab.bench.variants import naive_associative_scan
 from rnnlab.records import Record
 from rnnlab.scan import BACKENDS, linear_scan, resolve_backend
-from rnnlab.tables import machine
+from rnnlab.tables import device_label
 
 NAIVE_SCAN = "associative_scan, autodiff"
 
@@ -104,7 +104,7 @@ class ScanBenchmark(Benchmark):
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:
-        return f"linear_scan on {machine(measured[0])}; {measured[0]['dtype']}"
+        return f"linear_scan on {device_label(measured[0])}; {measured[0]['dtype']}"
 
     @classmethod
     def figure(cls, measured: Sequence[Record]):

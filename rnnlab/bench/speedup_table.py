@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rnnlab.bench.base import COMPILE, TEMP_MEMORY, Column, key_column, make_table, time_quartiles
 from rnnlab.records import Record
 from rnnlab.registry import REGISTRY, minimal_counterparts
-from rnnlab.tables import Table, format_ms, format_ratio, machine
+from rnnlab.tables import Table, format_ms, format_ratio, device_label
 
 USER = "user's cell"
 """The implementation of cells that are not rnnlab's; they are compared with minGRU."""
@@ -70,7 +70,7 @@ def describe(measured: Sequence[Record]) -> str:
     first = measured[0]
     torch = f", torch {first['versions']['torch']}" if "torch" in first["versions"] else ""
     sizes = f"batch {first['batch_size']}, width {first['width']}, {first['dtype']}"
-    return f"{machine(first)}{torch}; {sizes}"
+    return f"{device_label(first)}{torch}; {sizes}"
 
 
 def _paper(record: Record) -> str:

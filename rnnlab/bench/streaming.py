@@ -22,7 +22,7 @@ from rnnlab.bench.timing import (
 from rnnlab.models.config import LAYERS, ModelConfig, count_parameters
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries
-from rnnlab.tables import format_ratio, machine
+from rnnlab.tables import format_ratio, device_label
 
 VOCAB_SIZE = 256
 MAX_REPEATED_TOKENS = 1_000
@@ -125,7 +125,7 @@ class StreamingBenchmark(Benchmark):
         first = measured[0]
         return (
             f"width {first['width']}, depth {first['depth']}, vocabulary {VOCAB_SIZE}, on "
-            f"{machine(first)}; {first['dtype']}"
+            f"{device_label(first)}; {first['dtype']}"
         )
 
 

@@ -145,26 +145,31 @@ HANDLERS = {
 """The function that executes each command, as `module:function`."""
 
 SPEEDUP = (
-    "rnnlab.bench.speedup:Speedup",
+    "rnnlab.bench.speedup:SpeedupBenchmark",
     "Compare the training speed of all cells with torch, flax and a Python loop.",
 )
 BENCHMARKS = {
-    "scan": ("rnnlab.bench.scan:Scan", "Linear scans compared with the memory bandwidth."),
-    "layer": ("rnnlab.bench.layer:Layer", "Minimal cells compared with their matmuls."),
-    "libraries": ("rnnlab.bench.libraries:Peers", "Training steps of other libraries' cells."),
-    "scaling": ("rnnlab.bench.scaling:Growth", "Time and memory over the sequence length."),
-    "streaming": ("rnnlab.bench.streaming:Streaming", "Time and memory of one time step."),
-    "newton": ("rnnlab.bench.newton_convergence:Newton", "Convergence of Newton's iteration."),
-    "allocator": ("rnnlab.bench.malloc:Allocator", "Training steps by setting of glibc's malloc."),
-    "accuracy": ("rnnlab.bench.accuracy:Accuracy", "Errors of the scan's forms over the length."),
+    "scan": ("rnnlab.bench.scan:ScanBenchmark", "Linear scans compared with the memory bandwidth."),
+    "layer": ("rnnlab.bench.layer:LayerBenchmark", "Minimal cells compared with their matmuls."),
+    "libraries": ("rnnlab.bench.libraries:LibrariesBenchmark", "Training steps of other libraries' cells."),
+    "scaling": ("rnnlab.bench.scaling:ScalingBenchmark", "Cost of a layer by length, batch size and width."),
+    "streaming": ("rnnlab.bench.streaming:StreamingBenchmark", "Time and memory of one time step."),
+    "newton": ("rnnlab.bench.newton_convergence:NewtonBenchmark", "Convergence of Newton's iteration."),
+    "malloc": ("rnnlab.bench.malloc:MallocBenchmark", "Training steps by setting of glibc's malloc."),
+    "accuracy": ("rnnlab.bench.accuracy:AccuracyBenchmark", "Errors of the scan's forms by sequence length."),
     "language-model": (
-        "rnnlab.bench.language_model:LanguageModel",
+        "rnnlab.bench.language_model:LanguageModelBenchmark",
         "Training step of a language model compared with torch.",
     ),
 }
 """The class of each benchmark's options, as `module:class`, and its summary, by subcommand."""
 
-ALIASES = {"growth": "scaling", "peers": "libraries", "lm": "language-model"}
+ALIASES = {
+    "allocator": "malloc",
+    "growth": "scaling",
+    "lm": "language-model",
+    "peers": "libraries",
+}
 """Earlier names of benchmarks, which the `command` of committed records contains."""
 
 

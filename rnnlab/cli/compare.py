@@ -9,7 +9,7 @@ from rnnlab.errors import DataError
 from rnnlab.records import Record, read
 from rnnlab.runs.result_schema import is_result
 from rnnlab.runs.run_dir import RunDirectory
-from rnnlab.tables import Table, machine, show
+from rnnlab.tables import Table, device_label, print_table
 from rnnlab.train.metrics import METRICS
 
 
@@ -28,7 +28,7 @@ def compare(command: Compare) -> int:
     metrics = list(dict.fromkeys(row["metric"] for row in results))
     if len(metrics) != 1:
         raise ValueError(f"the runs are judged by {metrics}; compare those of one metric")
-    show(result_table(results))
+    print_table(result_table(results))
     save_figure(curves_figure(results), command.out)
     print("Written:", command.out)
     return 0
@@ -85,9 +85,9 @@ def result_table(results: Sequence[Record]) -> Table:
         for k, (row, after) in enumerate(itertools.pairwise(results))
         if row["cell"] != after["cell"]
     ]
-    machines = "; ".join(dict.fromkeys(map(machine, results)))
+    device_labels = "; ".join(dict.fromkeys(map(device_label, results)))
     runs = ", ".join(dict.fromkeys(f"{r['experiment']}, preset {r['preset']}" for r in results))
-    title = f"{machines}; {runs}"
+    title = f"{device_labels}; {runs}"
     return Table(title, tuple(headings), lines, frozenset(breaks))
 
 

@@ -7,7 +7,7 @@ from jax import Array
 from rnnlab.atomic_io import refuse_links
 from rnnlab.cli.commands import Inspect
 from rnnlab.runs.api import load_trained_model
-from rnnlab.tables import show
+from rnnlab.tables import print_table
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.text import encode
@@ -29,7 +29,7 @@ def inspect(command: Inspect) -> int:
 
     model, data = load_trained_model(command.folder, strict=command.strict)
     xs, labels = _inputs(command, data)
-    show(report.table(model, xs))
+    print_table(report.table(model, xs))
     out = command.out or command.folder / "inspect"
     if command.out is None:
         refuse_links(command.folder)

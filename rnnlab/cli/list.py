@@ -4,7 +4,7 @@ import ast
 import warnings
 
 from rnnlab.cli.commands import List
-from rnnlab.tables import Table, show
+from rnnlab.tables import Table, print_table
 
 
 def list_experiments(command: List) -> int:
@@ -30,5 +30,5 @@ def list_experiments(command: List) -> int:
             lines.append((path.stem, doc.splitlines()[0], commands[0].strip()))
     if not lines:
         raise ValueError(f"{command.folder} contains no experiment; set --folder")
-    show(Table("Experiments", ("name", "question", "command"), lines, frozenset()))
+    print_table(Table("Experiments", ("name", "question", "command"), lines, frozenset()))
     return 0

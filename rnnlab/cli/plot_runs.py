@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from rnnlab.cli.compare import better, text
 from rnnlab.plotting import cell_label, series_colors
 from rnnlab.records import Record
-from rnnlab.tables import machine
+from rnnlab.tables import device_label
 
 AXES = ((0, "updates"), (1, "seconds, evaluations included"))
 
@@ -45,7 +45,7 @@ def curves_figure(results: Sequence[Record]) -> Figure:
     row = results[0]
     panels[0].set_ylabel(f"{next(iter(row['metrics']))} {row['metric']} ({better(row)} is better)")
     panels[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    title = f"{row['experiment']}, preset {row['preset']}: {machine(row)}"
+    title = f"{row['experiment']}, preset {row['preset']}: {device_label(row)}"
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -22,7 +22,7 @@ from rnnlab.runs.resources import need_writable
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory, check_name
 from rnnlab.runs.signals import StopRequested
-from rnnlab.tables import show
+from rnnlab.tables import print_table
 
 
 def print_help(command: Run, flags: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
         if result not in existing:
             records.append(results, result)
         measured.append(result)
-    show(result_table(measured))
+    print_table(result_table(measured))
     print("Written:", out, "and", results)
     return 0
 
@@ -91,7 +91,7 @@ def resume_run(command: Resume, session: Session) -> int:
         result = api.resume(command.folder, reporter, policy)
     if result not in existing:
         records.append(results, result)
-    show(result_table([result]))
+    print_table(result_table([result]))
     return 0
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from statistics import mean
 
 from rnnlab.cli.compare import better, number, text
-from rnnlab.plotting import LABELS, cell_label
+from rnnlab.plotting import cell_label
 from rnnlab.records import Record
-from rnnlab.tables import Table, machines
+from rnnlab.registry import LABELS
+from rnnlab.tables import Table, device_labels
 
 PAPER_HEADING = "published figure (its own setting)"
 HIDDEN = ("model.cell", "train.seed")
@@ -47,7 +48,7 @@ def summary_table(results: Sequence[Record], paper: Mapping[str, str]) -> Table:
         shown = (_spread(values[cell]) for cell in cells)
         published = paper.get(experiment, "")
         lines.append((experiment, setting, metric, floor, *shown, str(seeds), published))
-    return Table(machines(results), headings, lines, frozenset(breaks))
+    return Table(device_labels(results), headings, lines, frozenset(breaks))
 
 
 def _setting(row: Record) -> str:

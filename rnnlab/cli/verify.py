@@ -13,7 +13,7 @@ from rnnlab.runs.api import load_run
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.lock import refuse_written
 from rnnlab.runs.run_dir import RunDirectory
-from rnnlab.tables import Table, show
+from rnnlab.tables import Table, print_table
 
 
 class Finding(NamedTuple):
@@ -41,7 +41,7 @@ def verify(command: Verify) -> int:
         refuse_written(folder)
         findings = list(findings_of(folder))
         lines = [(f.part, f.state) for f in findings]
-        show(Table(str(folder), ("part", "state"), lines, frozenset()))
+        print_table(Table(str(folder), ("part", "state"), lines, frozenset()))
         damaged += [f"{folder / f.part}: {f.state}" for f in findings if not f.sound]
     if damaged:
         more = f"; and {len(damaged) - 1} more" if len(damaged) > 1 else ""
