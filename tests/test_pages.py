@@ -21,7 +21,7 @@ PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").
 def test_tables_are_those_of_the_rows():
     for name in update_tables.PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
-        assert update_tables.filled(text) == text, (
+        assert update_tables.with_tables(text) == text, (
             f"{name} is out of date: run tools/update_tables.py"
         )
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rnnlab.bench.scaling import exponent
 from rnnlab.records import Record, read
 from rnnlab.registry import LABELS
-from rnnlab.tables import Table, device_labels, times
+from rnnlab.tables import Table, device_labels, format_ratio
 
 RESULTS = Path(__file__).parent.parent / "experiments" / "results"
 HEADINGS = (
@@ -88,9 +88,9 @@ def _faster(minimal: str, classic: str, length: int, claimed: str) -> Claim:
         f"{LABELS[minimal]} trains {claimed} faster than the {LABELS[classic]} "
         f"at length {length:,}",
         "T4 GPU, batch 64, against a Python loop (arXiv 2410.01201, section 4.1)",
-        f"{times(loop)}x, batch {rows[0]['batch_size']}, width {rows[0]['width']}, on a CPU; on a "
+        f"{format_ratio(loop)}x, batch {rows[0]['batch_size']}, width {rows[0]['width']}, on a CPU; on a "
         "GPU: open",
-        f"{times(forms[fair])}x against the fastest {LABELS[classic]} of this run, {fair}",
+        f"{format_ratio(forms[fair])}x against the fastest {LABELS[classic]} of this run, {fair}",
         _command(rows),
         file,
         "On this CPU true in direction alone, against its loop too; the size is open on a GPU.",
@@ -164,7 +164,7 @@ def _transformer() -> Claim:
         "argument, without a figure",
         f"memory of a training step grows as length to the power {slopes['transformer']:.2f}, and "
         f"{slopes['mingru']:.2f} for minGRU",
-        f"{times(ratio)}x the time at length {longest:,}: a Transformer layer with its MLP "
+        f"{format_ratio(ratio)}x the time at length {longest:,}: a Transformer layer with its MLP "
         "against a bare cell of equal width",
         _command(rows),
         file,
@@ -250,8 +250,8 @@ def _batch() -> Claim:
     return Claim(
         "A batch of 32 brings 14x the tokens a second of a batch of 1",
         "quoted for recurrent networks on GPUs",
-        "on a CPU: " + ", ".join(f"{LABELS[k]} {times(gain(k))}x" for k in classic),
-        f"minGRU {times(gain('mingru'))}x, minLSTM {times(gain('minlstm'))}x",
+        "on a CPU: " + ", ".join(f"{LABELS[k]} {format_ratio(gain(k))}x" for k in classic),
+        f"minGRU {format_ratio(gain('mingru'))}x, minLSTM {format_ratio(gain('minlstm'))}x",
         _command(rows),
         file,
         "Open on a GPU; on two cores a batch buys less, and costs a minimal cell some.",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rnnlab.bench import speedup_table
 from rnnlab.cli.summary_table import summary_table
 from rnnlab.records import Record
-from rnnlab.registry import LABELS
-from rnnlab.tables import Table, machines, milliseconds, times
+from rnnlab.registry import LABELS, minimal_counterparts
+from rnnlab.tables import Table, device_labels, format_ms, format_ratio
 
 CELLS = ("rnn", "gru", "lstm", "mingru", "minlstm")
 LENGTHS = (512, 2048)
@@ -50,7 +50,7 @@ def speedup(records: Sequence[Record]) -> Table:
                 if r["implementation"] == implementation and r["backend"] in backends
             }
             if seconds:
-                cells = (milliseconds(seconds[c]) if c in seconds else "" for c in CELLS)
+                cells = (format_ms(seconds[c]) if c in seconds else "" for c in CELLS)
                 lines.append((f"{length:,}", label, *cells))
         lines.append((f"{length:,}", "**fastest, relative to minimal cell**", *_factors(found)))
         ends.add(len(lines) - 1)
@@ -64,10 +64,10 @@ def _factors(records: Sequence[Record]) -> list[str]:
     for cell in CELLS:
         ours = [r for r in records if r["cell"] == cell]
         fastest = min(ours, key=lambda r: r["step_seconds"])
-        minimal = speedup_table.minimal_seconds(records, fastest)
-        is_classic = cell in speedup_table.CLASSIC_COUNTERPART
+        minimal = speedup_table.minimal_reference_seconds(records, fastest)
+        is_classic = cell in minimal_counterparts()
         ratio = fastest["step_seconds"] / minimal if minimal and is_classic else None
-        factors.append("" if ratio is None else times(ratio))
+        factors.append("" if ratio is None else format_ratio(ratio))
     return factors
 
 
@@ -88,7 +88,7 @@ def results(records: Sequence[Record]) -> Table:
         metric = metric.replace(", lower is better", " ↓").replace(", higher is better", " ↑")
         lines.append((label, metric, baseline, *cells, values["seeds"]))
     headings = ("task", "metric", "best trivial baseline", *map(LABELS.get, CELLS), "seeds")
-    return Table(machines(used), headings, lines, frozenset())
+    return Table(device_labels(used), headings, lines, frozenset())
 
 
 def _matches(record: Record, setting: dict) -> bool:

@@ -1,21 +1,22 @@
-"""Which form of the recurrence keeps its digits, over length, dtype and gate range?
+"""How accurate is each form of the recurrence, by length, dtype and decay range?
 
-Command:  rnnlab bench accuracy --out experiments/scan_error
+Command:  rnnlab bench accuracy --out experiments/results/scan_accuracy
 Device:   any; 5 minutes on 2 CPU cores.
-Result:   experiments/results/scan_accuracy/rows.jsonl, and the table in docs/scan.md.
+Result:   experiments/results/scan_accuracy/rows.jsonl, and a table in docs/scan.md.
 
-Expected: both real-space forms near float32 rounding at every length; the published log-space form
-loses digits in proportion to the length and all of them in 16 bit. The paper trains in log space
-"for numerical stability" (arXiv 2410.01201, appendix B) and reports no errors.
+Expected: both real-space forms near float32 rounding at every length; the relative error of the
+published log-space form grows with the length, and in 16 bit no correct digit remains. The paper
+trains in log space "for numerical stability" (arXiv 2410.01201, appendix B) and reports no errors.
 """
 
 import sys
 from pathlib import Path
 
-from rnnlab.bench.accuracy import Accuracy
+from rnnlab.bench.accuracy import AccuracyBenchmark
 from rnnlab.cli.bench import run
 
-EXPERIMENT = Accuracy(out=Path("experiments/scan_error"))
+RESULTS = Path(__file__).parent.parent / "results"
+EXPERIMENT = AccuracyBenchmark(out=RESULTS / "scan_accuracy")
 
 if __name__ == "__main__":
     sys.exit(run(EXPERIMENT))

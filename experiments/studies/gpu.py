@@ -1,18 +1,17 @@
-"""How near to its memory's bandwidth does the recurrence run on a GPU, and who else is there?
+"""How close to the memory bandwidth does the recurrence run on a GPU, and how fast are others?
 
 Command:  python experiments/studies/gpu.py [OUT]
 Device:   one NVIDIA GPU of compute capability 9.0 or later (H100, H200); under 10 minutes.
-Result:   OUT (default runs/gpu): parity.jsonl, bandwidth.jsonl, scan.jsonl, speedup.jsonl,
-          libraries.jsonl, newton_convergence.jsonl and their pictures. Parts run in order of
-          importance, and one that fails is named and does not stop the others.
+Result:   OUT (default runs/gpu): one directory per part, with rows.jsonl and sometimes figure.png.
+          Parts run in order of importance; the others still run if one fails.
 
-Expected (from arithmetic alone; nothing of it has been measured): the kernel reads and writes 3 N
-numbers forward and 8 N forward and backward, as the floor does, and should reach 70% of the
-bandwidth of a copy or more where batch times features is 8,192 or more. associative_scan moves
-12 N and more, and should stay under a quarter. A loop over time (lax.scan) should take 8 to 10
-microseconds a step whatever the batch. At batch 64 the paper reports (T4, against a Python loop)
-175 and 235 times for minGRU and minLSTM at length 512, 1,324 and 1,361 at 4,096; against cuDNN's
-LSTM a minimal cell should win by far less.
+Expected (from arithmetic; nothing of it has been measured): the kernel reads and writes 3 N numbers
+forward and 8 N forward and backward, as the bandwidth bound does, and should reach 70% of the
+bandwidth of a copy or more if batch times features is 8,192 or more. associative_scan moves 12 N
+and more, and should stay under a quarter. A loop over time (lax.scan) should take 8 to 10
+microseconds per time step whatever the batch. At batch 64 the paper reports (T4, against a Python
+loop) 175 and 235 times for minGRU and minLSTM at length 512, 1,324 and 1,361 at 4,096; against
+cuDNN's LSTM a minimal cell should win by far less.
 """
 
 import sys
@@ -25,8 +24,12 @@ import jax
 import numpy as np
 
 from rnnlab import gated_scan, linear_scan, records
-from rnnlab.bench import libraries, newton_convergence, plots, scan, speedup
-from rnnlab.bench.timing import prepare, quartiles, time_interleaved
+from rnnlab.bench.base import FIGURE_FILE, RECORDS_FILE, Benchmark, Workload
+from rnnlab.bench.libraries import LibrariesBenchmark
+from rnnlab.bench.newton_convergence import NewtonBenchmark
+from rnnlab.bench.scan import ScanBenchmark
+from rnnlab.bench.speedup import SpeedupBenchmark
+from rnnlab.bench.timing import compile_program, quartiles, time_interleaved
 from rnnlab.cells.mingru import mingru_gates
 from rnnlab.cells.minlstm import minlstm_gates
 from rnnlab.plotting import save_figure
@@ -43,11 +46,11 @@ def main(out: Path) -> int:
     ran = resolve_backend("pallas", "gpu")
     print(f"{device.device_kind}; jax {jax.__version__}; pallas runs: {ran}")
     failed = []
-    for part in (parity, bandwidth, scans, speedups, others, parallel_in_time):
+    for part in (parity, bandwidth, scan, speedup, libraries, newton):
         start = time.perf_counter()
         try:
-            for row in part(out, device):
-                print({k: row[k] for k in SHOWN if k in row}, flush=True)
+            for record in part(out / part.__name__, device):
+                print({k: record[k] for k in SHOWN if k in record}, flush=True)
         except Exception as error:
             failed.append(part.__name__)
             print(f"{part.__name__} failed: {type(error).__name__}: {str(error)[:500]}", flush=True)
@@ -125,16 +128,16 @@ def _parity(out, device, case, shape, found, wanted):
         "seed": 0,
         "relative_error": max(errors),
     }
-    records.append(out / "parity.jsonl", row)
+    records.append(out / RECORDS_FILE, row)
     return row
 
 
 def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Record]:
-    """The kernel's bytes a second beside those of a copy, timed in turns."""
+    """Bytes per second of the kernel and of a copy, in interleaved rounds."""
     for shape in SHAPES:
-        batch_size, length, width = scan.parse_shape(shape)
+        workload = Workload.of_shape(shape, device)
         keys = jax.random.split(jax.random.key(0), 3)
-        size = (batch_size, length, width)
+        size = (workload.batch_size, workload.length, workload.width)
         a = jax.nn.sigmoid(jax.random.normal(keys[0], size))
         b, dh = (jax.random.normal(k, size) for k in keys[1:])
 
@@ -142,8 +145,8 @@ def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Record]:
             return linear_scan(a, b, backend=backend)
 
         def backward(backend, a, b, dh):
-            h, pull = jax.vjp(partial(linear_scan, backend=backend), a, b)
-            return h, pull(dh)
+            h, vjp = jax.vjp(partial(linear_scan, backend=backend), a, b)
+            return h, vjp(dh)
 
         programs: dict[tuple[str, str], tuple[Callable, int]] = {
             ("copy", "forward"): (lambda a, b, dh: a + 1, 2)
@@ -151,8 +154,8 @@ def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Record]:
         for backend in ("pallas", "associative"):
             programs[backend, "forward"] = (partial(forward, backend), 3)
             programs[backend, "forward + backward"] = (partial(backward, backend), 8)
-        ready = [prepare(program, a, b, dh) for program, _ in programs.values()]
-        seconds = time_interleaved([r.call for r in ready], 20)
+        compiled = [compile_program(program, a, b, dh) for program, _ in programs.values()]
+        seconds = time_interleaved([c.call for c in compiled], 20)
         medians = [quartiles(s)[1] for s in seconds]
         rates = [n * a.nbytes / t for (_, n), t in zip(programs.values(), medians, strict=True)]
         for k, (backend, pass_) in enumerate(programs):
@@ -161,58 +164,56 @@ def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Record]:
                 **records.environment(device),
                 "backend": backend if backend == "copy" else resolve_backend(backend, "gpu"),
                 "pass": pass_,
-                "batch_size": batch_size,
-                "length": length,
-                "width": width,
-                "dtype": "float32",
+                **workload.sizes,
                 "seed": 0,
                 "repeats": 20,
                 "seconds": medians[k],
                 "bytes_per_second": rates[k],
                 "share_of_copy": rates[k] / rates[0],
             }
-            records.append(out / "bandwidth.jsonl", row)
+            records.append(out / RECORDS_FILE, row)
             yield row
 
 
-def scans(out: Path, device: jax.Device) -> Iterator[records.Record]:
-    """Every backend against the floor of the same bytes."""
-    config = scan.Scan(shapes=SHAPES, backend=("associative", "pallas"), out=out)
-    yield from _drawn(out, "scan", list(scan.run(config)))
+def scan(out: Path, device: jax.Device) -> Iterator[records.Record]:
+    """Every backend relative to the bandwidth bound."""
+    yield from _run(ScanBenchmark(shapes=SHAPES, backend=("associative", "pallas"), out=out))
 
 
-def speedups(out: Path, device: jax.Device) -> Iterator[records.Record]:
-    """The paper's size: batch 64, lengths 512 and 4,096, its Python loop among the forms."""
-    config = speedup.Speedup(
-        cells=("gru", "lstm", "mingru", "minlstm"),
-        lengths=(512, 4096),
-        batch_size=64,
-        backend=("associative", "pallas"),
-        passes=("train",),
-        repeats=3,
-        loop_length=4096,
-        out=out,
-    )
-    yield from _drawn(out, "speedup", list(speedup.run(config)))
-
-
-def others(out: Path, device: jax.Device) -> Iterator[records.Record]:
-    """cuDNN's LSTM, torch where it is, plain JAX."""
-    yield from libraries.run(
-        libraries.Peers(shapes=("64x512x128", "64x4096x128", "8x1024x256"), out=out)
+def speedup(out: Path, device: jax.Device) -> Iterator[records.Record]:
+    """The paper's size: batch 64, lengths 512 and 4,096, its Python loop at both lengths."""
+    yield from _run(
+        SpeedupBenchmark(
+            cells=("gru", "lstm", "mingru", "minlstm"),
+            lengths=(512, 4096),
+            batch_size=64,
+            backend=("associative", "pallas"),
+            passes=("train",),
+            repeats=3,
+            python_loop_max_length=4096,
+            out=out,
+        )
     )
 
 
-def parallel_in_time(out: Path, device: jax.Device) -> Iterator[records.Record]:
-    """Classic cells by newton against the loop."""
-    yield from newton_convergence.run(
-        newton_convergence.Newton(shapes=("1x1024x128", "1x16384x128"), out=out)
-    )
+def libraries(out: Path, device: jax.Device) -> Iterator[records.Record]:
+    """cuDNN's LSTM, torch if it is installed, naive JAX."""
+    shapes = ("64x512x128", "64x4096x128", "8x1024x256")
+    yield from _run(LibrariesBenchmark(shapes=shapes, out=out))
 
 
-def _drawn(out: Path, name: str, measured: list[records.Record]) -> list[records.Record]:
-    save_figure(plots.FIGURES[name](measured), out / f"{name}.png")
-    return measured
+def newton(out: Path, device: jax.Device) -> Iterator[records.Record]:
+    """Classic cells by Newton's iteration, relative to the loop."""
+    yield from _run(NewtonBenchmark(shapes=("1x1024x128", "1x16384x128"), out=out))
+
+
+def _run(benchmark: Benchmark) -> Iterator[records.Record]:
+    measured = []
+    for record in benchmark.run():
+        measured.append(record)
+        yield record
+    if (figure := benchmark.figure(measured)) is not None:
+        save_figure(figure, benchmark.out / FIGURE_FILE)
 
 
 if __name__ == "__main__":

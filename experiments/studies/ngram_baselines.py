@@ -20,21 +20,40 @@ Paper:    Chen and Goodman (1998) for the method; none for these texts.
 import hashlib
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
-import update_tables  # in tools/
 
 from rnnlab import records
-from rnnlab.tables import show
+from rnnlab.bench.base import Column, key_column, make_table
+from rnnlab.tables import Table, device_label, print_table
 from rnnlab.tasks.readers.text import read_text
 from rnnlab.tasks.reference.ngram import CONTEXT_LENGTHS, best_ngram
 from rnnlab.tasks.text import default_text, encode
 
-OUT = Path("experiments/results/ngram_baselines/rows.jsonl")
+OUT = Path(__file__).parent.parent / "results" / "ngram_baselines" / "rows.jsonl"
 MEASURED = range(4, 11)
 TEST_FRACTION = 0.1
+ROLES = {(True, True): "chosen", (True, False): "candidate", (False, False): ""}
+COLUMNS = (
+    key_column("text"),
+    Column("characters", lambda r: f"{r['characters']:,}"),
+    key_column("context_length", "context length"),
+    Column("D1, D2, D3+", lambda r: ", ".join(f"{x:.2f}" for x in r["discounts"])),
+    Column("valid nll", lambda r: f"{r['valid_nll']:.4f}"),
+    Column("test nll", lambda r: f"{r['test_nll']:.4f}"),
+    Column("baseline", lambda r: ROLES[r["candidate"], r["chosen"]]),
+    Column("seconds", lambda r: f"{r['seconds']:.1f}"),
+)
+
+
+def table(measured: Sequence[records.Record]) -> Table:
+    """One table row per text and context length."""
+    device = device_label(measured[0])
+    title = f"interpolated modified Kneser-Ney, nats per character; {device}"
+    return make_table(title, COLUMNS, measured, ())
 
 
 def measure(name: str, text: str) -> list[records.Record]:
@@ -75,7 +94,7 @@ def main() -> int:
     measured = [record for name, text in texts for record in measure(name, text)]
     for record in measured:
         records.append(OUT, record)
-    show(update_tables.ngram_table(measured))
+    print_table(table(measured))
     return 0
 
 

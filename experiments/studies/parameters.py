@@ -1,40 +1,55 @@
-"""How many parameters does a minimal cell have, beside the classic one that it replaces?
+"""How many parameters does a minimal cell have, relative to the classic cell that it replaces?
 
 Command:  python experiments/studies/parameters.py
 Device:   any; seconds.
-Result:   experiments/results/parameters/rows.jsonl and the table in docs/claims.md.
+Result:   experiments/results/parameters/rows.jsonl and a table in docs/claims.md.
 Paper:    with a state 1, 2, 3 and 4 times as wide as the input, a minGRU has about 33%, 22%, 17%
           and 13% of a GRU's parameters, a minLSTM 38%, 25%, 19% and 15% of an LSTM's
           (arXiv 2410.01201, sections 3.1.3 and 3.2.4).
-Expected: the same to a percentage point, as both are counts of the same matrices.
+Expected: the same to a percentage point, because both count the same matrices.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import update_tables  # in tools/
 from flax import nnx
 
 from rnnlab import CELLS, records
-from rnnlab.bench.speedup_table import CLASSIC_COUNTERPART
+from rnnlab.bench.base import Column, key_column, make_table
 from rnnlab.models.config import count_parameters
-from rnnlab.tables import print_table
+from rnnlab.records import Record
+from rnnlab.registry import minimal_counterparts
+from rnnlab.tables import Table, print_table
 
-OUT = Path("experiments/results/parameters/rows.jsonl")
+OUT = Path(__file__).parent.parent / "results" / "parameters" / "rows.jsonl"
 IN_FEATURES = 256
+COLUMNS = (
+    key_column("cell"),
+    Column("input × state", lambda r: f"{r['in_features']} × {r['features']}"),
+    Column("parameters", lambda r: f"{r['parameters']:,}"),
+    key_column("classic", "classic cell"),
+    Column("parameters of the classic cell", lambda r: f"{r['classic_parameters']:,}"),
+    Column("fraction", lambda r: f"{r['parameters'] / r['classic_parameters']:.1%}"),
+)
+
+
+def table(measured: Sequence[Record]) -> Table:
+    """One table row per pair of cells and size."""
+    return make_table("bare cells, biases included", COLUMNS, measured, ())
 
 
 def main() -> int:
     measured = []
-    for classic, minimal in CLASSIC_COUNTERPART.items():
+    for classic, minimal in minimal_counterparts().items():
         for expansion in (1, 2, 3, 4):
             sizes = IN_FEATURES, expansion * IN_FEATURES
             counts = [
                 count_parameters(CELLS[name](*sizes, rngs=nnx.Rngs(0)))
                 for name in (minimal, classic)
             ]
-            row = {
+            record = {
                 "benchmark": "parameters",
                 **records.environment(jax.devices()[0]),
                 "cell": minimal,
@@ -45,9 +60,9 @@ def main() -> int:
                 "parameters": counts[0],
                 "classic_parameters": counts[1],
             }
-            records.append(OUT, row)
-            measured.append(row)
-    print_table(update_tables.parameters_table(measured))
+            records.append(OUT, record)
+            measured.append(record)
+    print_table(table(measured))
     return 0
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ class AccuracyBenchmark(Benchmark):
     out: Path = Path("runs/accuracy")
 
     name = "accuracy"
-    choices = {"dtypes": ("float32", "bfloat16", "float16")}
+    choices: ClassVar = {"dtypes": ("float32", "bfloat16", "float16")}
 
     def cases(self) -> Sequence[tuple[str, int]]:
         return [(decays, length) for decays in CASES for length in self.lengths]

@@ -13,7 +13,7 @@ from jax import Array
 
 from rnnlab import records
 from rnnlab.records import Record
-from rnnlab.tables import Table, format_ms, device_label
+from rnnlab.tables import Table, device_label, format_ms
 from rnnlab.validation import require_one_of, require_positive_int
 
 if TYPE_CHECKING:  # matplotlib takes most of a second to import
@@ -23,7 +23,11 @@ RECORDS_FILE, FIGURE_FILE = "rows.jsonl", "figure.png"
 """What a benchmark writes in its output directory."""
 
 OLD_KEYS = {"floor_seconds": "reference_seconds", "faults": "page_faults"}
-OLD_VALUES = {"setting": {"as it is": "default", "--keep-pages": "--malloc-keep-memory"}}
+OLD_VALUES = {
+    "setting": {"as it is": "default", "--keep-pages": "--malloc-keep-memory"},
+    "how": {"as it is": "default"},
+    "implementation": {"plain JAX": "naive JAX"},
+}
 """Keys and values of records that earlier versions wrote, and their names today."""
 
 OnProgress = Callable[[str], None]
@@ -197,9 +201,7 @@ class Benchmark(ABC):
         return sum(map(resolved.steps_of, resolved.cases()))
 
     @abstractmethod
-    def measure(
-        self, case: Any, device: jax.Device, on_progress: OnProgress
-    ) -> Iterable[Record]:
+    def measure(self, case: Any, device: jax.Device, on_progress: OnProgress) -> Iterable[Record]:
         """Measures a case; yields records without the keys that all records share."""
 
     def run(self, on_progress: OnProgress = lambda text: None) -> Iterator[Record]:

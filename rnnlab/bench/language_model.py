@@ -72,9 +72,7 @@ class LanguageModelBenchmark(Benchmark):
 
     def cases(self) -> Sequence[ModelConfig]:
         return [
-            ModelConfig(
-                width=self.width, depth=self.depth, expansion=self.expansion, dropout=0.1
-            )
+            ModelConfig(width=self.width, depth=self.depth, expansion=self.expansion, dropout=0.1)
         ]
 
     def steps_of(self, case: ModelConfig) -> int:

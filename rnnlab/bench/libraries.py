@@ -5,6 +5,7 @@ import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -46,7 +47,7 @@ from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries, compared_cells, find_cell, minimal_counterparts
 from rnnlab.scan import resolve_backend
-from rnnlab.tables import format_ms, format_ratio, device_label
+from rnnlab.tables import device_label, format_ms, format_ratio
 
 MINIMAL = tuple(minimal_counterparts().values())
 """The cells that times are reported relative to."""
@@ -81,7 +82,7 @@ class LibrariesBenchmark(Benchmark):
     out: Path = Path("runs/libraries")
 
     name = "libraries"
-    choices = {"cells": cell_entries(), "passes": PASSES}
+    choices: ClassVar = {"cells": cell_entries(), "passes": PASSES}
     section_keys = ("batch_size", "length", "width", "pass")
     columns = (
         SHAPE,
@@ -207,9 +208,7 @@ def _differences(
     return differences
 
 
-def _program(
-    variant: LayerVariant | TorchVariant, pass_: str, workload: Workload
-) -> TimedProgram:
+def _program(variant: LayerVariant | TorchVariant, pass_: str, workload: Workload) -> TimedProgram:
     if isinstance(variant, TorchVariant):
         return torch_program(variant, pass_)
     return variant_program(variant, pass_, workload)

@@ -19,7 +19,7 @@ from rnnlab.bench.timing import TimedProgram, quartiles, time_interleaved
 from rnnlab.bench.variants import cell_variant, variant_program
 from rnnlab.malloc import keep_memory
 from rnnlab.records import Record
-from rnnlab.tables import Table, format_ms, device_label
+from rnnlab.tables import Table, device_label, format_ms
 
 DEFAULT, KEEP_MEMORY = "default", "--malloc-keep-memory"
 TUNABLES = (

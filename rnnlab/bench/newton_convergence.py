@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from rnnlab.bench.variants import module_variant, with_gradients
 from rnnlab.cells import CELLS
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.records import Record
-from rnnlab.tables import format_ms, format_ratio, device_label
+from rnnlab.tables import device_label, format_ms, format_ratio
 
 CLASSIC = tuple(name for name, cell in CELLS.items() if issubclass(cell, NonlinearCell))
 
@@ -47,7 +47,7 @@ class NewtonBenchmark(Benchmark):
     out: Path = Path("runs/newton")
 
     name = "newton"
-    choices = {"cells": CLASSIC}
+    choices: ClassVar = {"cells": CLASSIC}
     columns = (
         key_column("cell"),
         key_column("weights"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ from rnnlab.cells import CELLS
 from rnnlab.layers import Attention, Block
 from rnnlab.layers.mamba import Mamba
 from rnnlab.records import Record
-from rnnlab.tables import Table, format_ms, device_label
+from rnnlab.tables import Table, device_label, format_ms
 
 AXES = {"length": "length", "batch": "batch_size", "width": "width"}
 """The axes by their names on the command line and in a record."""
@@ -87,7 +87,7 @@ class ScalingBenchmark(Benchmark):
     out: Path = Path("runs/scaling")
 
     name = "scaling"
-    choices = {"layers": LAYERS, "axes": AXES}
+    choices: ClassVar = {"layers": LAYERS, "axes": AXES}
 
     def validate(self) -> None:
         super().validate()
@@ -132,9 +132,7 @@ class ScalingBenchmark(Benchmark):
                     **step,
                     "tokens_per_second": median and workload.batch_size * workload.length / median,
                 }
-            names = [
-                n for n in names if n in seconds and np.median(seconds[n]) <= self.time_limit
-            ]
+            names = [n for n in names if n in seconds and np.median(seconds[n]) <= self.time_limit]
 
     @classmethod
     def table(cls, measured: Sequence[Record]) -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,7 @@ class ScanBenchmark(Benchmark):
     out: Path = Path("runs/scan")
 
     name = "scan"
-    choices = {"backend": BACKENDS}
+    choices: ClassVar = {"backend": BACKENDS}
     section_keys = ("batch_size", "length", "width", "pass")
     columns = (
         SHAPE,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 
@@ -68,7 +69,7 @@ class SpeedupBenchmark(Benchmark):
     quick: bool = False
 
     name = "speedup"
-    choices = {"backend": BACKENDS, "dtype": DTYPES, "passes": PASSES}
+    choices: ClassVar = {"backend": BACKENDS, "dtype": DTYPES, "passes": PASSES}
 
     def validate(self) -> None:
         super().validate()

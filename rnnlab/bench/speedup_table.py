@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rnnlab.bench.base import COMPILE, TEMP_MEMORY, Column, key_column, make_table, time_quartiles
 from rnnlab.records import Record
 from rnnlab.registry import REGISTRY, minimal_counterparts
-from rnnlab.tables import Table, format_ms, format_ratio, device_label
+from rnnlab.tables import Table, device_label, format_ms, format_ratio
 
 USER = "user's cell"
 """The implementation of cells that are not rnnlab's; they are compared with minGRU."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from rnnlab.bench.timing import (
 from rnnlab.models.config import LAYERS, ModelConfig, count_parameters
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries
-from rnnlab.tables import format_ratio, device_label
+from rnnlab.tables import device_label, format_ratio
 
 VOCAB_SIZE = 256
 MAX_REPEATED_TOKENS = 1_000
@@ -59,7 +59,7 @@ class StreamingBenchmark(Benchmark):
     out: Path = Path("runs/streaming")
 
     name = "streaming"
-    choices = {"cells": LAYERS}
+    choices: ClassVar = {"cells": LAYERS}
     section_keys = ("cell",)
     columns = (
         key_column("cell", "model"),

@@ -149,14 +149,38 @@ SPEEDUP = (
     "Compare the training speed of all cells with torch, flax and a Python loop.",
 )
 BENCHMARKS = {
-    "scan": ("rnnlab.bench.scan:ScanBenchmark", "Linear scans compared with the memory bandwidth."),
-    "layer": ("rnnlab.bench.layer:LayerBenchmark", "Minimal cells compared with their matmuls."),
-    "libraries": ("rnnlab.bench.libraries:LibrariesBenchmark", "Training steps of other libraries' cells."),
-    "scaling": ("rnnlab.bench.scaling:ScalingBenchmark", "Cost of a layer by length, batch size and width."),
-    "streaming": ("rnnlab.bench.streaming:StreamingBenchmark", "Time and memory of one time step."),
-    "newton": ("rnnlab.bench.newton_convergence:NewtonBenchmark", "Convergence of Newton's iteration."),
-    "malloc": ("rnnlab.bench.malloc:MallocBenchmark", "Training steps by setting of glibc's malloc."),
-    "accuracy": ("rnnlab.bench.accuracy:AccuracyBenchmark", "Errors of the scan's forms by sequence length."),
+    "scan": (
+        "rnnlab.bench.scan:ScanBenchmark",
+        "Linear scans compared with the memory bandwidth.",
+    ),
+    "layer": (
+        "rnnlab.bench.layer:LayerBenchmark",
+        "Minimal cells compared with their matmuls.",
+    ),
+    "libraries": (
+        "rnnlab.bench.libraries:LibrariesBenchmark",
+        "Training steps of other libraries' cells.",
+    ),
+    "scaling": (
+        "rnnlab.bench.scaling:ScalingBenchmark",
+        "Cost of a layer by length, batch size and width.",
+    ),
+    "streaming": (
+        "rnnlab.bench.streaming:StreamingBenchmark",
+        "Time and memory of one time step.",
+    ),
+    "newton": (
+        "rnnlab.bench.newton_convergence:NewtonBenchmark",
+        "Convergence of Newton's iteration.",
+    ),
+    "malloc": (
+        "rnnlab.bench.malloc:MallocBenchmark",
+        "Training steps by setting of glibc's malloc.",
+    ),
+    "accuracy": (
+        "rnnlab.bench.accuracy:AccuracyBenchmark",
+        "Errors of the scan's forms by sequence length.",
+    ),
     "language-model": (
         "rnnlab.bench.language_model:LanguageModelBenchmark",
         "Training step of a language model compared with torch.",

@@ -1,4 +1,4 @@
-"""Forms of a GRU layer that were tried on a CPU. See ../tried_on_cpu.py."""
+"""Variants of a GRU layer for ../cpu_ablations.py."""
 
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ def layer_of(states):
 
 
 def over_time(cell, rows, project=lambda row: row, unroll=1):
-    """JAX's own `lax.scan`, and its gradient, over rows that `project` makes one array a gate."""
+    """JAX's own `lax.scan` and its gradient; `project` maps a time step to one array per gate."""
     weights = cell.recurrent_kernel[...], cell.candidate_bias[...]
 
     def body(h, row):
@@ -119,12 +119,12 @@ def operands() -> tuple[Any, ...]:
 
 GROUPS = {
     "GRU layer, forward": {
-        "as it is": layer,
+        "default": layer,
         "one wide array": layer_of(one_wide_array),
         "projected inside the loop": layer_of(projected_inside),
     },
     "GRU layer, forward and backward": {
-        "as it is": layers.with_gradients(layer),
+        "default": layers.with_gradients(layer),
         "one wide array, JAX's gradient": layers.with_gradients(layer_of(one_wide_array)),
         "projected inside, JAX's gradient": layers.with_gradients(layer_of(projected_inside)),
         "JAX's gradient": layers.with_gradients(layer_of(by_jax)),

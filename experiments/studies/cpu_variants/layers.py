@@ -1,4 +1,4 @@
-"""What the forms of a layer share."""
+"""What the variants of a layer share."""
 
 from typing import Any
 

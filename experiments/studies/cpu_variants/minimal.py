@@ -1,4 +1,4 @@
-"""Forms of a minimal layer that were tried on a CPU. See ../tried_on_cpu.py."""
+"""Variants of a minimal layer for ../cpu_ablations.py."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ def layer(cell, xs):
 
 
 def gates_outside(cell, xs):
-    """Coefficients of all steps first, then the scan."""
+    """The coefficients of all time steps first, then the scan."""
     a, b = cell.gates(*cell.project(xs))
     return linear_scan(a, b)
 
 
 def one_wide_projection(cell, xs):
-    """One matmul for all gates, whose result is cut."""
+    """One matmul for all gates, whose result is split."""
     kernels = [getattr(cell, f"{name}_kernel")[...] for name in cell.projections]
     biases = [getattr(cell, f"{name}_bias")[...] for name in cell.projections]
     rows = xs.reshape(-1, xs.shape[-1]) @ jnp.concatenate(kernels, 1) + jnp.concatenate(biases)
@@ -31,7 +31,7 @@ def one_wide_projection(cell, xs):
 
 
 def in_two_halves(cell, xs):
-    """Two halves of the batch, one behind the other: arrays half as large."""
+    """Two halves of the batch, one after the other: arrays half as large."""
     half = len(xs) // 2
     return jnp.concatenate([layer(cell, part) for part in (xs[:half], xs[half:])])
 
@@ -54,7 +54,7 @@ def operands() -> tuple[Any, ...]:
 
 GROUPS = {
     "minLSTM layer, forward and backward": {
-        "as it is": training(layer),
+        "default": training(layer),
         "gates outside the loop": training(gates_outside),
         "one wide projection": training(one_wide_projection),
         "in two halves of the batch": training(in_two_halves),

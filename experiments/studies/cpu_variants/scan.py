@@ -1,4 +1,4 @@
-"""Forms of the scan that were tried on a CPU. See ../tried_on_cpu.py."""
+"""Variants of the scan for ../cpu_ablations.py."""
 
 import jax
 import jax.numpy as jnp
@@ -86,11 +86,11 @@ def operands() -> tuple[Array, ...]:
 
 GROUPS = {
     "scan, forward": {
-        "as it is": forward,
+        "default": forward,
         "into a cleared buffer": into_a_cleared_buffer,
         "blocks of 16 steps": by_blocks,
         "8 steps unrolled": unrolled,
         "two loops over half batches": in_halves,
     },
-    "scan, forward and backward": {"as it is": backward, "da inside the loop": da_inside_the_loop},
+    "scan, forward and backward": {"default": backward, "da inside the loop": da_inside_the_loop},
 }
