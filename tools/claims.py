@@ -88,8 +88,8 @@ def _faster(minimal: str, classic: str, length: int, claimed: str) -> Claim:
         f"{LABELS[minimal]} trains {claimed} faster than the {LABELS[classic]} "
         f"at length {length:,}",
         "T4 GPU, batch 64, against a Python loop (arXiv 2410.01201, section 4.1)",
-        f"{format_ratio(loop)}x, batch {rows[0]['batch_size']}, width {rows[0]['width']}, on a CPU; on a "
-        "GPU: open",
+        f"{format_ratio(loop)}x, batch {rows[0]['batch_size']}, width {rows[0]['width']}, on a "
+        "CPU; on a GPU: open",
         f"{format_ratio(forms[fair])}x against the fastest {LABELS[classic]} of this run, {fair}",
         _command(rows),
         file,

@@ -18,6 +18,7 @@ from rnnlab.bench.language_model import LanguageModelBenchmark, update_program
 from rnnlab.bench.timing import TimedProgram, quartiles, time_interleaved
 from rnnlab.bench.variants import cell_variant, variant_program
 from rnnlab.malloc import keep_memory
+from rnnlab.models.config import ModelConfig
 from rnnlab.records import Record
 from rnnlab.tables import Table, device_label, format_ms
 
@@ -42,7 +43,7 @@ def programs() -> dict[str, Callable[[], TimedProgram]]:
         f"{name} layer": partial(layer, name) for name in ("gru", "lstm", "mingru", "minlstm")
     }
     model = LanguageModelBenchmark()
-    (model_config,) = model.cases()
+    model_config = ModelConfig(width=model.width, depth=model.depth, expansion=model.expansion)
     return {**layers, "language model": partial(update_program, model, model_config)}
 
 

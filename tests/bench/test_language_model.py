@@ -1,4 +1,4 @@
-"""The language model's torch peer is the same model; the benchmark of both writes rows."""
+"""The language model's peer in torch is the same model; the benchmark writes records."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 SMALL = ModelConfig(width=6, depth=2, expansion=2, conv_size=3, mlp_expansion=2)
 
 
-def test_the_published_model_with_our_weights_gives_our_logits():
+def test_torch_language_model_with_rnnlab_weights_returns_equal_logits():
     torch = pytest.importorskip("torch")
     from rnnlab.bench.torch_language_model import torch_language_model
 
@@ -53,18 +53,21 @@ def test_the_published_model_with_our_weights_gives_our_logits():
             linear(up, our.mlp.layers[1].kernel, our.mlp.layers[1].bias)
             linear(down, our.mlp.layers[3].kernel, our.mlp.layers[3].bias)
         ids = np.random.default_rng(0).integers(5, size=(2, 9))
-        wanted = theirs(torch.tensor(ids)).numpy()
+        expected = theirs(torch.tensor(ids)).numpy()
     logits = ours(ours.initial_carry((2,)), jnp.asarray(ids, jnp.int32))[1]
-    np.testing.assert_allclose(logits, wanted, atol=2e-4)
+    np.testing.assert_allclose(logits, expected, atol=2e-4)
 
 
-def test_the_benchmark_writes_rows(tmp_path, capsys):
+def test_bench_language_model_writes_records(tmp_path, capsys):
     sizes = ["--batch-size", "2", "--length", "8", "--width", "4", "--vocab-size", "5"]
-    assert main.main(["bench", "lm", *sizes, "--repeats", "2", "--out", str(tmp_path)]) == 0
-    measured = list(records.read(tmp_path / "lm.jsonl"))
+    assert (
+        main.main(["bench", "language-model", *sizes, "--repeats", "2", "--out", str(tmp_path)])
+        == 0
+    )
+    measured = list(records.read(tmp_path / "rows.jsonl"))
     assert measured[0]["implementation"] == "rnnlab"
     for row in measured:
         assert row["tokens_per_second"] == pytest.approx(16 / row["seconds"])
-    assert "× rnnlab" in capsys.readouterr().out
-    assert main.main(["bench", "lm", "--repeats", "0"]) == 2
-    assert "repeats is 0" in capsys.readouterr().err
+    assert "relative to rnnlab" in capsys.readouterr().out
+    assert main.main(["bench", "language-model", "--repeats", "0"]) == 2
+    assert "repeats" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The clock sees what there is to see: slowness, all of the work, and the end of it."""
+"""The clock: it waits for results, no work is optimized away, and rounds are interleaved."""
 
 import time
 
@@ -6,18 +6,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab.bench.timing import Prepared, compare_to_bound, prepare, quartiles, time_interleaved
+from rnnlab.bench.timing import (
+    TimedProgram,
+    compare_to_reference,
+    compile_program,
+    quartiles,
+    time_interleaved,
+)
 
 
-def test_a_planted_slow_function_is_seen_as_slow():
+def test_time_interleaved_slow_function_takes_longer():
     fast, slow = time_interleaved([lambda: time.sleep(0.002), lambda: time.sleep(0.02)], 3)
     assert (fast >= 0.002).all()
     assert (slow >= 0.02).all()
     assert quartiles(slow)[1] > 3 * quartiles(fast)[1]
 
 
-def test_slowness_inside_a_program_is_waited_for():
-    """JAX returns before its work is done; a clock that does not wait would see nothing of it."""
+def test_compile_program_call_waits_for_the_result():
+    """JAX returns before its work is done; a clock that does not wait would measure nothing."""
 
     def slow(x):
         def wait(x):
@@ -26,42 +32,41 @@ def test_slowness_inside_a_program_is_waited_for():
 
         return jax.pure_callback(wait, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
-    seconds = time_interleaved([prepare(slow, jnp.ones(3)).call], 2)
+    seconds = time_interleaved([compile_program(slow, jnp.ones(3)).call], 2)
     assert (seconds >= 0.05).all()
 
 
-def test_work_is_not_optimised_away():
-    """Forty times the work takes far longer: nothing of it is folded, left out or cached."""
+def test_compile_program_more_work_takes_longer():
+    """Forty times the work takes far longer: nothing of it is folded, dropped or cached."""
 
     def work(count):
         def run(x):
             return jax.lax.fori_loop(0, count, lambda _, x: x @ x / 200, x)
 
-        return prepare(run, jnp.full((200, 200), 1.0)).call
+        return compile_program(run, jnp.full((200, 200), 1.0)).call
 
-    # The quickest of each, which other programs on the machine disturb least.
+    # The fastest of each, which other programs on the machine disturb least.
     little, much = time_interleaved([work(1), work(40)], 10)
     assert much.min() > 5 * little.min()
 
 
-def test_every_result_is_an_output():
-    """A gradient that were not asked for could be dropped by the compiler: here each one is."""
-    ready = prepare(lambda x: jax.value_and_grad(lambda x: jnp.sum(x**2))(x), jnp.ones(1000))
-    small = prepare(lambda x: jnp.sum(x**2), jnp.ones(1000))
-    ready.call()
-    assert ready.compile_seconds > 0
-    assert small.temp_bytes is not None
+def test_compile_program_reports_compile_time_and_memory():
+    program = compile_program(lambda x: jax.value_and_grad(lambda x: jnp.sum(x**2))(x), jnp.ones(9))
+    program.call()
+    assert program.compile_seconds > 0
+    assert program.temp_bytes is not None
 
 
-def test_rounds_alternate():
+def test_time_interleaved_calls_alternate_after_one_unmeasured_round():
     order = []
     time_interleaved([lambda: order.append("a"), lambda: order.append("b")], 2)
-    assert order == ["a", "b", "a", "b", "a", "b"]  # one unmeasured round, then two
+    assert order == ["a", "b", "a", "b", "a", "b"]
 
 
-def test_ratios_are_those_of_neighbours():
+def test_compare_to_reference_uses_the_ratio_within_each_round():
     # Both double halfway; the ratio within each round stays 2.
-    seconds, floor = np.array([2.0, 2.0, 4.0, 4.0]), np.array([1.0, 1.0, 2.0, 2.0])
-    columns = compare_to_bound(Prepared(lambda: None), seconds, floor)
-    assert [columns[k] for k in ("ratio_q1", "ratio", "ratio_q3")] == [2.0, 2.0, 2.0]
-    assert columns["seconds"] == 3.0
+    seconds, reference = np.array([2.0, 2.0, 4.0, 4.0]), np.array([1.0, 1.0, 2.0, 2.0])
+    keys = compare_to_reference(TimedProgram(lambda: None), seconds, reference)
+    assert [keys[k] for k in ("ratio_q1", "ratio", "ratio_q3")] == [2.0, 2.0, 2.0]
+    assert keys["seconds"] == 3.0
+    assert keys["reference_seconds"] == 1.5

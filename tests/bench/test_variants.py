@@ -1,4 +1,4 @@
-"""The forms that the speedup benchmark compares compute the same thing."""
+"""The variants of a layer that the benchmarks compare compute the same outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -8,22 +8,22 @@ import pytest
 from flax import nnx
 
 from rnnlab.bench import torch_programs, variants
-from rnnlab.bench.variants import Problem
+from rnnlab.bench.base import Workload
 from rnnlab.cells import CELLS
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion")
 
 
-def problem(length=5):
-    return Problem(length, batch_size=2, width=3, dtype="float32", device=jax.devices()[0])
+def workload(length=5):
+    return Workload(length, batch_size=2, width=3, dtype="float32", device=jax.devices()[0])
 
 
-def cell_program(name, backend, pass_, problem):
-    return variants.form_program(variants.cell_form(name, backend, problem), pass_, problem)
+def cell_program(name, backend, pass_, workload):
+    return variants.variant_program(variants.cell_variant(name, backend, workload), pass_, workload)
 
 
 def results(monkeypatch, program, *arguments):
-    """What a program's call waits for."""
+    """The arrays that a program's call waits for."""
     seen = []
     monkeypatch.setattr(jax, "block_until_ready", lambda x: seen.append(x))
     program(*arguments).call()
@@ -32,15 +32,15 @@ def results(monkeypatch, program, *arguments):
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
-def test_the_python_loop_is_the_scan(monkeypatch, name):
+def test_python_loop_outputs_and_gradients_equal_the_scan(monkeypatch, name):
     """Same outputs; same parameters and input gradients after a training step."""
-    ys = results(monkeypatch, cell_program, name, "auto", "forward", problem())
-    looped = results(monkeypatch, variants.loop_program, name, "forward", problem())
+    ys = results(monkeypatch, cell_program, name, "auto", "forward", workload())
+    looped = results(monkeypatch, variants.python_loop, name, "forward", workload())
     np.testing.assert_allclose(jnp.stack(looped, 1), ys, rtol=1e-5, atol=1e-6)
 
-    params, _, _, dxs = results(monkeypatch, cell_program, name, "auto", "train", problem())
+    params, _, _, dxs = results(monkeypatch, cell_program, name, "auto", "train", workload())
     (looped_params, _), reversed_dxs = results(
-        monkeypatch, variants.loop_program, name, "train", problem()
+        monkeypatch, variants.python_loop, name, "train", workload()
     )
     # Adam's first step has the size of the learning rate whatever the gradient's: compare close.
     for x, y in zip(jax.tree.leaves(looped_params), jax.tree.leaves(params), strict=True):
@@ -48,20 +48,20 @@ def test_the_python_loop_is_the_scan(monkeypatch, name):
     np.testing.assert_allclose(jnp.stack(reversed_dxs[::-1], 1), dxs, rtol=1e-4, atol=1e-7)
 
 
-def test_a_training_step_updates_parameters_by_their_gradients(monkeypatch):
-    p = problem()
+def test_variant_program_train_returns_updated_parameters_and_gradients(monkeypatch):
+    p = workload()
     params, _, loss, dxs = results(monkeypatch, cell_program, "mingru", "sequential", "train", p)
     cell = CELLS["mingru"](3, 3, rngs=nnx.Rngs(0))
     graphdef, start = nnx.split(cell)
 
-    def wanted_loss(start, xs):
+    def expected_loss(start, xs):
         model = nnx.merge(graphdef, start, copy=True)
         return jnp.mean(model(model.initial_carry((2,)), xs)[1] ** 2)
 
-    value, (dparams, wanted_dxs) = jax.value_and_grad(wanted_loss, (0, 1))(start, p.inputs())
+    value, (dparams, expected_dxs) = jax.value_and_grad(expected_loss, (0, 1))(start, p.inputs())
     updates, _ = variants.OPTIMIZER.update(dparams, variants.OPTIMIZER.init(start), start)
     np.testing.assert_allclose(loss, value, rtol=1e-6)
-    np.testing.assert_allclose(dxs, wanted_dxs, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(dxs, expected_dxs, rtol=1e-5, atol=1e-7)
     for x, y in zip(
         jax.tree.leaves(params), jax.tree.leaves(optax.apply_updates(start, updates)), strict=True
     ):
@@ -70,25 +70,25 @@ def test_a_training_step_updates_parameters_by_their_gradients(monkeypatch):
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("pass_", variants.PASSES)
-def test_flax_programs_run(name, pass_):
-    variants.form_program(variants.flax_form(name, problem()), pass_, problem()).call()
+def test_flax_variant_of_every_classic_cell_runs(name, pass_):
+    variants.variant_program(variants.flax_variant(name, workload()), pass_, workload()).call()
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_torch_forms_are_our_cells(name):
-    """The torch peers, with our weights, give our outputs: the rows compare equal models."""
+def test_torch_variant_outputs_equal_rnnlab_cell(name):
+    """The peers in torch, with rnnlab's weights, compute rnnlab's outputs."""
     pytest.importorskip("torch")
-    p = problem()
-    form = torch_programs.torch_form(name, p)
-    ours = variants.cell_form(name, "auto", p)
-    wanted = ours.outputs(ours.params, p.inputs())
-    np.testing.assert_allclose(form.outputs(), wanted, rtol=2e-5, atol=1e-6)
+    p = workload()
+    variant = torch_programs.torch_variant(name, p)
+    ours = variants.cell_variant(name, "auto", p)
+    expected = ours.outputs(ours.params, p.inputs())
+    np.testing.assert_allclose(variant.outputs(), expected, rtol=2e-5, atol=1e-6)
     for pass_ in variants.PASSES:
-        torch_programs.torch_program(form, pass_).call()
+        torch_programs.torch_program(variant, pass_).call()
 
 
 @pytest.mark.parametrize("name", ["mingru", "minlstm"])
-def test_a_minimal_cell_on_any_scan_of_torch(name):
+def test_torch_variant_with_a_scan_equals_rnnlab_cell(name):
     torch = pytest.importorskip("torch")
 
     def loop(a, b):
@@ -98,8 +98,8 @@ def test_a_minimal_cell_on_any_scan_of_torch(name):
             states.append(h)
         return torch.stack(states, -1)
 
-    p = problem()
-    ours = variants.plain_form(name, p)
-    wanted = ours.outputs(ours.params, p.inputs())
-    found = torch_programs.torch_form(name, p, loop).outputs()
-    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-6)
+    p = workload()
+    ours = variants.naive_variant(name, p)
+    expected = ours.outputs(ours.params, p.inputs())
+    found = torch_programs.torch_variant(name, p, loop).outputs()
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)

@@ -1,13 +1,17 @@
-"""Cells of a user's own: in the contract's checks and in the benchmark, from a file."""
+"""A user's cells, from a file: in the contract's checks and in the speedup benchmark."""
+
+import dataclasses
 
 import pytest
 
 from rnnlab import records
 from rnnlab.bench import speedup_table
+from rnnlab.bench.speedup import variants_of
 from rnnlab.cli import main
+from rnnlab.registry import REGISTRY
 from rnnlab.testing import check_cell
 
-pytestmark = pytest.mark.usefixtures("implicit_promotion")
+pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
 SMALL = ["--lengths", "4", "--batch-size", "2", "--width", "4", "--repeats", "1"]
 SOURCE = '''
@@ -35,7 +39,7 @@ class Mine(nnx.Module):
 
 
 class Careless(Mine):
-    """Forgets what a mask is for."""
+    """Ignores the mask."""
 
     def __call__(self, carry, xs, *, reset=None, mask=None):
         return self.inner(carry, xs, reset=reset)
@@ -49,35 +53,42 @@ def file(tmp_path):
     return path
 
 
-def test_a_cell_from_a_file_is_measured_beside_the_others(file, tmp_path, capsys):
+def test_speedup_of_a_cell_from_a_file_is_measured_and_drawn(file, tmp_path, capsys):
     cells = [f"{file}:Mine", "mingru"]
     assert main.main(["speedup", "--cells", *cells, *SMALL, "--out", str(tmp_path)]) == 0
-    measured = list(records.read(tmp_path / "speedup.jsonl"))
-    own = [r for r in measured if r["implementation"] == speedup_table.OWN]
+    measured = list(records.read(tmp_path / "rows.jsonl"))
+    own = [r for r in measured if r["implementation"] == speedup_table.USER]
     assert [(r["cell"], r["pass"]) for r in own] == [("Mine", "forward"), ("Mine", "train")]
-    assert all(speedup_table.minimal_seconds(measured, r) for r in own)
+    assert all(speedup_table.minimal_reference_seconds(measured, r) for r in own)
     assert "Mine" in capsys.readouterr().out
-    assert (tmp_path / "speedup.png").exists()
+    assert (tmp_path / "figure.png").exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("{folder}/none.py:Mine", "none.py is no file"),
         ("{folder}/mine.py:Yours", "must define a class 'Yours'"),
         ("mingruu", "cell 'mingruu' is unknown; did you mean 'mingru'?"),
     ],
 )
-def test_what_is_no_cell_is_refused(name, said, file, tmp_path, capsys):
+def test_speedup_of_an_unknown_cell_exits_2(name, message, file, tmp_path, capsys):
     arguments = ["speedup", "--cells", name.format(folder=tmp_path), *SMALL]
     assert main.main([*arguments, "--out", str(tmp_path / "out")]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_the_contract_judges_a_class(file):
+def test_check_cell_finds_a_user_cell_that_ignores_masks(file):
     names = {}
     exec(SOURCE, names)  # as a notebook would  # noqa: S102
     check_cell(names["Mine"])
     with pytest.raises(AssertionError, match=r"outputs in padding|carry of a row"):
         check_cell(names["Careless"])
+
+
+def test_speedup_variants_of_a_cell_without_a_torch_peer_include_no_torch(monkeypatch):
+    without_peer = dataclasses.replace(REGISTRY["mingru"], torch=None)
+    monkeypatch.setitem(REGISTRY, "mingru", without_peer)
+    found = variants_of("mingru", ("auto",), "cpu")
+    assert [v.implementation for v in found] == ["rnnlab"]
