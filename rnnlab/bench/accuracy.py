@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab.bench.base import Benchmark, OnProgress
+from rnnlab.dtypes import accumulation_dtype
 from rnnlab.records import Record
 from rnnlab.scan import heinsen_scan, linear_scan, log_linear_scan
-from rnnlab.dtypes import accumulation_dtype
 from rnnlab.tables import Table, device_label
 
 LOG_FORM_16BIT = "published log form in 16 bit"
