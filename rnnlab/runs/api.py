@@ -17,6 +17,7 @@ from rnnlab.models import SequenceModel
 from rnnlab.records import Record, commit, environment
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import TaskData, Task
+from rnnlab.tasks.stored_settings import current_settings
 from rnnlab.runs.best import load_best
 from rnnlab.runs.run_dir import RunDirectory, check_name
 from rnnlab.runs.lock import locked
@@ -137,11 +138,17 @@ def load_run(path: Path) -> tuple[RunDirectory, Record, Experiment]:
         if name not in settings:
             raise ValueError(f"{where} has no {name}; bring it back from a copy")
     experiment = Experiment(
-        serialization.load(TASKS[settings["task"]], settings.get("data"), f"{where}: data"),
+        _load_task(settings["task"], settings.get("data"), f"{where}: data"),
         serialization.load(ModelConfig, settings.get("model"), f"{where}: model"),
         serialization.load(TrainConfig, settings.get("train"), f"{where}: train"),
     )
     return folder, settings, experiment
+
+
+def _load_task(name: str, stored: object, where: str) -> Task:
+    """A run's task, whose settings may have been stored under former names."""
+    settings = current_settings(name, stored) if isinstance(stored, dict) else stored
+    return serialization.load(TASKS[name], settings, where)
 
 
 def build(experiment: Experiment, data: TaskData) -> SequenceModel:

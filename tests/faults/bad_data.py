@@ -59,9 +59,9 @@ CASES = [
     Case(
         8,
         "nothing held out",
-        f"{TEXT} --data.heldout 0",
+        f"{TEXT} --data.test 0",
         USAGE,
-        "heldout is 0.0",
+        "test must be a fraction in (0, 1), got 0.0",
         files(a_txt="abc" * 100),
     ),
     Case(
