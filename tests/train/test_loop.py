@@ -208,10 +208,10 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
 
 
 def test_token_ids_out_of_range_are_named(tmp_path):
-    open_text = Text.open
+    load_text = Text.load
 
     def broken(self, seed):
-        data = open_text(self, seed)
+        data = load_text(self, seed)
         return dataclasses.replace(data, vocab_size=data.vocab_size - 1)
 
     experiment = stateful(tmp_path)
