@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 from faults.cases import CLOSED, FORECAST, Case, files
-from faults.harness import LAST, run_folder
+from faults.harness import LAST_STEP, run_folder
 from rnnlab.errors import CHECKPOINT, RESOURCES, USAGE
 from rnnlab.runs.checkpoints import manifest
 
@@ -48,7 +48,7 @@ def written(text: bytes) -> Callable[[Path], None]:
 
 def later_format(here: Path) -> None:
     """The newest step's list is sound, but of a format that is not known yet."""
-    step = here / "run" / "checkpoints" / str(LAST)
+    step = here / "run" / "checkpoints" / str(LAST_STEP)
     with mock.patch.object(manifest, "FORMAT", manifest.FORMAT + 1):
         manifest.seal(step, {}, {})
 
@@ -94,7 +94,13 @@ CASES = [
     Case(
         2, "steps in Arabic digits", "run FILE --train.steps \u0661\u0660", USAGE, "a whole number"
     ),
-    Case(3, "dropout above 1", "run FILE --model.dropout 1.5", USAGE, "dropout is 1.5"),
+    Case(
+        3,
+        "dropout above 1",
+        "run FILE --model.dropout 1.5",
+        USAGE,
+        "dropout must be in [0, 1), got 1.5",
+    ),
     Case(3, "no rows in a batch", "run FILE --data.batch-size 0", USAGE, "batch_size must be"),
     Case(3, "no steps in a window", "run FILE --data.length 0", USAGE, "length must be"),
     Case(
@@ -201,7 +207,7 @@ CASES = [
         "a step that is not there",
         "resume RUN --from-step 7",
         CHECKPOINT,
-        f"its steps are: {LAST - 2}, {LAST}",
+        f"its steps are: {LAST_STEP - 2}, {LAST_STEP}",
     ),
     Case(
         18,
@@ -280,9 +286,9 @@ CASES = [
         f"run {FORECAST} --data.series co2 --out out",
         USAGE,
         "pip install 'rnnlab[data]'",
-        stage="without:statsmodels",
+        point="without:statsmodels",
     ),
     Case(
-        27, "Ctrl-C", "run FILE --out out", 128 + signal.SIGINT, "stopped by SIGINT", stage="data"
+        27, "Ctrl-C", "run FILE --out out", 128 + signal.SIGINT, "stopped by SIGINT", point="data"
     ),
 ]

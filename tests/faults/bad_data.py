@@ -88,7 +88,7 @@ CASES = [
     Case(
         11,
         "CRLF, a byte order mark, no last line end",
-        TEXT,
+        f"{TEXT} --train.steps 2",
         0,
         "",
         files(a_txt=("\ufeff" + "one two\r\n\u2028" * 50 + "end")),

@@ -78,7 +78,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "at",
-    [pytest.param(k, marks=() if k in (1, 10, 18) else pytest.mark.long) for k in range(1, 20)],
+    [pytest.param(k, marks=() if k in (1, 10, 18) else pytest.mark.slow) for k in range(1, 20)],
 )
 def test_stopped_at_a_step(whole, tmp_path, at):
     unbroken, experiment = whole
@@ -208,7 +208,8 @@ def mutated(raw, rng):
     return bytes(raw)
 
 
-def test_mutated_files_meet_errors_of_ours_alone(golden, size):
+@pytest.mark.parametrize("mutants", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_mutated_files_meet_errors_of_ours_alone(golden, mutants):
     """Settings, pointers, rows and lists from strangers: a ValueError, or nothing at all."""
     rng = np.random.default_rng(0)
     like = CheckpointStore(golden, {})
@@ -216,7 +217,7 @@ def test_mutated_files_meet_errors_of_ours_alone(golden, size):
     wanted = {name: np.zeros(x["shape"], x["dtype"]) for name, x in body["leaves"].items()}
     files = [golden / name for name in sorted(MUTANTS)] + [like.folder / "4" / "integrity.json"]
     refused = 0
-    for trial in range(size(600, 20_000)):
+    for trial in range(mutants):
         file = files[trial % len(files)]
         raw = file.read_bytes()
         file.write_bytes(mutated(raw, rng))
@@ -228,13 +229,13 @@ def test_mutated_files_meet_errors_of_ours_alone(golden, size):
             refused += 1
         finally:
             file.write_bytes(raw)
-    assert refused > size(600, 20_000) / 10
+    assert refused > mutants / 10
 
 
 APPEND = """
 import sys
 from pathlib import Path
-from rnnlab import rows
+from rnnlab import records
 from rnnlab.atomic_io import write_json
 for k in range(10**9):
     records.append(Path(sys.argv[1]) / "rows.jsonl", {"k": k, "text": "x" * (k % 3000)})
@@ -243,10 +244,11 @@ for k in range(10**9):
 """
 
 
-def test_sigkill_while_rows_and_pointers_are_written(tmp_path, size):
+@pytest.mark.parametrize("trials", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_sigkill_while_rows_and_pointers_are_written(tmp_path, trials):
     """What was acknowledged is there; at most the last line is torn; the pointer is never so."""
     rng = np.random.default_rng(0)
-    for trial in range(size(6, 100)):
+    for trial in range(trials):
         folder = tmp_path / str(trial)
         folder.mkdir()
         command = [sys.executable, "-c", APPEND, str(folder)]
@@ -264,11 +266,11 @@ def test_sigkill_while_rows_and_pointers_are_written(tmp_path, size):
         assert last <= step <= len(found) - 1
 
 
-def test_a_reader_never_meets_an_unfinished_step(lab, tmp_path, size):
+def test_a_reader_never_meets_an_unfinished_step(lab, tmp_path):
     """Steps are read while a run writes and deletes them."""
     process = lab.run(tmp_path)
     folder = tmp_path / "cell=mingru,seed=0"
-    leaves = manifest.opened(lab.whole / "checkpoints" / "12")["leaves"]
+    leaves = manifest.opened(lab.reference_run / "checkpoints" / "12")["leaves"]
     like = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
     seen, lines = set(), []
     while process.poll() is None:
@@ -280,12 +282,13 @@ def test_a_reader_never_meets_an_unfinished_step(lab, tmp_path, size):
     assert len(seen) >= 3
 
 
-def test_text_from_strangers_is_refused_in_one_line(tmp_path, size):
+@pytest.mark.parametrize("mutants", [300, pytest.param(5000, marks=pytest.mark.slow)])
+def test_text_from_strangers_is_refused_in_one_line(tmp_path, mutants):
     """Random bytes and broken UTF-8 as a text to train on."""
     rng = np.random.default_rng(0)
     file, said = tmp_path / "a.txt", []
     good = "a quick brown fox. " * 30
-    for _ in range(size(300, 5000)):
+    for _ in range(mutants):
         file.write_bytes(mutated(good.encode(), rng))
         try:
             Text(file, length=8, batch_size=4).load(0)
