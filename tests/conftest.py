@@ -108,7 +108,7 @@ PRESETS = {{
     "cpu": Preset(
         Experiment(
             Text(Path("{text}"), length=8, batch_size=4),
-            ModelConfig(width=4, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None),
             TrainConfig(steps=4, evaluate_every=2, log_every=1),
         ),
         {{"model.cell": ("mingru", "gru")}},

@@ -92,11 +92,19 @@ def test_a_flag_replaces_the_presets_sweep_of_it(experiment):
 def test_flags_are_typed(experiment):
     ((run, _),) = parsed(
         experiment,
-        *("--model.cell", "mingru", "--model.gate-range", "-1", "1", "--model.conv-size", "None"),
+        *(
+            "--model.cell",
+            "mingru",
+            "--model.gate-range",
+            "-1",
+            "1",
+            "--model.conv-kernel-size",
+            "None",
+        ),
         *("--data.stateful", "--train.clip-norm", "0.5", "--data.path", "a,b.txt"),
     )
-    assert run.model.gate_range == (-1, 1)
-    assert run.model.conv_size is None
+    assert run.model.options["gate_range"] == (-1, 1)
+    assert run.model.conv_kernel_size is None
     assert run.data.stateful
     assert run.train.clip_norm == 0.5
     assert run.data.path == Path("a,b.txt")
@@ -110,7 +118,12 @@ def test_flags_are_typed(experiment):
         (["--train.steps", "0"], "steps is 0"),
         (["--model.width", "0"], "width must be an int >= 1, got 0"),
         (["--model.cell", "gru,transformer", "--model.heads", "3"], "features is 4"),
-        (["--model.cell", "gru+rnn"], "depth is 1; at least 2"),
+        (["--model.cell", "gru", "--model.heads", "3"], "its options are reset_after, backend"),
+        (["--model.cell", "gru", "--model.widht", "3"], "did you mean 'width'?"),
+        (
+            ["--model.cell", "gru+rnn"],
+            "depth must be >= 2 for cell 'gru+rnn', got 1; raise --model.depth",
+        ),
         (["--model.bidirectional"], "bidirectional is True for a task"),
         (["--train.l1", "0.1"], "l1 is 0.1"),
         (["--seeds", "0,,1"], "--train.seed must be values separated by commas only, got '0,,1'"),

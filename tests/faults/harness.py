@@ -31,7 +31,7 @@ from rnnlab.tasks import Text
 from rnnlab.train.config import TrainConfig
 
 MODEL = ModelConfig(
-    width=16, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.1
+    width=16, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.1
 )
 TRAINING = TrainConfig(
     steps={last}, evaluate_every=2, log_every=1, schedule="plateau", plateau_patience=1

@@ -30,7 +30,7 @@ from rnnlab.runs.resume_policy import ResumePolicy
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
 GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.2)
 STEPS = 20
 ANYWHERE = ResumePolicy(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
 
