@@ -117,7 +117,7 @@ def test_flags_are_typed(experiment):
         (["--model.cell", "mingur"], "did you mean 'mingru'"),
         (["--train.steps", "0"], "steps is 0"),
         (["--model.width", "0"], "width must be an int >= 1, got 0"),
-        (["--model.cell", "gru,transformer", "--model.heads", "3"], "features is 4"),
+        (["--model.cell", "gru,transformer", "--model.heads", "3"], "features must be a multiple of 6"),
         (["--model.cell", "gru", "--model.heads", "3"], "its options are reset_after, backend"),
         (["--model.cell", "gru", "--model.widht", "3"], "did you mean 'width'?"),
         (
