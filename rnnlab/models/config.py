@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnnlab.layers import Bidirectional, Block, Stack
-from rnnlab.models.options import CellOption, cell_options, constructor_arguments
+from rnnlab.models.options import constructor_arguments, setting_options
 from rnnlab.models.sequence_model import SequenceModel
-from rnnlab.registry import CellEntry, find_cell
+from rnnlab.registry import CellEntry, CellOption, find_cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,10 +218,11 @@ def settings_class(cell: str) -> type:
     attributes = ModelConfig.__doc__.partition("    Attributes:\n")[2].partition("      options:")[
         0
     ]
-    helps = "".join(
-        f"      {name}: {o.help or 'option of the cell'}.\n" for name, o in options.items()
-    )
-    kind.__doc__ = f"Settings of the model.\n\n    Attributes:\n{attributes}{helps}"
+    docs = [
+        f"      {name}: {option.doc.rstrip('.') or 'option of the cell'}.\n"
+        for name, option in options.items()
+    ]
+    kind.__doc__ = f"Settings of the model.\n\n    Attributes:\n{attributes}{''.join(docs)}"
     return kind
 
 
@@ -249,7 +250,7 @@ def state_bytes(model: nnx.Module) -> int:
 def _options_of(entry: CellEntry) -> dict[str, CellOption]:
     """Returns the options of a cell that the model does not set itself."""
     set_by_model = {*FIELDS, *entry.layer_options(0)}
-    options = cell_options(entry.load())
+    options = setting_options(entry.load())
     return {name: option for name, option in options.items() if name not in set_by_model}
 
 

@@ -117,8 +117,11 @@ def test_flags_are_typed(experiment):
         (["--model.cell", "mingur"], "did you mean 'mingru'"),
         (["--train.steps", "0"], "steps is 0"),
         (["--model.width", "0"], "width must be an int >= 1, got 0"),
-        (["--model.cell", "gru,transformer", "--model.heads", "3"], "features must be a multiple of 6"),
-        (["--model.cell", "gru", "--model.heads", "3"], "its options are reset_after, backend"),
+        (
+            ["--model.cell", "gru,transformer", "--model.heads", "3"],
+            "features must be a multiple of 6",
+        ),
+        (["--model.cell", "gru", "--model.heads", "3"], "its options are reset_after"),
         (["--model.cell", "gru", "--model.widht", "3"], "did you mean 'width'?"),
         (
             ["--model.cell", "gru+rnn"],
@@ -180,10 +183,10 @@ def test_what_is_no_experiment_is_refused(tmp_path, capsys):
         assert f"{other}" in capsys.readouterr().err
     other.write_text("import sys; sys.exit(0)", encoding="utf-8")
     assert main.main(["run", str(other)]) == 2
-    assert "cannot be run: SystemExit" in capsys.readouterr().err
+    assert "cannot be executed: SystemExit" in capsys.readouterr().err
     other.write_text("PRESETS = {}[0]\n", encoding="utf-8")
     assert main.main(["run", str(other)]) == 2
-    assert f"{other} cannot be run: KeyError: 0; mend it" in capsys.readouterr().err
+    assert f"{other} cannot be executed: KeyError: 0; fix the file" in capsys.readouterr().err
     for command, code in (("resume", 4), ("sample", 4), ("verify", 4), ("compare", 2)):
         assert main.main([command, str(tmp_path)]) == code
         assert str(tmp_path) in capsys.readouterr().err
