@@ -222,6 +222,7 @@ def settings_class(cell: str) -> type:
         f"      {name}: {option.doc.rstrip('.') or 'option of the cell'}.\n"
         for name, option in options.items()
     ]
+    attributes += "".join(docs)
     kind.__doc__ = f"Settings of the model.\n\n    Attributes:\n{attributes}{''.join(docs)}"
     return kind
 
