@@ -13,9 +13,7 @@ if TYPE_CHECKING:  # matplotlib takes most of a second to import
 
 # From the muted palette of Paul Tol, in an order that keeps neighbours apart. No cell has one of
 # these colours.
-OTHER_COLORS = (
-    *("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499", "#88CCEE"),
-)
+OTHER_COLORS = (*("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499"),)
 """Colours of everything that is not a cell: backends, layers of a model, a user's own cells."""
 FORMATS = ("png", "svg", "pdf")
 
