@@ -1,4 +1,4 @@
-"""Small files that are there whole or not at all, on the disk when the call returns."""
+"""Small files that are written completely or not at all, and are on disk when the call returns."""
 
 import errno
 import json
@@ -16,81 +16,84 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-LARGEST = 64 << 20
-"""The most bytes of JSON that are parsed."""
+MAX_JSON_BYTES = 64 << 20
+"""Size of the largest JSON file that is parsed."""
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""Errors for which less on the disk is the cure."""
+TMP_SUFFIX = ".tmp"
+"""Suffix of a file or directory that is being written."""
+
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors that freeing disk space resolves."""
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all: beside it first, then in its place.
+    """Write a file atomically: to a temporary file first, which then replaces it.
 
-    A number that is not finite, which JSON has not, becomes null.
+    NaN and infinite numbers, which JSON lacks, become null.
 
     Raises:
-      ResourceError: it could not be written; what was there before is there still.
+      InsufficientResourcesError: it could not be written; the previous content is unchanged.
     """
-    beside = path.with_name(path.name + ".new")
-    with writing(path):
+    tmp = path.with_name(path.name + TMP_SUFFIX)
+    with raise_resource_errors(path):
         try:
-            with beside.open("w", encoding="utf-8") as file:
-                json.dump(finite(value), file, indent=2, allow_nan=False)
+            with tmp.open("w", encoding="utf-8") as file:
+                json.dump(nonfinite_to_null(value), file, indent=2, allow_nan=False)
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            tmp.replace(path)
         except OSError:
-            beside.unlink(missing_ok=True)
+            tmp.unlink(missing_ok=True)
             raise
-        sync(path.parent)
+        fsync(path.parent)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Says of which file it is that the system could not write something, and what to do.
-
-    Raises:
-      ResourceError: for every OSError within it.
-    """
+def raise_resource_errors(path: Path) -> Iterator[None]:
+    """Re-raise OSError as InsufficientResourcesError naming the file and a remedy."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
-        advice = "make room for it" if error.errno in NO_ROOM else "choose another place for it"
         raise InsufficientResourcesError(
-            f"{path} could not be written: {reason}; {advice}"
+            f"{path} could not be written: {reason}; {disk_advice(error)}"
         ) from error
 
 
-def refuse_links(folder: Path) -> None:
-    """Refuses to write into a folder with a link in it, by which files elsewhere would change.
+def disk_advice(error: OSError) -> str:
+    """Return what to do about a failed write."""
+    return "free disk space" if error.errno in DISK_FULL_ERRNOS else "choose another directory"
+
+
+def reject_symlinks(folder: Path) -> None:
+    """Raise if a directory contains a symlink, through which other files would be written.
 
     Raises:
-      CheckpointError: names the link.
+      CheckpointError: names the symlink.
     """
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_symlink():
             raise CheckpointError(
-                f"{path} is a link, which a run is not written through; bring in what it points to"
+                f"{path} must not be a symlink in a run's directory; replace it by its target"
             )
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder and those around it, with their names on the disk."""
+def mkdir_durable(path: Path) -> None:
+    """Make a directory and its parents, with their names on disk."""
     if not path.is_dir():
-        make_folder(path.parent)
+        mkdir_durable(path.parent)
         path.mkdir(exist_ok=True)
-        sync(path.parent)
+        fsync(path.parent)
 
 
 def lock(file: IO, *, shared: bool = False, wait: bool = True) -> None:
-    """Takes a lock on an open file, which ends when it is closed, or with the process.
+    """Lock an open file until it is closed or the process exits.
 
-    Where the system has no such locks it does nothing.
+    Does nothing on systems without such locks.
 
     Raises:
-      BlockingIOError: another has it, and `wait` is False.
+      BlockingIOError: another process holds the lock, and `wait` is False.
     """
     if fcntl is not None:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -98,52 +101,52 @@ def lock(file: IO, *, shared: bool = False, wait: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises:
-      OSError: it is not there.
-      ValueError: it is not JSON, or larger than any that rnnlab writes; names the file.
+      OSError: the file does not exist.
+      ValueError: it is not JSON, or larger than any file that rnnlab writes; names the file.
     """
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no file")
+        raise ValueError(f"{path} is not a file")
     size = path.stat().st_size
-    if size > LARGEST:
-        raise ValueError(f"{path} has {size} bytes; at most {LARGEST} are read")
+    if size > MAX_JSON_BYTES:
+        raise ValueError(f"{path} must have at most {MAX_JSON_BYTES} bytes, got {size}")
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
 
 
-def finite(value: Any) -> Any:
-    """JSON values with null for what is no finite number.
+def nonfinite_to_null(value: Any) -> Any:
+    """Return JSON values with null in place of NaN and infinite numbers.
 
-    >>> finite({"a": [1.0, float("nan")]})
+    >>> nonfinite_to_null({"a": [1.0, float("nan")]})
     {'a': [1.0, None]}
     """
     if isinstance(value, dict):
-        return {key: finite(x) for key, x in value.items()}
+        return {key: nonfinite_to_null(x) for key, x in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(x) for x in value]
+        return [nonfinite_to_null(x) for x in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name!r} is there twice")
-        found[name] = value
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} occurs twice")
+        found[key] = value
     return found
 
 
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def sync(path: Path) -> None:
-    """Has a file's bytes, or a folder's list of names, put on the disk."""
+def fsync(path: Path) -> None:
+    """Flush a file's bytes, or a directory's list of names, to disk."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)

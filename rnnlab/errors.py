@@ -1,51 +1,51 @@
-"""What can go wrong by kind, and the exit code of the command for each.
+"""Exceptions by kind, and the exit code of the command for each.
 
-A plain ValueError is a wrong argument or setting. Every message is one line: what, where, and what
-to do.
+A plain ValueError is a wrong argument or setting. Every message is one line: what must hold, the
+value found and one action.
 """
 
-DEFECT, USAGE, DATA, CHECKPOINT, RESOURCES, DIVERGED, BUSY = range(1, 8)
-"""Exit codes. 0 is success, a defect is rnnlab's own, 130 and 143 are signals."""
+INTERNAL_ERROR, USAGE_ERROR, DATA, CHECKPOINT, RESOURCES, DIVERGED, LOCKED = range(1, 8)
+"""Exit codes. 0 is success, INTERNAL_ERROR is a bug in rnnlab, 130 and 143 are signals."""
 
 
 class DataError(ValueError):
-    """Data that cannot be read, or is not what it was."""
+    """Data that cannot be read or has changed."""
 
     exit_code = DATA
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, or of another model."""
+    """A checkpoint that is missing, corrupt or of another model."""
 
     exit_code = CHECKPOINT
 
 
 class CorruptCheckpointError(CheckpointError):
-    """A checkpoint whose files are not what was written."""
+    """A checkpoint whose files differ from what was written."""
 
 
 class TrainingDivergedError(ValueError):
-    """A training whose losses or gradients are no numbers, or have grown without end."""
+    """A training whose losses or gradients are NaN or Inf, or whose loss has diverged."""
 
     exit_code = DIVERGED
 
 
 class RunLockedError(ValueError):
-    """A run's folder in which another process writes."""
+    """A run's directory that another process writes to."""
 
-    exit_code = BUSY
+    exit_code = LOCKED
 
 
 class InsufficientResourcesError(OSError):
-    """No room on the disk or in memory, or a place that cannot be read or written."""
+    """Too little free disk space or memory, or a place that cannot be read or written."""
 
     exit_code = RESOURCES
 
 
 def code(error: Exception) -> int:
-    """The exit code for an error.
+    """Return the exit code for an exception.
 
     >>> code(RunLockedError("...")), code(ValueError("...")), code(OSError(28, "No space left"))
     (7, 2, 5)
     """
-    return getattr(error, "exit_code", RESOURCES if isinstance(error, OSError) else USAGE)
+    return getattr(error, "exit_code", RESOURCES if isinstance(error, OSError) else USAGE_ERROR)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnlab.atomic_io import writing
+from rnnlab.atomic_io import raise_resource_errors
 from rnnlab.registry import COLORS, LABELS
 
 if TYPE_CHECKING:  # matplotlib takes most of a second to import
@@ -13,7 +13,9 @@ if TYPE_CHECKING:  # matplotlib takes most of a second to import
 
 # From the muted palette of Paul Tol, in an order that keeps neighbours apart. No cell has one of
 # these colours.
-OTHER_COLORS = (*("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499"),)
+OTHER_COLORS = (
+    *("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499", "#88CCEE"),
+)
 """Colours of everything that is not a cell: backends, layers of a model, a user's own cells."""
 FORMATS = ("png", "svg", "pdf")
 
@@ -53,7 +55,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
             f"{path} is not a name of a figure; give a file that ends in .{', .'.join(FORMATS)}"
         )
     temporary = path.with_name(path.name + ".tmp")
-    with writing(path):
+    with raise_resource_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             figure.savefig(temporary, dpi=110, format=kind)

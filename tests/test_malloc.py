@@ -71,7 +71,7 @@ def test_malloc_is_configured_by_default_in_commands_that_train(words, expected)
 
 def test_malloc_flag_without_glibc_is_an_error_only_if_given(capsys, monkeypatch):
     monkeypatch.setattr(main, "keep_memory", lambda: False)
-    assert main.main(["verify", ".", main.KEEP], owns_process=True) == errors.USAGE
+    assert main.main(["verify", ".", main.KEEP], owns_process=True) == errors.USAGE_ERROR
     assert f"{main.KEEP} needs glibc" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:
         main.main(["run", "--help"], owns_process=True)

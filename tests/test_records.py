@@ -1,4 +1,4 @@
-"""Rows survive what happens to the processes that write them."""
+"""Records survive what happens to the processes that write them."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from rnnlab import records
 WRITER = """
 import sys
 from pathlib import Path
-from rnnlab import rows
+from rnnlab import records
 
 k, count = int(sys.argv[2]), int(sys.argv[3])
 for n in range(count):
@@ -28,37 +28,37 @@ def writer(path, k, count):
     return subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(k), str(count)])
 
 
-def test_rows_come_back(tmp_path):
+def test_read_returns_what_append_wrote(tmp_path):
     path = tmp_path / "new" / "rows.jsonl"
     for n in range(3):
         records.append(path, {"n": n, "ä": [1.5, None]})
     assert [r["n"] for r in records.read(path)] == [0, 1, 2]
 
 
-def test_numbers_that_json_has_not_are_null(tmp_path):
+def test_append_writes_nan_and_inf_as_null(tmp_path):
     path = tmp_path / "rows.jsonl"
     records.append(path, {"loss": float("nan"), "curve": [[1, float("inf")]], "n": 1.5})
     assert path.read_text() == '{"loss": null, "curve": [[1, null]], "n": 1.5}\n'
 
 
 @pytest.mark.parametrize("cut", [1, 5, 13])
-def test_a_torn_last_row_is_left_out_and_then_taken_away(cut, tmp_path):
+def test_torn_last_record_is_skipped_and_then_removed(cut, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n": 0}\n' + b'{"n": 1, "x": "'[:cut])
-    with pytest.warns(UserWarning, match=r"line 2, is cut off: left out"):
+    with pytest.warns(UserWarning, match=r"line 2, is cut off and skipped"):
         assert list(records.read(path)) == [{"n": 0}]
     records.append(path, {"n": 2})
     assert path.read_bytes() == b'{"n": 0}\n{"n": 2}\n'
 
 
-def test_a_whole_last_row_without_its_line_end_is_kept(tmp_path):
+def test_complete_last_record_without_newline_is_kept(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n": 0}\n{"n": 1}')
     records.append(path, {"n": 2})
     assert [r["n"] for r in records.read(path)] == [0, 1, 2]
 
 
-def test_a_file_of_one_torn_row_becomes_empty_first(tmp_path):
+def test_append_to_a_file_of_one_torn_record_replaces_it(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n"' + b" " * 200_000)  # longer than a block
     records.append(path, {"n": 0})
@@ -66,35 +66,35 @@ def test_a_file_of_one_torn_row_becomes_empty_first(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a note\nof two lines", "[" * 100_000])
-def test_a_file_of_something_else_is_left_as_it_is(tmp_path, text):
+def test_append_to_another_kind_of_file_is_an_error(tmp_path, text):
     path = tmp_path / "a.txt"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"a\.txt ends with what is no row"):
+    with pytest.raises(ValueError, match=r"a\.txt must end with a record"):
         records.append(path, {"a": 1})
     assert path.read_text(encoding="utf-8") == text
 
 
-def test_nothing_is_added_to_links_pipes_and_devices(tmp_path):
+def test_append_to_symlinks_pipes_and_directories_is_an_error(tmp_path):
     kept = tmp_path / "kept"
     kept.write_text("", encoding="utf-8")
     (tmp_path / "link").symlink_to(kept)
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "link", tmp_path / "pipe", tmp_path):
-        with pytest.raises(ValueError, match="is no file of its own"):
+        with pytest.raises(ValueError, match="must be a regular file"):
             records.append(path, {"a": 1})
     assert kept.read_text(encoding="utf-8") == ""
-    with pytest.raises(ValueError, match="is no file"):
+    with pytest.raises(ValueError, match="must be a file"):
         next(records.read(tmp_path / "pipe"))
 
 
-def test_damage_that_is_no_torn_end_is_named(tmp_path):
+def test_read_names_a_line_that_is_not_json(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n": 0}\n<<<<<<< HEAD\n{"n": 1}\n')
     with pytest.raises(ValueError, match=r"line 2, is not JSON"):
         list(records.read(path))
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(tmp_path):
+def test_append_on_a_full_disk_leaves_the_file_unchanged(tmp_path):
     """A limit on the size of files stands for the full disk."""
     path = tmp_path / "rows.jsonl"
     records.append(path, {"n": 0})
@@ -113,7 +113,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path):
     assert [r["n"] for r in records.read(path)] == [0, 1]
 
 
-def test_four_writers_lose_and_mix_nothing(tmp_path):
+def test_append_by_four_processes_keeps_every_record(tmp_path):
     path, count = tmp_path / "rows.jsonl", 100
     writers = [writer(path, k, count) for k in range(4)]
     assert [w.wait(120) for w in writers] == [0] * 4
@@ -123,7 +123,7 @@ def test_four_writers_lose_and_mix_nothing(tmp_path):
         assert [r["n"] for r in found if r["writer"] == k] == list(range(count))
 
 
-def test_a_killed_writer_leaves_rows_that_all_parse(tmp_path):
+def test_append_by_a_killed_process_leaves_valid_records(tmp_path):
     path = tmp_path / "rows.jsonl"
     process = writer(path, 0, 1_000_000)
     while not path.exists() or path.stat().st_size < 100_000:

@@ -1,4 +1,4 @@
-"""Draws the figure of the cells' contract.
+"""Draws the contract's picture.
 
 Command:  python tools/contract_figure.py    (writes docs/contract.png)
 """
@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-# Pale colours, which no cell has.
-REAL, OTHER, PADDING, RESET = "#BBCCEE", "#FFCCCC", "#EEEEEE", "#332288"
+REAL, OTHER, PADDING = "#56B4E9", "#E69F00", "#EEEEEE"
 
 
 def steps(axes: Axes, y: float, colors: list[str], first: float = 0.0) -> None:
-    """One box per input."""
+    """A row of inputs, a box each."""
     for t, color in enumerate(colors):
         axes.add_patch(
             FancyBboxPatch(
@@ -44,24 +43,20 @@ def contract() -> Figure:
     panels = figure.subplots(3, 2)
 
     axes = panels[0, 0]
-    panel(axes, "Sequence call", "carry, ys = cell(carry, xs)")
+    panel(axes, "A call over a sequence", "carry, ys = cell(carry, xs)")
     steps(axes, 0.4, [REAL] * 7)
     arrow(axes, (-1.5, 0.8), (-0.05, 0.8), "carry")
     arrow(axes, (7.05, 0.8), (8.6, 0.8), "carry")
 
     axes = panels[0, 1]
-    panel(axes, "Streaming: one step per input, equal outputs", "carry, y = cell.step(carry, x)")
+    panel(axes, "is its steps, one after another", "carry, y = cell.step(carry, x)")
     for t in range(7):
         steps(axes, 0.4, [REAL], 1.4 * t - 0.4)
         arrow(axes, (1.4 * t - 0.86, 0.8), (1.4 * t - 0.36, 0.8))
     axes.text(-1.25, 1.0, "carry", ha="center", va="bottom", fontsize=9)
 
     axes = panels[1, 0]
-    panel(
-        axes,
-        "Chunking: one call per chunk, equal outputs",
-        "The carry is all that a chunk needs from the chunk before.",
-    )
+    panel(axes, "and is its pieces, wherever it is cut", "the carry is all that passes")
     steps(axes, 0.4, [REAL] * 3)
     steps(axes, 0.4, [REAL] * 4, 4.6)
     arrow(axes, (-1.5, 0.8), (-0.05, 0.8), "carry")
@@ -71,20 +66,20 @@ def contract() -> Figure:
     axes = panels[1, 1]
     panel(
         axes,
-        "reset: several sequences in one example",
-        "reset[t] sets the state to initial_carry before input t. No value or gradient\n"
-        "passes a reset, NaN included.",
+        "reset: several sequences in one row",
+        "reset[t]: the state is initial_carry before input t. Nothing passes,\n"
+        "forward or backward, NaN included.",
     )
     steps(axes, 0.4, [REAL] * 3 + [OTHER] * 4)
-    axes.plot([3, 3], [0.1, 1.5], color=RESET, linewidth=2.5)
+    axes.plot([3, 3], [0.1, 1.5], color="#D55E00", linewidth=2.5)
     axes.text(3, 1.6, "reset", ha="center", fontsize=9)
 
     axes = panels[2, 0]
     panel(
         axes,
-        "mask: sequences of different lengths",
-        "mask[t] = False keeps the state, sets y[t] to 0 and ignores the input.\n"
-        "The returned carry is the state after the last real step.",
+        "mask: rows of different lengths",
+        "mask[t] False: the state is held, y[t] is 0, the input is not read.\n"
+        "The carry is that after the last real step.",
     )
     steps(axes, 1.0, [REAL] * 7)
     steps(axes, 0.0, [OTHER] * 4 + [PADDING] * 3)
@@ -95,9 +90,9 @@ def contract() -> Figure:
     axes = panels[2, 1]
     panel(
         axes,
-        "Bidirectional: each sequence within its own length",
-        "The backward cell starts at the last real step; its resets are shifted by one.\n"
-        "It has no step method.",
+        "Bidirectional: each row within its own length",
+        "the backward cell starts at the last real step, and resets are\n"
+        "shifted with it. There is no step.",
     )
     steps(axes, 0.4, [REAL] * 4 + [PADDING] * 3)
     arrow(axes, (0.1, 1.5), (4.0, 1.5), "forward")

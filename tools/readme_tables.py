@@ -79,7 +79,7 @@ def results(records: Sequence[Record]) -> Table:
         used += chosen
         # The label names the setting, so that all cells share one row. Fingerprints of the same
         # data differ between the two versions of the format.
-        same = {"varied": {}, "data_fingerprint": ""}
+        same = {"grid": {}, "data_fingerprint": ""}
         summary = summary_table([r | same for r in chosen], {})
         (line,) = summary.lines
         values = dict(zip(summary.headings, line, strict=True))
@@ -92,7 +92,7 @@ def results(records: Sequence[Record]) -> Table:
 
 
 def _matches(record: Record, setting: dict) -> bool:
-    varied = {name.rpartition(".")[2]: value for name, value in record["varied"].items()}
+    varied = {name.rpartition(".")[2]: value for name, value in record["grid"].items()}
     if record["experiment"] == "parity":
         varied.setdefault("gate_range", [0, 1])
     is_plain = record["preset"] == "cpu" and not record["data"].get("path")

@@ -27,7 +27,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from rnnlab import records
+from rnnlab import provenance, records
 from rnnlab.bench.base import (
     RATIO_QUARTILES,
     Column,
@@ -77,7 +77,7 @@ def main() -> int:
             for variant, program, times in zip(forms, programs, seconds, strict=True):
                 record = {
                     "benchmark": "cpu_ablations",
-                    **records.environment(jax.devices()[0]),
+                    **provenance.environment(jax.devices()[0]),
                     "what": operation,
                     "how": variant,
                     "shape": variants.SHAPE,

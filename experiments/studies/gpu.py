@@ -23,7 +23,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from rnnlab import gated_scan, linear_scan, records
+from rnnlab import gated_scan, linear_scan, provenance, records
 from rnnlab.bench.base import FIGURE_FILE, RECORDS_FILE, Benchmark, Workload
 from rnnlab.bench.libraries import LibrariesBenchmark
 from rnnlab.bench.newton_convergence import NewtonBenchmark
@@ -120,7 +120,7 @@ def _parity(out, device, case, shape, found, wanted):
     ]
     row = {
         "benchmark": "parity",
-        **records.environment(device),
+        **provenance.environment(device),
         "case": case,
         "batch_size": shape[0],
         "length": shape[1],
@@ -161,7 +161,7 @@ def bandwidth(out: Path, device: jax.Device) -> Iterator[records.Record]:
         for k, (backend, pass_) in enumerate(programs):
             row = {
                 "benchmark": "bandwidth",
-                **records.environment(device),
+                **provenance.environment(device),
                 "backend": backend if backend == "copy" else resolve_backend(backend, "gpu"),
                 "pass": pass_,
                 **workload.sizes,

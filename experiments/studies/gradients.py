@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rnnlab import CELLS, VanillaRNN, records
+from rnnlab import CELLS, VanillaRNN, provenance, records
 from rnnlab.analysis import gradient_flow, lyapunov_exponents
 from rnnlab.bench.base import Column, key_column, make_table
 from rnnlab.records import Record
@@ -74,7 +74,7 @@ def main() -> int:
         exponent = lyapunov_exponents(cell, carry, scale * noise).mean()
         record = {
             "benchmark": "gradients",
-            **records.environment(jax.devices()[0]),
+            **provenance.environment(jax.devices()[0]),
             "cell": name,
             "width": WIDTH,
             "length": LENGTH,

@@ -23,7 +23,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from rnnlab import records
+from rnnlab import provenance, records
 from rnnlab.analysis import cell_inputs
 from rnnlab.bench.base import RECORDS_FILE
 from rnnlab.bench.newton_convergence import NewtonBenchmark, measure_cell
@@ -43,7 +43,7 @@ def trained(folder: Path) -> Iterator[records.Record]:
     for name, cell, _, inputs in cell_inputs(model, model.initial_carry((STREAMS,)), xs):
         record = {
             "benchmark": "newton",
-            **records.environment(jax.devices()[0]),
+            **provenance.environment(jax.devices()[0]),
             "cell": type(cell).__name__.lower().removeprefix("vanilla"),
             "weights": f"trained, {name}",
             "seed": 0,

@@ -14,7 +14,6 @@ The validation part chooses among the context lengths 5, 6 and 7, which is the b
 Expected: on the reference text of CPython 3.11.7 1.205, 1.159 and 1.140 nats per character with 4,
           5 and 6 characters of context, and on tinyshakespeare.txt 1.561, 1.523 and 1.517, as an
           independent program measured (its orders 5, 6 and 7 count the predicted character).
-          KenLM 0.3.0 (lmplz -o 5 to 8) agrees with the records to 0.0001.
 Paper:    Chen and Goodman (1998) for the method; none for these texts.
 """
 
@@ -27,7 +26,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from rnnlab import records
+from rnnlab import provenance, records
 from rnnlab.bench.base import Column, key_column, make_table
 from rnnlab.tables import Table, device_label, print_table
 from rnnlab.tasks.readers.text import read_text
@@ -69,7 +68,7 @@ def measure(name: str, text: str) -> list[records.Record]:
         measured.append(
             {
                 "benchmark": "ngram_baselines",
-                **records.environment(jax.devices()[0]),
+                **provenance.environment(jax.devices()[0]),
                 "text": name,
                 "sha256": hashlib.sha256(text.encode()).hexdigest(),
                 "characters": len(ids),

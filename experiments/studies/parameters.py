@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 from flax import nnx
 
-from rnnlab import CELLS, records
+from rnnlab import CELLS, provenance, records
 from rnnlab.bench.base import Column, key_column, make_table
 from rnnlab.models.config import count_parameters
 from rnnlab.records import Record
@@ -51,7 +51,7 @@ def main() -> int:
             ]
             record = {
                 "benchmark": "parameters",
-                **records.environment(jax.devices()[0]),
+                **provenance.environment(jax.devices()[0]),
                 "cell": minimal,
                 "classic": classic,
                 "in_features": sizes[0],

@@ -27,7 +27,7 @@ PRESETS = {
                 weight_decay=0.01,
                 schedule="cosine",
                 warmup_steps=50,
-                evaluate_every=100,
+                eval_every=100,
             ),
         ),
         {"model.cell": ("mingru", "gru", "transformer")},
@@ -36,16 +36,15 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             Text(length=256, batch_size=64),
-            ModelConfig(width=384, depth=3, expansion=2, dropout=0.2),
+            ModelConfig(width=384, depth=3, expansion=2, dropout=0.2, heads=6, context=256),
             TrainConfig(
                 steps=5000,
                 learning_rate=1e-3,
                 weight_decay=0.1,
-                clip_norm=0.25,
-                evaluate_every=25,
+                grad_clip_norm=0.25,
+                eval_every=25,
             ),
         ),
         {"model.cell": ("mingru", "minlstm", "mamba", "transformer")},
-        {"transformer": {"heads": 6, "window": 256}},
     ),
 }

@@ -21,7 +21,7 @@ TRAIN = TrainConfig(
     weight_decay=0.05,
     schedule="cosine",
     warmup_steps=50,
-    evaluate_every=50,
+    eval_every=50,
 )
 CELLS = {"model.cell": ("mingru", "minlstm", "gru", "lstm")}
 

@@ -20,20 +20,19 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             Text(evaluation_length=512),
-            ModelConfig(width=64, depth=2, expansion=2),
+            ModelConfig(width=64, depth=2, expansion=2, context=512),
             TrainConfig(
                 steps=500,
                 learning_rate=3e-3,
                 weight_decay=0.01,
                 schedule="cosine",
                 warmup_steps=50,
-                evaluate_every=250,
+                eval_every=250,
             ),
         ),
         {
             "model.cell": ("mingru", "minlstm", "gru", "transformer"),
             "data.length+data.batch_size": WINDOWS,
         },
-        {"transformer": {"window": 512}},
     ),
 }

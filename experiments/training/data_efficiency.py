@@ -24,12 +24,12 @@ PRESETS = {
                 weight_decay=0.05,
                 schedule="cosine",
                 warmup_steps=30,
-                evaluate_every=100,
+                eval_every=100,
             ),
         ),
         {
             "model.cell": ("rnn", "gru", "lstm", "mingru", "minlstm", "transformer"),
-            "data.train_fraction": (0.1, 0.3, 1.0),
+            "data.share": (0.1, 0.3, 1.0),
         },
     ),
 }

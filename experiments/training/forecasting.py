@@ -20,14 +20,14 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             Forecasting(),
-            ModelConfig(width=32, depth=2, expansion=1, mlp_expansion=2, dropout=0.1),
+            ModelConfig(width=32, depth=2, expansion=1, conv_size=4, mlp_expansion=2, dropout=0.1),
             TrainConfig(
                 steps=400,
                 learning_rate=3e-3,
                 weight_decay=0.01,
                 schedule="cosine",
                 warmup_steps=40,
-                evaluate_every=50,
+                eval_every=50,
             ),
         ),
         {"model.cell": ("mingru", "minlstm", "gru", "lstm"), "train.seed": (0, 1, 2)},

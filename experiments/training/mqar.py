@@ -32,7 +32,7 @@ PRESETS = {
                 learning_rate=5e-3,
                 schedule="cosine",
                 warmup_steps=100,
-                evaluate_every=250,
+                eval_every=250,
             ),
         ),
         {"model.cell": ("mingru", "minlstm", "gru", "lstm", "transformer")},
@@ -41,7 +41,7 @@ PRESETS = {
         Experiment(
             MQAR(),
             ModelConfig("transformer", width=64, depth=2),
-            TrainConfig(steps=50_000, weight_decay=0.1, schedule="cosine", evaluate_every=1000),
+            TrainConfig(steps=50_000, weight_decay=0.1, schedule="cosine", eval_every=1000),
         ),
         {
             "model.cell": ("transformer", "mingru", "minlstm", "mamba"),

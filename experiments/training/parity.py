@@ -16,19 +16,21 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             FormalLanguage("parity"),
+            # The decay must change a state's sign and the input leave it alone: b may be 0.
             ModelConfig(
                 width=64,
                 depth=2,
                 expansion=1,
-                conv_kernel_size=None,
+                conv_size=None,
                 mlp_expansion=None,
+                candidate="identity",
             ),
             TrainConfig(
                 steps=800,
                 learning_rate=3e-3,
                 schedule="cosine",
                 warmup_steps=50,
-                evaluate_every=200,
+                eval_every=200,
             ),
         ),
         {
@@ -36,7 +38,5 @@ PRESETS = {
             "model.gate_range": ((0, 1), (-1, 1)),
             "train.seed": (0, 1, 2),
         },
-        # The decay must change a state's sign and the input leave it as it is: b may be 0.
-        {"mingru": {"candidate": "identity"}, "minlstm": {"candidate": "identity"}},
     ),
 }

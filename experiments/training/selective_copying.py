@@ -17,13 +17,13 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             SelectiveCopying(length=64, tokens=8, batch_size=64),
-            ModelConfig(width=64, expansion=4, conv_kernel_size=None, mlp_expansion=None),
+            ModelConfig(width=64, expansion=4, conv_size=None, mlp_expansion=None),
             TrainConfig(
                 steps=1000,
                 learning_rate=3e-3,
                 schedule="cosine",
                 warmup_steps=50,
-                evaluate_every=250,
+                eval_every=250,
             ),
         ),
         {"model.cell": ("mingru",), "model.depth": (1, 2, 3), "train.seed": (0, 1, 2)},
@@ -33,27 +33,18 @@ PRESETS = {
         Experiment(
             SelectiveCopying(batch_size=32),
             ModelConfig(
-                width=64,
-                depth=3,
-                expansion=6,
-                conv_kernel_size=None,
-                mlp_expansion=None,
-                dropout=0.1,
+                width=64, depth=3, expansion=6, conv_size=None, mlp_expansion=None, dropout=0.1
             ),
             TrainConfig(
                 steps=400_000,
                 optimizer="adam",
                 learning_rate=1e-4,
                 accumulation=2,
-                evaluate_every=1000,
+                eval_every=1000,
                 patience=50,
             ),
         ),
         {"model.cell": ("mingru", "minlstm"), "model.depth": (1, 2, 3)},
-        {
-            "mingru": {"learn_initial_state": True},
-            "minlstm": {"normalize": False, "forget_bias": 3.0, "learn_initial_state": True},
-        },
     ),
     # The configuration files published with the paper.
     "paper_release": Preset(
@@ -63,24 +54,23 @@ PRESETS = {
                 width=64,
                 depth=3,
                 expansion=6,
-                conv_kernel_size=None,
+                conv_size=None,
                 mlp_expansion=None,
                 dropout=0.1,
+                normalize=False,
+                forget_bias=3.0,
+                learned_carry=True,
             ),
             TrainConfig(
                 steps=400_000,
                 learning_rate=3e-4,
                 weight_decay=0.05,
-                decay_gates=False,
+                weight_decay_gates=False,
                 accumulation=2,
-                evaluate_every=1000,
+                eval_every=1000,
                 patience=50,
             ),
         ),
         {"model.cell": ("mingru", "minlstm"), "model.depth": (1, 2, 3)},
-        {
-            "mingru": {"learn_initial_state": True},
-            "minlstm": {"normalize": False, "forget_bias": 3.0, "learn_initial_state": True},
-        },
     ),
 }

@@ -28,7 +28,7 @@ PRESETS = {
                 weight_decay=0.01,
                 schedule="cosine",
                 warmup_steps=50,
-                evaluate_every=100,
+                eval_every=100,
             ),
         ),
         {"model.cell": ("mingru", "minlstm", "gru", "lstm"), "train.seed": (0, 1, 2)},

@@ -32,7 +32,7 @@ PRESETS = {
                 weight_decay=0.05,
                 schedule="cosine",
                 warmup_steps=40,
-                evaluate_every=50,
+                eval_every=50,
             ),
         ),
         {"model.cell": ("mingru", "minlstm", "gru", "lstm"), "train.seed": (0, 1, 2)},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import jax
 from jax import Array
 
-from rnnlab import records
+from rnnlab import provenance, records
 from rnnlab.records import Record
 from rnnlab.tables import Table, device_label, format_ms
 from rnnlab.validation import require_one_of, require_positive_int
@@ -212,7 +212,7 @@ class Benchmark(ABC):
         """
         self.validate()
         resolved, device = self.resolved(), find_device(self.device)
-        common = {"benchmark": self.name, **records.environment(device), "seed": 0}
+        common = {"benchmark": self.name, **provenance.environment(device), "seed": 0}
         for case in resolved.cases():
             for measured in resolved.measure(case, device, on_progress):
                 record = {**common, **measured}

@@ -24,14 +24,10 @@ def torch_language_model(config: ModelConfig, vocab_size: int) -> Any:
     class Conv(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv = nn.Conv1d(
-                config.width, config.width, config.conv_kernel_size, groups=config.width
-            )
+            self.conv = nn.Conv1d(config.width, config.width, config.conv_size, groups=config.width)
 
         def forward(self, x):
-            return self.conv(F.pad(x.transpose(1, 2), (config.conv_kernel_size - 1, 0))).transpose(
-                1, 2
-            )
+            return self.conv(F.pad(x.transpose(1, 2), (config.conv_size - 1, 0))).transpose(1, 2)
 
     class MinGRU(nn.Module):
         def __init__(self):

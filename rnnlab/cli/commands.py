@@ -58,11 +58,11 @@ class Resume:
     """Go back to this checkpoint. Later ones are moved into a subdirectory of the run."""
     strict: bool = False
     """Fail if the latest checkpoint is corrupt instead of resuming from the one before it."""
-    allow_other_device: bool = False
+    allow_device_change: bool = False
     """Resume on another processor or accelerator, where the result differs in its last bits."""
-    allow_other_cores: bool = False
+    allow_cores_change: bool = False
     """Resume on another number of cores, where the result differs in its last bits."""
-    allow_other_versions: bool = False
+    allow_versions_change: bool = False
     """Resume with other versions of JAX and related packages."""
     results: Path | None = None
     """File to append the result to; default: results.jsonl next to the run directory."""

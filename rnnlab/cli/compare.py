@@ -49,12 +49,12 @@ def results_of(path: Path) -> list[Record]:
     found = found or sorted(path.glob("**/result.json"))
     if not found:
         raise ValueError(f"{path} holds no finished run; `rnnlab resume` finishes one")
-    return [RunDirectory(file.parent).known_result() for file in found]
+    return [RunDirectory(file.parent).read_result() for file in found]
 
 
 def result_table(results: Sequence[Record]) -> Table:
     """A line a run: what was varied, its size, its metrics on the last held-out set, its speed."""
-    varied = list(dict.fromkeys(name for row in results for name in row["varied"]))
+    varied = list(dict.fromkeys(name for row in results for name in row["grid"]))
     headings = [name.rpartition(".")[2] for name in varied]
     sets = [list(row["metrics"])[-1] for row in results]
     names = list(
@@ -63,7 +63,7 @@ def result_table(results: Sequence[Record]) -> Table:
     floors = dict.fromkeys(
         (name, metric)
         for row in results
-        for name, values in row["floors"].items()
+        for name, values in row["baselines"].items()
         for metric in values
     )
     of = "/".join(dict.fromkeys(sets))
@@ -72,10 +72,10 @@ def result_table(results: Sequence[Record]) -> Table:
     headings += ["best step", "seconds to it", "tokens/s"]
     lines = []
     for row, of in zip(results, sets, strict=True):
-        line = [text(row["varied"].get(name, "")) for name in varied]
+        line = [text(row["grid"].get(name, "")) for name in varied]
         line += [f"{row['parameters']:,}", f"{row['state_bytes']:,}"]
         line += [number(row["metrics"][of].get(m)) for m in names]
-        line += [number(row["floors"].get(name, {}).get(metric)) for name, metric in floors]
+        line += [number(row["baselines"].get(name, {}).get(metric)) for name, metric in floors]
         seconds, speed = row["seconds_to_best"], row["tokens_per_second"]
         line += [str(row["best_step"]), "" if seconds is None else f"{seconds:.0f}"]
         line += ["" if speed is None else f"{speed:,.0f}"]

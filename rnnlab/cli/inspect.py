@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from rnnlab.atomic_io import refuse_links
+from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Inspect
 from rnnlab.runs.api import load_trained_model
 from rnnlab.tables import print_table
@@ -32,7 +32,7 @@ def inspect(command: Inspect) -> int:
     print_table(report.table(model, xs))
     out = command.out or command.folder / "inspect"
     if command.out is None:
-        refuse_links(command.folder)
+        reject_symlinks(command.folder)
     for name, figure in report.figures(model, xs, labels):
         save_figure(figure, out / f"{name}.png")
         print("Written:", out / f"{name}.png", flush=True)

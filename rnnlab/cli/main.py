@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rnnlab import errors
 from rnnlab.malloc import keep_memory
-from rnnlab.runs.lock import locked_if_known, refuse_twice
+from rnnlab.runs.lock import lock_if_exists, reject_duplicate_command
 from rnnlab.runs.signals import StopRequested, StopSignal
 
 DEBUG = "--debug"
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None, *, owns_process: bool = False) -> i
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in arguments
-    stop_signal = StopSignal(hard=True)
+    stop_signal = StopSignal(exit_on_second=True)
     try:
         _require_utf8(arguments)
         if owns_process:
@@ -87,8 +87,8 @@ def _lock(command: object, arguments: list[str]) -> AbstractContextManager[froze
     from rnnlab.cli.commands import Resume, Run
 
     if isinstance(command, Run):
-        refuse_twice(command.out, arguments)
-    return locked_if_known(command.folder if isinstance(command, Resume) else None)
+        reject_duplicate_command(command.out, arguments)
+    return lock_if_exists(command.folder if isinstance(command, Resume) else None)
 
 
 def _configure_malloc(arguments: list[str]) -> None:
@@ -128,13 +128,15 @@ def _exit_code_and_message(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ValueError | OSError):
         return errors.code(error), f"error: {text}"
     if isinstance(error, OverflowError):
-        return errors.USAGE, f"error: a number is too large: {text}; use a smaller one"
+        return errors.USAGE_ERROR, f"error: a number is too large: {text}; use a smaller one"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return errors.RESOURCES, f"error: out of memory: {text}; use a smaller model or batch"
     if "Unable to initialize backend" in text or "Unknown backend" in text:
-        return errors.USAGE, f"error: {text}; unset JAX_PLATFORMS or set it to an installed one"
+        advice = "unset JAX_PLATFORMS or set it to an installed one"
+        return errors.USAGE_ERROR, f"error: {text}; {advice}"
     what = f"{type(error).__name__}: {text}"
-    return errors.DEFECT, f"error: {what}; this is a bug in rnnlab; {DEBUG} shows the traceback"
+    advice = f"this is a bug in rnnlab; {DEBUG} shows the traceback"
+    return errors.INTERNAL_ERROR, f"error: {what}; {advice}"
 
 
 def _print_warning(message, category, filename, lineno, file=None, line=None) -> None:

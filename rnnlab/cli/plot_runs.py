@@ -66,7 +66,7 @@ def _floors_of(results: Sequence[Record]) -> dict[str, float]:
     return {
         name: values[row["metric"]]
         for row in results
-        for name, values in row["floors"].items()
+        for name, values in row["baselines"].items()
         if row["metric"] in values
     }
 
@@ -75,7 +75,7 @@ def _others(row: Record) -> str:
     """What a run was varied in beside its cell and seed."""
     return ", ".join(
         f"{name.rpartition('.')[2]} {text(value)}"
-        for name, value in row["varied"].items()
+        for name, value in row["grid"].items()
         if name not in ("model.cell", "train.seed")
     )
 

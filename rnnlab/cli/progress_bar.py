@@ -14,7 +14,7 @@ from rich.progress import (
 )
 
 from rnnlab.records import Record
-from rnnlab.train.loop_state import Reporter
+from rnnlab.train.callbacks import Reporter
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from rnnlab.records import Record
 from rnnlab.runs import api
 from rnnlab.runs.api import Preset
 from rnnlab.runs.grid import load_presets, run_name
-from rnnlab.runs.resources import need_writable
+from rnnlab.runs.resources import require_writable
 from rnnlab.runs.resume_policy import ResumePolicy
-from rnnlab.runs.run_dir import RunDirectory, check_name
+from rnnlab.runs.run_dir import RunDirectory, validate_run_name
 from rnnlab.runs.signals import StopRequested
 from rnnlab.tables import print_table
 
@@ -48,11 +48,11 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     out = command.out or Path("runs") / name / now
     if not os.path.exists(out):  # False also where the name is too long for the system
-        check_name(out.name)
+        validate_run_name(out.name)
     results = command.results or out / "results.jsonl"
     existing = _existing_records(results)
     measured: list[Record] = []
-    policy = ResumePolicy(interruption=session.stop_signal)
+    policy = ResumePolicy(stop_signal=session.stop_signal)
     for number, ((experiment, settings), run) in enumerate(zip(planned, names, strict=True), 1):
         folder = out / run
         title = f"{number}/{len(planned)} {run}"
@@ -77,10 +77,10 @@ def resume_run(command: Resume, session: Session) -> int:
     policy = ResumePolicy(
         from_step=command.from_step,
         strict=command.strict,
-        allow_other_device=command.allow_other_device,
-        allow_other_cores=command.allow_other_cores,
-        allow_other_versions=command.allow_other_versions,
-        interruption=session.stop_signal,
+        allow_device_change=command.allow_device_change,
+        allow_cores_change=command.allow_cores_change,
+        allow_versions_change=command.allow_versions_change,
+        stop_signal=session.stop_signal,
         held=session.held_locks,
     )
     title = command.folder.name
@@ -117,6 +117,6 @@ def _add_resume_hint(folder: Path) -> Iterator[None]:
 def _existing_records(results: Path) -> list[Record]:
     """Returns the records of the results file, read before any work: it may be invalid."""
     if not os.path.exists(results):
-        need_writable(results.parent)
+        require_writable(results.parent)
         return []
     return list(records.read(results))

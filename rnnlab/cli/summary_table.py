@@ -58,7 +58,7 @@ def _setting(row: Record) -> str:
         given.append(Path(row["data"]["path"]).name)
     varied = [
         f"{name.rpartition('.')[2].replace('_', ' ')} {text(value)}"
-        for name, value in row["varied"].items()
+        for name, value in row["grid"].items()
         if name not in HIDDEN
     ]
     return ", ".join(given + varied)
@@ -78,7 +78,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _best_floor(row: Record) -> str:
-    floors = {k: v[row["metric"]] for k, v in row["floors"].items() if row["metric"] in v}
+    floors = {k: v[row["metric"]] for k, v in row["baselines"].items() if row["metric"] in v}
     if not floors:
         return ""
     pick = max if better(row) == "higher" else min

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
-from rnnlab import records
-from rnnlab.atomic_io import read_json
+from rnnlab import legacy_names, records
+from rnnlab.atomic_io import TMP_SUFFIX, read_json
 from rnnlab.cli.commands import Verify
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
 from rnnlab.runs.api import load_run
-from rnnlab.runs.checkpoints.store import CheckpointStore
-from rnnlab.runs.lock import refuse_written
-from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.runs.checkpoints.store import TRASH_SUFFIX, CheckpointStore
+from rnnlab.runs.lock import require_unlocked
+from rnnlab.runs.run_dir import ARCHIVE_DIR, CORRUPT_DIR, RunDirectory
 from rnnlab.tables import Table, print_table
 
 
@@ -38,7 +38,7 @@ def verify(command: Verify) -> int:
         raise CheckpointError(f"{command.folder} holds no run; give a run's folder")
     damaged = []
     for folder in folders:
-        refuse_written(folder)
+        require_unlocked(folder)
         findings = list(findings_of(folder))
         lines = [(f.part, f.state) for f in findings]
         print_table(Table(str(folder), ("part", "state"), lines, frozenset()))
@@ -57,20 +57,20 @@ def findings_of(path: Path) -> Iterator[Finding]:
     folder = RunDirectory(path)
     try:
         settings = load_run(path)[1]
-        about = {"config": settings}
+        metadata = {"config": settings}
         yield Finding("config.json", f"sound: {settings['experiment']}, {settings['task']}", True)
     except (ValueError, OSError) as error:
-        about = {}
+        metadata = {}
         yield Finding("config.json", f"damaged: {error}", False)
-    checkpoints = CheckpointStore(path, about)
-    yield _read(folder.environment, folder.known_environment)
+    checkpoints = CheckpointStore(path, metadata)
+    yield _read(folder.environment, folder.read_environment)
     if folder.result.exists():
-        yield _read(folder.result, folder.known_result)
-    for pointer in (checkpoints.latest, checkpoints.best):
+        yield _read(folder.result, folder.read_result)
+    for pointer in (checkpoints.latest_path, checkpoints.best_path):
         if pointer.exists():
             yield _read(pointer, lambda pointer=pointer: read_json(pointer))
     yield from _metrics(folder)
-    steps = checkpoints.steps()
+    steps = checkpoints.saved_steps()
     for step in steps:
         try:
             checkpoints.verify(step)
@@ -79,16 +79,18 @@ def findings_of(path: Path) -> Iterator[Finding]:
             state, sound = f"damaged: {error}", False
         except CheckpointError as error:
             state, sound = f"not of this run: {error}", False
-        marks = [p.stem for p in (checkpoints.latest, checkpoints.best) if _points_at(p, step)]
+        pointers = checkpoints.latest_path, checkpoints.best_path
+        marks = [pointer.stem for pointer in pointers if _points_at(pointer, step)]
         yield Finding(f"checkpoints/{step}", ", ".join([state, *marks]), sound)
-    for pointer in (checkpoints.latest, checkpoints.best):
+    for pointer in (checkpoints.latest_path, checkpoints.best_path):
         if pointer.exists() and not any(_points_at(pointer, step) for step in steps):
             yield Finding(pointer.name, "damaged: the step that it names is missing", False)
+    stale = "left by a killed process; `rnnlab resume` removes it"
     for kind, state in (
-        ("checkpoints/*.new", "left by a killed process; `rnnlab resume` removes it"),
-        ("checkpoints/*.old", "left by a killed process; `rnnlab resume` removes it"),
-        ("damaged/*", "kept for a look"),
-        ("retired/*", "gone back on"),
+        *((f"checkpoints/*{suffix}", stale) for suffix in (TMP_SUFFIX, TRASH_SUFFIX)),
+        *((f"checkpoints/*{suffix}", stale) for suffix in legacy_names.TMP_SUFFIXES),
+        *((f"{name}/*", "kept for inspection") for name in (CORRUPT_DIR, "damaged")),
+        *((f"{name}/*", "archived by --from-step") for name in (ARCHIVE_DIR, "retired")),
     ):
         for left in sorted(path.glob(kind)):
             yield Finding(str(left.relative_to(path)), state, True)
@@ -110,7 +112,7 @@ def _metrics(folder: RunDirectory) -> Iterator[Finding]:
         try:
             count = sum(1 for _ in records.read(folder.metrics))
             with catch_warnings(action="ignore"):
-                folder.logged()
+                folder.read_metrics()
         except (ValueError, OSError) as error:
             yield Finding(folder.metrics.name, f"damaged: {error}", False)
             return

@@ -1,35 +1,64 @@
-"""Run an experiment, resume a run, and load the model of a trained one."""
+"""An experiment: a task, a model and its training, which meet here, and the runs of it."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 from flax import nnx
 
 from rnnlab.runs import serialization
-from rnnlab.models.legacy_settings import current_model_settings
-from rnnlab.models.config import ModelConfig, count_parameters, settings_class, state_bytes
+from rnnlab.models.config import ModelConfig, count_parameters, state_bytes
 from rnnlab.errors import CheckpointError
 from rnnlab.atomic_io import read_json, write_json
+from rnnlab.legacy_names import current_record
 from rnnlab.models import SequenceModel
-from rnnlab.records import Record, commit, environment
+from rnnlab.provenance import environment, git_revision
+from rnnlab.records import Record
+from rnnlab.runs.train_run import train_run
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import TaskData, Task
-from rnnlab.tasks.stored_settings import current_settings
-from rnnlab.runs.best import load_best
-from rnnlab.runs.run_dir import RunDirectory, check_name
-from rnnlab.runs.lock import locked
-from rnnlab.train.loop import train
-from rnnlab.train.optimizer import recurrent_penalty
-from rnnlab.train.loop_state import Reporter
-from rnnlab.runs.resources import need_memory, need_writable
-from rnnlab.runs.experiment import Experiment as Experiment
-from rnnlab.runs.experiment import Preset as Preset
+from rnnlab.runs.run_dir import RunDirectory, validate_run_name
+from rnnlab.runs.lock import lock_run
+from rnnlab.train.optimizer import recurrent_regularizer
+from rnnlab.train.callbacks import Reporter
+from rnnlab.runs.resources import require_memory, require_writable
 from rnnlab.train.config import TrainConfig
+from rnnlab.runs.resume import load_best_params
 from rnnlab.runs.resume_policy import ResumePolicy
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[T]):
+    """The settings of a run.
+
+    Attributes:
+      data: the task and its settings.
+      model: the model's settings.
+      train: the training's settings.
+    """
+
+    data: T
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment as one asks for it by name: its settings, and which of them are varied.
+
+    Attributes:
+      experiment: the settings.
+      sweep: values by setting, as in {"model.cell": ("mingru", "gru")}; every combination is a run.
+        Settings that go together are one name with "+", and their values tuples.
+    """
+
+    experiment: Experiment
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def run(
@@ -57,22 +86,22 @@ def run(
     settings = {
         "experiment": name,
         "preset": preset,
-        "varied": {k: serialization.dump(v) for k, v in varied.items()},
+        "grid": {k: serialization.dump(v) for k, v in varied.items()},
         "task": task,
         "data": serialization.dump(experiment.data),
-        "model": serialization.dump(experiment.model.settings()),
+        "model": serialization.dump(experiment.model),
         "train": serialization.dump(experiment.train),
     }
-    check_name(path.name)
+    validate_run_name(path.name)
     sitting = sitting or ResumePolicy()
     if RunDirectory(path).config.exists() and load_run(path)[2] == experiment:
         return resume(path, display, sitting)
     data = experiment.data.load(experiment.train.seed)
     model = build(experiment, data)
     around = environment(jax.devices()[0])
-    around |= {"commit": commit(), "data_fingerprint": data.fingerprint}
-    need_writable(path.parent)
-    with locked(path, sitting.held):
+    around |= {"commit": git_revision(), "data_fingerprint": data.fingerprint}
+    require_writable(path.parent)
+    with lock_run(path, sitting.held_locks):
         folder = RunDirectory.create(path, settings, around)
         return _trained(folder, settings, experiment, model, data, display, sitting)
 
@@ -86,11 +115,11 @@ def resume(path: Path, display: Reporter, sitting: ResumePolicy | None = None) -
         be gone on from.
       ValueError: its settings cannot be read.
     """
-    sitting = replace(sitting or ResumePolicy(), resumed=True)
+    sitting = replace(sitting or ResumePolicy(), is_resume=True)
     folder, settings, experiment = load_run(path)
     if folder.result.exists() and sitting.from_step is None:
-        return folder.known_result()
-    with locked(path, sitting.held):
+        return folder.read_result()
+    with lock_run(path, sitting.held_locks):
         data = _same_data(folder, experiment)
         model = build(experiment, data)
         return _trained(folder, settings, experiment, model, data, display, sitting)
@@ -104,31 +133,18 @@ def load_run(path: Path) -> tuple[RunDirectory, Record, Experiment]:
         settings = read_json(folder.config)
     except ValueError as error:
         raise ValueError(f"{error}; bring it back from a copy") from None
+    settings = current_record(settings) if isinstance(settings, dict) else settings
     if not isinstance(settings, dict) or str(settings.get("task")) not in TASKS:
         raise ValueError(f"{where} names no task; one of {', '.join(TASKS)} is needed")
-    for name in ("experiment", "preset", "varied"):
+    for name in ("experiment", "preset", "grid"):
         if name not in settings:
             raise ValueError(f"{where} has no {name}; bring it back from a copy")
     experiment = Experiment(
-        _load_task(settings["task"], settings.get("data"), f"{where}: data"),
-        load_model_config(settings.get("model"), f"{where}: model"),
+        serialization.load(TASKS[settings["task"]], settings.get("data"), f"{where}: data"),
+        serialization.load(ModelConfig, settings.get("model"), f"{where}: model"),
         serialization.load(TrainConfig, settings.get("train"), f"{where}: train"),
     )
     return folder, settings, experiment
-
-
-def _load_task(name: str, stored: object, where: str) -> Task:
-    """A run's task, whose settings may have been stored under former names."""
-    settings = current_settings(name, stored) if isinstance(stored, dict) else stored
-    return serialization.load(TASKS[name], settings, where)
-
-
-def load_model_config(settings: Any, where: str) -> ModelConfig:
-    """Returns the model's configuration from its stored settings."""
-    settings = current_model_settings(settings) if isinstance(settings, dict) else settings
-    cell = settings.get("cell") if isinstance(settings, dict) else None
-    kind = settings_class(cell if isinstance(cell, str) else ModelConfig.cell)
-    return ModelConfig.from_settings(vars(serialization.load(kind, settings, where)))
 
 
 def build(experiment: Experiment, data: TaskData) -> SequenceModel:
@@ -154,10 +170,11 @@ def build(experiment: Experiment, data: TaskData) -> SequenceModel:
 
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(nnx.eval_shape(make)))
     # The parameters, their gradient and the optimiser's two moments.
-    need_memory(4 * size, f"training a model of {size:,} bytes", "model.width or model.depth")
+    require_memory(4 * size, f"training a model of {size:,} bytes", "model.width or model.depth")
     model = make()
-    if experiment.train.l1 or experiment.train.l2:
-        recurrent_penalty(nnx.state(model), experiment.train.l1, experiment.train.l2)
+    if experiment.train.recurrent_l1 or experiment.train.recurrent_l2:
+        weights = experiment.train.recurrent_l1, experiment.train.recurrent_l2
+        recurrent_regularizer(nnx.state(model), *weights)
     return model
 
 
@@ -176,14 +193,14 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
     batch_size = data.train_batch(0).inputs.shape[0]
     carry = model.initial_carry((batch_size,)) if data.stateful else ()
     about = _about(settings, data)
-    params = load_best(folder, about, model, experiment.train, carry, strict=strict)
+    params = load_best_params(folder, about, model, experiment.train, carry, strict=strict)
     return nnx.merge(nnx.graphdef(model), params), data
 
 
 def _same_data(folder: RunDirectory, experiment: Experiment[Task]) -> TaskData:
     """The data of a run, which must be what it was when the run began."""
     data = experiment.data.load(experiment.train.seed)
-    known = folder.known_environment().get("data_fingerprint", "")
+    known = folder.read_environment().get("data_fingerprint", "")
     if data.fingerprint != known:
         raise CheckpointError(
             f"the data of {folder.path} has changed: its fingerprint is {data.fingerprint[:16]}, "
@@ -209,7 +226,7 @@ def _trained(
     )
     display = replace(display, title=title)
     about = _about(settings, data)
-    outcome = train(folder, about, model, data, experiment.train, display, sitting)
+    outcome = train_run(folder, about, model, data, experiment.train, display, sitting)
     result = {
         **settings,
         "cell": experiment.model.cell,
@@ -217,7 +234,7 @@ def _trained(
         **sizes,
         **outcome,
         "metric": data.metrics[0],
-        **folder.known_environment(),
+        **folder.read_environment(),
     }
     write_json(folder.result, result)
     return result

@@ -1,4 +1,4 @@
-"""One writer a run: a lock on its folder that the system takes away from whoever dies."""
+"""One writer per run: an OS lock on its directory, released when the process exits."""
 
 import json
 import os
@@ -10,109 +10,112 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rnnlab.errors import RunLockedError, CheckpointError
-from rnnlab.atomic_io import lock, make_folder, read_json, refuse_links
+from rnnlab.atomic_io import lock, mkdir_durable, read_json, reject_symlinks
+from rnnlab.errors import CheckpointError, RunLockedError
 
-NAME = "run.lock"
+LOCK_FILE = "run.lock"
 
 
 @contextmanager
-def locked_if_known(folder: Path | None) -> Iterator[frozenset[Path]]:
-    """Holds the lock of a folder that has been locked before, and leaves any other as it is.
+def lock_if_exists(run_dir: Path | None) -> Iterator[frozenset[Path]]:
+    """Hold the lock of a directory that has a lock file; do nothing with any other.
 
-    Yields what is held, for `locked` to pass over.
+    Yields the directories whose lock is held, for `lock_run`.
 
     Raises:
-      BusyError: another process holds it.
+      RunLockedError: another process holds the lock.
     """
-    if folder is None or not (folder / NAME).is_file():
+    if run_dir is None or not (run_dir / LOCK_FILE).is_file():
         yield frozenset()
         return
-    with locked(folder):
-        yield frozenset({folder.resolve()})
+    with lock_run(run_dir):
+        yield frozenset({run_dir.resolve()})
 
 
-def refuse_twice(runs: Path | None, command: Sequence[str]) -> None:
-    """Refuses a command that another process is busy with, in one of the folders below `runs`.
+def reject_duplicate_command(runs_dir: Path | None, command: Sequence[str]) -> None:
+    """Raise if another process runs the same command in a run below `runs_dir`.
 
-    It is a matter of speed alone, for which run a command will come to is known much later.
+    Only an optimization: the target run is otherwise known only after JAX is imported.
 
     Raises:
-      BusyError: the same command holds the lock of a run.
+      RunLockedError: the same command holds the lock of a run.
     """
-    if runs is None or not os.path.isdir(runs):  # False also where the name is too long
+    if runs_dir is None or not os.path.isdir(runs_dir):  # False also where the name is too long
         return
-    for path in runs.glob(f"*/{NAME}"):
-        # No other lock is tried: who wants it in that moment would be refused.
-        if _known(path).get("command") == list(command):
-            refuse_written(path.parent)
+    for path in runs_dir.glob(f"*/{LOCK_FILE}"):
+        # Other locks are not tried: a process that wants one at that moment would be rejected.
+        if _read_holder(path).get("command") == list(command):
+            require_unlocked(path.parent)
 
 
-def refuse_written(folder: Path) -> None:
-    """Refuses to read what is changing.
+def require_unlocked(run_dir: Path) -> None:
+    """Raise if a process writes in a run's directory at this moment.
 
     Raises:
-      BusyError: a process writes in the run's folder at this moment; names it.
+      RunLockedError: names the process.
     """
-    path = folder / NAME
+    path = run_dir / LOCK_FILE
     if not path.is_file():
         return
     with path.open("rb") as file:
         try:
             lock(file, shared=True, wait=False)
         except BlockingIOError:
-            raise _busy(path) from None
+            raise _locked_error(path) from None
 
 
 @contextmanager
-def locked(folder: Path, held: frozenset[Path] = frozenset()) -> Iterator[None]:
-    """Holds the lock of a run's folder, which is made if it is not there.
+def lock_run(run_dir: Path, held_locks: frozenset[Path] = frozenset()) -> Iterator[None]:
+    """Hold the lock of a run's directory, which is made if it does not exist.
 
-    The file `run.lock` stays behind; what counts is the lock on it, which ends with the process.
-    The caller's own locks are in `held`.
+    The file `run.lock` is left behind; only the lock on it counts, which ends with the process.
+
+    Args:
+      run_dir: the run's directory.
+      held_locks: directories whose lock the caller holds.
 
     Raises:
-      BusyError: another process holds it, or this one does already. The message names it.
-      CheckpointError: something in the folder is a link, by which a stranger's run would have files
-        elsewhere written to.
+      RunLockedError: another process, or this one, holds the lock already. The message names it.
+      CheckpointError: the directory contains a symlink, which could redirect writes outside the
+        run.
     """
-    if folder.resolve() in held:
+    if run_dir.resolve() in held_locks:
         yield
         return
-    make_folder(folder)
-    refuse_links(folder)
-    path = folder / NAME
+    mkdir_durable(run_dir)
+    reject_symlinks(run_dir)
+    path = run_dir / LOCK_FILE
     if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path} is no file; move it away")
+        raise CheckpointError(f"{path} must be a file; move it away")
     with path.open("a+b", buffering=0) as file:
         try:
             lock(file, wait=False)
         except BlockingIOError:
-            raise _busy(path) from None
+            raise _locked_error(path) from None
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             "command": sys.argv[1:],
         }
-        with suppress(OSError):  # on a full disk the lock counts without its note
+        with suppress(OSError):  # on a full disk the lock holds without the holder's name
             file.truncate(0)
             file.write(json.dumps(holder).encode())
         yield
 
 
-def _known(path: Path) -> dict[str, Any]:
-    """What is written in a lock's file; nothing yet, where it was taken a moment ago."""
+def _read_holder(path: Path) -> dict[str, Any]:
+    """Return the content of a lock file; empty where the lock was acquired a moment ago."""
     try:
         return dict(read_json(path))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def _busy(path: Path) -> RunLockedError:
-    match _known(path):
+def _locked_error(path: Path) -> RunLockedError:
+    match _read_holder(path):
         case {"pid": pid, "host": host, "started": started}:
-            holder = f"process {pid} on {host}, since {started}"
+            holder = f"process {pid} on {host}, started {started}"
         case _:
             holder = "another process"
-    return RunLockedError(f"{path.parent} is written by {holder}; wait for it or stop it")
+    return RunLockedError(f"{path.parent} is locked by {holder}; wait for it or stop it")

@@ -1,4 +1,4 @@
-"""Whether there is room for what is about to be done: on the disk, and in memory."""
+"""Check that the disk and the memory have enough free space for what follows."""
 
 import os
 import re
@@ -8,42 +8,49 @@ from pathlib import Path
 
 import jax
 
+from rnnlab.atomic_io import disk_advice
 from rnnlab.errors import InsufficientResourcesError
-from rnnlab.atomic_io import NO_ROOM
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None
 
-MARGIN = 1 << 18
-"""Bytes beside the arrays' own that a checkpoint's folder takes."""
+CHECKPOINT_OVERHEAD_BYTES = 1 << 18
+"""Bytes of a checkpoint's directory besides its arrays."""
 
-FULL = re.compile(r"No space left|Disk quota exceeded|File too large|RESOURCE_EXHAUSTED")
-"""What a full disk is called in other libraries' errors, which are of many kinds."""
+DISK_FULL_PATTERN = re.compile(
+    r"No space left|Disk quota exceeded|File too large|RESOURCE_EXHAUSTED"
+)
+"""Patterns of disk-full and out-of-memory errors in third-party messages."""
 
 
-def need_disk(folder: Path, size: int, what: str) -> None:
-    """Refuses to begin what the disk cannot hold: twice the size, for what is replaced is kept.
+def require_disk(folder: Path, size: int, what: str) -> None:
+    """Raise unless 2 × `size` bytes are free: the old checkpoint stays until the new one is complete.
+
+    Args:
+      folder: a directory, which may not exist yet.
+      size: bytes of the arrays.
+      what: what needs them, for the message.
 
     Raises:
-      ResourceError: gives the megabytes that are needed and free.
+      InsufficientResourcesError: gives the megabytes that are needed and free.
     """
     while not folder.exists():
         folder = folder.parent
-    needed, free = 2 * size + MARGIN, shutil.disk_usage(folder).free
+    needed, free = 2 * size + CHECKPOINT_OVERHEAD_BYTES, shutil.disk_usage(folder).free
     if free < needed:
         raise InsufficientResourcesError(
-            f"{what} needs {_megabytes(needed)} on the disk of {folder}, where {_megabytes(free)} "
-            "are free; make room, then go on with `rnnlab resume`"
+            f"{what} needs {_megabytes(needed)} of free disk space in {folder}, got "
+            f"{_megabytes(free)}; free disk space, then run `rnnlab resume`"
         )
 
 
-def need_writable(folder: Path) -> None:
-    """Finds out before any work whether files can be written in a folder that may not be there yet.
+def require_writable(folder: Path) -> None:
+    """Raise unless files can be written in a directory, which may not exist yet.
 
     Raises:
-      ResourceError: they cannot; names the folder that is there and the reason.
+      InsufficientResourcesError: names the existing directory and the reason.
     """
     while not os.path.lexists(folder):
         folder = folder.parent
@@ -54,42 +61,41 @@ def need_writable(folder: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         reason = error.strerror or error
-        advice = "make room" if error.errno in NO_ROOM else "choose another place"
         raise InsufficientResourcesError(
-            f"{folder} cannot be written to: {reason}; {advice}"
+            f"{folder} must be a writable directory: {reason}; {disk_advice(error)}"
         ) from None
 
 
-def need_memory(size: int, what: str, lower: str) -> None:
-    """Refuses what cannot fit into memory, before the system ends the process without a word.
+def require_memory(size: int, what: str, lower: str) -> None:
+    """Raise if `size` exceeds available memory, before the OOM killer ends the process.
 
     Args:
-      size: bytes of all the arrays, with those that are there already.
-      what: needs them.
-      lower: the settings that would make it smaller.
+      size: bytes of all arrays, including existing ones.
+      what: what needs them, for the message.
+      lower: the settings that would reduce the size.
 
     Raises:
-      ResourceError: gives the gigabytes that are needed and there.
+      InsufficientResourcesError: gives the gigabytes that are needed and available.
     """
     device = jax.devices()[0]
-    there = memory(device)
-    if there is not None and size > there:
+    available = available_memory(device)
+    if available is not None and size > available:
         raise InsufficientResourcesError(
             f"{what} needs about {_gigabytes(size)} of memory, and the {device.platform} has "
-            f"{_gigabytes(there)} for it; lower {lower}"
+            f"{_gigabytes(available)}; lower {lower}"
         )
 
 
-def memory(device: jax.Device, root: Path = Path("/")) -> int | None:
-    """Bytes of memory that a device can give to arrays; None where it does not tell.
+def available_memory(device: jax.Device, root: Path = Path("/")) -> int | None:
+    """Return the bytes of memory that arrays on a device can use; None where it is unknown.
 
-    For a CPU it is the least of these: what the machine has; what of it this process holds already
-    or could get, where the system's cache of files counts as free; and the limits on the process's
-    address space and its control groups. Linux tells of them in the folders proc and sys of `root`.
+    For a CPU it is the minimum of: the physical memory; what this process holds already or could
+    get, where the file cache counts as free; and the limits on the process's address space and its
+    control groups. Linux reports them in `proc` and `sys` below `root`.
     """
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
-    bounds = [_physical(), _within_reach(root), _address_space(), *_group_limits(root)]
+    bounds = [_physical(), _reclaimable(root), _address_space(), *_group_limits(root)]
     return min((x for x in bounds if x is not None), default=None)
 
 
@@ -100,9 +106,9 @@ def _physical() -> int | None:
         return None
 
 
-def _within_reach(root: Path) -> int | None:
-    """What is available, in memory or in swap, and what this process has of either already."""
-    text = _text(root / "proc/meminfo") + _text(root / "proc/self/status")
+def _reclaimable(root: Path) -> int | None:
+    """Return what is available in memory and in swap, plus what this process uses of either."""
+    text = _read_text(root / "proc/meminfo") + _read_text(root / "proc/self/status")
     found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE))
     names = "MemAvailable", "SwapFree", "RssAnon", "VmSwap"
     return sum(1024 * int(found[x]) for x in names) if found.keys() >= set(names) else None
@@ -116,23 +122,24 @@ def _address_space() -> int | None:
 
 
 def _group_limits(root: Path) -> list[int]:
-    """The limits on the process's control group and on those around it, of versions 1 and 2."""
+    """Return the limits of the process's control group and its parents, of versions 1 and 2."""
     found = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, kinds, group = line.split(":", 2)
-        if kinds and "memory" not in kinds.split(","):
+    for line in _read_text(root / "proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
             continue
-        top = root / "sys/fs/cgroup" / ("memory" if kinds else "")
+        top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
         inner = top / group.lstrip("/")
+        file = "memory.limit_in_bytes" if controllers else "memory.max"
         for folder in (inner, *inner.parents):
             if folder.is_relative_to(top):
-                limit = _text(folder / ("memory.limit_in_bytes" if kinds else "memory.max"))
+                limit = _read_text(folder / file)
                 found += [int(limit)] if limit.strip().isdecimal() else []
     return found
 
 
-def _text(path: Path) -> str:
-    """What a file holds; nothing where it cannot be read."""
+def _read_text(path: Path) -> str:
+    """Return a file's text; empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

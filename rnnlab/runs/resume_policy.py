@@ -1,4 +1,4 @@
-"""How a run is gone on with: what one sitting may pass over, and how it is stopped."""
+"""Options for resuming a run: which environment changes are allowed and how it is interrupted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,66 +8,68 @@ from typing import Any
 from rnnlab.errors import CheckpointError
 from rnnlab.runs.signals import StopSignal
 
-DECIDING = ("rnnlab", "jax", "jaxlib", "flax", "optax", "numpy")
-"""Packages whose versions decide the bits of a result."""
+REPRODUCIBILITY_PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "numpy")
+"""Packages whose versions may change the bits of a result."""
 
 
 @dataclass(frozen=True)
 class ResumePolicy:
-    """One sitting of a run. The defaults refuse whatever could change its result.
+    """How a process trains a run. The defaults reject every change that could alter its result.
 
     Attributes:
-      resumed: whether the run was there before.
-      from_step: goes back to this step, and moves later ones out of the way; None is the newest.
-      strict: refuses a damaged newest step instead of going on from an earlier one.
-      allow_other_device: goes on with another processor or accelerator.
-      allow_other_cores: goes on with another number of cores, by which bits differ.
-      allow_other_versions: goes on with other versions of the packages that decide the bits.
-      interruption: where signals are noted; the default notes them for the length of the training.
-      held: folders whose lock the caller holds.
+      is_resume: whether the run existed before.
+      from_step: go back to this step and archive later ones; None is the newest.
+      strict: raise if the newest checkpoint is corrupt instead of resuming from an earlier one.
+      allow_device_change: resume on another processor or accelerator.
+      allow_cores_change: resume with another number of CPU cores, which changes the bits.
+      allow_versions_change: resume with other versions of `REPRODUCIBILITY_PACKAGES`.
+      stop_signal: receives signals; the default does so for the length of the training.
+      held_locks: run directories whose lock the caller holds.
     """
 
-    resumed: bool = False
+    is_resume: bool = False
     from_step: int | None = None
     strict: bool = False
-    allow_other_device: bool = False
-    allow_other_cores: bool = False
-    allow_other_versions: bool = False
-    interruption: StopSignal = field(default_factory=StopSignal)
-    held: frozenset[Path] = frozenset()
+    allow_device_change: bool = False
+    allow_cores_change: bool = False
+    allow_versions_change: bool = False
+    stop_signal: StopSignal = field(default_factory=StopSignal)
+    held_locks: frozenset[Path] = frozenset()
 
-    def check(self, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        """Refuses to go on where the bits of the result would not be those of an unbroken run.
+    def require_same_environment(self, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Check that the result will have the bits of an uninterrupted run.
 
         Args:
-          stored, now: `about` of the checkpoint and of this process.
+          stored, now: metadata of the checkpoint and of this process.
 
         Raises:
-          CheckpointError: device, cores or versions differ; names both.
+          CheckpointError: device, cores or versions differ and the policy does not allow it.
         """
-        known, have = _device(stored), _device(now)
-        if known != have and not self.allow_other_device:
+        known, current = _device(stored), _device(now)
+        if known != current and not self.allow_device_change:
             raise CheckpointError(
-                f"the run was trained on {known} and this is {have}, which changes the bits of its "
-                "result; go on there, or by `rnnlab resume` with --allow-other-device"
+                f"the device must be {known}, on which the run was trained, got {current}, which "
+                "changes the bits of its result; resume there, or use `rnnlab resume` with "
+                "--allow-device-change"
             )
-        if stored.get("cores") != now["cores"] and not self.allow_other_cores:
+        cores = stored.get("cores")
+        if cores != now["cores"] and not self.allow_cores_change:
             raise CheckpointError(
-                f"the run was trained on {stored.get('cores')!r} cores and this process has "
-                f"{now['cores']}, which changes the bits of its result; set NPROC="
-                f"{stored.get('cores')}, or go on by `rnnlab resume` with --allow-other-cores"
+                f"the number of CPU cores must be {cores}, with which the run was trained, got "
+                f"{now['cores']}, which changes the bits of its result; set NPROC={cores}, or use "
+                "`rnnlab resume` with --allow-cores-change"
             )
-        for name in DECIDING:
-            known, have = stored.get("versions", {}).get(name), now["versions"].get(name)
-            if known != have and not self.allow_other_versions:
+        for name in REPRODUCIBILITY_PACKAGES:
+            known, current = stored.get("versions", {}).get(name), now["versions"].get(name)
+            if known != current and not self.allow_versions_change:
                 raise CheckpointError(
-                    f"the run was trained with {name} {known} and this process has {have}, which "
-                    "may change the bits of its result; install that version, or go on by "
-                    "`rnnlab resume` with --allow-other-versions"
+                    f"{name} must be {known}, with which the run was trained, got {current}, which "
+                    "may change the bits of its result; install that version, or use "
+                    "`rnnlab resume` with --allow-versions-change"
                 )
 
 
-def _device(about: Mapping[str, Any]) -> str:
-    """What computes: an accelerator by its name, else the processor, which JAX calls `cpu`."""
-    device = about.get("device", "cpu")
-    return about.get("processor") if device == "cpu" else device
+def _device(metadata: Mapping[str, Any]) -> str:
+    """Return the accelerator's name, or the processor's: JAX calls every processor `cpu`."""
+    device = metadata.get("device", "cpu")
+    return metadata.get("processor") if device == "cpu" else device

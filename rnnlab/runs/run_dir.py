@@ -1,4 +1,4 @@
-"""What a run leaves behind, in one folder."""
+"""The directory of a run: its files, and how they are read and written."""
 
 import os
 import re
@@ -7,25 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab import records
+from rnnlab.atomic_io import mkdir_durable, read_json, write_json
 from rnnlab.errors import CheckpointError, DataError
-from rnnlab.atomic_io import make_folder, read_json, write_json
+from rnnlab.legacy_names import current_record
 from rnnlab.records import Record
 from rnnlab.runs.result_schema import is_result
 
-LONGEST_NAME = 100
-NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._=,+-]{{0,{LONGEST_NAME - 1}}}")
-RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices."""
+ARCHIVE_DIR, CORRUPT_DIR = "archived", "corrupt"
+"""Subdirectories for checkpoints that a run went back from, and for corrupt ones."""
+
+MAX_NAME_LENGTH = 100
+RUN_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._=,+-]{{0,{MAX_NAME_LENGTH - 1}}}")
+WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Names that Windows reserves for devices."""
 
 
 class RunDirectory:
     """The files of a run.
 
-    `config.json` holds all settings, `environment.json` what the numbers depend on beside them,
-    `metrics.jsonl` a row for every logged update and evaluation, `events/` the same for TensorBoard
-    where that is installed, `checkpoints/`, `best.json` and `latest.json` the states, `retired/`
-    and `damaged/` those that were moved out of the way, `run.lock` who writes, and `result.json`,
-    which a finished run alone has, its outcome.
+    `config.json` holds all settings; `environment.json` what else the numbers depend on;
+    `metrics.jsonl` one record per logged update and evaluation, and `events/` the same for
+    TensorBoard; `checkpoints/`, `best.json` and `latest.json` the states; `archived/` and
+    `corrupt/` checkpoints that were moved out of the way; `run.lock` the process that writes; and
+    `result.json`, which only a finished run has, its outcome.
     """
 
     def __init__(self, path: Path):
@@ -37,115 +41,121 @@ class RunDirectory:
         self.result = path / "result.json"
 
     @classmethod
-    def create(cls, path: Path, config: Record, environment: Record) -> "RunFolder":
-        """A new run's folder.
+    def create(cls, path: Path, config: Record, environment: Record) -> "RunDirectory":
+        """Make the directory of a new run.
 
         Raises:
-          ValueError: the folder holds a run already.
+          ValueError: the directory holds a run already.
         """
-        folder = cls(path)
-        if folder.config.exists():
+        run_dir = cls(path)
+        if run_dir.config.exists():
             raise ValueError(
-                f"{path} holds a run of other settings; choose another --out, or go on with that "
-                f"run by `rnnlab resume {path}`"
+                f"{path} must be a new directory, and holds a run of other settings; choose another "
+                f"--out, or resume that run with `rnnlab resume {path}`"
             )
-        make_folder(path)
-        write_json(folder.environment, environment)
-        write_json(folder.config, config)
-        return folder
+        mkdir_durable(path)
+        write_json(run_dir.environment, environment)
+        write_json(run_dir.config, config)
+        return run_dir
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """An existing run's folder.
+    def open(cls, path: Path) -> "RunDirectory":
+        """Open the directory of an existing run.
 
         Raises:
           CheckpointError: there is no run.
         """
-        folder = cls(path)
-        if not os.path.isfile(folder.config):  # False also where the name is too long
+        run_dir = cls(path)
+        if not os.path.isfile(run_dir.config):  # False also where the name is too long
             raise CheckpointError(
-                f"{path} holds no run: config.json is missing; give a run's folder"
+                f"{path} must be a run's directory, and has no config.json; give a run's directory"
             )
-        return folder
+        return run_dir
 
-    def known_environment(self) -> Record:
-        """What the run's numbers depend on beside its settings, as it was when it began.
+    def read_environment(self) -> Record:
+        """Return what the run's numbers depend on besides its settings, as it was at its start.
 
         Raises:
-          CheckpointError: the file is missing or damaged.
+          CheckpointError: the file is missing or corrupt.
         """
-        return _checked(
+        return _read_valid(
             self.environment,
-            lambda row: isinstance(row, dict) and isinstance(row.get("data_fingerprint"), str),
+            lambda record: (
+                isinstance(record, dict) and isinstance(record.get("data_fingerprint"), str)
+            ),
         )
 
-    def known_result(self) -> Record:
-        """The outcome of a run that is finished.
+    def read_result(self) -> Record:
+        """Return the outcome of a finished run.
 
         Raises:
-          CheckpointError: the file is missing or damaged.
+          CheckpointError: the file is missing or corrupt.
         """
-        return _checked(self.result, is_result)
+        return _read_valid(self.result, is_result)
 
-    def log(self, row: Record) -> None:
-        """Adds a row of metrics."""
-        records.append(self.metrics, row)
+    def append_metrics(self, record: Record) -> None:
+        """Append a record of metrics."""
+        records.append(self.metrics, record)
 
-    def logged(self) -> list[Record]:
-        """The rows of metrics that count: none of steps that were gone back on.
+    def read_metrics(self) -> list[Record]:
+        """Return the metrics of the current history; records of rolled-back steps are dropped.
 
-        A row with `resumed_from` says that a sitting began at that step: what was logged of later
-        ones before it belongs to states that were lost, damaged or retired.
+        A record with `resumed_from` says that a process resumed at that step: earlier records of
+        later steps belong to states that are missing, corrupt or archived.
 
         Raises:
-          DataError: a line is no row of metrics.
+          DataError: a line is not a record of metrics.
         """
-        kept: list[Record] = []
-        for row in records.read(self.metrics) if self.metrics.exists() else ():
-            if not _is_logged(row):
+        current: list[Record] = []
+        for record in records.read(self.metrics) if self.metrics.exists() else ():
+            if not _is_metrics(record):
                 raise DataError(
-                    f"{self.metrics} has what is no row of metrics: {str(row)[:80]}; take it out"
+                    f"{self.metrics} contains an invalid metrics record: {str(record)[:80]}; "
+                    "remove that line"
                 )
-            if "resumed_from" in row:
-                kept = [r for r in kept if r["step"] <= row["resumed_from"]]
+            if "resumed_from" in record:
+                current = [r for r in current if r["step"] <= record["resumed_from"]]
             else:
-                kept.append(row)
-        return kept
+                current.append(record)
+        return current
 
 
-def _checked(path: Path, is_whole: Callable[[Any], bool]) -> Record:
-    """A file of the run's own, with all that has to be in it."""
+def _read_valid(path: Path, is_valid: Callable[[Any], bool]) -> Record:
+    """Return a JSON file of the run that has all required fields."""
     try:
-        row = read_json(path)
-        if not is_whole(row):
-            raise ValueError("it is not what was written")
+        record = read_json(path)
+        if isinstance(record, dict):
+            record = current_record(record)
+        if not is_valid(record):
+            raise ValueError("its content is not what rnnlab writes")
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error}; bring it back from a copy"
+            f"{path} cannot be read: {error}; restore it from a backup"
         ) from None
-    return row
+    return record
 
 
-def _is_logged(row: Record) -> bool:
-    """Whether a row of metrics has a step, and the times of an evaluation."""
-    whole = all(isinstance(row.get(name, 0), int) for name in ("step", "resumed_from"))
-    timed = "set" not in row or isinstance(row.get("seconds"), int | float)
-    return whole and timed and "step" in row
+def _is_metrics(record: Record) -> bool:
+    """Return whether a record has a step and, of an evaluation, the seconds."""
+    valid_steps = all(isinstance(record.get(name, 0), int) for name in ("step", "resumed_from"))
+    timed = "set" not in record or isinstance(record.get("seconds"), int | float)
+    return valid_steps and timed and "step" in record
 
 
-def check_name(name: str) -> None:
-    """Refuses a name that some system could not take for a folder, or would take for a path.
+def validate_run_name(name: str) -> None:
+    """Check that a name is a valid directory name on every system, and not a path.
 
     Raises:
       ValueError: names the characters that are allowed.
 
-    >>> check_name("cell=mingru,seed=0")
-    >>> check_name("-rf")
+    >>> validate_run_name("cell=mingru,seed=0")
+    >>> validate_run_name("-rf")
     Traceback (most recent call last):
-    ValueError: the name '-rf' of a run's folder is refused; 1 to 100 letters, digits...
+    ValueError: the name of a run's directory must be 1 to 100 letters, digits and ._=,+-, ...
     """
-    if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name.endswith("."):
+    if not RUN_NAME.fullmatch(name) or WINDOWS_DEVICE.fullmatch(name) or name.endswith("."):
         raise ValueError(
-            f"the name {name[:120]!r} of a run's folder is refused; 1 to {LONGEST_NAME} letters, "
-            "digits and ._=,+- are allowed, the first a letter or a digit; choose another --out"
+            f"the name of a run's directory must be 1 to {MAX_NAME_LENGTH} letters, digits and "
+            "._=,+-, start with a letter or a digit and not be a device of Windows, got "
+            f"{name[:120]!r}; choose another --out"
         )

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: at once where nothing is lost by it, else when the state is on disk."""
+"""SIGINT and SIGTERM: stop immediately, or after the state is saved where a signal is deferred."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class StopRequested(KeyboardInterrupt):
-    """A signal asked to stop, and whatever had to be kept is on disk."""
+    """A signal asked to stop, and everything worth keeping is on disk."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -16,54 +16,57 @@ class StopRequested(KeyboardInterrupt):
 
 
 class StopSignal:
-    """Within it, SIGINT and SIGTERM raise `StopRequested`, or wait where they are `deferred`.
+    """A context in which SIGINT and SIGTERM raise `StopRequested`, or wait while `deferred`.
 
-    It may be entered again within itself. Outside of the main thread, where Python delivers no
-    signals, it changes nothing.
+    It is reentrant. Outside of the main thread, where Python delivers no signals, it does nothing.
 
     Args:
-      hard: whether a second signal ends the process on the spot, also inside compiled code;
-        otherwise it has the effect that it has outside.
+      exit_on_second: whether a second signal ends the process immediately, also inside compiled
+        code; otherwise a second signal has the effect that it has outside of the context.
     """
 
-    def __init__(self, *, hard: bool = False) -> None:
+    def __init__(self, *, exit_on_second: bool = False) -> None:
         self.number: int | None = None
-        self._hard = hard
-        self._waiting = False
-        self._entered = 0
-        self._before: dict[int, object] = {}
+        self._exit_on_second = exit_on_second
+        self._deferred = False
+        self._depth = 0
+        self._previous_handlers: dict[int, object] = {}
 
-    def __enter__(self) -> "Interruption":
-        self._entered += 1
-        if self._entered == 1 and threading.current_thread() is threading.main_thread():
+    def __enter__(self) -> "StopSignal":
+        self._depth += 1
+        if self._depth == 1 and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                self._previous_handlers[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._entered -= 1
-        if not self._entered:
-            for number, handler in self._before.items():
+        self._depth -= 1
+        if not self._depth:
+            for number, handler in self._previous_handlers.items():
                 signal.signal(number, handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within it a signal is noted alone, for `poll` to act on."""
-        self._waiting = True
+        """Return a context in which a signal is only recorded; `raise_if_set` is called at its end."""
+        self._deferred = True
         try:
             yield
         finally:
-            self._waiting = False
-        self.poll()
+            self._deferred = False
+        self.raise_if_set()
 
-    def poll(self) -> None:
-        """Raises Interrupted if a signal has come."""
+    def is_set(self) -> bool:
+        """Return whether a signal has been received."""
+        return self.number is not None
+
+    def raise_if_set(self) -> None:
+        """Raise StopRequested if a signal has been received."""
         if self.number is not None:
             raise StopRequested(self.number)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         self.number = number
-        for each, handler in self._before.items():
-            signal.signal(each, signal.SIG_DFL if self._hard else handler)
-        if not self._waiting:
-            self.poll()
+        for each, handler in self._previous_handlers.items():
+            signal.signal(each, signal.SIG_DFL if self._exit_on_second else handler)
+        if not self._deferred:
+            self.raise_if_set()

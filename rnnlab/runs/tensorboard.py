@@ -1,4 +1,4 @@
-"""TensorBoard event files, where the extra `tensorboard` is installed: a copy of the metrics."""
+"""TensorBoard event files: a copy of the metrics, where the extra `tensorboard` is installed."""
 
 import importlib.util
 import math
@@ -10,41 +10,41 @@ from rnnlab.records import Record
 
 
 class TensorBoardWriter:
-    """Writes every finite number of a row of metrics as a scalar; nothing without tensorboardX.
+    """Writes every finite number of a metrics record as a scalar; does nothing without tensorboardX.
 
-    A copy is no reason to stop: where it cannot be written, one warning says so.
+    The event file is only a copy: where it cannot be written, one warning reports it.
     """
 
-    def __init__(self, folder: Path):
-        self._folder, self._writer = folder, None
-        self._wanted = importlib.util.find_spec("tensorboardX") is not None
+    def __init__(self, events_dir: Path):
+        self._events_dir, self._writer = events_dir, None
+        self._enabled = importlib.util.find_spec("tensorboardX") is not None
 
-    def log(self, row: Record) -> None:
-        """A row as `rnnlab.runs.run_dir.RunDirectory.log` takes it; a set's name leads its metrics."""
-        if not self._wanted:
+    def write(self, record: Record) -> None:
+        """Write a record of metrics; the name of an evaluation set prefixes its metrics."""
+        if not self._enabled:
             return
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
-        prefix = f"{row['set']}/" if "set" in row else ""
+        prefix = f"{record['set']}/" if "set" in record else ""
         try:
             if self._writer is None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._writer = EventsWriter(str(self._folder / "events"))
-            for name, value in row.items():
-                number = isinstance(value, int | float) and math.isfinite(value)
-                if name != "step" and number:
+                self._events_dir.mkdir(parents=True, exist_ok=True)
+                self._writer = EventsWriter(str(self._events_dir / "events"))
+            for name, value in record.items():
+                is_number = isinstance(value, int | float) and math.isfinite(value)
+                if name != "step" and is_number:
                     summary = scalar(prefix + name, value)
                     now = time.time()
-                    event = Event(wall_time=now, step=row["step"], summary=summary)
+                    event = Event(wall_time=now, step=record["step"], summary=summary)
                     self._writer.write_event(event)
             self._writer.flush()
         except OSError as error:
-            self._wanted = False
-            warnings.warn(f"{self._folder} gets no more events: {error}", stacklevel=2)
+            self._enabled = False
+            warnings.warn(f"{self._events_dir} receives no more events: {error}", stacklevel=2)
 
     def close(self) -> None:
-        """Ends the file; every row in it has been written before."""
-        if self._writer is not None and self._wanted:
+        """Close the file; every record is written before."""
+        if self._writer is not None and self._enabled:
             self._writer.close()

@@ -1,1 +1,1 @@
-"""Training: one pure step, the loop around it, and what a run leaves behind."""
+"""Training: a pure update, the loop around it, losses, metrics and diagnostics; no files."""

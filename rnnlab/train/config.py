@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-LARGEST, MOST = 3e38, 2**31 - 1
-"""Numbers beyond the first are infinite in float32; whole ones beyond the second are no int32."""
+INT32_MAX, MAX_FLOAT32 = 2**31 - 1, 3e38
+"""Larger integers overflow int32; larger numbers are infinite in float32."""
 
 
 @dataclass(frozen=True)
@@ -14,28 +14,31 @@ class TrainConfig:
 
     Attributes:
       steps: number of updates.
-      seed: of the parameters, the order of the data and dropout.
+      seed: seed of the parameters, of the order of the data and of dropout.
       optimizer: adamw, adam or rmsprop.
-      learning_rate: its highest value.
-      schedule: constant, cosine to final_rate of the highest value, or plateau: times 0.5
-        after plateau_patience evaluations without a better value.
-      warmup_steps: updates over which the rate grows from 0.
-      final_rate: share of the rate at the end of the cosine.
+      learning_rate: highest learning rate.
+      schedule: constant; cosine, down to end_lr_fraction of the highest rate; or plateau, which
+        halves the rate after plateau_patience evaluations without a better value.
+      warmup_steps: updates over which the learning rate grows from 0.
+      end_lr_fraction: learning rate at the end of the cosine, as a fraction of the highest.
       plateau_patience: evaluations that schedule plateau waits.
-      weight_decay: decoupled (adamw), on matrices alone.
-      decay_gates: whether it reaches the gates and candidates of minimal cells.
-      beta1: decay of the gradient's mean.
-      beta2: decay of its square's.
-      clip_norm: largest global norm of a gradient; None leaves it as it is.
-      l1: weight of the sum of the recurrent kernels' absolute values in the loss.
-      l2: weight of the sum of their squares.
-      accumulation: batches whose gradients' mean makes one update.
-      evaluate_every: updates between two evaluations.
-      patience: evaluations without a better value after which training stops; None never.
-      log_every: updates between two lines of metrics.
-      skip_spikes: skips an update whose loss or gradient norm is more than this many times the
-        median of the last 128; None skips those alone that are not finite.
-      skip_limit: updates in a row that may be skipped; one more ends the run.
+      weight_decay: decoupled weight decay (adamw), on matrices only.
+      weight_decay_gates: whether weight decay applies to the gates and candidates of minimal cells.
+      beta1: decay rate of the mean of gradients.
+      beta2: decay rate of the mean of squared gradients.
+      grad_clip_norm: largest global norm of a gradient; None does not clip.
+      recurrent_l1: weight of the sum of the recurrent kernels' absolute values in the loss.
+      recurrent_l2: weight of the sum of the recurrent kernels' squares in the loss.
+      grad_accum_steps: batches per update, over which gradients are averaged.
+      eval_every: updates between two evaluations.
+      patience: evaluations without a better value after which training stops; None never stops.
+      log_every: updates between two records of metrics.
+      spike_factor: skip an update whose loss or gradient norm exceeds this multiple of the median
+        of the last 128; None skips only updates that are NaN or Inf.
+      max_consecutive_skips: consecutive updates that may be skipped; one more stops the run.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
 
     steps: int = 1000
@@ -44,45 +47,47 @@ class TrainConfig:
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     warmup_steps: int = 0
-    final_rate: float = 0.0
+    end_lr_fraction: float = 0.0
     plateau_patience: int = 5
     weight_decay: float = 0.0
-    decay_gates: bool = True
+    weight_decay_gates: bool = True
     beta1: float = 0.9
     beta2: float = 0.999
-    clip_norm: float | None = 1.0
-    l1: float = 0.0
-    l2: float = 0.0
-    accumulation: int = 1
-    evaluate_every: int = 100
+    grad_clip_norm: float | None = 1.0
+    recurrent_l1: float = 0.0
+    recurrent_l2: float = 0.0
+    grad_accum_steps: int = 1
+    eval_every: int = 100
     patience: int | None = None
     log_every: int = 10
-    skip_spikes: float | None = None
-    skip_limit: int = 10
+    spike_factor: float | None = None
+    max_consecutive_skips: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulation", "evaluate_every", "log_every", "plateau_patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
-        counts = ("warmup_steps", "seed", "skip_limit")
-        for name in (*counts, "weight_decay", "l1", "l2", "final_rate"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 0 is needed")
-        if self.seed >= 2**32:
-            raise ValueError(f"seed is {self.seed}; a number below 2**32 is needed")
-        for name in ("learning_rate", "clip_norm", "patience", "skip_spikes"):
+        for name in ("steps", "grad_accum_steps", "eval_every", "log_every", "plateau_patience"):
+            self._require(name, getattr(self, name) >= 1, "must be >= 1")
+        counts = ("warmup_steps", "seed", "max_consecutive_skips")
+        weights = ("weight_decay", "recurrent_l1", "recurrent_l2", "end_lr_fraction")
+        for name in (*counts, *weights):
+            self._require(name, getattr(self, name) >= 0, "must be >= 0")
+        self._require("seed", self.seed < 2**32, "must be < 2**32")
+        for name in ("learning_rate", "grad_clip_norm", "patience", "spike_factor"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value}; a finite number above 0 is needed")
+            valid = value is None or 0 < value < math.inf
+            self._require(name, valid, "must be a finite number > 0")
         for name, value in vars(self).items():
-            most = MOST if isinstance(value, int) else LARGEST
-            if name != "seed" and isinstance(value, int | float) and value > most:
-                raise ValueError(f"{name} is {value}; at most {most} is needed")
+            largest = INT32_MAX if isinstance(value, int) else MAX_FLOAT32
+            if name != "seed" and isinstance(value, int | float):
+                self._require(name, value <= largest, f"must be <= {largest}")
         for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; a number in [0, 1) is needed")
+            self._require(name, 0 <= getattr(self, name) < 1, "must be in [0, 1)")
         if self.weight_decay and self.optimizer != "adamw":
             raise ValueError(
-                f"weight_decay is {self.weight_decay} with optimizer {self.optimizer!r}; only "
-                "'adamw' decays: choose it, or set weight_decay to 0"
+                f"weight_decay must be 0 with optimizer {self.optimizer!r}, got "
+                f"{self.weight_decay}; choose optimizer 'adamw', or set weight_decay to 0"
             )
+
+    def _require(self, name: str, valid: bool, what: str) -> None:
+        if not valid:
+            flag = f"--train.{name.replace('_', '-')}"
+            raise ValueError(f"{name} {what}, got {getattr(self, name)}; change {flag}")

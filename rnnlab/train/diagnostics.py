@@ -1,4 +1,4 @@
-"""What goes wrong inside a model: saturated gates, gradients that vanish or explode."""
+"""Diagnose a model while it trains: saturated gates, vanishing and exploding gradients."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -13,35 +13,40 @@ from rnnlab.layers import Block
 from rnnlab.models import SequenceModel
 from rnnlab.tasks.batch import Batch
 
-SATURATED = 0.01
+SATURATION_MARGIN = 0.01
+"""Distance from either end of a gate's range, scaled to [0, 1], within which it is saturated: its
+derivative is then at most 1/25 of the maximum."""
+
 VANISHED = 1e-6
-EXPLODED = 100.0
-WINDOW = 100
+"""Fraction of the largest layer's gradient norm below which a layer's gradient has vanished."""
+
+EXPLODED, NORM_WINDOW, NORM_MIN_HISTORY = 100.0, 100, 10
+"""A gradient has exploded above this multiple of the median norm of the window, which must hold the
+minimum number of entries."""
 
 
-def make_saturation(graphdef: Any) -> Callable[[Any, Batch], dict[str, jax.Array]]:
-    """The jitted `saturation(params, batch)`: by layer and gate, the share of values near an end.
+def make_gate_saturation(graphdef: Any) -> Callable[[Any, Batch], dict[str, jax.Array]]:
+    """Return the jitted `gate_saturation(params, batch)`: saturated fractions per layer and gate.
 
-    A gate is saturated where it is within 0.01 of either end of its range: its gradient is then at
-    most a twenty-fifth of its largest.
+    The keys are `saturated/layer K/GATE`.
     """
 
     @jax.jit
-    def saturation(params: Any, batch: Batch) -> dict[str, jax.Array]:
+    def gate_saturation(params: Any, batch: Batch) -> dict[str, jax.Array]:
         model = nnx.merge(graphdef, params, copy=True)
         return {
-            f"saturated/layer {k}/{name}": _share(values, batch.mask)
+            f"saturated/layer {k}/{name}": _saturated_fraction(values, batch.mask)
             for k, gates in gate_values(model, batch).items()
             for name, values in gates.items()
         }
 
-    return saturation
+    return gate_saturation
 
 
 def gate_values(model: SequenceModel, batch: Batch) -> dict[int, dict[str, jax.Array]]:
-    """The gates of each block of a model's stack, by name, on a scale from 0 to 1.
+    """Return each block's gates by layer and name, scaled to [0, 1].
 
-    Layers without gates, and those that read both ways, are left out.
+    Layers without gates and bidirectional layers are omitted.
     """
     flags = {"reset": batch.reset, "mask": batch.mask}
     x = model.embed(jnp.asarray(batch.inputs))
@@ -56,56 +61,56 @@ def gate_values(model: SequenceModel, batch: Batch) -> dict[int, dict[str, jax.A
 
 
 class GradientMonitor:
-    """Says in plain words, once a layer, when gradients vanish or explode.
+    """Warns once per layer when its gradient vanishes or explodes.
 
-    Vanished: a layer's gradient is a millionth of the largest layer's. Exploded: the global norm
-    is not finite, or a hundred times the median of the last hundred that it was given.
+    Vanished: a layer's gradient norm is below 1e-6 times the largest layer's. Exploded: the global
+    norm is NaN or Inf, or above 100 times the median of the last 100 logged norms.
 
-    >>> watch = GradientMonitor()
+    >>> monitor = GradientMonitor()
     >>> norms = {"gradient_norm": 1.0, "gradient_norm/layer 0": 1e-9, "gradient_norm/head": 1.0}
-    >>> for line in watch(7, norms):
+    >>> for line in monitor(7, norms):
     ...     print(line)
-    step 7: gradients of layer 0 have vanished: norm 1e-09, against 1 of head
-    >>> watch(8, norms)
+    step 7: the gradient of layer 0 has vanished: norm 1e-09, and 1 in head
+    >>> monitor(8, norms)
     []
     """
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=WINDOW)
-        self._said: set[tuple[str, str]] = set()
+        self._recent: deque[float] = deque(maxlen=NORM_WINDOW)
+        self._reported: set[tuple[str, str]] = set()
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> list[str]:
-        """The warnings of a step's metrics that have not been given yet."""
+        """Return the warnings about a step's metrics that were not given before."""
         total = metrics["gradient_norm"]
         layers = {
             name.partition("/")[2]: norm
             for name, norm in metrics.items()
             if name.startswith("gradient_norm/")
         }
-        worst = max(layers, key=lambda name: _order(layers[name]))
+        largest = max(layers, key=lambda name: _nan_last(layers[name]))
         lines = []
         if not jnp.isfinite(total):
-            lines.append(("exploded", worst, f"not finite, first in {worst}"))
-        elif len(self._recent) >= 10 and total > EXPLODED * median(self._recent):
-            usual = median(self._recent)
-            lines.append(("exploded", worst, f"norm {total:.3g}, usually {usual:.3g}"))
+            lines.append(("exploded", largest, f"NaN or Inf, first in {largest}"))
+        elif len(self._recent) >= NORM_MIN_HISTORY and total > EXPLODED * median(self._recent):
+            text = f"norm {total:.3g}, and {median(self._recent):.3g} in the median"
+            lines.append(("exploded", largest, text))
         else:
             self._recent.append(total)
             for name, norm in layers.items():
-                if norm < VANISHED * layers[worst]:
-                    text = f"norm {norm:.3g}, against {layers[worst]:.3g} of {worst}"
+                if norm < VANISHED * layers[largest]:
+                    text = f"norm {norm:.3g}, and {layers[largest]:.3g} in {largest}"
                     lines.append(("vanished", name, text))
-        fresh = [line for line in lines if line[:2] not in self._said]
-        self._said.update(line[:2] for line in fresh)
-        return [f"step {step}: gradients of {name} have {what}: {t}" for what, name, t in fresh]
+        new = [line for line in lines if line[:2] not in self._reported]
+        self._reported.update(line[:2] for line in new)
+        return [f"step {step}: the gradient of {name} has {what}: {t}" for what, name, t in new]
 
 
-def _order(norm: float) -> float:
+def _nan_last(norm: float) -> float:
     return norm if norm == norm else float("inf")
 
 
-def _share(values: jax.Array, mask: Any) -> jax.Array:
-    ends = ((values < SATURATED) | (values > 1 - SATURATED)).astype(jnp.float32)
+def _saturated_fraction(values: jax.Array, mask: Any) -> jax.Array:
+    ends = ((values < SATURATION_MARGIN) | (values > 1 - SATURATION_MARGIN)).astype(jnp.float32)
     if mask is None:
         return jnp.mean(ends)
     weight = jnp.broadcast_to(jnp.expand_dims(mask, -1), ends.shape).astype(jnp.float32)

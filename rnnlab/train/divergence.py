@@ -1,4 +1,4 @@
-"""When a training has to stop by itself: losses that are no numbers, or that grow without end."""
+"""Stop training on NaN or Inf losses or on divergence."""
 
 import math
 from statistics import median
@@ -8,82 +8,84 @@ import numpy as np
 
 from rnnlab.errors import TrainingDivergedError
 
-WINDOW = 8
-"""Updates whose median loss is the present one."""
+LOSS_WINDOW = 8
+"""Number of updates whose median loss is the current one."""
 
-RATIO = 4.0
-"""Times the best loss ..."""
-
-WORSE = 1.5
-"""... and times the first, beyond which the present loss says that training has diverged."""
+DIVERGED_VS_BEST, DIVERGED_VS_INITIAL = 4.0, 1.5
+"""A training has diverged where its loss exceeds the best by the first factor and the initial loss
+by the second."""
 
 
-class Health(NamedTuple):
-    """What the guard remembers between two updates: arrays, so that a checkpoint holds them.
+class LossHistory(NamedTuple):
+    """Recent losses and skipped updates: arrays, so that a checkpoint stores them.
 
     Attributes:
-      recent: the last finite losses, NaN where there are none yet.
-      first: the median of the first of them.
-      best: the lowest median.
-      in_a_row: updates that were skipped since the last that was not.
-      skipped: such updates so far.
+      recent: the last `LOSS_WINDOW` finite losses; NaN where there are fewer.
+      initial: median of the first `LOSS_WINDOW` finite losses; NaN before them.
+      best: lowest median so far.
+      consecutive_skips: updates skipped since the last one that was applied.
+      total_skips: updates skipped so far.
     """
 
     recent: np.ndarray
-    first: np.ndarray
+    initial: np.ndarray
     best: np.ndarray
-    in_a_row: np.ndarray
-    skipped: np.ndarray
+    consecutive_skips: np.ndarray
+    total_skips: np.ndarray
 
     @classmethod
-    def fresh(cls) -> "Health":
-        """Before the first update."""
-        return cls(np.full(WINDOW, np.nan), *map(np.array, (np.nan, np.inf, 0, 0)))
+    def empty(cls) -> "LossHistory":
+        """Return the history before the first update."""
+        return cls(np.full(LOSS_WINDOW, np.nan), *map(np.array, (np.nan, np.inf, 0, 0)))
 
 
-def watched(health: Health, step: int, loss: float, norm: float, taken: bool, limit: int) -> Health:
-    """The health after an update.
+def check_divergence(
+    history: LossHistory, step: int, loss: float, norm: float, applied: bool, max_skips: int
+) -> LossHistory:
+    """Return the history after an update; raise where training has failed.
 
-    A training has diverged where the median of the last losses is four times the best that it has
-    been and one and a half times what it was at first: a model that is worse than an untrained one.
-    Losses below 0, of densities, are not judged.
+    Training has diverged where the median of the last 8 losses is 4 times the lowest median so far
+    and 1.5 times the first: the model is worse than an untrained one. Negative losses, as of
+    densities, are not judged.
 
     Args:
+      history: the history before the update.
       step: the update's number, for the message.
-      loss, norm: its loss and its gradient's norm.
-      taken: whether it changed the parameters.
-      limit: updates in a row that may be skipped.
+      loss, norm: its loss and the norm of its gradient.
+      applied: whether it changed the parameters; False where it was skipped.
+      max_skips: number of consecutive updates that may be skipped.
 
     Raises:
-      DivergedError: more were skipped, or the training has diverged.
+      TrainingDivergedError: more updates were skipped, or training has diverged.
 
-    >>> health = Health.fresh()
-    >>> health = watched(health, 1, 2.0, 1.0, taken=True, limit=1)
-    >>> health = watched(health, 2, float("nan"), 1.0, taken=False, limit=1)
-    >>> int(health.skipped), int(health.in_a_row)
+    >>> history = LossHistory.empty()
+    >>> history = check_divergence(history, 1, 2.0, 1.0, applied=True, max_skips=1)
+    >>> history = check_divergence(history, 2, float("nan"), 1.0, applied=False, max_skips=1)
+    >>> int(history.total_skips), int(history.consecutive_skips)
     (1, 1)
-    >>> watched(health, 3, float("inf"), 1.0, taken=False, limit=1)
+    >>> check_divergence(history, 3, float("inf"), 1.0, applied=False, max_skips=1)
     Traceback (most recent call last):
-    rnnlab.errors.DivergedError: step 3: 2 updates in a row were skipped, as not finite...
+    rnnlab.errors.TrainingDivergedError: step 3: 2 consecutive updates were skipped as NaN, Inf...
     """
-    if not taken:
-        in_a_row, skipped = int(health.in_a_row) + 1, int(health.skipped) + 1
-        if in_a_row > limit:
+    if not applied:
+        consecutive, total = int(history.consecutive_skips) + 1, int(history.total_skips) + 1
+        if consecutive > max_skips:
             raise TrainingDivergedError(
-                f"step {step}: {in_a_row} updates in a row were skipped, as not finite or as "
+                f"step {step}: {consecutive} consecutive updates were skipped as NaN, Inf or "
                 f"spikes; the last had loss {loss:.4g} and gradient norm {norm:.4g}"
             )
-        return health._replace(in_a_row=np.array(in_a_row), skipped=np.array(skipped))
-    recent = np.append(health.recent[1:], loss)
-    health = health._replace(recent=recent, in_a_row=np.array(0))
+        counts = {"consecutive_skips": consecutive, "total_skips": total}
+        return history._replace(**{name: np.array(count) for name, count in counts.items()})
+    recent = np.append(history.recent[1:], loss)
+    history = history._replace(recent=recent, consecutive_skips=np.array(0))
     if math.isnan(recent[0]):
-        return health
-    present = median(recent.tolist())
-    first = present if math.isnan(health.first) else float(health.first)
-    best = min(present, float(health.best))
-    if 0 < WORSE * first < present and RATIO * best < present:
+        return history
+    current = median(recent.tolist())
+    initial = current if math.isnan(history.initial) else float(history.initial)
+    best = min(current, float(history.best))
+    if 0 < DIVERGED_VS_INITIAL * initial < current and DIVERGED_VS_BEST * best < current:
         raise TrainingDivergedError(
-            f"step {step}: the loss has risen to {present:.4g}, from {best:.4g} at its best and "
-            f"{first:.4g} at first; the gradient's norm is {norm:.4g}"
+            f"step {step}: the loss has risen to {current:.4g}, from {best:.4g} at its best and "
+            f"{initial:.4g} at first; the gradient norm is {norm:.4g}"
         )
-    return health._replace(first=np.array(first), best=np.array(best))
+    return history._replace(initial=np.array(initial), best=np.array(best))

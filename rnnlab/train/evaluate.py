@@ -1,4 +1,4 @@
-"""A model's predictions over a held-out set."""
+"""Evaluate a model on a data set."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,12 +9,12 @@ from flax import nnx
 
 from rnnlab.tasks.batch import Batch, scored
 from rnnlab.tasks.data import TaskData
-from rnnlab.train.metrics import Measurement
-from rnnlab.train.prefetch import check
+from rnnlab.train.metrics import MetricAccumulator
+from rnnlab.train.prefetch import validate_batch
 
 
 def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
-    """The jitted `predict(params, batch)`: outputs of every step, from the initial carry."""
+    """Return the jitted `predict(params, batch)`: outputs per time step, from the initial carry."""
 
     @jax.jit
     def predict(params: Any, batch: Batch) -> jax.Array:
@@ -30,16 +30,22 @@ def evaluate(
     params: Any,
     data: TaskData,
     batches: Iterable[Batch],
-    between: Callable[[], None] = lambda: None,
+    poll: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """The data's metrics over all scored steps. `between` is called after each batch."""
-    measurement = Measurement(data.metrics, data.target_scale)
+    """Return the data's metrics over all time steps with a target.
+
+    `poll` is called after each batch; what it raises ends the evaluation.
+
+    Raises:
+      ValueError: a batch holds ids out of range, or no time step has a target.
+    """
+    accumulator = MetricAccumulator(data.metrics, data.target_scale)
     for batch in batches:
-        check(data, batch)
-        # A step's outputs are kept where any of its targets is scored.
+        validate_batch(data, batch)
+        # A time step is kept where any of its targets counts.
         keep = scored(batch)
         if keep.ndim == 3:
             keep = keep.any(-1)
-        measurement.add(np.asarray(predict(params, batch))[keep], batch.targets[keep])
-        between()
-    return measurement.result()
+        accumulator.add(np.asarray(predict(params, batch))[keep], batch.targets[keep])
+        poll()
+    return accumulator.result()

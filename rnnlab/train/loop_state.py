@@ -1,50 +1,51 @@
-"""What the loop remembers from step to step, and how it shows where it is."""
+"""What the training loop remembers between two updates, beside the training state."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.records import Record
-from rnnlab.train.divergence import Health
+from rnnlab.train.divergence import LossHistory
 
 
 class LoopState(NamedTuple):
-    """What the loop itself remembers between two steps: arrays, so that a checkpoint holds them.
+    """The loop's own memory: arrays, so that a checkpoint stores them.
 
     Attributes:
-      best: the best value of the first metric so far; infinitely bad before the first evaluation.
-      best_step: the step that it belongs to.
-      stale: evaluations since the value was last improved on.
-      evaluated: the step that was evaluated last, -1 before.
-      seconds: running time so far, over all sittings.
-      health: the losses by which training is stopped where it fails.
+      best_value: best value of the first metric so far; infinitely bad before the first evaluation.
+      best_step: training step of `best_value`.
+      evals_since_best: evaluations since `best_value` last improved.
+      last_eval_step: training step of the last evaluation; -1 before the first.
+      seconds: running time so far, summed over the processes that trained the run.
+      loss_history: recent losses and skipped updates, from which divergence is detected.
     """
 
-    best: np.ndarray
+    best_value: np.ndarray
     best_step: np.ndarray
-    stale: np.ndarray
-    evaluated: np.ndarray
+    evals_since_best: np.ndarray
+    last_eval_step: np.ndarray
     seconds: np.ndarray
-    health: Health
+    loss_history: LossHistory
 
     @classmethod
-    def fresh(cls, worst: float) -> "LoopState":
-        """Before the first evaluation."""
-        return cls(*map(np.array, (worst, 0, 0, -1, 0.0)), Health.fresh())
+    def initial(cls, worst_value: float) -> "LoopState":
+        """Return the state before the first evaluation."""
+        return cls(*map(np.array, (worst_value, 0, 0, -1, 0.0)), LossHistory.empty())
 
+    def after_evaluation(self, step: int, value: float, sign: float) -> tuple["LoopState", bool]:
+        """Return the state after an evaluation, and whether the step is the best so far.
 
-@dataclass(frozen=True)
-class Reporter:
-    """Where the loop reports to. By default nothing is shown.
-
-    Attributes:
-      advance: called after each update with its number and the latest metrics.
-      say: called with a line for the reader.
-      title: the first of them, said when the state is there.
-    """
-
-    advance: Callable[[int, Record], None] = lambda step, metrics: None
-    say: Callable[[str], None] = lambda line: None
-    title: str = ""
+        Args:
+          step: the step that was evaluated.
+          value: its value of the first metric.
+          sign: -1 where higher values are better, else 1.
+        """
+        previous = float(self.best_value)
+        # Of equal steps the last is the best: on a small set accuracies tie long before training
+        # is done. It does not count as an improvement.
+        is_best = sign * value <= sign * previous
+        improved = is_best and value != previous
+        since_best = 0 if improved else int(self.evals_since_best) + 1
+        after = self._replace(evals_since_best=np.array(since_best), last_eval_step=np.array(step))
+        if is_best:
+            after = after._replace(best_value=np.array(value), best_step=np.array(step))
+        return after, is_best

@@ -1,4 +1,4 @@
-"""What training minimises: means over the steps that are scored."""
+"""Training losses: means over the time steps that have a target."""
 
 import jax.numpy as jnp
 import optax
@@ -14,9 +14,9 @@ def categorical(
     targets: Int[Array, "*batch"],
     mask: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Cross entropy in nats of the logits `outputs`, a mean over the scored steps.
+    """Return the cross entropy in nats of the logits `outputs`, a mean over time steps.
 
-    A step whose target is `IGNORE` or whose mask is False is not scored, nor gets a gradient.
+    A time step whose target is `IGNORE` or whose mask is False does not count and gets no gradient.
     """
     scored = targets != IGNORE
     if mask is not None:
@@ -31,9 +31,9 @@ def binary(
     targets: Float[Array, "*batch labels"],
     mask: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Cross entropy in nats of independent labels: summed over labels, a mean over scored steps.
+    """Return the cross entropy in nats of independent labels: a sum over labels, a mean over steps.
 
-    Labels that are NaN are left out; a step without any label is not scored.
+    Labels that are NaN do not count, nor does a time step without any label.
     """
     scored = _scored(targets, mask)
     outputs, targets = (jnp.where(scored, x, 0) for x in (outputs, targets))
@@ -41,27 +41,31 @@ def binary(
     return _mean(jnp.where(scored, nats, 0), scored.any(-1))
 
 
-def squared(
+def squared_error_loss(
     outputs: Float[Array, "*batch values"],
     targets: Float[Array, "*batch values"],
     mask: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Squared error, a mean over the scored values: those that are not NaN.
+    """Return the squared error, a mean over the values whose target is not NaN.
 
     >>> import jax.numpy as jnp
-    >>> float(squared(jnp.array([[1.0, 5.0]]), jnp.array([[3.0, jnp.nan]])))
+    >>> float(squared_error_loss(jnp.array([[1.0, 5.0]]), jnp.array([[3.0, jnp.nan]])))
     4.0
     """
     scored = _scored(targets, mask)
     return _mean(jnp.square(jnp.where(scored, outputs - targets, 0)), scored)
 
 
-LOSSES = {"categorical": categorical, "binary": binary, "squared": squared}
-"""Losses by the names that `rnnlab.tasks.data.TaskData.loss` takes."""
+LOSSES = {"categorical": categorical, "binary": binary, "squared": squared_error_loss}
+"""Losses by the names of `rnnlab.tasks.data.TaskData.loss`."""
 
 
 def loss_function(name: str):
-    """The loss of a name. Raises ValueError for an unknown one."""
+    """Return the loss of a name.
+
+    Raises:
+      ValueError: the name is unknown.
+    """
     require_one_of("loss", name, LOSSES)
     return LOSSES[name]
 
@@ -72,5 +76,5 @@ def _scored(targets: Array, mask: Array | None) -> Array:
 
 
 def _mean(x: Array, scored: Array) -> Array:
-    """The sum over the number of scored entries; 0 where there is none."""
+    """Return the sum divided by the number of entries that count; 0 where there is none."""
     return jnp.sum(x) / jnp.maximum(jnp.sum(scored, dtype=x.dtype), 1)

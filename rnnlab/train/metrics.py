@@ -1,7 +1,7 @@
-"""What a model is judged by, on the host, over all scored steps of a held-out set.
+"""Evaluation metrics, computed on the host over all time steps that have a target.
 
-In all metrics `outputs` are (steps, out_features), and `targets` (steps,) for classes, else
-(steps, out_features) with NaN in entries that are not scored.
+In all metrics `outputs` are (time_steps, out_features). `targets` are (time_steps,) for classes,
+otherwise (time_steps, out_features) with NaN in entries that do not count.
 """
 
 from collections.abc import Callable
@@ -11,36 +11,36 @@ import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
 
-class Mean(NamedTuple):
-    """A metric that is `finish` of a mean over terms, so that it needs no outputs but a batch's.
+class MeanMetric(NamedTuple):
+    """A metric that is `transform` of a mean, accumulated batch by batch.
 
     Attributes:
-      terms: `terms(outputs, targets)`, one a step or one a scored entry.
-      higher_is_better: whether it is.
-      finish: what is done to the mean.
+      per_example: `per_example(outputs, targets)`: one value per time step or per target entry.
+      higher_is_better: whether a higher value is better.
+      transform: maps the mean to the metric.
     """
 
-    terms: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    per_example: Callable[[np.ndarray, np.ndarray], np.ndarray]
     higher_is_better: bool = False
-    finish: Callable[[float], float] = float
+    transform: Callable[[float], float] = float
 
     def value(self, outputs: np.ndarray, targets: np.ndarray) -> float:
-        """The metric of these steps."""
-        return self.finish(float(np.mean(self.terms(outputs, targets))))
+        """Return the metric of these time steps."""
+        return self.transform(float(np.mean(self.per_example(outputs, targets))))
 
 
-class Whole(NamedTuple):
-    """A metric that needs all outputs at once."""
+class GlobalMetric(NamedTuple):
+    """A metric that needs the outputs of all batches together."""
 
     value: Callable[[np.ndarray, np.ndarray], float]
     higher_is_better: bool
 
 
 def nll(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Negative log likelihood of each step in nats, of its class, or summed over its labels.
+    """Return the negative log likelihood in nats per time step; multi-label: summed over labels.
 
     >>> import numpy as np
-    >>> nll(np.zeros((2, 4)), np.array([0, 1])).round(4).tolist()  # the logarithm of 4
+    >>> nll(np.zeros((2, 4)), np.array([0, 1])).round(4).tolist()  # log(4)
     [1.3863, 1.3863]
     """
     outputs = outputs.astype(np.float64)
@@ -51,7 +51,7 @@ def nll(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Whether each step (each label, where there are several a step) is predicted right."""
+    """Return whether each time step, or each label of a multi-label target, is predicted right."""
     if targets.ndim == 1:
         return outputs.argmax(-1) == targets
     scored = ~np.isnan(targets)
@@ -59,7 +59,7 @@ def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def f1(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """F1 score: the mean over classes that occur or are predicted; of labels, over all together."""
+    """Return the F1 score: macro over classes that occur or are predicted; micro over labels."""
     from sklearn.metrics import f1_score
 
     if targets.ndim == 1:
@@ -69,9 +69,9 @@ def f1(outputs: np.ndarray, targets: np.ndarray) -> float:
 
 
 def roc_auc(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Area under the receiver operating characteristic; one class against the rest, if several.
+    """Return the area under the ROC curve; one class against the rest where there are several.
 
-    NaN where only one class occurs, since it is not defined there.
+    NaN where only one class occurs: it is undefined there.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -88,82 +88,87 @@ def roc_auc(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float(roc_auc_score(targets[scored] > 0.5, expit(outputs[scored].astype(np.float64))))
 
 
-def errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Output less target of each scored value."""
+def residuals(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return output minus target of each value whose target is not NaN."""
     scored = ~np.isnan(targets)
     return outputs[scored].astype(np.float64) - targets[scored]
 
 
-def squared(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Squares of `errors`."""
-    return np.square(errors(outputs, targets))
+def squared_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the squares of `residuals`."""
+    return np.square(residuals(outputs, targets))
 
 
-def absolute(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Sizes of `errors`."""
-    return np.abs(errors(outputs, targets))
+def absolute_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the absolute values of `residuals`."""
+    return np.abs(residuals(outputs, targets))
 
 
-METRICS: dict[str, Mean | Whole] = {
-    "nll": Mean(nll),
-    "bits": Mean(nll, finish=lambda mean: mean / float(np.log(2))),
-    "accuracy": Mean(correct, higher_is_better=True),
-    "f1": Whole(f1, higher_is_better=True),
-    "roc_auc": Whole(roc_auc, higher_is_better=True),
-    "mse": Mean(squared),
-    "rmse": Mean(squared, finish=lambda mean: float(np.sqrt(mean))),
-    "mae": Mean(absolute),
+METRICS: dict[str, MeanMetric | GlobalMetric] = {
+    "nll": MeanMetric(nll),
+    "bits": MeanMetric(nll, transform=lambda mean: mean / float(np.log(2))),
+    "accuracy": MeanMetric(correct, higher_is_better=True),
+    "f1": GlobalMetric(f1, higher_is_better=True),
+    "roc_auc": GlobalMetric(roc_auc, higher_is_better=True),
+    "mse": MeanMetric(squared_errors),
+    "rmse": MeanMetric(squared_errors, transform=lambda mean: float(np.sqrt(mean))),
+    "mae": MeanMetric(absolute_errors),
 }
-"""Metrics by name. `bits` is per character where steps are characters."""
+"""Metrics by name. `bits` is per character where time steps are characters."""
 
-IN_UNITS = ("rmse", "mae")
-"""Metrics that scale with the targets, and are given in the data's own units."""
+SCALED_METRICS = ("rmse", "mae")
+"""Metrics that scale with the targets and are reported in the data's own unit."""
 
 
-class Measurement:
-    """Metrics of a held-out set, added up batch by batch.
+class MetricAccumulator:
+    """Accumulates the metrics of a data set batch by batch.
 
-    Only what a `Whole` metric needs is kept: the rest of the memory is one batch's.
+    Outputs are kept only where a `GlobalMetric` needs them.
 
     >>> import numpy as np
-    >>> measurement = Measurement(("mse", "rmse"), unit=10.0)
-    >>> measurement.add(np.array([[1.0]]), np.array([[0.0]]))
-    >>> measurement.add(np.array([[3.0], [5.0]]), np.array([[2.0], [np.nan]]))
-    >>> measurement.result()
+    >>> accumulator = MetricAccumulator(("mse", "rmse"), target_scale=10.0)
+    >>> accumulator.add(np.array([[1.0]]), np.array([[0.0]]))
+    >>> accumulator.add(np.array([[3.0], [5.0]]), np.array([[2.0], [np.nan]]))
+    >>> accumulator.result()
     {'mse': 1.0, 'rmse': 10.0}
     """
 
-    def __init__(self, names: tuple[str, ...], unit: float):
-        """Metrics by `names` of `METRICS`; `unit` is the size of 1 of the targets."""
-        self.names, self.unit = names, unit
-        self._steps, self._finite = 0, True
-        self._sums = {name: 0.0 for name in names if isinstance(METRICS[name], Mean)}
+    def __init__(self, names: tuple[str, ...], target_scale: float):
+        """Accumulate the metrics `names` of `METRICS`.
+
+        `target_scale` is the size, in the data's own unit, of a difference of 1 between targets.
+        """
+        self.names, self.target_scale = names, target_scale
+        self._count, self._finite = 0, True
+        self._sums = {name: 0.0 for name in names if isinstance(METRICS[name], MeanMetric)}
         self._counts = dict.fromkeys(self._sums, 0)
-        self._keeps = len(self._sums) < len(names)
+        self._keeps_outputs = len(self._sums) < len(names)
         self._kept: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
-        """Takes the scored steps of a batch."""
-        self._steps += len(targets)
+        """Add a batch's time steps that have a target."""
+        self._count += len(targets)
         self._finite = self._finite and bool(np.isfinite(outputs).all())
         if not self._finite:
             return
         for name in self._sums:
-            terms = METRICS[name].terms(outputs, targets)
+            terms = METRICS[name].per_example(outputs, targets)
             self._sums[name] += float(np.sum(terms))
             self._counts[name] += len(terms)
-        if self._keeps:
+        if self._keeps_outputs:
             self._kept.append((outputs, targets))
 
     def result(self) -> dict[str, float]:
-        """The metrics by name, all NaN where an output was not finite.
+        """Return the metrics by name; all are NaN where an output was NaN or Inf.
 
         Raises:
-          ValueError: no step was scored, or a metric needs scikit-learn, which is not installed.
+          ValueError: there was no target, or a metric needs scikit-learn, which is not installed.
         """
-        if not self._steps:
-            raise ValueError("no step of the held-out set is scored; give it more data")
-        if not self._finite:  # else the likeliest class would be the first
+        if not self._count:
+            raise ValueError(
+                "an evaluation set must have at least one target, got none; give it more data"
+            )
+        if not self._finite:  # argmax would return the first class for NaN
             return dict.fromkeys(self.names, float("nan"))
         try:
             return {name: self._value(name) for name in self.names}
@@ -175,5 +180,5 @@ class Measurement:
     def _value(self, name: str) -> float:
         if name not in self._sums:
             return METRICS[name].value(*map(np.concatenate, zip(*self._kept, strict=True)))
-        value = METRICS[name].finish(self._sums[name] / self._counts[name])
-        return value * self.unit if name in IN_UNITS else value
+        value = METRICS[name].transform(self._sums[name] / self._counts[name])
+        return value * self.target_scale if name in SCALED_METRICS else value

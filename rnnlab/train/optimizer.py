@@ -1,4 +1,4 @@
-"""The optimiser that a run's settings describe, made of optax's parts."""
+"""The optimizer that a training configuration describes, built from Optax transformations."""
 
 from typing import Any
 
@@ -12,36 +12,38 @@ NOT_DECAYED = ("log_rate", "skip")
 CELL_KERNELS = ("update_kernel", "candidate_kernel", "forget_kernel", "input_kernel")
 
 
-def optimizer(settings: TrainConfig) -> optax.GradientTransformation:
-    """Clipping, then the rule with its schedule and decoupled weight decay.
+def optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """Return gradient clipping, the optimizer with decoupled weight decay, then the schedule.
 
-    Weight decay reaches matrices alone: no norm, bias or initial state, and neither the decays nor
-    the skips of Mamba's states.
+    Weight decay applies to matrices only: not to norms, biases and initial states, and not to the
+    decay rates and the skip weights of Mamba.
     """
-    rate = schedule(settings)
+    rate = schedule(config)
+    decays_gates = config.weight_decay_gates
     decay = optax.add_decayed_weights(
-        settings.weight_decay, mask=lambda params: decayed(params, settings.decay_gates)
+        config.weight_decay, mask=lambda params: weight_decay_mask(params, decays_gates)
     )
-    rules = {
-        "adam": [optax.scale_by_adam(settings.beta1, settings.beta2)],
-        "adamw": [optax.scale_by_adam(settings.beta1, settings.beta2), decay],
-        "rmsprop": [optax.scale_by_rms(settings.beta2)],
+    transforms = {
+        "adam": [optax.scale_by_adam(config.beta1, config.beta2)],
+        "adamw": [optax.scale_by_adam(config.beta1, config.beta2), decay],
+        "rmsprop": [optax.scale_by_rms(config.beta2)],
     }
-    clip = [] if settings.clip_norm is None else [optax.clip_by_global_norm(settings.clip_norm)]
-    return optax.chain(*clip, *rules[settings.optimizer], optax.scale_by_learning_rate(rate))
+    max_norm = config.grad_clip_norm
+    clip = [] if max_norm is None else [optax.clip_by_global_norm(max_norm)]
+    return optax.chain(*clip, *transforms[config.optimizer], optax.scale_by_learning_rate(rate))
 
 
-def schedule(settings: TrainConfig) -> optax.Schedule:
-    """Learning rate against the number of updates: linear warm-up, then constant or a cosine.
+def schedule(config: TrainConfig) -> optax.Schedule:
+    """Return the learning rate per update: linear warm-up, then constant or a cosine.
 
     >>> rate = schedule(TrainConfig(steps=10, learning_rate=1.0, warmup_steps=2, schedule="cosine"))
     >>> [round(float(rate(k)), 3) for k in (0, 1, 2, 6, 10)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    peak, warmup = settings.learning_rate, settings.warmup_steps
-    if settings.schedule == "cosine":
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule == "cosine":
         after = optax.cosine_decay_schedule(
-            peak, max(settings.steps - warmup, 1), settings.final_rate
+            peak, max(config.steps - warmup, 1), config.end_lr_fraction
         )
     else:
         after = optax.constant_schedule(peak)
@@ -50,8 +52,8 @@ def schedule(settings: TrainConfig) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
-def decayed(params: Any, gates: bool) -> Any:
-    """Which parameters weight decay reaches, as a tree of booleans."""
+def weight_decay_mask(params: Any, gates: bool) -> Any:
+    """Return a tree of booleans: which parameters weight decay applies to."""
 
     def one(path: tuple[Any, ...], p: Array) -> bool:
         name = _names(path)[-1]
@@ -60,23 +62,23 @@ def decayed(params: Any, gates: bool) -> Any:
     return jax.tree_util.tree_map_with_path(one, params)
 
 
-def recurrent_penalty(params: Any, l1: float, l2: float) -> Array:
-    """`l1 sum |w| + l2 sum w^2` over the recurrent kernels.
+def recurrent_regularizer(params: Any, l1: float, l2: float) -> Array:
+    """Return `l1 sum |w| + l2 sum w^2` over the recurrent kernels.
 
     Raises:
-      ValueError: there is none, as in minimal cells, whose gates do not read the state.
+      ValueError: the model has none: the gates of minimal cells do not read the state.
     """
-    weights = [p for path, p in leaves_by_name(params) if path[-1] == "recurrent_kernel"]
+    weights = [p for path, p in named_parameters(params) if path[-1] == "recurrent_kernel"]
     if not weights:
         raise ValueError(
-            f"l1 is {l1} and l2 is {l2}, which weigh recurrent kernels, and this model has none; "
-            "set both to 0"
+            f"recurrent_l1 and recurrent_l2 must be 0 in a model without recurrent kernels, got "
+            f"{l1} and {l2}; set both to 0"
         )
     return sum(l1 * abs(w).sum() + l2 * (w * w).sum() for w in weights)
 
 
-def leaves_by_name(params: Any) -> list[tuple[tuple[str, ...], Array]]:
-    """The parameters with their paths as names."""
+def named_parameters(params: Any) -> list[tuple[tuple[str, ...], Array]]:
+    """Return the parameters with their paths as tuples of names."""
     return [(_names(path), p) for path, p in jax.tree_util.tree_leaves_with_path(params)]
 
 

@@ -1,4 +1,4 @@
-"""The next update's batches, prepared on another thread while the device works on this one's."""
+"""Prepare the next update's batches on another thread while the device computes this update."""
 
 import faulthandler
 import sys
@@ -15,95 +15,94 @@ from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import TaskData
 
-PATIENCE, SLICE, END = 300.0, 0.2, 5.0
-"""Seconds without a batch after which it is said, between two looks at what else there is to do,
-and for which the thread is given time to end."""
+STALL_WARNING_S, POLL_INTERVAL_S, JOIN_TIMEOUT_S = 300.0, 0.2, 5.0
+"""Seconds until a stall warning; polling interval; join timeout of the worker thread."""
 
 
-def feed(
+def prefetch_batches(
     data: TaskData,
-    accumulation: int,
+    grad_accum_steps: int,
     start: int,
     stop: int,
-    between: Callable[[], None] = lambda: None,
+    poll: Callable[[], None] = lambda: None,
 ) -> Iterator[Batch]:
-    """The batches of updates `start` to `stop - 1`, each with a leading axis of `accumulation`.
+    """Yield the batches of updates `start` to `stop - 1`, stacked along a leading axis.
 
-    Update n reads the batches n * accumulation and the ones after it, whenever it runs. `between`
-    is called again and again while a batch is waited for.
+    Update n always reads the `grad_accum_steps` batches from n * grad_accum_steps on. `poll` is
+    called repeatedly while a batch is awaited; what it raises ends the wait.
 
     Raises:
-      ValueError: a batch has ids out of range, or those of one update differ in shape.
+      ValueError: a batch holds ids out of range, or the batches of one update differ in shape.
     """
 
     def prepare(update: int) -> Batch:
-        first = update * accumulation
-        batches = [data.train_batch(first + k) for k in range(accumulation)]
+        first = update * grad_accum_steps
+        batches = [data.train_batch(first + k) for k in range(grad_accum_steps)]
         for batch in batches:
-            check(data, batch)
+            validate_batch(data, batch)
         shapes = sorted({batch.inputs.shape for batch in batches})
         if len(shapes) > 1:
             raise ValueError(
-                f"accumulation is {accumulation}, over batches of shapes {shapes[0]} and "
-                f"{shapes[1]}; 1 is needed where lengths differ from batch to batch"
+                f"grad_accum_steps must be 1 where batches differ in shape, got {grad_accum_steps} "
+                f"for shapes {shapes[0]} and {shapes[1]}; lower train.grad_accum_steps"
             )
         return jax.device_put(jax.tree.map(lambda *x: np.stack(x), *batches))
 
-    wanted: SimpleQueue[int | None] = SimpleQueue()
+    requests: SimpleQueue[int | None] = SimpleQueue()
     ready: SimpleQueue[Batch | BaseException] = SimpleQueue()
 
     def work() -> None:
-        while (update := wanted.get()) is not None:
+        while (update := requests.get()) is not None:
             try:
                 ready.put(prepare(update))
             except BaseException as error:
                 ready.put(error)
 
-    # A thread that the process does not wait for at its end: data may be stuck for ever.
+    # A daemon: the process exits even if reading data never returns.
     worker = Thread(target=work, daemon=True)
     worker.start()
     try:
         for update in range(start, stop):
             if update == start:
-                wanted.put(update)
-            batch = _waited_for(ready, update, between)
+                requests.put(update)
+            batch = _wait_for_batch(ready, update, poll)
             if update + 1 < stop:
-                wanted.put(update + 1)
+                requests.put(update + 1)
             yield batch
     finally:
-        wanted.put(None)
-        worker.join(END)
+        requests.put(None)
+        worker.join(JOIN_TIMEOUT_S)
 
 
-def _waited_for(
-    ready: SimpleQueue[Batch | BaseException], update: int, between: Callable[[], None]
+def _wait_for_batch(
+    ready: SimpleQueue[Batch | BaseException], update: int, poll: Callable[[], None]
 ) -> Batch:
-    """A batch when it is there; says where all threads stand if it takes far too long."""
+    """Return a batch when it is ready; print the stack of every thread after a long wait."""
     since = time.monotonic()
     while True:
         try:
-            batch = ready.get(timeout=SLICE)
+            batch = ready.get(timeout=POLL_INTERVAL_S)
         except Empty:
-            between()
+            poll()
         else:
             if isinstance(batch, BaseException):
                 raise batch
             return batch
-        if time.monotonic() - since > PATIENCE:
+        if time.monotonic() - since > STALL_WARNING_S:
             since = time.monotonic()
             warnings.warn(
-                f"the data of update {update} is not there after {PATIENCE:g} s; what every thread "
-                "is at follows",
+                f"the data of update {update} is not ready after {STALL_WARNING_S:g} s; the stack "
+                "of every thread follows",
                 stacklevel=2,
             )
             faulthandler.dump_traceback(sys.__stderr__)
 
 
-def check(data: TaskData, batch: Batch) -> None:
-    """Refuses token ids and classes that are out of range, which JAX would clamp or call NaN.
+def validate_batch(data: TaskData, batch: Batch) -> None:
+    """Check that token ids and classes are in range; JAX would clamp them or return NaN.
 
     Raises:
-      DataError: names the row, the step and the value.
+      DataError: names the example, the time step and the value.
     """
     if data.vocab_size is not None:
         _check_range("inputs", batch.inputs, 0, data.vocab_size)
@@ -113,8 +112,8 @@ def check(data: TaskData, batch: Batch) -> None:
 
 def _check_range(name: str, ids: np.ndarray, low: int, high: int) -> None:
     if ids.size and (ids.min() < low or ids.max() >= high):
-        row, step = np.argwhere((ids < low) | (ids >= high))[0]
+        example, step = np.argwhere((ids < low) | (ids >= high))[0]
         raise DataError(
-            f"{name} has {ids[row, step]} in row {row} at step {step}; a number from {low} to "
-            f"{high - 1} is needed"
+            f"{name} must be from {low} to {high - 1}, got {ids[example, step]} in example "
+            f"{example} at time step {step}; correct the data"
         )

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
@@ -14,26 +15,27 @@ from rnnlab.models import SequenceModel
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import loss_function
-from rnnlab.train.optimizer import leaves_by_name, optimizer, recurrent_penalty
+from rnnlab.train.optimizer import named_parameters, optimizer, recurrent_regularizer
 
-USUAL, ENOUGH = 128, 16
-"""Updates by which a spike is judged, and how many of them are needed."""
+SPIKE_WINDOW, SPIKE_MIN_HISTORY = 128, 16
+"""History length for spike detection, and the minimum number of entries."""
 
-SMALL = 1e-3
-"""The least that a loss or a norm is taken to be usually: what is small is no spike."""
+SPIKE_MIN_SCALE = 1e-3
+"""Lower bound on the median in spike detection, so that near-zero losses are never flagged."""
 
 
 class TrainState(NamedTuple):
-    """All that decides what a run does next, beside its settings and data.
+    """All that decides the next update, given the settings and the data.
 
     Attributes:
       params: the model's parameters.
-      optimizer: optax's state.
-      plateau: optax's state of reduction on plateau, whose `scale` multiplies every update.
-      step: number of updates so far, int32; the next batches' numbers follow from it.
-      key: source of the dropout keys, of which each update folds in its number.
-      carry: the model's state after the last window, where the data is stateful; else ().
-      usual: losses and gradient norms of the last updates, where spikes are skipped; else ().
+      optimizer: Optax's optimizer state.
+      plateau: Optax's state of `reduce_on_plateau`; its `scale` multiplies every update.
+      step: number of updates so far, int32; it gives the indices of the next batches.
+      key: random key of dropout; each update folds in its number.
+      carry: the model's carry after the last window, where the data is stateful; else ().
+      recent_stats: losses and gradient norms of the last updates, (SPIKE_WINDOW, 2), where spikes
+        are skipped; else ().
     """
 
     params: Any
@@ -42,50 +44,50 @@ class TrainState(NamedTuple):
     step: Array
     key: Array
     carry: Any
-    usual: Any
+    recent_stats: Any
 
 
-def initial_state(model: SequenceModel, settings: TrainConfig, carry: Any = ()) -> TrainState:
-    """The state before the first update. `carry` is the streams' initial one, if they are kept."""
-    # Copies: the step takes its state's buffers, and the model keeps its own.
+def initial_state(model: SequenceModel, config: TrainConfig, carry: Any = ()) -> TrainState:
+    """Return the state before the first update; `carry` is the initial carry of stateful data."""
+    # Copies: the update donates the buffers of its state, and the model keeps its own.
     params = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))
     return TrainState(
         params,
-        optimizer(settings).init(params),
-        _plateau(settings).init(params),
+        optimizer(config).init(params),
+        _plateau(config).init(params),
         jnp.zeros((), jnp.int32),
-        jax.random.key(settings.seed),
+        jax.random.key(config.seed),
         jax.tree.map(jnp.copy, carry),
-        () if settings.skip_spikes is None else jnp.full((USUAL, 2), jnp.nan),
+        () if config.spike_factor is None else jnp.full((SPIKE_WINDOW, 2), jnp.nan),
     )
 
 
 def make_train_step(
-    graphdef: Any, loss: str, settings: TrainConfig
+    graphdef: Any, loss: str, config: TrainConfig
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """The jitted `train_step(state, batches) -> (state, metrics)`; the state given is donated.
+    """Return the jitted `train_step(state, batches) -> (state, metrics)`, which donates its state.
 
-    `batches` is a `Batch` whose leading axis counts the batches of one update. The metrics are
-    scalars: the loss, the gradient's norm before clipping and, by layer, the norm of its gradient
-    and the norm of its update over that of its weights; and `taken`.
+    `batches` is a `Batch` with a leading axis over the batches of one update. The metrics are
+    scalars: `loss`, `gradient_norm` before clipping, `gradient_norm/LAYER`, `update_ratio/LAYER`
+    (the norm of a layer's update over the norm of its weights) and `update_applied`.
 
-    An update is taken where its loss, its gradient, the change that it makes and the state that it
-    carries on are finite and, with `skip_spikes`, neither loss nor gradient is a spike. Else it
-    leaves all but the number of updates as it was.
+    An update is applied where its loss, gradient, change of the parameters and new carry are finite
+    and, with `spike_factor`, neither loss nor gradient norm is a spike. Otherwise the new state
+    differs from the old one in the number of updates only.
     """
-    loss_of, rule = loss_function(loss), optimizer(settings)
+    loss_of, transform = loss_function(loss), optimizer(config)
 
     def batch_loss(params, carry, batch, key):
         model = nnx.merge(graphdef, params, copy=True)
-        # A kept state is cut off the gradient; a fresh one may be learned.
-        fresh = carry == ()
-        carry = model.initial_carry(batch.inputs.shape[:1]) if fresh else lax.stop_gradient(carry)
+        # No gradient flows into a carry of the window before; the initial one may be learned.
+        initial = carry == ()
+        carry = model.initial_carry(batch.inputs.shape[:1]) if initial else lax.stop_gradient(carry)
         flags = {"reset": batch.reset, "mask": batch.mask}
         carry, outputs = model(carry, batch.inputs, key=key, **flags)
         value = loss_of(outputs, batch.targets, batch.mask)
         penalty = 0.0
-        if settings.l1 or settings.l2:
-            penalty = recurrent_penalty(params, settings.l1, settings.l2)
+        if config.recurrent_l1 or config.recurrent_l2:
+            penalty = recurrent_regularizer(params, config.recurrent_l1, config.recurrent_l2)
         return value + penalty, (value, lax.stop_gradient(carry))
 
     def train_step(state: TrainState, batches: Batch) -> tuple[TrainState, dict[str, Array]]:
@@ -93,71 +95,87 @@ def make_train_step(
         gradient_of = jax.grad(batch_loss, has_aux=True)
         count = batches.inputs.shape[0]
 
-        def one(carry, row):
-            number, batch = row
-            carry, gradient, value = carry
+        def accumulate(sums, indexed_batch):
+            index, batch = indexed_batch
+            carry, gradient, value = sums
             more, (loss, after) = gradient_of(
-                state.params, carry, batch, jax.random.fold_in(key, number)
+                state.params, carry, batch, jax.random.fold_in(key, index)
             )
             gradient = jax.tree.map(lambda g, m: g + m / count, gradient, more)
-            # A carry that is not kept stays ().
+            # Without stateful data the carry stays ().
             return (() if carry == () else after, gradient, value + loss / count), None
 
         zeros = jax.tree.map(jnp.zeros_like, state.params)
         start = state.carry, zeros, jnp.zeros(())
         if count == 1:
-            row = jax.tree.map(lambda x: x[0], batches)
-            (carry, gradient, value), _ = one(start, (0, row))
+            batch = jax.tree.map(lambda x: x[0], batches)
+            (carry, gradient, value), _ = accumulate(start, (0, batch))
         else:
-            numbers = jnp.arange(count)
-            (carry, gradient, value), _ = lax.scan(one, start, (numbers, batches))
-        updates, rule_state = rule.update(gradient, state.optimizer, state.params)
+            indices = jnp.arange(count)
+            (carry, gradient, value), _ = lax.scan(accumulate, start, (indices, batches))
+        updates, opt_state = transform.update(gradient, state.optimizer, state.params)
         updates = jax.tree.map(lambda u: state.plateau.scale * u, updates)
         norms, change = _norms(state.params, gradient, updates)
         metrics = {"loss": value, **norms}
-        now = jnp.stack([value, metrics["gradient_norm"]])
-        taken = jnp.isfinite(jnp.append(now, change)).all()
+        stats = jnp.stack([value, metrics["gradient_norm"]])
+        applied = jnp.isfinite(jnp.append(stats, change)).all()
         for x in jax.tree.leaves(carry):
-            taken &= jnp.isfinite(x).all()
-        usual = state.usual
-        if settings.skip_spikes is not None:
-            taken &= ~_is_spike(now, usual, settings.skip_spikes)
-            usual = jnp.concatenate([usual[1:], now[None]])
-        moved = optax.apply_updates(state.params, updates), rule_state, carry, usual
-        stayed = state.params, state.optimizer, state.carry, state.usual
-        # Chosen, not multiplied by 0: 0 times what is no number is none either.
-        chosen = jax.tree.map(lambda new, old: jnp.where(taken, new, old), moved, stayed)
-        params, rule_state, carry, usual = chosen
+            applied &= jnp.isfinite(x).all()
+        recent = state.recent_stats
+        if config.spike_factor is not None:
+            applied &= ~_is_spike(stats, recent, config.spike_factor)
+            recent = jnp.concatenate([recent[1:], stats[None]])
+        updated = optax.apply_updates(state.params, updates), opt_state, carry, recent
+        unchanged = state.params, state.optimizer, state.carry, state.recent_stats
+        # Select with `where`; multiplying by 0 would keep NaN.
+        selected = jax.tree.map(lambda new, old: jnp.where(applied, new, old), updated, unchanged)
+        params, opt_state, carry, recent = selected
         after = TrainState(
-            params, rule_state, state.plateau, state.step + 1, state.key, carry, usual
+            params, opt_state, state.plateau, state.step + 1, state.key, carry, recent
         )
-        return after, {**metrics, "taken": taken}
+        return after, {**metrics, "update_applied": applied}
 
     return jax.jit(train_step, donate_argnums=0)
 
 
-def observe(settings: TrainConfig, state: TrainState, value: float) -> TrainState:
-    """The state after an evaluation: with the rate reduced, where its schedule says so.
+def update_memory(
+    train_step: Callable, state: TrainState, batch: Batch, grad_accum_steps: int
+) -> int | None:
+    """Return the bytes that an update takes, by its compiled program; None where it is unknown.
 
-    `value` is better when it is lower.
+    The update is compiled once: the first call of `train_step` finds it.
     """
-    if settings.schedule != "plateau":
+
+    def stacked(x: np.ndarray) -> jax.ShapeDtypeStruct:
+        shape = (grad_accum_steps, *x.shape)
+        return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(x.dtype))
+
+    sizes = train_step.lower(state, jax.tree.map(stacked, batch)).compile().memory_analysis()
+    if sizes is None:  # some platforms do not report it
+        return None
+    return sizes.temp_size_in_bytes + sizes.argument_size_in_bytes
+
+
+def reduce_lr_on_plateau(config: TrainConfig, state: TrainState, value: float) -> TrainState:
+    """Return the state after an evaluation, with a lower rate where the schedule asks for it.
+
+    `value` is the evaluation's first metric, negated where higher is better.
+    """
+    if config.schedule != "plateau":
         return state
-    _, plateau = _plateau(settings).update((), state.plateau, value=jnp.float32(value))
+    _, plateau = _plateau(config).update((), state.plateau, value=jnp.float32(value))
     return state._replace(plateau=plateau)
 
 
-def _is_spike(now: Array, usual: Array, factor: float) -> Array:
-    """Whether a loss or a norm is `factor` times the median of those before it.
-
-    A median below `SMALL`, of a task that is solved, counts as that.
-    """
-    middle = jnp.maximum(jnp.nanmedian(usual, axis=0), SMALL)
-    return (jnp.sum(jnp.isfinite(usual[:, 0])) >= ENOUGH) & (now > factor * middle).any()
+def _is_spike(stats: Array, recent: Array, factor: float) -> Array:
+    """Return whether a loss or a gradient norm exceeds `factor` times its recent median."""
+    scale = jnp.maximum(jnp.nanmedian(recent, axis=0), SPIKE_MIN_SCALE)
+    enough = jnp.sum(jnp.isfinite(recent[:, 0])) >= SPIKE_MIN_HISTORY
+    return enough & (stats > factor * scale).any()
 
 
 def layer_of(path: tuple[str, ...]) -> str:
-    """The layer that a parameter belongs to: `layers.k` of a stack, else its first name.
+    """Return the layer of a parameter: `layer k` of a stack, else the path's first name.
 
     >>> layer_of(("body", "layers", "0", "cell", "update_kernel")), layer_of(("head_kernel",))
     ('layer 0', 'head')
@@ -167,20 +185,20 @@ def layer_of(path: tuple[str, ...]) -> str:
     return path[0].removesuffix("_kernel").removesuffix("_bias")
 
 
-def _plateau(settings: TrainConfig) -> optax.GradientTransformationExtraArgs:
-    # By differences alone: as shares of the best value, metrics below 0 would be turned round.
-    return reduce_on_plateau(0.5, settings.plateau_patience, rtol=0.0, atol=1e-6)
+def _plateau(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
+    # Absolute differences only: relative ones change their sign for metrics below 0.
+    return reduce_on_plateau(0.5, config.plateau_patience, rtol=0.0, atol=1e-6)
 
 
 def _norms(params: Any, gradient: Any, updates: Any) -> tuple[dict[str, Array], Array]:
     """The gradient's norm, whole and by layer, and by layer the update's over the weights'.
 
-    Besides them the square of the whole update's norm.
+    And the squared norm of the whole update.
     """
 
     def squares(tree):
         sums: dict[str, Array] = {}
-        for path, x in leaves_by_name(tree):
+        for path, x in named_parameters(tree):
             sums[layer_of(path)] = sums.get(layer_of(path), 0.0) + jnp.sum(jnp.square(x))
         return sums
 

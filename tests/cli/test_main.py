@@ -21,7 +21,7 @@ from rnnlab.errors import (
     RunLockedError,
     TrainingDivergedError,
 )
-from rnnlab.runs.lock import locked, refuse_twice
+from rnnlab.runs.lock import lock_run, reject_duplicate_command
 from rnnlab.runs.signals import StopRequested, StopSignal
 
 
@@ -66,7 +66,7 @@ def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, sa
 
 def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
     monkeypatch.setattr(parser, "dispatch", raising(ValueError("x")))
-    assert main.main(["list", "--debug"]) == errors.USAGE
+    assert main.main(["list", "--debug"]) == errors.USAGE_ERROR
     printed = capsys.readouterr().err
     assert "Traceback" in printed
     assert "in dispatch" in printed
@@ -87,7 +87,7 @@ def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path, monkeypatch, wor
     words = [word.format(run=run, runs=tmp_path) for word in words]
     monkeypatch.setattr(sys, "argv", ["rnnlab", *words])
     command = [sys.executable, "-c", BEFORE_JAX, *words]
-    with locked(run):
+    with lock_run(run):
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "7 False\n"
     assert f"{run} is written by process {os.getpid()} on " in done.stderr
@@ -95,26 +95,26 @@ def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path, monkeypatch, wor
 
 def test_another_command_is_not_refused_for_a_run_that_is_busy(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["rnnlab", "run", "x.py", "--out", str(tmp_path)])
-    with locked(tmp_path / "run"):
-        refuse_twice(tmp_path, ["run", "y.py", "--out", str(tmp_path)])
-    refuse_twice(tmp_path, sys.argv[1:])
+    with lock_run(tmp_path / "run"):
+        reject_duplicate_command(tmp_path, ["run", "y.py", "--out", str(tmp_path)])
+    reject_duplicate_command(tmp_path, sys.argv[1:])
 
 
-def sent(interruption, *numbers, wait):
+def sent(stop_signal, *numbers, wait):
     """What is noted after signals, within a stretch that defers them or not."""
-    with interruption, interruption.deferred() if wait else nullcontext():
+    with stop_signal, stop_signal.deferred() if wait else nullcontext():
         for number in numbers:
             signal.raise_signal(number)  # to this thread, or two of them could become one
         if not wait:
             signal.pause()
-        interruption.seen = interruption.number
+        stop_signal.seen = stop_signal.number
 
 
 def test_a_signal_waits_where_it_is_deferred_and_is_acted_on_after():
-    interruption = StopSignal()
+    stop_signal = StopSignal()
     with pytest.raises(StopRequested, match="SIGTERM"):
-        sent(interruption, signal.SIGTERM, wait=True)
-    assert interruption.seen == signal.SIGTERM
+        sent(stop_signal, signal.SIGTERM, wait=True)
+    assert stop_signal.seen == signal.SIGTERM
 
 
 def test_a_signal_raises_at_once_elsewhere():
@@ -157,15 +157,15 @@ def test_closed_streams_hurt_nobody(tmp_path, closed):
 
 
 def test_a_name_that_is_not_utf_8_is_refused(capsys):
-    assert main.main(["verify", "a\udcff"]) == errors.USAGE
+    assert main.main(["verify", "a\udcff"]) == errors.USAGE_ERROR
     assert "is not UTF-8" in capsys.readouterr().err
 
 
 def test_handlers_are_put_back_when_the_last_has_left():
     before = signal.getsignal(signal.SIGTERM)
-    with StopSignal() as interruption:
+    with StopSignal() as stop_signal:
         inside = signal.getsignal(signal.SIGTERM)
-        with interruption:
+        with stop_signal:
             pass
         assert signal.getsignal(signal.SIGTERM) == inside
     assert signal.getsignal(signal.SIGTERM) == before

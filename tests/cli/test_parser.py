@@ -43,7 +43,7 @@ def test_completion_of_an_experiments_flags_is_printed_or_written(experiment, tm
 def test_a_shell_that_has_no_completion_is_refused(experiment, tmp_path, capsys, flag):
     path = tmp_path / "script"
     for words in ([], ["run", experiment]):
-        assert main.main([*words, flag, "csh", str(path)]) == errors.USAGE
+        assert main.main([*words, flag, "csh", str(path)]) == errors.USAGE_ERROR
         printed = capsys.readouterr()
         assert printed.out == ""
         assert printed.err.startswith("rnnlab: error: Shell should be one `bash`")
@@ -61,7 +61,7 @@ def test_a_script_that_cannot_be_written_is_told(tmp_path, capsys):
 
 def test_an_unknown_flag_is_told_in_one_line(experiment, capsys):
     for words in (["list", "--stpes"], ["run", experiment, "--stpes"]):
-        assert main.main(words) == errors.USAGE
+        assert main.main(words) == errors.USAGE_ERROR
         printed = capsys.readouterr()
         assert printed.out == ""
         assert printed.err.startswith("rnnlab: error: Unrecognized options: --stpes; ")

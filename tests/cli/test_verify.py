@@ -9,7 +9,7 @@ import pytest
 from rnnlab import errors, records
 from rnnlab.cli import main
 from rnnlab.cli.verify import findings_of
-from rnnlab.runs.lock import locked
+from rnnlab.runs.lock import lock_run
 
 GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
 
@@ -107,9 +107,9 @@ def test_names_with_brackets_are_shown_as_they_are(tmp_path, capsys):
 
 
 def test_a_run_that_is_being_written_is_not_judged(run, capsys):
-    with locked(run):
+    with lock_run(run):
         code, said = verified(run, capsys)
-    assert code == errors.BUSY
+    assert code == errors.LOCKED
     assert f"{run} is written by process" in said
 
 

@@ -7,8 +7,8 @@ from statistics import mean
 import pytest
 
 from rnnlab.runs.api import run
-from rnnlab.runs.grid import grid
-from rnnlab.train.loop_state import Reporter
+from rnnlab.runs.grid import grid, override
+from rnnlab.train.callbacks import Reporter
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
 
@@ -23,7 +23,7 @@ def accuracies(name, folder):
     preset = module.PRESETS["cpu"]
     found = {}
     for number, settings in enumerate(grid(preset.grid)):
-        experiment = preset.override(settings)
+        experiment = override(preset.experiment, settings)
         result = run(folder / str(number), name, "cpu", experiment, settings, Reporter())
         others = [v for k, v in settings.items() if k not in ("model.cell", "train.seed")]
         found.setdefault(tuple(others), []).append(result["metrics"]["test"]["accuracy"])

@@ -8,8 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 from faults.cases import CLOSED, FORECAST, Case, files
-from faults.harness import LAST_STEP, run_folder
-from rnnlab.errors import CHECKPOINT, RESOURCES, USAGE
+from faults.harness import LAST, run_folder
+from rnnlab.errors import CHECKPOINT, RESOURCES, USAGE_ERROR
 from rnnlab.runs.checkpoints import manifest
 
 
@@ -48,9 +48,9 @@ def written(text: bytes) -> Callable[[Path], None]:
 
 def later_format(here: Path) -> None:
     """The newest step's list is sound, but of a format that is not known yet."""
-    step = here / "run" / "checkpoints" / str(LAST_STEP)
+    step = here / "run" / "checkpoints" / str(LAST)
     with mock.patch.object(manifest, "FORMAT", manifest.FORMAT + 1):
-        manifest.seal(step, {}, {})
+        manifest.write_manifest(step, {}, {})
 
 
 def linked(here: Path) -> None:
@@ -67,15 +67,15 @@ CASES = [
         1,
         "a mistyped setting",
         "run FILE --train.learnin-rate 1",
-        USAGE,
+        USAGE_ERROR,
         "did you mean --train.learning-rate",
     ),
-    Case(1, "a mistyped command", "trian FILE", USAGE, "trian"),
+    Case(1, "a mistyped command", "trian FILE", USAGE_ERROR, "trian"),
     Case(
         1,
         "a mistyped setting in config.json",
         "resume RUN",
-        USAGE,
+        USAGE_ERROR,
         "was_steps is unknown",
         replaced(steps="12"),
     ),
@@ -83,31 +83,43 @@ CASES = [
         2,
         "a rate that is no number",
         "run FILE --train.learning-rate nan",
-        USAGE,
+        USAGE_ERROR,
         "a finite number",
     ),
-    Case(2, "an infinite rate", "run FILE --train.learning-rate 1e999", USAGE, "a finite number"),
-    Case(2, "a negative rate", "run FILE --train.learning-rate -1", USAGE, "learning_rate is -1.0"),
-    Case(2, "no steps", "run FILE --train.steps 0", USAGE, "steps is 0"),
-    Case(2, "steps as 1e6", "run FILE --train.steps 1e6", USAGE, "a whole number"),
-    Case(2, "steps as 1_0", "run FILE --train.steps 1_0", USAGE, "a whole number"),
     Case(
-        2, "steps in Arabic digits", "run FILE --train.steps \u0661\u0660", USAGE, "a whole number"
+        2,
+        "an infinite rate",
+        "run FILE --train.learning-rate 1e999",
+        USAGE_ERROR,
+        "a finite number",
     ),
     Case(
-        3,
-        "dropout above 1",
-        "run FILE --model.dropout 1.5",
-        USAGE,
-        "dropout must be in [0, 1), got 1.5",
+        2,
+        "a negative rate",
+        "run FILE --train.learning-rate -1",
+        USAGE_ERROR,
+        "learning_rate is -1.0",
     ),
-    Case(3, "no rows in a batch", "run FILE --data.batch-size 0", USAGE, "batch_size must be"),
-    Case(3, "no steps in a window", "run FILE --data.length 0", USAGE, "length must be"),
+    Case(2, "no steps", "run FILE --train.steps 0", USAGE_ERROR, "steps is 0"),
+    Case(2, "steps as 1e6", "run FILE --train.steps 1e6", USAGE_ERROR, "a whole number"),
+    Case(2, "steps as 1_0", "run FILE --train.steps 1_0", USAGE_ERROR, "a whole number"),
+    Case(
+        2,
+        "steps in Arabic digits",
+        "run FILE --train.steps \u0661\u0660",
+        USAGE_ERROR,
+        "a whole number",
+    ),
+    Case(3, "dropout above 1", "run FILE --model.dropout 1.5", USAGE_ERROR, "dropout is 1.5"),
+    Case(
+        3, "no rows in a batch", "run FILE --data.batch-size 0", USAGE_ERROR, "batch_size must be"
+    ),
+    Case(3, "no steps in a window", "run FILE --data.length 0", USAGE_ERROR, "length must be"),
     Case(
         3,
         "heads that do not divide the width",
         "run FILE --model.cell transformer --model.heads 3",
-        USAGE,
+        USAGE_ERROR,
         "heads",
     ),
     Case(
@@ -117,14 +129,14 @@ CASES = [
         RESOURCES,
         "of memory, and",
     ),
-    Case(5, "no such experiment", "run none.py", USAGE, "none.py is no file"),
-    Case(5, "a folder for an experiment", "run .", USAGE, ". is no file"),
-    Case(5, "an empty experiment", "run a.py", USAGE, "has no PRESETS", files(a_py="")),
+    Case(5, "no such experiment", "run none.py", USAGE_ERROR, "none.py is no file"),
+    Case(5, "a folder for an experiment", "run .", USAGE_ERROR, ". is no file"),
+    Case(5, "an empty experiment", "run a.py", USAGE_ERROR, "has no PRESETS", files(a_py="")),
     Case(
         5,
         "a binary experiment",
         "run a.py",
-        USAGE,
+        USAGE_ERROR,
         "a.py is no Python file",
         files(a_py=b"\x7fELF\0\0"),
     ),
@@ -132,7 +144,7 @@ CASES = [
         6,
         "settings that are no JSON",
         "resume RUN",
-        USAGE,
+        USAGE_ERROR,
         "config.json is not JSON",
         edited("config.json", written(b"{'a'")),
     ),
@@ -140,7 +152,7 @@ CASES = [
         6,
         "settings nested 100,000 deep",
         "resume RUN",
-        USAGE,
+        USAGE_ERROR,
         "config.json is not JSON",
         edited("config.json", written(b"[" * 100_000)),
     ),
@@ -148,7 +160,7 @@ CASES = [
         6,
         "a setting given twice",
         "resume RUN",
-        USAGE,
+        USAGE_ERROR,
         "'a' is there twice",
         edited("config.json", written(b'{"a": 1, "a": 2}')),
     ),
@@ -156,7 +168,7 @@ CASES = [
         6,
         "a setting that is NaN",
         "resume RUN",
-        USAGE,
+        USAGE_ERROR,
         "NaN is no number",
         edited("config.json", written(b'{"a": NaN}')),
     ),
@@ -207,7 +219,7 @@ CASES = [
         "a step that is not there",
         "resume RUN --from-step 7",
         CHECKPOINT,
-        f"its steps are: {LAST_STEP - 2}, {LAST_STEP}",
+        f"its steps are: {LAST - 2}, {LAST}",
     ),
     Case(
         18,
@@ -237,19 +249,25 @@ CASES = [
         20,
         "a folder with another run",
         "run FILE --train.steps 3 --out whole",
-        USAGE,
+        USAGE_ERROR,
         "holds a run of other settings",
         lambda here: shutil.copytree(here / "run", run_folder(here / "whole")),
     ),
-    Case(21, "a run's name of 300 characters", f"run FILE --out {'x' * 300}", USAGE, "is refused"),
+    Case(
+        21,
+        "a run's name of 300 characters",
+        f"run FILE --out {'x' * 300}",
+        USAGE_ERROR,
+        "is refused",
+    ),
     Case(
         21,
         "a run's name that Windows keeps",
         "run FILE --out con",
-        USAGE,
+        USAGE_ERROR,
         "'con' of a run's folder is refused",
     ),
-    Case(21, "a run's name with a line end", "run FILE --out 'a\nb'", USAGE, "is refused"),
+    Case(21, "a run's name with a line end", "run FILE --out 'a\nb'", USAGE_ERROR, "is refused"),
     Case(
         22,
         "a file in place of the folder",
@@ -263,20 +281,28 @@ CASES = [
         24,
         "a negative temperature",
         "sample RUN --prompt a --temperature -1",
-        USAGE,
+        USAGE_ERROR,
         "temperature is -1.0",
     ),
     Case(
-        24, "more choices than symbols", "sample RUN --prompt a --top-k 999", USAGE, "top_k is 999"
+        24,
+        "more choices than symbols",
+        "sample RUN --prompt a --top-k 999",
+        USAGE_ERROR,
+        "top_k is 999",
     ),
     Case(
-        24, "a text without an end", "sample RUN --length 1000000000", USAGE, "length is 1000000000"
+        24,
+        "a text without an end",
+        "sample RUN --length 1000000000",
+        USAGE_ERROR,
+        "length is 1000000000",
     ),
     Case(
         25,
         "a platform that is not there",
         "run FILE --out out",
-        USAGE,
+        USAGE_ERROR,
         "JAX_PLATFORMS",
         environment={"JAX_PLATFORMS": "gpv"},
     ),
@@ -284,11 +310,11 @@ CASES = [
         26,
         "a package that is not installed",
         f"run {FORECAST} --data.series co2 --out out",
-        USAGE,
+        USAGE_ERROR,
         "pip install 'rnnlab[data]'",
-        point="without:statsmodels",
+        stage="without:statsmodels",
     ),
     Case(
-        27, "Ctrl-C", "run FILE --out out", 128 + signal.SIGINT, "stopped by SIGINT", point="data"
+        27, "Ctrl-C", "run FILE --out out", 128 + signal.SIGINT, "stopped by SIGINT", stage="data"
     ),
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from faults.cases import FORECAST, Case, files
-from rnnlab.errors import DATA, USAGE
+from rnnlab.errors import DATA, USAGE_ERROR
 
 VOWELS = str(Path(__file__).parents[2] / "experiments" / "training" / "vowels.py")
 
@@ -59,9 +59,9 @@ CASES = [
     Case(
         8,
         "nothing held out",
-        f"{TEXT} --data.test 0",
-        USAGE,
-        "test must be a fraction in (0, 1), got 0.0",
+        f"{TEXT} --data.heldout 0",
+        USAGE_ERROR,
+        "heldout is 0.0",
         files(a_txt="abc" * 100),
     ),
     Case(
@@ -88,7 +88,7 @@ CASES = [
     Case(
         11,
         "CRLF, a byte order mark, no last line end",
-        f"{TEXT} --train.steps 2",
+        TEXT,
         0,
         "",
         files(a_txt=("\ufeff" + "one two\r\n\u2028" * 50 + "end")),

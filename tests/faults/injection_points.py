@@ -1,61 +1,58 @@
-"""`rnnlab` as a process that pauses or fails at a chosen injection point.
+"""`rnnlab` as a process that stands still, or breaks, at a chosen stage.
 
-    python injection_points.py POINT ARGUMENTS...
+    python injection_points.py STAGE ARGUMENTS...
 
-POINT is a name of INJECTION_POINTS, with options behind colons. When the process reaches it, it
-makes the file `reached/POINT.PID` in the working folder, so that a test can prove that its fault
-happened there.
+A stage that is reached makes the file STAGE.PID in the working folder's `stages/`, so that a fault
+can be proven to have hit it.
 """
 
 import contextlib
 import importlib.util
-import itertools
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
 
-PAUSE_SECONDS = 0.3
+STILL = 0.3
+"""Seconds for which a stage stands still."""
 
 
-def touch_marker(point):
-    folder = Path("reached")
+def mark(stage):
+    folder = Path("stages")
     folder.mkdir(exist_ok=True)
-    (folder / f"{point}.{os.getpid()}").touch()
+    (folder / f"{stage}.{os.getpid()}").touch()
 
 
-def delay_before(point, function, call=None):
-    """The function, with a pause before its call of this number, from 1; before each without."""
-    count = itertools.count(1)
+def still(stage, function):
+    """The function, standing still before it begins."""
 
-    def delayed(*arguments, **options):
-        if call is None or next(count) == call:
-            touch_marker(point)
-            time.sleep(PAUSE_SECONDS)
+    def slowly(*arguments, **options):
+        mark(stage)
+        time.sleep(STILL)
         return function(*arguments, **options)
 
-    return delayed
+    return slowly
 
 
-def pause_at_import():
+def on_import():
     class Finder:
         def find_spec(self, name, path=None, target=None):
             if name == "jax":
-                touch_marker("import")
-                time.sleep(PAUSE_SECONDS)
+                mark("import")
+                time.sleep(STILL)
 
     sys.meta_path.insert(0, Finder())
 
 
-def pause_at_data():
+def on_data():
     from rnnlab.tasks import Text
 
-    Text.load = delay_before("data", Text.load)
+    Text.open = still("data", Text.open)
 
 
-def mark_compilation():
-    """Marks the beginning of tracing, and compiles without the compilation cache."""
+def on_compile():
+    """The mark is made when tracing begins; what follows is compiled anew."""
     import jax
 
     from rnnlab.train import step
@@ -67,7 +64,7 @@ def mark_compilation():
         made = rule(settings)
 
         def update(*arguments):
-            touch_marker("compile")
+            mark("compile")
             return made.update(*arguments)
 
         return made._replace(update=update)
@@ -75,114 +72,137 @@ def mark_compilation():
     step.optimizer = optimizer
 
 
-def pause_at_step():
-    """Pauses before the third training step."""
+def on_step():
     from rnnlab.train import loop
 
     make = loop.make_train_step
 
     def make_train_step(*arguments):
-        step = make(*arguments)
-        delayed = delay_before("step", step, call=3)
-        delayed.lower = step.lower
-        return delayed
+        step, count = make(*arguments), iter(range(1, 10**6))
+
+        def slowly(*arguments):
+            if next(count) == 3:
+                mark("step")
+                time.sleep(STILL)
+            return step(*arguments)
+
+        slowly.lower = step.lower
+        return slowly
 
     loop.make_train_step = make_train_step
 
 
-def pause_at_evaluation():
-    """Pauses before the second evaluation."""
+def on_evaluation():
     from rnnlab.train import loop
 
-    loop.evaluate = delay_before("evaluation", loop.evaluate, call=2)
+    count, evaluate = iter(range(1, 10**6)), loop.evaluate
+
+    def slowly(*arguments):
+        if next(count) == 2:
+            mark("evaluation")
+            time.sleep(STILL)
+        return evaluate(*arguments)
+
+    loop.evaluate = slowly
 
 
-def pause_at_save():
-    """Pauses inside the second save, after Orbax wrote its files and before the manifest."""
+def on_save():
+    """Stands still inside the second save, between orbax's files and their list."""
     from rnnlab.runs.checkpoints import manifest
 
-    manifest.seal = delay_before("save", manifest.seal, call=2)
+    count, write_manifest = iter(range(1, 10**6)), manifest.write_manifest
+
+    def slowly(*arguments):
+        if next(count) == 2:
+            mark("save")
+            time.sleep(STILL)
+        write_manifest(*arguments)
+
+    manifest.write_manifest = slowly
 
 
-def slow_down_deletion():
-    """Makes the deletion of every file take 20 ms."""
+def on_deletion():
+    """Every file takes 20 ms to be deleted."""
     unlink = os.unlink
 
-    def slow_unlink(*arguments, **options):
+    def slowly(*arguments, **options):
         time.sleep(0.02)
         unlink(*arguments, **options)
 
-    os.unlink = slow_unlink
+    os.unlink = slowly
 
 
-def pause_at_every_step():
-    """Makes training steps so slow that another process meets this one."""
+def on_every_step():
+    """Steps that take long enough for another process to meet this one."""
     from rnnlab.train import divergence, loop
 
-    loop.watched = delay_before("every_step", divergence.watched)
+    loop.check_divergence = still("every_step", divergence.check_divergence)
 
 
-def fill_disk(out, left):
-    """Fills the disk that holds a folder until `left` bytes are free."""
+def ballast(out, left):
+    """Fills the disk of a folder but for some bytes."""
     free = shutil.disk_usage(out).free
     with (out / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         file.write(bytes(max(0, free - left)))
 
 
-def fill_disk_at_save(save, left, unchecked):
-    """Fills the disk at a save; `unchecked` begins it without a look at the free space."""
+def full_disk(save, left, unchecked):
+    """Fills the disk at a save, down to `left` bytes; `unchecked` saves without looking first."""
     from rnnlab.runs.checkpoints import store
 
-    count, need = itertools.count(1), store.need_disk
+    count, need = iter(range(1, 10**6)), store.require_disk
 
     def fill(folder, size, what):
         if next(count) == int(save):
-            touch_marker(f"full:{save}:{left}:{unchecked}")
-            fill_disk(Path(folder).parents[1], int(left))
+            mark(f"full:{save}:{left}:{unchecked}")
+            out = Path(folder).parents[1]
+            ballast(out, int(left))
         if unchecked == "False":
             need(folder, size, what)
 
-    store.need_disk = fill
+    store.require_disk = fill
 
 
-def fill_disk_at_record(number):
-    """Fills the disk before a metrics record is written."""
+def full_at_row(row):
+    """Fills the disk before a row of metrics is written."""
     from rnnlab.runs.run_dir import RunDirectory
 
-    count, log = itertools.count(1), RunDirectory.log
+    count, append = iter(range(1, 10**6)), RunDirectory.append_metrics
 
-    def logged(self, values):
-        if next(count) == int(number):
-            touch_marker(f"record:{number}")
-            fill_disk(self.path.parent, 0)
-            values = values | {"long": "x" * 8192}  # more than the free bytes of the file's page
-        log(self, values)
+    def append_slowly(self, values):
+        if next(count) == int(row):
+            mark(f"row:{row}")
+            out = self.path.parent
+            ballast(out, 0)
+            values = values | {"long": "x" * 8192}  # more than what is left of the file's last page
+        append(self, values)
 
-    RunDirectory.log = logged
+    RunDirectory.append_metrics = append_slowly
 
 
-def hide_package(package):
-    """Makes a package look as if it were not installed."""
-    find = importlib.util.find_spec
+def without(package):
+    """As if a package were not installed."""
+
+    found = importlib.util.find_spec
 
     def find_spec(name, *arguments):
-        return None if name.partition(".")[0] == package else find(name, *arguments)
+        return None if name.partition(".")[0] == package else found(name, *arguments)
 
     importlib.util.find_spec = find_spec
 
 
-INJECTION_POINTS = {
-    "import": pause_at_import,
-    "data": pause_at_data,
-    "compile": mark_compilation,
-    "step": pause_at_step,
-    "evaluation": pause_at_evaluation,
-    "save": pause_at_save,
-    "deletion": slow_down_deletion,
-    "every_step": pause_at_every_step,
-    "full": fill_disk_at_save,
-    "record": fill_disk_at_record,
-    "without": hide_package,
+STAGES = {
+    "import": on_import,
+    "data": on_data,
+    "compile": on_compile,
+    "step": on_step,
+    "evaluation": on_evaluation,
+    "save": on_save,
+    "deletion": on_deletion,
+    "every_step": on_every_step,
+    "full": full_disk,
+    "row": full_at_row,
+    "without": without,
 }
 
 
@@ -190,8 +210,8 @@ def main():
     name, *options = sys.argv.pop(1).split(":")
     from rnnlab.cli import main
 
-    if name in INJECTION_POINTS:
-        INJECTION_POINTS[name](*options)
+    if name in STAGES:
+        STAGES[name](*options)
     main.entry()
 
 

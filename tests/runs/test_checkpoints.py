@@ -1,4 +1,4 @@
-"""Checkpoints: what they hold comes back, and room, order and what is in the way."""
+"""Checkpoints: saved trees are restored, old ones deleted, and a full disk harms nothing."""
 
 import json
 import os
@@ -17,37 +17,37 @@ from rnnlab.runs.checkpoints import store as module
 from rnnlab.runs.checkpoints.store import CheckpointStore
 
 
-def test_what_was_saved_comes_back_bit_by_bit(stored):
+def test_restore_of_a_saved_step_returns_the_same_bits(stored):
     checkpoints, lines = stored
     for step in (1, 2, 3):
         restored = checkpoints.restore(step, tree())
         assert same(restored.tree, tree(step))
-        assert restored.about == ABOUT
-    assert checkpoints.newest(tree()).step == 3
+        assert restored.metadata == ABOUT
+    assert checkpoints.restore_latest(tree()).step == 3
     assert lines == []
 
 
-def test_the_best_and_the_two_latest_are_kept(stored):
+def test_save_keeps_the_best_and_the_two_latest_steps(stored):
     checkpoints, _ = stored
     checkpoints.save(4, tree(4), best=False)
-    assert checkpoints.steps() == [1, 3, 4]
+    assert checkpoints.saved_steps() == [1, 3, 4]
     checkpoints.save(5, tree(5), best=True)
-    assert checkpoints.steps() == [4, 5]
-    assert (checkpoints.best_step(), read_json(checkpoints.latest)["step"]) == (5, 5)
+    assert checkpoints.saved_steps() == [4, 5]
+    assert (checkpoints.best_step(), read_json(checkpoints.latest_path)["step"]) == (5, 5)
     assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["4", "5"]
 
 
-def test_a_file_with_a_steps_name_is_refused_and_stays(stored):
+def test_save_over_a_file_with_the_steps_name_is_an_error(stored):
     checkpoints, _ = stored
     for place, make in (("4", Path.touch), ("5", lambda path: path.symlink_to("none"))):
         make(checkpoints.folder / place)
-        with pytest.raises(CheckpointError, match=f"{place} is no checkpoint, and has the name"):
+        with pytest.raises(CheckpointError, match=f"{place} exists but is not a checkpoint"):
             checkpoints.save(int(place), tree(20), best=False)
         assert os.path.lexists(checkpoints.folder / place)
-    assert read_json(checkpoints.latest) == {"step": 3}
+    assert read_json(checkpoints.latest_path) == {"step": 3}
 
 
-def test_a_step_is_never_written_to_again(stored):
+def test_save_of_an_existing_step_leaves_it_unchanged(stored):
     checkpoints, _ = stored
     checkpoints.save(3, tree(9), best=False)
     assert same(checkpoints.restore(3, tree()).tree, tree(3))
@@ -71,10 +71,10 @@ def changed(**leaves):
         ),
     ],
 )
-def test_another_model_is_refused_by_its_leaves(stored, like, message):
+def test_restore_into_another_model_names_the_leaves(stored, like, message):
     checkpoints, lines = stored
     with pytest.raises(CheckpointError, match=message) as refused:
-        checkpoints.newest(like)
+        checkpoints.restore_latest(like)
     assert not isinstance(refused.value, CorruptCheckpointError)
     assert lines == []
 
@@ -82,75 +82,78 @@ def test_another_model_is_refused_by_its_leaves(stored, like, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"train": {"steps": 9, "seed": 0}, "task": "Adding"}, "train.steps 8, and 9 is wanted"),
-        ({"train": {"steps": 8, "seed": 0}, "task": "Text"}, "task 'Adding', and 'Text'"),
+        ({"train": {"steps": 9, "seed": 0}, "task": "Adding"}, "train.steps 8, got 9"),
+        ({"train": {"steps": 8, "seed": 0}, "task": "Text"}, "task 'Adding', got 'Text'"),
         (
             {"train": {"steps": 8, "seed": 0, "new": None}, "task": "Adding"},
-            "new left out, and None",
+            "new missing, got None",
         ),
     ],
 )
-def test_other_settings_are_refused_by_name(stored, tmp_path, config, message):
+def test_restore_with_other_settings_names_the_setting(stored, tmp_path, config, message):
     with pytest.raises(CheckpointError, match=message):
-        CheckpointStore(tmp_path, {"config": config}).newest(tree())
+        CheckpointStore(tmp_path, {"config": config}).restore_latest(tree())
 
 
-def test_steps_are_ordered_by_number_whatever_the_clock_says(stored):
+def test_restore_latest_orders_by_number_not_by_time(stored):
     checkpoints, _ = stored
     for step, time in ((1, 3e9), (2, 1e9), (3, 2e9)):
         os.utime(checkpoints.folder / str(step), (time, time))
-    assert checkpoints.newest(tree()).step == 3
+    assert checkpoints.restore_latest(tree()).step == 3
 
 
-def test_what_is_no_step_is_passed_over(stored, tmp_path):
+def test_saved_steps_ignore_other_directory_entries(stored, tmp_path):
     checkpoints, _ = stored
-    for name in ("007", "-3", "60 copy", "9.new", "x"):
+    for name in ("007", "-3", "60 copy", "9.tmp", "x"):
         (checkpoints.folder / name).mkdir()
     (checkpoints.folder / "70").write_text("", encoding="utf-8")
     (checkpoints.folder / "80").symlink_to(checkpoints.folder / "1")
-    assert checkpoints.steps() == [1, 2, 3]
+    assert checkpoints.saved_steps() == [1, 2, 3]
 
 
-def test_what_a_killed_process_left_is_removed(stored):
+def test_remove_stale_tmp_deletes_unfinished_files_of_both_formats(stored):
     checkpoints, _ = stored
-    (checkpoints.folder / "4.new" / "state").mkdir(parents=True)
-    (checkpoints.folder / "2").rename(checkpoints.folder / "2.old")
-    checkpoints.latest.with_name("latest.json.new").write_text("{", encoding="utf-8")
-    checkpoints.clean()
+    for name in ("4.tmp", "5.new", "6.old"):
+        (checkpoints.folder / name / "state").mkdir(parents=True)
+    (checkpoints.folder / "2").rename(checkpoints.folder / "2.trash")
+    for name in ("latest.json.tmp", "best.json.new"):
+        checkpoints.latest_path.with_name(name).write_text("{", encoding="utf-8")
+    checkpoints.remove_stale_tmp()
     assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["1", "3"]
-    assert not list(checkpoints.latest.parent.glob("*.new"))
+    names = {path.name for path in checkpoints.latest_path.parent.iterdir()}
+    assert names == {"checkpoints", "latest.json", "best.json"}
 
 
-def test_later_steps_are_moved_aside_and_kept(stored):
+def test_archive_after_moves_later_steps_and_keeps_them(stored):
     checkpoints, _ = stored
-    assert checkpoints.retire(1, "retired") == [2, 3]
-    assert checkpoints.newest(tree(), strict=True).step == 1
+    assert checkpoints.archive_after(1, "archived") == [2, 3]
+    assert checkpoints.restore_latest(tree(), strict=True).step == 1
     checkpoints.save(2, tree(20), best=False)
-    assert checkpoints.newest(tree()).step == 2
-    assert checkpoints.retire(1, "retired") == [2]
-    retired = checkpoints.folder.parent / "retired"
-    assert sorted(p.name for p in retired.iterdir()) == ["2", "2.2", "3"]
+    assert checkpoints.restore_latest(tree()).step == 2
+    assert checkpoints.archive_after(1, "archived") == [2]
+    archived = checkpoints.folder.parent / "archived"
+    assert sorted(p.name for p in archived.iterdir()) == ["2", "2.2", "3"]
 
 
-def test_what_is_moved_aside_twice_is_there_twice(stored):
+def test_archive_after_twice_keeps_both_copies(stored):
     checkpoints, _ = stored
-    checkpoints.retire(2, "retired")
+    checkpoints.archive_after(2, "archived")
     checkpoints.save(3, tree(20), best=False)
-    checkpoints.retire(2, "retired")
-    retired = checkpoints.folder.parent / "retired"
-    assert sorted(path.name for path in retired.iterdir()) == ["3", "3.2"]
+    checkpoints.archive_after(2, "archived")
+    archived = checkpoints.folder.parent / "archived"
+    assert sorted(path.name for path in archived.iterdir()) == ["3", "3.2"]
 
 
-def test_later_steps_are_moved_from_the_last_one_on(stored, monkeypatch):
-    """Who is killed in between goes on from no step that was to be left."""
+def test_archive_after_starts_with_the_last_step(stored, monkeypatch):
+    """A process killed in between must not resume from a step that was to be archived."""
     checkpoints, _ = stored
     moved = []
-    monkeypatch.setattr(checkpoints, "put_away", lambda path, into: moved.append(path.name))
-    checkpoints.retire(0, "retired")
+    monkeypatch.setattr(checkpoints, "move_away", lambda path, archive_dir: moved.append(path.name))
+    checkpoints.archive_after(0, "archived")
     assert moved == ["3", "2", "1"]
 
 
-def test_a_save_that_orbax_refuses_is_an_error(stored, monkeypatch):
+def test_save_that_fails_in_orbax_is_an_error_and_leaves_nothing(stored, monkeypatch):
     checkpoints, _ = stored
 
     def full(path, tree):
@@ -163,26 +166,26 @@ def test_a_save_that_orbax_refuses_is_an_error(stored, monkeypatch):
     assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["1", "2", "3"]
     monkeypatch.undo()
     checkpoints.save(4, tree(4), best=False)
-    assert checkpoints.newest(tree()).step == 4
+    assert checkpoints.restore_latest(tree()).step == 4
 
 
-def test_room_is_looked_for_before_a_save(stored, monkeypatch):
+def test_save_without_free_disk_space_is_an_error(stored, monkeypatch):
     checkpoints, _ = stored
     usage = shutil.disk_usage(checkpoints.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(InsufficientResourcesError, match=r"step 4 needs 0.3 MB .* where 0.0 MB are free"):
+    with pytest.raises(InsufficientResourcesError, match=r"step 4 needs 0.3 MB .* got 0.0 MB; free disk space"):
         checkpoints.save(4, tree(4), best=False)
 
 
-def test_the_steps_files_are_on_the_disk_before_its_name(tmp_path, monkeypatch):
-    """And the folder that holds the name after it, then the pointers."""
+def test_save_flushes_the_files_before_the_name(tmp_path, monkeypatch):
+    """And the directory that holds the name after it, then the pointers."""
     events = []
     checkpoints = CheckpointStore(tmp_path, ABOUT)
-    sync, rename = module.sync, module.Path.rename
+    fsync, rename = module.fsync, module.Path.rename
 
     def synced(path):
-        events.append(("sync", path.name))
-        sync(path)
+        events.append(("fsync", path.name))
+        fsync(path)
 
     def renamed(path, target):
         events.append(("rename", path.name))
@@ -192,15 +195,15 @@ def test_the_steps_files_are_on_the_disk_before_its_name(tmp_path, monkeypatch):
         events.append(("write", path.name))
         write_json(path, value)
 
-    monkeypatch.setattr(module, "sync", synced)
+    monkeypatch.setattr(module, "fsync", synced)
     monkeypatch.setattr(module, "write_json", written)
     monkeypatch.setattr(module.Path, "rename", renamed)
     checkpoints.save(7, tree(), best=True)
     files = {path.name for path in (checkpoints.folder / "7").rglob("*")}
-    at = events.index(("rename", "7.new"))
-    assert {name for what, name in events[:at] if what == "sync"} == {*files, "7.new"}
+    at = events.index(("rename", "7.tmp"))
+    assert {name for what, name in events[:at] if what == "fsync"} == {*files, "7.tmp"}
     assert events[at + 1 :] == [
-        ("sync", "checkpoints"),
+        ("fsync", "checkpoints"),
         ("write", "latest.json"),
         ("write", "best.json"),
     ]
@@ -216,12 +219,12 @@ write_json(Path(sys.argv[1]), {"step": list(range(100_000))})
 """
 
 
-def test_a_file_that_cannot_be_written_whole_is_what_it_was(tmp_path):
+def test_write_json_that_fails_leaves_the_previous_content(tmp_path):
     path = tmp_path / "latest.json"
     write_json(path, {"step": 1})
     command = [sys.executable, "-c", WRITE, str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert "ResourceError" in done.stderr
+    assert "InsufficientResourcesError" in done.stderr
     assert "latest.json could not be written: File too large" in done.stderr
     assert json.loads(path.read_text(encoding="utf-8")) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["latest.json"]

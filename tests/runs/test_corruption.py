@@ -1,4 +1,4 @@
-"""Checkpoints that are not what was written: named, and never taken for what they were."""
+"""Corrupt checkpoints are named and never restored."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ from rnnlab.runs.checkpoints.store import CheckpointStore
         (ValueError("not understood"), CheckpointError),
     ],
 )
-def test_a_sound_step_that_cannot_be_read_is_not_called_damaged(stored, monkeypatch, error, kind):
+def test_valid_step_that_cannot_be_read_is_not_called_corrupt(stored, monkeypatch, error, kind):
     def load(*_):
         raise error
 
     monkeypatch.setattr(module.ocp, "load", load)
-    with pytest.raises(kind, match=r"cannot be read, though it is sound") as raised:
-        stored[0].newest(tree())
+    with pytest.raises(kind, match=r"is valid but cannot be read") as raised:
+        stored[0].restore_latest(tree())
     assert not isinstance(raised.value, CorruptCheckpointError)
-    assert stored[0].steps() == [1, 2, 3]
+    assert stored[0].saved_steps() == [1, 2, 3]
 
 
-def test_a_file_that_the_disk_gives_no_more_is_damage(stored, monkeypatch):
+def test_unreadable_file_is_corruption(stored, monkeypatch):
     checkpoints, warned = stored
     digest = manifest._file_digest
 
@@ -42,110 +42,110 @@ def test_a_file_that_the_disk_gives_no_more_is_damage(stored, monkeypatch):
             raise OSError(5, "Input/output error", str(path))
         return digest(path)
 
-    monkeypatch.setattr(integrity, "_file_digest", unreadable)
-    assert checkpoints.newest(tree()).step == 2
+    monkeypatch.setattr(manifest, "_file_digest", unreadable)
+    assert checkpoints.restore_latest(tree()).step == 2
     assert "Input/output error" in warned[0]
 
 
-def test_a_flipped_bit_is_named_and_the_step_before_is_taken(stored):
+def test_flipped_bit_is_named_and_the_previous_step_is_restored(stored):
     checkpoints, lines = stored
     largest = max(checkpoints.folder.glob("3/**/d/*"), key=lambda path: path.stat().st_size)
     raw = bytearray(largest.read_bytes())
     raw[len(raw) // 2] ^= 1
     largest.write_bytes(raw)
-    restored = checkpoints.newest(tree())
+    restored = checkpoints.restore_latest(tree())
     assert same(restored.tree, tree(2))
     assert lines == [
-        f"step 3 is damaged: {largest} is not what was written",
-        "going on from step 2, the newest that is sound",
+        f"step 3 is corrupt: {largest} differs from what was written",
+        "resuming from step 2, the newest valid checkpoint",
     ]
-    with pytest.raises(CheckpointError, match=r"step 3 is damaged.*leave out --strict"):
-        checkpoints.newest(tree(), strict=True)
-    assert 3 in checkpoints.steps()
+    with pytest.raises(CheckpointError, match=r"step 3 is corrupt.*omit --strict"):
+        checkpoints.restore_latest(tree(), strict=True)
+    assert 3 in checkpoints.saved_steps()
 
 
-def test_an_array_that_is_not_what_was_stored_is_named(stored):
-    """Files that agree with their digests, and an array that does not with its own."""
+def test_array_that_differs_from_its_digest_is_named(stored):
+    """The files agree with their digests, and one array does not."""
     checkpoints, _ = stored
     where = checkpoints.folder / "3"
-    body = manifest.opened(where)
-    leaves = {name: np.zeros(x["shape"], x["dtype"]) for name, x in body["leaves"].items()}
-    (where / manifest.NAME).unlink()
-    manifest.seal(where, leaves, ABOUT)
-    with pytest.raises(CorruptCheckpointError, match=r"half in .* is not what was stored"):
+    listed = manifest.read_verified_manifest(where).leaves
+    leaves = {name: np.zeros(x["shape"], x["dtype"]) for name, x in listed.items()}
+    (where / manifest.MANIFEST_FILE).unlink()
+    manifest.write_manifest(where, leaves, ABOUT)
+    with pytest.raises(CorruptCheckpointError, match=r"half in .* differs from what was stored"):
         checkpoints.verify(3)
-    with pytest.raises(CorruptCheckpointError, match="is not what was stored"):
+    with pytest.raises(CorruptCheckpointError, match="differs from what was stored"):
         checkpoints.restore(3, tree())
 
 
-def test_a_list_that_was_edited_is_damage(stored):
+def test_edited_manifest_is_corruption(stored):
     checkpoints, _ = stored
-    path = checkpoints.folder / "3" / manifest.NAME
+    path = checkpoints.folder / "3" / manifest.MANIFEST_FILE
     text = path.read_text(encoding="utf-8")
     assert text.count('"seed": 0') == 1
     path.write_text(text.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
-    with pytest.raises(CorruptCheckpointError, match=r"integrity.json is not what was written"):
+    with pytest.raises(CorruptCheckpointError, match=r"manifest.json differs from what was written"):
         checkpoints.verify(3)
 
 
-def test_no_sound_step_is_an_error_and_no_step_is_none(stored, tmp_path):
+def test_restore_latest_without_a_valid_step_is_an_error_and_without_steps_is_none(stored, tmp_path):
     checkpoints, lines = stored
     for step in (1, 2, 3):
-        (checkpoints.folder / str(step) / manifest.NAME).write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"no step of .* is sound"):
-        checkpoints.newest(tree())
+        (checkpoints.folder / str(step) / manifest.MANIFEST_FILE).write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"must have a valid checkpoint, and has none"):
+        checkpoints.restore_latest(tree())
     assert len(lines) == 3
     shutil.rmtree(checkpoints.folder)
-    with pytest.raises(CheckpointError, match="3, the step saved last, is missing, and so is"):
-        checkpoints.newest(tree())
-    assert CheckpointStore(tmp_path / "other", ABOUT).newest(tree()) is None
+    with pytest.raises(CheckpointError, match="3, the latest checkpoint, is missing, and there is no"):
+        checkpoints.restore_latest(tree())
+    assert CheckpointStore(tmp_path / "other", ABOUT).restore_latest(tree()) is None
 
 
-def test_a_newest_step_that_is_gone_is_named(stored):
+def test_missing_latest_step_is_named(stored):
     checkpoints, lines = stored
     shutil.rmtree(checkpoints.folder / "3")
-    assert checkpoints.newest(tree()).step == 2
-    assert "3, the step saved last, is missing" in lines[0]
-    with pytest.raises(CheckpointError, match="is missing; leave out --strict"):
-        checkpoints.newest(tree(), strict=True)
+    assert checkpoints.restore_latest(tree()).step == 2
+    assert "3, the latest checkpoint, is missing" in lines[0]
+    with pytest.raises(CheckpointError, match="is missing; omit --strict"):
+        checkpoints.restore_latest(tree(), strict=True)
 
 
-def test_a_later_format_is_no_damage(stored, monkeypatch):
+def test_later_format_is_not_corruption(stored, monkeypatch):
     checkpoints, _ = stored
-    monkeypatch.setattr(integrity, "FORMAT", 2)
+    monkeypatch.setattr(manifest, "FORMAT", 3)
     checkpoints.save(4, tree(4), best=False)
     monkeypatch.undo()
     with pytest.raises(
-        CheckpointError, match=r"format 2, of a later rnnlab; .* upgrade"
+        CheckpointError, match=r"format <= 2, got 3 of a later rnnlab; upgrade"
     ) as refused:
-        checkpoints.newest(tree())
+        checkpoints.restore_latest(tree())
     assert not isinstance(refused.value, CorruptCheckpointError)
 
 
-def test_a_file_that_is_a_link_is_damage(stored, tmp_path):
+def test_symlink_to_a_file_is_corruption(stored, tmp_path):
     checkpoints, _ = stored
     file = checkpoints.folder / "3" / "state" / "commit_success.txt"
     shutil.move(file, tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CorruptCheckpointError, match=r"commit_success.txt is a link"):
+    with pytest.raises(CorruptCheckpointError, match=r"commit_success.txt must be .* got a symlink"):
         checkpoints.verify(3)
 
 
-def test_a_folder_that_is_a_link_is_damage(stored, tmp_path):
+def test_symlink_to_a_directory_is_corruption(stored, tmp_path):
     checkpoints, _ = stored
     state = checkpoints.folder / "3" / "state"
     shutil.move(state, tmp_path / "elsewhere")
     state.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CorruptCheckpointError, match=r"state is a link"):
+    with pytest.raises(CorruptCheckpointError, match=r"state must be .* got a symlink"):
         checkpoints.verify(3)
 
 
 @pytest.mark.parametrize("name", ["../../outside", "{}/outside"])
-def test_a_list_that_leads_outside_is_damage(stored, name):
+def test_manifest_with_paths_outside_is_corruption(stored, name):
     checkpoints, _ = stored
     outside = checkpoints.folder.parent / "outside"
     outside.write_text("x", encoding="utf-8")
-    path = checkpoints.folder / "3" / "integrity.json"
+    path = checkpoints.folder / "3" / manifest.MANIFEST_FILE
     body = json.loads(path.read_text(encoding="utf-8"))
     body.pop("sha256")
     body["files"][name.format(outside.parent)] = hashlib.sha256(b"x").hexdigest()
@@ -161,29 +161,29 @@ def test_a_list_that_leads_outside_is_damage(stored, name):
         {"leaves": []},
         {"leaves": {"x": 0}},
         {"leaves": {"x": {"shape": 5, "dtype": "float32", "sha256": ""}}},
-        {"about": []},
-        {"about": {"config": 5}},
-        {"about": {"versions": []}},
+        {"metadata": []},
+        {"metadata": {"config": 5}},
+        {"metadata": {"versions": []}},
         {"files": 1},
         {"format": "1"},
     ],
 )
-def test_a_forged_list_of_another_shape_is_damage(stored, change):
+def test_manifest_of_another_structure_is_corruption(stored, change):
     checkpoints, _ = stored
-    path = checkpoints.folder / "3" / "integrity.json"
+    path = checkpoints.folder / "3" / manifest.MANIFEST_FILE
     body = {**json.loads(path.read_text(encoding="utf-8")), **change}
     body.pop("sha256")
     forged = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps({"sha256": forged, **body}), encoding="utf-8")
-    with pytest.raises(CorruptCheckpointError, match=r"is not what was written"):
+    with pytest.raises(CorruptCheckpointError, match=r"differs from what was written"):
         checkpoints.restore(3, tree())
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"step": "x"}', '{"step": NaN}'])
-def test_pointers_that_are_damaged_point_nowhere(stored, content):
+def test_corrupt_pointers_are_ignored(stored, content):
     checkpoints, lines = stored
-    for pointer in (checkpoints.best, checkpoints.latest):
+    for pointer in (checkpoints.best_path, checkpoints.latest_path):
         pointer.write_text(content, encoding="utf-8")
     assert checkpoints.best_step() is None
-    assert checkpoints.newest(tree()).step == 3
+    assert checkpoints.restore_latest(tree()).step == 3
     assert lines == []

@@ -1,6 +1,7 @@
-"""A run that the first format of checkpoints wrote is read by every later rnnlab.
+"""Every later rnnlab reads a run in the first format of checkpoints.
 
-`tests/data/checkpoint_v1` is a run of 4 steps, its step 2 and its result left out:
+`tests/data/checkpoint_v1` is a run of 4 steps without its step 2 and its result, with the names of
+that time. It was made by:
 
     task = Adding(length=8, batch_size=4, evaluation_size=8)
     small = {"width": 4, "depth": 1, "expansion": 1, "conv_size": 2, "mlp_expansion": None}
@@ -20,7 +21,7 @@ import pytest
 from rnnlab.cli import main
 from rnnlab.runs.api import (resume, load_trained_model)
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.train.loop_state import Reporter
+from rnnlab.train.callbacks import Reporter
 from rnnlab.runs.resume_policy import ResumePolicy
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
@@ -29,27 +30,27 @@ GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
 PARAMETERS = "3b324931396d5f96c3f2f0b54d4f02e31a75f42bfdb829dbccf8d005f3bff8e7"
 
 
-def test_its_parameters_are_read():
+def test_load_trained_model_reads_the_first_format():
     model, _ = load_trained_model(GOLDEN)
     leaves = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(model))
     assert hashlib.sha256(leaves).hexdigest() == PARAMETERS
 
 
-def test_its_format_is_the_first():
-    assert manifest.opened(GOLDEN / "checkpoints" / "4")["format"] == 1
+def test_golden_run_has_the_first_format():
+    assert manifest.read_verified_manifest(GOLDEN / "checkpoints" / "4").format == 1
     assert sum(p.stat().st_size for p in GOLDEN.rglob("*") if p.is_file()) < 50_000
 
 
-def test_it_is_gone_on_with(tmp_path):
+def test_resume_continues_a_run_of_the_first_format(tmp_path):
     shutil.copytree(GOLDEN, tmp_path / "run")
-    sitting = ResumePolicy(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
-    result = resume(tmp_path / "run", Reporter(), sitting)
+    policy = ResumePolicy(allow_device_change=True, allow_cores_change=True, allow_versions_change=True)
+    result = resume(tmp_path / "run", Reporter(), policy)
     assert result["best_step"] == 4
     assert result["metrics"]["valid"]["mse"] == pytest.approx(0.9500197, rel=1e-4)
     assert [point[0] for point in result["curve"]] == [0, 2, 4]
 
 
-def test_it_is_verified(capsys):
+def test_verify_accepts_the_first_format(capsys):
     assert main.main(["verify", str(GOLDEN)]) == 0
     printed = capsys.readouterr().out
     for part in ("config.json", "checkpoints/4", "latest, best", "metrics.jsonl"):

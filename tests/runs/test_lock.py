@@ -1,4 +1,4 @@
-"""One writer a run."""
+"""One writer per run."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from rnnlab.errors import (RunLockedError, CheckpointError)
-from rnnlab.runs.lock import locked
+from rnnlab.runs.lock import lock_run
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from rnnlab.train.lock import locked
+from rnnlab.runs.lock import lock_run
 try:
-    with locked(Path(sys.argv[1])):
+    with lock_run(Path(sys.argv[1])):
         print("held", flush=True)
         time.sleep(60)
 except ValueError as error:
@@ -38,39 +38,39 @@ def held(tmp_path):
     process.communicate()
 
 
-def test_the_second_writer_is_told_who_the_first_is(held):
+def test_second_writer_gets_an_error_that_names_the_first(held):
     folder, process = held
-    with pytest.raises(RunLockedError, match=rf"{folder} is written by process {process.pid} on "):
-        locked(folder).__enter__()
+    with pytest.raises(RunLockedError, match=rf"{folder} is locked by process {process.pid} on "):
+        lock_run(folder).__enter__()
 
 
-def test_a_killed_writer_holds_nothing(held):
+def test_killed_writer_releases_the_lock(held):
     folder, process = held
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    with locked(folder):
+    with lock_run(folder):
         pass
 
 
-def test_a_process_excludes_itself_too(tmp_path):
-    with locked(tmp_path), pytest.raises(RunLockedError, match=f"process {os.getpid()}"):
-        locked(tmp_path).__enter__()
-    with locked(tmp_path):
+def test_lock_held_by_the_same_process_is_an_error(tmp_path):
+    with lock_run(tmp_path), pytest.raises(RunLockedError, match=f"process {os.getpid()}"):
+        lock_run(tmp_path).__enter__()
+    with lock_run(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("name", ["run.lock", "metrics.jsonl", "checkpoints", "best.json.new"])
-def test_nothing_is_written_through_a_link(tmp_path, name):
+@pytest.mark.parametrize("name", ["run.lock", "metrics.jsonl", "checkpoints", "best.json.tmp"])
+def test_symlink_in_a_run_directory_is_an_error(tmp_path, name):
     outside = tmp_path / "outside"
     outside.write_text("kept", encoding="utf-8")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).symlink_to(outside)
-    with pytest.raises(CheckpointError, match=f"{name} is a link, which a run is not written"):
-        locked(tmp_path / "run").__enter__()
+    with pytest.raises(CheckpointError, match=f"{name} must not be a symlink"):
+        lock_run(tmp_path / "run").__enter__()
     assert outside.read_text(encoding="utf-8") == "kept"
 
 
-def test_of_writers_that_start_together_exactly_one_runs(tmp_path):
+def test_concurrent_writers_exactly_one_gets_the_lock(tmp_path):
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
     options = {"stdout": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, **options) for _ in range(4)]

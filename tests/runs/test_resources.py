@@ -1,4 +1,4 @@
-"""Whether there is room in memory: the least of what the machine and its limits give."""
+"""Available memory is the minimum of what the machine and its limits allow."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from rnnlab.errors import InsufficientResourcesError
-from rnnlab.runs.resources import (memory, need_memory)
+from rnnlab.runs.resources import (available_memory, require_memory)
 
 CPU = jax.devices("cpu")[0]
 UNLIMITED = "9223372036854771712\n"
@@ -27,8 +27,8 @@ def meminfo(root, available, swap=0):
     put(root, "proc/meminfo", text)
 
 
-def test_without_anything_told_it_is_what_the_machine_has(tmp_path):
-    assert memory(CPU, tmp_path) == PHYSICAL
+def test_available_memory_without_limits_is_the_physical_memory(tmp_path):
+    assert available_memory(CPU, tmp_path) == PHYSICAL
 
 
 @pytest.mark.parametrize(
@@ -48,69 +48,69 @@ def test_without_anything_told_it_is_what_the_machine_has(tmp_path):
         ("4:cpu:/a\n", {"memory/a/memory.limit_in_bytes": "4096\n"}, PHYSICAL),
     ],
 )
-def test_limits_of_control_groups_of_both_versions_count(tmp_path, groups, limits, least):
+def test_available_memory_respects_control_groups_of_both_versions(tmp_path, groups, limits, least):
     put(tmp_path, "proc/self/cgroup", groups)
     for path, text in limits.items():
         put(tmp_path, f"sys/fs/cgroup/{path}", text)
-    assert memory(CPU, tmp_path) == least
+    assert available_memory(CPU, tmp_path) == least
 
 
-def test_a_limit_that_cannot_be_read_is_none(tmp_path):
+def test_available_memory_ignores_an_unreadable_limit(tmp_path):
     put(tmp_path, "proc/self/cgroup", "0::/a\n")
     (tmp_path / "sys/fs/cgroup/a/memory.max").mkdir(parents=True)
-    assert memory(CPU, tmp_path) == PHYSICAL
+    assert available_memory(CPU, tmp_path) == PHYSICAL
 
 
-def test_what_is_available_counts_with_what_the_process_has_already(tmp_path):
+def test_available_memory_adds_what_the_process_uses(tmp_path):
     meminfo(tmp_path, 100, swap=10)
-    assert memory(CPU, tmp_path) == PHYSICAL
+    assert available_memory(CPU, tmp_path) == PHYSICAL
     put(tmp_path, "proc/self/status", "VmSize:\t 999 kB\nVmSwap:\t 3 kB\nRssAnon:\t   20 kB\n")
-    assert memory(CPU, tmp_path) == 1024 * (100 + 10 + 3 + 20)
+    assert available_memory(CPU, tmp_path) == 1024 * (100 + 10 + 3 + 20)
     meminfo(tmp_path, 1 << 50)
-    assert memory(CPU, tmp_path) == PHYSICAL
+    assert available_memory(CPU, tmp_path) == PHYSICAL
 
 
-def test_the_least_of_all_counts(tmp_path):
+def test_available_memory_is_the_minimum_of_all_limits(tmp_path):
     put(tmp_path, "proc/self/status", "VmSwap:\t 0 kB\nRssAnon:\t   1 kB\n")
     put(tmp_path, "proc/self/cgroup", "0::/\n")
     put(tmp_path, "sys/fs/cgroup/memory.max", "4096")
     meminfo(tmp_path, 1)
-    assert memory(CPU, tmp_path) == 2048
+    assert available_memory(CPU, tmp_path) == 2048
     meminfo(tmp_path, 9)
-    assert memory(CPU, tmp_path) == 4096
+    assert available_memory(CPU, tmp_path) == 4096
 
 
-def test_an_accelerator_tells_of_its_own_memory(tmp_path, unchecked):
+def test_available_memory_of_an_accelerator_is_its_own(tmp_path, unchecked):
     put(tmp_path, "proc/self/cgroup", "0::/\n")
     put(tmp_path, "sys/fs/cgroup/memory.max", "4096")
-    told = SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 1 << 40})
-    untold = SimpleNamespace(platform="gpu", memory_stats=lambda: None)
-    assert memory(told, tmp_path) == 1 << 40
-    assert memory(untold, tmp_path) is None
+    reported = SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 1 << 40})
+    unreported = SimpleNamespace(platform="gpu", memory_stats=lambda: None)
+    assert available_memory(reported, tmp_path) == 1 << 40
+    assert available_memory(unreported, tmp_path) is None
 
 
-def test_what_fits_is_not_refused_and_what_cannot_is():
-    need_memory(1 << 20, "it", "width")
-    with pytest.raises(InsufficientResourcesError, match=r"^it needs about .* GB .* has .* GB .*lower width$"):
-        need_memory(PHYSICAL + 1, "it", "width")
+def test_require_memory_raises_only_above_the_available_memory():
+    require_memory(1 << 20, "it", "width")
+    with pytest.raises(InsufficientResourcesError, match=r"^it needs about .* GB .* has .* GB; lower width$"):
+        require_memory(PHYSICAL + 1, "it", "width")
 
 
 LIMITED = """
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (4_000_000_000, 4_000_000_000))
-from rnnlab.train.room import need_memory
-need_memory(1_000_000, "a small model", "width")
+from rnnlab.runs.resources import require_memory
+require_memory(1_000_000, "a small model", "width")
 print("fits")
-need_memory(4_100_000_000, "a large model", "width")
+require_memory(4_100_000_000, "a large model", "width")
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is of no effect elsewhere")
-def test_a_limit_on_the_address_space_counts():
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems ignore the limit")
+def test_require_memory_respects_the_address_space_limit():
     command = [sys.executable, "-c", LIMITED]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout == "fits\n"
     assert done.returncode == 1
-    said = "a large model needs about 4.1 GB of memory, and the cpu has 4.0 GB for it; lower width"
-    assert done.stderr.endswith(f"rnnlab.errors.ResourceError: {said}\n")
+    said = "a large model needs about 4.1 GB of memory, and the cpu has 4.0 GB; lower width"
+    assert done.stderr.endswith(f"rnnlab.errors.InsufficientResourcesError: {said}\n")

@@ -1,4 +1,4 @@
-"""A run that is stopped at any step and gone on with is the run that was not stopped."""
+"""A run that is stopped at any step and resumed equals the uninterrupted run, bit by bit."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rnnlab.runs import api as experiments
-from rnnlab import records
+from rnnlab import provenance, records
 from rnnlab.models.config import ModelConfig
 from rnnlab.errors import (CheckpointError, DataError)
 from rnnlab.runs import api
@@ -23,25 +23,25 @@ from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.runs.signals import StopRequested
-from rnnlab.train.loop_state import Reporter
+from rnnlab.train.callbacks import Reporter
 from rnnlab.train.config import TrainConfig
 from rnnlab.runs.resume_policy import ResumePolicy
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
 GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.2)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
 STEPS = 20
-ANYWHERE = ResumePolicy(allow_other_device=True, allow_other_cores=True, allow_other_versions=True)
+ANYWHERE = ResumePolicy(allow_device_change=True, allow_cores_change=True, allow_versions_change=True)
 
 
 def stateful(folder):
-    """Streams that begin anew every third step, and an early stop and a plateau to be kept."""
+    """Streams that restart every third step, with early stopping and a plateau schedule."""
     path = folder / "text.txt"
     path.write_text("a quick brown fox. " * 6, encoding="utf-8")
     text = Text(path, length=6, batch_size=4, stateful=True)
-    settings = {"schedule": "plateau", "plateau_patience": 1, "patience": 9, "skip_spikes": 20.0}
-    training = TrainConfig(steps=STEPS, evaluate_every=3, log_every=2, learning_rate=0.3, **settings)
+    settings = {"schedule": "plateau", "plateau_patience": 1, "patience": 9, "spike_factor": 20.0}
+    training = TrainConfig(steps=STEPS, eval_every=3, log_every=2, learning_rate=0.3, **settings)
     return Experiment(text, SMALL, training)
 
 
@@ -58,19 +58,19 @@ def stop(at):
 
 
 def decided(folder):
-    """The digests of all that the last step decides, and the rows of metrics without times."""
-    leaves = manifest.opened(folder / "checkpoints" / str(STEPS))["leaves"]
+    """The digests of the last step's leaves, and the metrics without times."""
+    leaves = manifest.read_verified_manifest(folder / "checkpoints" / str(STEPS)).leaves
     digests = {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
-    logged = {
+    read_metrics = {
         (row["step"], row.get("set")): {k: v for k, v in row.items() if "second" not in k}
-        for row in RunDirectory(folder).logged()
+        for row in RunDirectory(folder).read_metrics()
     }
-    return digests, logged
+    return digests, read_metrics
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of the run that was not stopped; its experiment."""
+    """The directory of the uninterrupted run, and its experiment."""
     folder = tmp_path_factory.mktemp("whole")
     experiment = stateful(folder)
     return folder / "run", experiment
@@ -78,15 +78,15 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "at",
-    [pytest.param(k, marks=() if k in (1, 10, 18) else pytest.mark.slow) for k in range(1, 20)],
+    [pytest.param(k, marks=() if k in (1, 10, 18) else pytest.mark.long) for k in range(1, 20)],
 )
-def test_stopped_at_a_step(whole, tmp_path, at):
+def test_run_stopped_at_a_step_resumes_bit_by_bit(whole, tmp_path, at):
     unbroken, experiment = whole
     if not unbroken.exists():
         run(unbroken, experiment)
     with pytest.raises(StopRequested):
         run(tmp_path / "run", experiment, stop(at))
-    assert max(CheckpointStore(tmp_path / "run", {}).steps()) == at
+    assert max(CheckpointStore(tmp_path / "run", {}).saved_steps()) == at
     resume(tmp_path / "run", Reporter())
     assert decided(tmp_path / "run") == decided(unbroken)
 
@@ -97,8 +97,8 @@ def golden(tmp_path):
     return Path(shutil.copytree(GOLDEN, tmp_path / "run"))
 
 
-def about(monkeypatch, golden, **changes):
-    """Has this process be what the golden run was made by, but for some changes."""
+def metadata(monkeypatch, golden, **changes):
+    """Give this process the environment of the golden run, except for some changes."""
     body = json.loads((golden / "checkpoints" / "4" / "integrity.json").read_text())
     made = body["about"]
     same = {name: made[name] for name in ("cores", "processor", "python", "versions")}
@@ -107,41 +107,41 @@ def about(monkeypatch, golden, **changes):
     return made
 
 
-def test_another_number_of_cores_is_refused_unless_it_is_allowed(golden, monkeypatch):
-    about(monkeypatch, golden, cores=7)
-    with pytest.raises(CheckpointError, match=r"on 2 cores and this process has 7.*set NPROC=2"):
+def test_resume_on_other_cores_is_an_error_unless_allowed(golden, monkeypatch):
+    metadata(monkeypatch, golden, cores=7)
+    with pytest.raises(CheckpointError, match=r"cores must be 2, .* got 7.*set NPROC=2"):
         resume(golden, Reporter())
     assert not (golden / "result.json").exists()
-    resume(golden, Reporter(), ResumePolicy(allow_other_cores=True))
-    logged = list(records.read(golden / "metrics.jsonl"))
-    assert [row["cores"] for row in logged if "resumed_from" in row] == [7]
+    resume(golden, Reporter(), ResumePolicy(allow_cores_change=True))
+    read_metrics = list(records.read(golden / "metrics.jsonl"))
+    assert [row["cores"] for row in read_metrics if "resumed_from" in row] == [7]
 
 
 @pytest.mark.parametrize("other", [{"processor": "another"}, {"device": "A GPU"}])
-def test_another_device_is_refused_unless_it_is_allowed(golden, monkeypatch, other):
-    made = about(monkeypatch, golden, **other)
+def test_resume_on_another_device_is_an_error_unless_allowed(golden, monkeypatch, other):
+    made = metadata(monkeypatch, golden, **other)
     (name,) = other.values()
-    with pytest.raises(CheckpointError, match=rf"on {made['processor']} and this is {name}"):
+    with pytest.raises(CheckpointError, match=rf"device must be {made['processor']}, .* got {name}"):
         resume(golden, Reporter())
-    resume(golden, Reporter(), ResumePolicy(allow_other_device=True))
-    logged = list(records.read(golden / "metrics.jsonl"))
-    assert [row | other for row in logged if "resumed_from" in row] == logged[-1:]
+    resume(golden, Reporter(), ResumePolicy(allow_device_change=True))
+    read_metrics = list(records.read(golden / "metrics.jsonl"))
+    assert [row | other for row in read_metrics if "resumed_from" in row] == read_metrics[-1:]
 
 
-def test_another_version_is_refused_unless_it_is_allowed(golden, monkeypatch):
-    made = about(monkeypatch, golden)
-    about(monkeypatch, golden, versions=made["versions"] | {"jax": "9.9", "torch": "0"})
-    with pytest.raises(CheckpointError, match=r"with jax 0\.10\.2 and this process has 9\.9"):
+def test_resume_with_other_versions_is_an_error_unless_allowed(golden, monkeypatch):
+    made = metadata(monkeypatch, golden)
+    metadata(monkeypatch, golden, versions=made["versions"] | {"jax": "9.9", "torch": "0"})
+    with pytest.raises(CheckpointError, match=r"jax must be 0\.10\.2, .* got 9\.9"):
         resume(golden, Reporter())
-    resume(golden, Reporter(), ResumePolicy(allow_other_versions=True))
+    resume(golden, Reporter(), ResumePolicy(allow_versions_change=True))
 
 
-def test_nproc_is_the_number_of_cores(monkeypatch):
+def test_cpu_count_follows_nproc(monkeypatch):
     monkeypatch.setenv("NPROC", "3")
-    assert records.cores() == 3
+    assert provenance.cpu_count() == 3
     for value in ("", "0", "x", "-1"):
         monkeypatch.setenv("NPROC", value)
-        assert records.cores() == len(os.sched_getaffinity(0))
+        assert provenance.cpu_count() == len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(
@@ -154,23 +154,23 @@ def test_nproc_is_the_number_of_cores(monkeypatch):
         ("train", "steps", 40),
     ],
 )
-def test_other_settings_are_refused_by_name(golden, part, setting, value):
+def test_resume_with_other_settings_names_the_setting(golden, part, setting, value):
     path = golden / "config.json"
     settings = json.loads(path.read_text())
     settings[part][setting] = value
     path.write_text(json.dumps(settings), encoding="utf-8")
-    # Data that is generated differs with its settings, and is found out first.
-    with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
+    # Generated data depends on its settings, so that its fingerprint differs first.
+    with pytest.raises(CheckpointError, match=rf"{setting} .*got {value}|has changed"):
         resume(golden, Reporter(), ANYWHERE)
-    with pytest.raises(CheckpointError, match=rf"{setting} .*{value} is wanted|has changed"):
+    with pytest.raises(CheckpointError, match=rf"{setting} .*got {value}|has changed"):
         load_trained_model(golden)
 
 
-def test_a_best_step_that_is_lost_is_looked_for_anew(tmp_path):
+def test_resume_with_a_corrupt_best_step_chooses_a_new_one(tmp_path):
     experiment = Experiment(
         Adding(length=8, batch_size=4, evaluation_size=8),
         SMALL,
-        TrainConfig(steps=6, evaluate_every=2, learning_rate=1e-12),
+        TrainConfig(steps=6, eval_every=2, learning_rate=1e-12),
     )
     with pytest.raises(StopRequested):
         run(tmp_path / "run", experiment, stop(5))
@@ -178,9 +178,9 @@ def test_a_best_step_that_is_lost_is_looked_for_anew(tmp_path):
     checkpoints = CheckpointStore(folder, {})
     lost = checkpoints.best_step()
     assert lost < 5
-    (checkpoints.folder / str(lost) / "integrity.json").unlink()
-    result = resume(folder, Reporter(say=lines.append))
-    assert any(f"the best step so far, {lost}, is lost" in line for line in lines)
+    (checkpoints.folder / str(lost) / "manifest.json").unlink()
+    result = resume(folder, Reporter(log=lines.append))
+    assert any(f"the best checkpoint, step {lost}, is corrupt" in line for line in lines)
     assert result["best_step"] == 6
     assert load_trained_model(folder)
 
@@ -189,7 +189,7 @@ MUTANTS = {"config.json", "environment.json", "latest.json", "best.json", "metri
 
 
 def mutated(raw, rng):
-    """Bytes with a few of them changed, cut, doubled or put in."""
+    """Bytes with a few of them changed, removed, doubled or inserted."""
     raw = bytearray(raw)
     for _ in range(rng.integers(1, 4)):
         at = int(rng.integers(len(raw) + 1))
@@ -208,28 +208,27 @@ def mutated(raw, rng):
     return bytes(raw)
 
 
-@pytest.mark.parametrize("mutants", [600, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_mutated_files_meet_errors_of_ours_alone(golden, mutants):
-    """Settings, pointers, rows and lists from strangers: a ValueError, or nothing at all."""
+def test_mutated_files_raise_only_our_errors(golden, size):
+    """Mutated settings, pointers, records and manifests raise a ValueError, or nothing."""
     rng = np.random.default_rng(0)
     like = CheckpointStore(golden, {})
-    body = manifest.opened(like.folder / "4")
-    wanted = {name: np.zeros(x["shape"], x["dtype"]) for name, x in body["leaves"].items()}
+    leaves = manifest.read_verified_manifest(like.folder / "4").leaves
+    wanted = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
     files = [golden / name for name in sorted(MUTANTS)] + [like.folder / "4" / "integrity.json"]
     refused = 0
-    for trial in range(mutants):
+    for trial in range(size(600, 20_000)):
         file = files[trial % len(files)]
         raw = file.read_bytes()
         file.write_bytes(mutated(raw, rng))
         try:
-            load_run(golden)[0].known_environment()
+            load_run(golden)[0].read_environment()
             list(records.read(golden / "metrics.jsonl"))
-            CheckpointStore(golden, {}, lambda line: None).newest(wanted)
+            CheckpointStore(golden, {}, lambda line: None).restore_latest(wanted)
         except (ValueError, UserWarning):
             refused += 1
         finally:
             file.write_bytes(raw)
-    assert refused > mutants / 10
+    assert refused > size(600, 20_000) / 10
 
 
 APPEND = """
@@ -244,11 +243,10 @@ for k in range(10**9):
 """
 
 
-@pytest.mark.parametrize("trials", [6, pytest.param(100, marks=pytest.mark.slow)])
-def test_sigkill_while_rows_and_pointers_are_written(tmp_path, trials):
-    """What was acknowledged is there; at most the last line is torn; the pointer is never so."""
+def test_sigkill_while_writing_keeps_acknowledged_records_and_pointers(tmp_path, size):
+    """Acknowledged records are kept; only the last line may be torn; the pointer never is."""
     rng = np.random.default_rng(0)
-    for trial in range(trials):
+    for trial in range(size(6, 100)):
         folder = tmp_path / str(trial)
         folder.mkdir()
         command = [sys.executable, "-c", APPEND, str(folder)]
@@ -258,7 +256,7 @@ def test_sigkill_while_rows_and_pointers_are_written(tmp_path, trials):
         process.send_signal(signal.SIGKILL)
         said = process.communicate()[0].split()
         last = int(said[-1]) if said else 0
-        records.append(folder / "rows.jsonl", {"k": -1})  # takes a torn line away
+        records.append(folder / "rows.jsonl", {"k": -1})  # removes a torn line
         found = [row["k"] for row in records.read(folder / "rows.jsonl")]
         assert found[:-1] == list(range(len(found) - 1))
         assert len(found) - 1 > last
@@ -266,15 +264,15 @@ def test_sigkill_while_rows_and_pointers_are_written(tmp_path, trials):
         assert last <= step <= len(found) - 1
 
 
-def test_a_reader_never_meets_an_unfinished_step(lab, tmp_path):
-    """Steps are read while a run writes and deletes them."""
+def test_reader_never_sees_an_unfinished_step(lab, tmp_path, size):
+    """Checkpoints are read while a run writes and deletes them."""
     process = lab.run(tmp_path)
     folder = tmp_path / "cell=mingru,seed=0"
-    leaves = manifest.opened(lab.reference_run / "checkpoints" / "12")["leaves"]
+    leaves = manifest.read_verified_manifest(lab.whole / "checkpoints" / "12").leaves
     like = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
     seen, lines = set(), []
     while process.poll() is None:
-        restored = CheckpointStore(folder, {}, lines.append).newest(like)
+        restored = CheckpointStore(folder, {}, lines.append).restore_latest(like)
         if restored is not None:
             seen.add(restored.step)
     assert lab.wait(process).code == 0
@@ -282,13 +280,12 @@ def test_a_reader_never_meets_an_unfinished_step(lab, tmp_path):
     assert len(seen) >= 3
 
 
-@pytest.mark.parametrize("mutants", [300, pytest.param(5000, marks=pytest.mark.slow)])
-def test_text_from_strangers_is_refused_in_one_line(tmp_path, mutants):
+def test_mutated_texts_raise_an_error_of_one_line(tmp_path, size):
     """Random bytes and broken UTF-8 as a text to train on."""
     rng = np.random.default_rng(0)
     file, said = tmp_path / "a.txt", []
     good = "a quick brown fox. " * 30
-    for _ in range(mutants):
+    for _ in range(size(300, 5000)):
         file.write_bytes(mutated(good.encode(), rng))
         try:
             Text(file, length=8, batch_size=4).load(0)

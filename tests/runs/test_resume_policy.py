@@ -1,4 +1,4 @@
-"""What a sitting finds of the run before it: the best step, the metrics, what is in its way."""
+"""What a resumed process checks first: the best step, the metrics, the files of the run."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,14 @@ from rnnlab.runs.api import (Experiment, resume, run, load_trained_model)
 from rnnlab.atomic_io import write_json
 from rnnlab.tasks import Adding
 from rnnlab.runs.checkpoints.store import CheckpointStore
-from rnnlab.train.loop_state import (Reporter, LoopState)
-from rnnlab.runs.resume import best_is_kept
+from rnnlab.train.callbacks import Reporter
+from rnnlab.train.loop_state import LoopState
+from rnnlab.runs.resume import recover_best
 from rnnlab.train.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
 DATA = Adding(length=8, batch_size=4, evaluation_size=8)
 
 
@@ -29,34 +30,34 @@ def checkpoints(tmp_path):
 
 
 def progress(**values):
-    return LoopState.fresh(0.0)._replace(**{name: np.array(x) for name, x in values.items()})
+    return LoopState.initial(0.0)._replace(**{name: np.array(x) for name, x in values.items()})
 
 
-def test_the_best_step_is_named(checkpoints):
-    checkpoints.best.unlink()
+def test_recover_best_points_to_a_valid_step(checkpoints):
+    checkpoints.best_path.unlink()
     said = []
-    assert best_is_kept(checkpoints, 4, progress(best=1.0, best_step=2, evaluated=4), said.append)
+    assert recover_best(checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=4), said.append)
     assert checkpoints.best_step() == 2
     assert said == []
 
 
-def test_a_best_step_that_is_damaged_is_put_away_and_kept(checkpoints, tmp_path):
-    (checkpoints.folder / "2" / "integrity.json").unlink()
+def test_recover_best_quarantines_a_corrupt_step(checkpoints, tmp_path):
+    (checkpoints.folder / "2" / "manifest.json").unlink()
     said = []
-    known = progress(best=1.0, best_step=2, evaluated=4)
-    assert not best_is_kept(checkpoints, 4, known, said.append)
-    assert "the best step so far, 2, is lost" in said[0]
-    assert checkpoints.steps() == [4]
-    assert (tmp_path / "damaged" / "2" / "state").is_dir()
+    known = progress(best_value=1.0, best_step=2, last_eval_step=4)
+    assert not recover_best(checkpoints, 4, known, said.append)
+    assert "the best checkpoint, step 2, is corrupt" in said[0]
+    assert checkpoints.saved_steps() == [4]
+    assert (tmp_path / "corrupt" / "2" / "state").is_dir()
 
 
-def test_a_step_that_was_found_better_than_it_knows_of_is_no_loss(checkpoints):
-    """Saved by a signal, evaluated by the next sitting, which is killed after it."""
-    checkpoints.mark_best(4)
-    checkpoints.retire(3, "elsewhere")  # as pruned: step 2 is what the state of 4 holds for best
+def test_recover_best_accepts_a_pointer_newer_than_the_state(checkpoints):
+    """Saved on a signal, evaluated by the next process, which is killed right after that."""
+    checkpoints.set_best(4)
+    checkpoints.archive_after(3, "elsewhere")  # as pruned: step 2 is what the state of 4 holds for best
     (checkpoints.folder / "2").rename(checkpoints.folder / "4")
     said = []
-    assert best_is_kept(checkpoints, 4, progress(best=1.0, best_step=2, evaluated=2), said.append)
+    assert recover_best(checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=2), said.append)
     assert said == []
 
 
@@ -66,16 +67,16 @@ def trained(tmp_path):
     return tmp_path / "run"
 
 
-def test_metrics_that_cannot_be_read_are_found_out_before_the_work(trained):
+def test_resume_with_unreadable_metrics_is_an_error_before_training(trained):
     (trained / "result.json").unlink()
     metrics = trained / "metrics.jsonl"
     metrics.write_text("<<<<<<<\n" + metrics.read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(DataError, match=r"metrics\.jsonl, line 1, is not JSON"):
         resume(trained, Reporter())
-    assert CheckpointStore(trained, {}).steps() == [0, 2]
+    assert CheckpointStore(trained, {}).saved_steps() == [0, 2]
 
 
-def test_metrics_that_are_gone_cost_the_times_alone(trained):
+def test_resume_without_metrics_loses_only_the_times(trained):
     (trained / "result.json").unlink()
     (trained / "metrics.jsonl").unlink()
     result = resume(trained, Reporter())
@@ -85,19 +86,19 @@ def test_metrics_that_are_gone_cost_the_times_alone(trained):
 
 @pytest.mark.parametrize("name", ["environment.json", "result.json"])
 @pytest.mark.parametrize("value", [[], {}, None])
-def test_files_of_another_shape_are_refused(trained, name, value):
+def test_files_with_other_content_are_an_error(trained, name, value):
     write_json(trained / name, value)
     with pytest.raises(
-        CheckpointError, match=rf"{name} cannot be read: it is not what was written"
+        CheckpointError, match=rf"{name} cannot be read: its content is not what rnnlab writes"
     ):
         load_trained_model(trained) if name == "environment.json" else resume(trained, Reporter())
 
 
-def test_a_better_step_that_is_saved_meanwhile_is_taken(trained, monkeypatch):
-    """The reader knows the best by its number, and by then a writer has pruned it."""
+def test_load_trained_model_uses_a_better_step_saved_meanwhile(trained, monkeypatch):
+    """The reader has read the best step's number, and a writer deletes that step."""
     folder = CheckpointStore(trained, {})
     if folder.best_step() == 0:
-        folder.mark_best(2)
+        folder.set_best(2)
     told = iter([7, 2, 2, 2])
     monkeypatch.setattr(CheckpointStore, "best_step", lambda self: next(told))
     assert load_trained_model(trained, strict=True)

@@ -29,7 +29,8 @@ def again(value):
     [
         Example(),
         Example(Path("a/b"), (), (3, 0.5)),
-        TrainConfig(steps=3, clip_norm=None, patience=2),
+        TrainConfig(steps=3, grad_clip_norm=None, patience=2),
+        ModelConfig("gru", gate_range=(-1, 1), conv_size=None),
     ],
 )
 def test_settings_come_back_as_they_were(value):
@@ -53,8 +54,8 @@ def test_every_task_comes_back_as_it_was(name):
         ({"steps": False}, "train.steps is False; int is needed"),
         ({"steps": 2.5}, "train.steps is 2.5; int is needed"),
         ({"optimizer": "sgd"}, "train.optimizer is 'sgd'; one of"),
-        ({"decay_gates": 1}, "train.decay_gates is 1; bool is needed"),
-        ({"learning_rate": -1}, "learning_rate is -1.0"),
+        ({"weight_decay_gates": 1}, "train.weight_decay_gates is 1; bool is needed"),
+        ({"learning_rate": -1}, "learning_rate must be a finite number > 0, got -1.0"),
     ],
 )
 def test_what_is_no_setting_is_refused(change, message):
@@ -65,7 +66,7 @@ def test_what_is_no_setting_is_refused(change, message):
 def test_a_missing_setting_has_its_default():
     """Settings of an earlier rnnlab, which had fewer."""
     stored = serialization.dump(TrainConfig(steps=7))
-    del stored["skip_limit"]
+    del stored["max_consecutive_skips"]
     assert serialization.load(TrainConfig, stored) == TrainConfig(steps=7)
 
 

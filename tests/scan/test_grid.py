@@ -25,9 +25,9 @@ GATES = {
 KINDS, BACKENDS = ("linear", *GATES), ("sequential", "associative")
 KIND = pytest.mark.parametrize("kind", KINDS)
 BACKEND = pytest.mark.parametrize("backend", BACKENDS)
-SLOW = pytest.mark.slow
+LONG = pytest.mark.long
 ONE_KIND = pytest.mark.parametrize(
-    "kind", [pytest.param("linear", marks=SLOW), "mingru", pytest.param("minlstm", marks=SLOW)]
+    "kind", [pytest.param("linear", marks=LONG), "mingru", pytest.param("minlstm", marks=LONG)]
 )
 LENGTHS = (1, 2, 3, 7, 16, 63, 64, 65, 300, 1024, 4096, 16384, 65536)
 
@@ -176,7 +176,7 @@ def cases():
         quick = length in everyday[backend][kind] and not bare
         if dtype != "float32":
             quick = kind == "mingru" and length == 16 and not bare
-        yield pytest.param(kind, backend, dtype, length, bare, marks=[] if quick else [SLOW])
+        yield pytest.param(kind, backend, dtype, length, bare, marks=[] if quick else [LONG])
 
 
 def check_dtypes(found, kind, dtype, arguments):
@@ -202,10 +202,10 @@ def test_dtypes_where_float64_is_on(x64, kind, backend, dtype):
     check_dtypes(jax.eval_shape(program(kind, backend), *arguments), kind, dtype, arguments)
 
 
-@pytest.mark.parametrize("length", [300, pytest.param(65536, marks=SLOW)])
 @ONE_KIND
 @BACKEND
-def test_no_gates_are_off_by_more_than_a_unit_a_step(kind, backend, length):
+def test_no_gates_are_off_by_more_than_a_unit_a_step(kind, backend, size):
+    length = size(300, 65536)
     arguments, wanted = problem(kind, "float32", length)
     found = program(kind, backend)(*arguments)
     limit = length * float(jnp.finfo(jnp.float32).eps)
@@ -232,11 +232,11 @@ def in_chunks(steps, kind, backend, pre, h0, reset):
     return (h,) if kind == "linear" else (h, state)
 
 
-@pytest.mark.parametrize("steps", [pytest.param(1, marks=SLOW), 7, pytest.param(64, marks=SLOW)])
-@pytest.mark.parametrize("length", [16, pytest.param(4099, marks=SLOW)])  # no multiple of 7 or 64
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=LONG), 7, pytest.param(64, marks=LONG)])
 @ONE_KIND
 @BACKEND
-def test_in_chunks(kind, backend, steps, length):
+def test_in_chunks(kind, backend, steps, size):
+    length = size(16, 4099)  # each leaves something over
     arguments, wanted = problem(kind, "float32", length)
     found = program(kind, backend, partial(in_chunks, steps))(*arguments)
     check(found, wanted, kind, "float32", unmet(kind, "float32", length))
@@ -272,9 +272,8 @@ def test_a_step_reaches_nothing_before_it_and_no_other_row_or_feature(kind, back
         np.testing.assert_array_equal(program(kind, backend)(dirty, *rest)[0], wanted)
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(5000, marks=SLOW)])
 @KIND
-def test_any_numbers(kind, examples):
+def test_any_numbers(kind, size):
     """Errors relative to the terms of each number: what is drawn may cancel."""
     some, shape = partial(st.floats, width=32), (1, 7, 1)
     number = some(-1e3, 1e3)
@@ -287,7 +286,7 @@ def test_any_numbers(kind, examples):
     pre = [arrays(np.float32, shape, elements=x) for x in (*gates, number)]
     state = arrays(np.float32, (1, 1), elements=number)
 
-    @settings(max_examples=examples, derandomize=examples == 200, deadline=None)
+    @settings(max_examples=size(200, 5000), derandomize=size(True, False), deadline=None)
     @given(st.tuples(*pre), state, pre[-1], state, arrays(bool, shape[:-1]))
     def holds(pre, h0, dh, dlast, reset):
         arguments = list(pre), h0, dh, dlast, reset

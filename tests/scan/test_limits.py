@@ -18,9 +18,9 @@ GATES = {
 }
 KIND = pytest.mark.parametrize("kind", ["linear", *GATES])
 BACKEND = pytest.mark.parametrize("backend", ["sequential", "associative"])
-SLOW = pytest.mark.slow
+LONG = pytest.mark.long
 ONE_KIND = pytest.mark.parametrize(
-    "kind", [pytest.param("linear", marks=SLOW), "mingru", pytest.param("minlstm", marks=SLOW)]
+    "kind", [pytest.param("linear", marks=LONG), "mingru", pytest.param("minlstm", marks=LONG)]
 )
 UPDATES = [0, 8, -8, -12, 20, -20, 90, -90, 1000, -1000, np.inf, -np.inf]
 """Pre-activations of the gate that lets the input in."""
@@ -113,7 +113,7 @@ def in_differences(kind, backend, length):
     return loss_of(kind, backend, jnp.asarray(reset)), (update + value, value, h0)
 
 
-@pytest.mark.parametrize("length", [5, *(pytest.param(n, marks=SLOW) for n in (1, 16, 64))])
+@pytest.mark.parametrize("length", [5, *(pytest.param(n, marks=LONG) for n in (1, 16, 64))])
 @ONE_KIND
 @BACKEND
 def test_gradients_are_those_of_differences(x64, kind, backend, length):

@@ -1,4 +1,4 @@
-"""The warnings in plain words, and the share of saturated gates."""
+"""Warnings about gradients, and the fraction of saturated gates."""
 
 import jax
 import jax.numpy as jnp
@@ -10,33 +10,33 @@ from rnnlab import GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
 from rnnlab.models.config import ModelConfig
 from rnnlab.tasks.batch import Batch
 from rnnlab.testing import assert_close
-from rnnlab.train.diagnostics import GradientMonitor, gate_values, make_saturation
+from rnnlab.train.diagnostics import GradientMonitor, gate_values, make_gate_saturation
 
 
 def norms(total, **layers):
     return {"gradient_norm": total, **{f"gradient_norm/{k}": v for k, v in layers.items()}}
 
 
-def test_an_explosion_is_said_once_with_step_and_layer():
-    watch = GradientMonitor()
+def test_monitor_exploding_gradient_warns_once_with_step_and_layer():
+    monitor = GradientMonitor()
     for step in range(20):
-        assert watch(step, norms(1.0, head=0.5, body=0.8)) == []
-    lines = watch(20, norms(1000.0, head=0.5, body=999.0))
-    assert lines == ["step 20: gradients of body have exploded: norm 1e+03, usually 1"]
-    assert watch(21, norms(1000.0, head=0.5, body=999.0)) == []
-    lost = watch(22, norms(float("nan"), head=float("nan"), body=1.0))
-    assert lost == ["step 22: gradients of head have exploded: not finite, first in head"]
+        assert monitor(step, norms(1.0, head=0.5, body=0.8)) == []
+    lines = monitor(20, norms(1000.0, head=0.5, body=999.0))
+    assert lines == ["step 20: the gradient of body has exploded: norm 1e+03, and 1 in the median"]
+    assert monitor(21, norms(1000.0, head=0.5, body=999.0)) == []
+    nan = monitor(22, norms(float("nan"), head=float("nan"), body=1.0))
+    assert nan == ["step 22: the gradient of head has exploded: NaN or Inf, first in head"]
 
 
-def test_a_layer_whose_gradient_vanishes_is_named():
-    watch = GradientMonitor()
-    assert watch(1, norms(1.0, low=1e-5, head=1.0)) == []
-    (line,) = watch(2, norms(1.0, low=1e-8, head=1.0))
-    assert line == "step 2: gradients of low have vanished: norm 1e-08, against 1 of head"
+def test_monitor_vanishing_gradient_names_the_layer():
+    monitor = GradientMonitor()
+    assert monitor(1, norms(1.0, low=1e-5, head=1.0)) == []
+    (line,) = monitor(2, norms(1.0, low=1e-8, head=1.0))
+    assert line == "step 2: the gradient of low has vanished: norm 1e-08, and 1 in head"
 
 
 @pytest.mark.parametrize("make", [GRU, LSTM])
-def test_gates_of_classic_cells_are_those_of_their_equations(make, getkey):
+def test_gate_values_of_classic_cells_match_their_equations(make, getkey):
     cell = make(3, 4, rngs=nnx.Rngs(0))
     xs = jax.random.normal(getkey(), (2, 5, 3))
     carry = cell.initial_carry((2,))
@@ -57,7 +57,7 @@ def test_gates_of_classic_cells_are_those_of_their_equations(make, getkey):
 
 @pytest.mark.parametrize("gate_range", [(0, 1), (-1, 1)])
 @pytest.mark.parametrize("make", [MinGRU, MinLSTM])
-def test_decays_of_minimal_cells_are_on_a_scale_from_0_to_1(make, gate_range, getkey):
+def test_gate_values_of_minimal_cells_are_scaled_to_0_1(make, gate_range, getkey):
     cell = make(3, 4, rngs=nnx.Rngs(0), gate_range=gate_range)
     xs = 1000 * jax.random.normal(getkey(), (2, 5, 3))
     decay = cell.gate_values(cell.initial_carry((2,)), xs)["decay"]
@@ -67,13 +67,13 @@ def test_decays_of_minimal_cells_are_on_a_scale_from_0_to_1(make, gate_range, ge
     assert ((decay >= 0) & (decay <= 1)).all()
 
 
-def test_a_cell_without_gates_has_none(getkey):
+def test_gate_values_of_a_cell_without_gates_are_empty(getkey):
     cell = VanillaRNN(3, 4, rngs=nnx.Rngs(0))
     assert cell.gate_values(cell.initial_carry((2,)), jnp.ones((2, 5, 3))) == {}
 
 
-def test_saturation_counts_real_steps_alone():
-    model = ModelConfig(width=4, depth=2, expansion=1, conv_kernel_size=2, mlp_expansion=2).build(
+def test_gate_saturation_ignores_padding():
+    model = ModelConfig(width=4, depth=2, expansion=1, conv_size=2, mlp_expansion=2).build(
         3, in_features=2, rngs=nnx.Rngs(0)
     )
     kernel = model.body.layers[1].cell.update_kernel
@@ -82,12 +82,12 @@ def test_saturation_counts_real_steps_alone():
     inputs = np.random.default_rng(0).normal(size=(2, 6, 2)).astype(np.float32)
     batch = Batch(inputs, np.zeros((2, 6, 3), np.float32), mask)
     graphdef, params = nnx.split(model)
-    shares = make_saturation(graphdef)(params, batch)
+    shares = make_gate_saturation(graphdef)(params, batch)
     assert set(shares) == {"saturated/layer 0/decay", "saturated/layer 1/decay"}
     assert float(shares["saturated/layer 0/decay"]) < 0.1
     assert float(shares["saturated/layer 1/decay"]) > 0.95
     gates = gate_values(model, jax.tree.map(jnp.asarray, batch))[0]["decay"]
     assert gates.shape == (2, 6, 4)
     other = batch._replace(inputs=np.where(mask[..., None], inputs, 1e9).astype(np.float32))
-    for name, share in make_saturation(graphdef)(params, other).items():
+    for name, share in make_gate_saturation(graphdef)(params, other).items():
         assert float(share) == pytest.approx(float(shares[name]))

@@ -1,4 +1,4 @@
-"""Whole runs: they repeat, resume, stop, and leave behind what they say."""
+"""Whole runs: they are reproducible, resume, stop, and write what they report."""
 
 import dataclasses
 import json
@@ -18,18 +18,16 @@ from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.runs.signals import StopRequested
 from rnnlab.tasks import Adding, Text
+from rnnlab.train.callbacks import Reporter
 from rnnlab.train.config import TrainConfig
-from rnnlab.train.loop_state import Reporter
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = ModelConfig(
-    width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.2
-)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
 
 
 def adding(**options):
-    settings = {"steps": 6, "evaluate_every": 2, "log_every": 1, "schedule": "plateau"}
+    settings = {"steps": 6, "eval_every": 2, "log_every": 1, "schedule": "plateau"}
     task = Adding(length=8, batch_size=4, evaluation_size=8)
     return Experiment(task, SMALL, TrainConfig(**settings | options))
 
@@ -53,20 +51,20 @@ def parameters(path):
 def state(path):
     """Every array of the newest checkpoint, as its digest."""
     checkpoints = CheckpointStore(path, {})
-    newest = checkpoints.folder / str(checkpoints.steps()[-1])
-    leaves = manifest.opened(newest)["leaves"]
+    restore_latest = checkpoints.folder / str(checkpoints.saved_steps()[-1])
+    leaves = manifest.read_verified_manifest(restore_latest).leaves
     return {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
 
 
-def test_a_run_leaves_its_settings_metrics_and_result(tmp_path):
+def test_run_writes_its_settings_metrics_and_result(tmp_path):
     lines = []
-    result = run(tmp_path / "run", adding(), Reporter(say=lines.append))
+    result = run(tmp_path / "run", adding(), Reporter(log=lines.append))
     folder = RunDirectory(tmp_path / "run")
     assert json.loads(folder.result.read_text()) == json.loads(json.dumps(result))
     assert load_run(tmp_path / "run")[2] == adding()
     environment = json.loads(folder.environment.read_text())
     assert {"versions", "cores", "commit", "data_fingerprint", "command"} <= set(environment)
-    rows = folder.logged()
+    rows = folder.read_metrics()
     updates = [r for r in rows if "loss" in r]
     assert [r["step"] for r in updates] == [1, 2, 3, 4, 5, 6]
     assert {"gradient_norm/layer 0", "update_ratio/layer 0"} <= set(updates[0])
@@ -78,13 +76,13 @@ def test_a_run_leaves_its_settings_metrics_and_result(tmp_path):
         best["step"],
         pytest.approx(best["mse"], rel=1e-6),
     )
-    assert result["floors"] == {"constant": {"mse": pytest.approx(1 / 6)}}
+    assert result["baselines"] == {"constant": {"mse": pytest.approx(1 / 6)}}
     assert result["parameters"] > 0
     assert result["state_bytes"] == 4 * (4 + 4)
     assert any("parameters" in line for line in lines)
 
 
-def test_events_are_written_for_tensorboard(tmp_path):
+def test_run_writes_tensorboard_events(tmp_path):
     pytest.importorskip("tensorboardX")
     run(tmp_path / "run", adding(steps=2))
     (file,) = RunDirectory(tmp_path / "run").events.iterdir()
@@ -93,7 +91,7 @@ def test_events_are_written_for_tensorboard(tmp_path):
         assert name in content
 
 
-def test_a_run_repeats_bit_for_bit(tmp_path):
+def test_run_repeated_has_the_same_bits(tmp_path):
     for name in ("one", "two"):
         run(tmp_path / name, adding())
     assert parameters(tmp_path / "one") == parameters(tmp_path / "two")
@@ -115,8 +113,8 @@ def stop(at, number=signal.SIGINT):
 @pytest.mark.parametrize(
     ("kind", "at"), [("shuffled", 3), ("shuffled", 4), ("stateful", 6), ("accumulated", 1)]
 )
-def test_a_stopped_run_resumes_bit_for_bit(tmp_path, kind, at):
-    options = {"accumulation": 2} if kind == "accumulated" else {}
+def test_run_stopped_and_resumed_has_the_same_bits(tmp_path, kind, at):
+    options = {"grad_accum_steps": 2} if kind == "accumulated" else {}
     make = stateful if kind == "stateful" else lambda _, **options: adding(**options)
     whole = run(tmp_path / "whole", make(tmp_path, **options))
     with pytest.raises(StopRequested) as stopped:
@@ -131,43 +129,43 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, kind, at):
     assert [point[0] for point in result["curve"]] == [0, 2, 4, 6]
 
 
-def test_sigterm_stops_between_two_steps(tmp_path):
+def test_run_on_sigterm_stops_between_updates(tmp_path):
     with pytest.raises(StopRequested) as stopped:
         run(tmp_path / "run", adding(), stop(1, signal.SIGTERM))
     assert stopped.value.exit_code == 143
-    assert CheckpointStore(tmp_path / "run", {}).steps() == [0, 1]
+    assert CheckpointStore(tmp_path / "run", {}).saved_steps() == [0, 1]
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path):
+def test_resume_of_a_finished_run_returns_its_result(tmp_path):
     result = run(tmp_path / "run", adding())
     before = RunDirectory(tmp_path / "run").metrics.read_bytes()
     assert resume(tmp_path / "run", Reporter())["metrics"] == result["metrics"]
     assert RunDirectory(tmp_path / "run").metrics.read_bytes() == before
 
 
-def test_patience_ends_a_run_early(tmp_path):
+def test_run_without_improvement_stops_early(tmp_path):
     result = run(tmp_path / "run", adding(learning_rate=1e-12, patience=2, steps=50))
     assert result["steps"] <= 8
 
 
-def test_the_best_step_and_the_two_latest_are_kept(tmp_path):
-    # A rate that only does harm after its first updates.
+def test_run_keeps_the_best_and_the_two_latest_checkpoints(tmp_path):
+    # With this rate the first evaluations are the best.
     experiment = adding(learning_rate=1e-12, steps=12)
     run(tmp_path / "run", experiment)
     checkpoints = CheckpointStore(tmp_path / "run", {})
-    assert set(checkpoints.steps()) == {10, 12, checkpoints.best_step()}
-    assert len(list(checkpoints.folder.iterdir())) == len(checkpoints.steps())
+    assert set(checkpoints.saved_steps()) == {10, 12, checkpoints.best_step()}
+    assert len(list(checkpoints.folder.iterdir())) == len(checkpoints.saved_steps())
 
 
-def test_a_folder_with_a_run_is_not_written_to(tmp_path):
+def test_run_in_the_directory_of_another_run_is_an_error(tmp_path):
     run(tmp_path / "run", adding())
     with pytest.raises(ValueError, match="holds a run of other settings"):
         run(tmp_path / "run", adding(seed=1))
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match="must be a run's directory"):
         resume(tmp_path / "none", Reporter())
 
 
-def test_changed_data_is_refused(tmp_path):
+def test_resume_with_changed_data_is_an_error(tmp_path):
     with pytest.raises(StopRequested):
         run(tmp_path / "run", stateful(tmp_path), stop(1))
     (tmp_path / "text.txt").write_text("another text altogether, " * 40, encoding="utf-8")
@@ -175,13 +173,15 @@ def test_changed_data_is_refused(tmp_path):
         resume(tmp_path / "run", Reporter())
 
 
-def test_a_run_that_was_never_finite_says_so(tmp_path):
-    broken = type("Adding", (Adding,), {"load": _lost})(length=8, batch_size=4, evaluation_size=8)
-    with pytest.raises(ValueError, match="mse was finite at no evaluation"):
+def test_run_with_nan_at_every_evaluation_is_an_error(tmp_path):
+    broken = type("Adding", (Adding,), {"load": _nan_data})(
+        length=8, batch_size=4, evaluation_size=8
+    )
+    with pytest.raises(ValueError, match="mse must be finite at one evaluation at least"):
         run(tmp_path / "run", Experiment(broken, SMALL, adding().train))
 
 
-def _lost(self, seed):
+def _nan_data(self, seed):
     data = Adding.load(self, seed)
 
     def eval_set():
@@ -191,7 +191,7 @@ def _lost(self, seed):
     return dataclasses.replace(data, eval_sets={"valid": eval_set})
 
 
-def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
+def test_resume_of_another_model_names_the_leaves(tmp_path):
     with pytest.raises(StopRequested):
         run(tmp_path / "run", adding(), stop(1))
     config = tmp_path / "run" / "config.json"
@@ -202,14 +202,14 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path):
             r"state\.params\.\S+: float32\[\S+\] stored, float32\[\S+\] wanted; .*and \d+ more",
         ),
         ({"depth": 2}, r"layers\.1\S+: nothing stored, float32\[\S+\] wanted"),
-        ({"dropout": 0.3}, r"was trained with model.dropout 0.2, and 0.3 is wanted"),
+        ({"dropout": 0.3}, r"was trained with model.dropout 0.2, got 0.3"),
     ):
         config.write_text(json.dumps(stored | {"model": stored["model"] | change}))
         with pytest.raises(ValueError, match=message):
             resume(tmp_path / "run", Reporter())
 
 
-def test_token_ids_out_of_range_are_named(tmp_path):
+def test_run_with_token_ids_out_of_range_names_them(tmp_path):
     load_text = Text.load
 
     def broken(self, seed):
@@ -218,11 +218,13 @@ def test_token_ids_out_of_range_are_named(tmp_path):
 
     experiment = stateful(tmp_path)
     task = type("Text", (Text,), {"load": broken})(**dataclasses.asdict(experiment.data))
-    with pytest.raises(ValueError, match=r"inputs has \d+ in row \d+ at step \d+"):
+    with pytest.raises(
+        ValueError, match=r"inputs must be from .* got \d+ in example \d+ at time step \d+"
+    ):
         run(tmp_path / "run", Experiment(task, SMALL, experiment.train))
 
 
-def test_experiments_build_the_model_of_their_seed():
+def test_experiment_seed_determines_the_initial_parameters():
     data = adding().data.load(0)
     one, two = (experiments.build(adding(seed=s), data) for s in (0, 0))
     other = experiments.build(adding(seed=1), data)

@@ -1,4 +1,4 @@
-"""Losses and metrics against plain loops, and what is not scored."""
+"""Losses and metrics against plain loops, with targets that do not count."""
 
 import math
 from importlib.util import find_spec
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rnnlab.tasks.batch import IGNORE
-from rnnlab.train.losses import LOSSES, binary, categorical, loss_function, squared
-from rnnlab.train.metrics import METRICS, Measurement
+from rnnlab.train.losses import LOSSES, binary, categorical, loss_function, squared_error_loss
+from rnnlab.train.metrics import METRICS, MetricAccumulator
 
 
 def plain_categorical(outputs, targets, mask):
@@ -57,12 +57,12 @@ def example():
     return outputs, mask, classes, labels
 
 
-def test_losses_are_those_of_plain_loops(example):
+def test_losses_match_plain_loops(example):
     outputs, mask, classes, labels = example
     pairs = [
         (categorical, plain_categorical, classes),
         (binary, plain_binary, labels),
-        (squared, plain_squared, labels),
+        (squared_error_loss, plain_squared, labels),
     ]
     for loss, plain, targets in pairs:
         value = float(loss(jnp.array(outputs), jnp.array(targets), jnp.array(mask)))
@@ -73,7 +73,7 @@ def test_losses_are_those_of_plain_loops(example):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_what_is_not_scored_gets_no_gradient(example, name):
+def test_loss_gradient_is_0_where_there_is_no_target(example, name):
     outputs, mask, classes, labels = example
     targets = classes if name == "categorical" else labels
     gradient = jax.grad(LOSSES[name])(jnp.array(outputs), jnp.array(targets), jnp.array(mask))
@@ -85,12 +85,12 @@ def test_what_is_not_scored_gets_no_gradient(example, name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_no_scored_step_is_a_loss_of_0(name):
+def test_loss_without_targets_is_0(name):
     targets = jnp.full((2, 3), IGNORE) if name == "categorical" else jnp.full((2, 3, 4), jnp.nan)
     assert float(LOSSES[name](jnp.ones((2, 3, 4)), targets)) == 0
 
 
-def test_an_unknown_loss_is_refused():
+def test_loss_function_with_an_unknown_name_is_an_error():
     with pytest.raises(ValueError, match=r"loss must be one of 'categorical'.* got 'hinge'"):
         loss_function("hinge")
 
@@ -110,7 +110,7 @@ def test_metrics_agree_with_the_losses(example):
     assert METRICS["rmse"].value(outputs[kept], labels[kept]) == pytest.approx(math.sqrt(mse))
 
 
-def test_metrics_of_known_cases():
+def test_metrics_match_known_cases():
     outputs = np.array([[2.0, 0], [0, 1], [3, 0], [0, 5]])
     targets = np.array([0, 0, 1, 1])
     assert METRICS["accuracy"].value(outputs, targets) == 0.5
@@ -120,7 +120,7 @@ def test_metrics_of_known_cases():
     assert METRICS["accuracy"].value(logits, labels) == pytest.approx(2 / 3)
 
 
-def test_metrics_of_scikit_learn():
+def test_f1_and_roc_auc_match_known_cases():
     pytest.importorskip("sklearn")
     outputs = np.array([[2.0, 0], [0, 1], [3, 0], [0, 5]])
     targets = np.array([0, 0, 1, 1])
@@ -132,34 +132,34 @@ def test_metrics_of_scikit_learn():
     assert METRICS["roc_auc"].value(np.array([[3.0, 2.0], [0, 2.5]]), labels) == 1.0
 
 
-def measured(names, outputs, targets, unit):
-    """The metrics of a set that comes in two batches."""
-    measurement = Measurement(names, unit)
+def accumulate(names, outputs, targets, target_scale):
+    """The metrics of a set in two batches."""
+    accumulator = MetricAccumulator(names, target_scale)
     for part in (slice(0, 1), slice(1, None)):
-        measurement.add(outputs[part], targets[part])
-    return measurement.result()
+        accumulator.add(outputs[part], targets[part])
+    return accumulator.result()
 
 
-def test_batches_add_up_to_the_whole(example):
+def test_accumulated_batches_equal_the_whole_set(example):
     outputs, _, classes, labels = example
     steps, targets = outputs[classes >= 0], classes[classes >= 0]
     names = ("nll", "bits", "accuracy", *(["f1", "roc_auc"] if find_spec("sklearn") else []))
     whole = {name: METRICS[name].value(steps, targets) for name in names}
-    assert measured(names, steps, targets, 1.0) == pytest.approx(whole)
+    assert accumulate(names, steps, targets, 1.0) == pytest.approx(whole)
     kept = ~np.isnan(labels).all(-1)
     whole = {name: METRICS[name].value(outputs[kept], labels[kept]) for name in names[:3]}
-    assert measured(names[:3], outputs[kept], labels[kept], 1.0) == pytest.approx(whole)
+    assert accumulate(names[:3], outputs[kept], labels[kept], 1.0) == pytest.approx(whole)
 
 
-def test_outputs_that_are_not_finite_make_no_metric():
+def test_metrics_of_nan_outputs_are_nan():
     outputs, targets = np.array([[np.nan, 0.0], [1.0, 0.0]]), np.array([0, 0])
-    values = measured(("accuracy", "nll"), outputs, targets, 1.0)
+    values = accumulate(("accuracy", "nll"), outputs, targets, 1.0)
     assert all(math.isnan(value) for value in values.values())
 
 
-def test_units_scale_errors_alone():
+def test_target_scale_applies_to_errors_only():
     outputs, targets = np.array([[1.0], [2.0]]), np.array([[0.0], [0.0]])
-    values = measured(("rmse", "mae", "mse"), outputs, targets, 10.0)
+    values = accumulate(("rmse", "mae", "mse"), outputs, targets, 10.0)
     assert values == pytest.approx({"rmse": 10 * math.sqrt(2.5), "mae": 15.0, "mse": 2.5})
-    with pytest.raises(ValueError, match="no step of the held-out set is scored"):
-        measured(("mse",), outputs[:0], targets[:0], 1.0)
+    with pytest.raises(ValueError, match="must have at least one target"):
+        accumulate(("mse",), outputs[:0], targets[:0], 1.0)

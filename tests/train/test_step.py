@@ -1,4 +1,4 @@
-"""The training step: padding, packing, accumulation, kept states, dropout, the optimiser."""
+"""The update: padding, packing, gradient accumulation, stateful data, dropout, the optimizer."""
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +12,18 @@ from rnnlab.models.config import ModelConfig
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import categorical
-from rnnlab.train.optimizer import decayed, leaves_by_name, optimizer, schedule
-from rnnlab.train.step import initial_state, make_train_step, observe
+from rnnlab.train.optimizer import named_parameters, optimizer, schedule, weight_decay_mask
+from rnnlab.train.step import initial_state, make_train_step, reduce_lr_on_plateau
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = {"width": 8, "depth": 1, "expansion": 2, "conv_kernel_size": 3, "mlp_expansion": None}
+SMALL = {"width": 8, "depth": 1, "expansion": 2, "conv_size": 3, "mlp_expansion": None}
 VOCABULARY = 5
 
 
 def model(cell="mingru", **options):
-    config = ModelConfig(cell).override(SMALL | options)
-    return config.build(VOCABULARY, vocab_size=VOCABULARY, rngs=nnx.Rngs(0))
+    architecture = ModelConfig(cell=cell, **SMALL | options)
+    return architecture.build(VOCABULARY, vocab_size=VOCABULARY, rngs=nnx.Rngs(0))
 
 
 def tokens(rows, length, seed=0):
@@ -142,7 +142,7 @@ def test_kept_states_carry_values_but_no_gradient(cell):
 
 
 def test_a_learned_initial_state_learns():
-    of = model(learn_initial_state=True)
+    of = model(learned_carry=True)
     settings = TrainConfig()
     before = of.body.layers[0].cell.carry[...]
     state, _ = step_of(of, settings)(initial_state(of, settings), stacked(tokens(2, 6)))
@@ -201,15 +201,18 @@ def test_it_learns():
 
 def test_penalties_weigh_recurrent_kernels():
     of, batch = model("gru"), stacked(tokens(2, 6))
-    plain, l2 = TrainConfig(clip_norm=None), TrainConfig(clip_norm=None, l2=0.5, l1=0.25)
+    plain, l2 = (
+        TrainConfig(grad_clip_norm=None),
+        TrainConfig(grad_clip_norm=None, recurrent_l2=0.5, recurrent_l1=0.25),
+    )
     differences = []
     for settings in (plain, l2):
         state, _ = step_of(of, settings)(initial_state(of, settings), batch)
         differences.append(state.optimizer)
     # Adam's first moment is a tenth of the gradient: the penalty's share is 2 l2 w + l1 sign(w).
-    kernels = {p: w for p, w in leaves_by_name(nnx.state(of)) if p[-1] == "recurrent_kernel"}
+    kernels = {p: w for p, w in named_parameters(nnx.state(of)) if p[-1] == "recurrent_kernel"}
     moments = [
-        {p: m for p, m in leaves_by_name(d[0].mu) if p[-1] == "recurrent_kernel"}
+        {p: m for p, m in named_parameters(d[0].mu) if p[-1] == "recurrent_kernel"}
         for d in differences
     ]
     for path, w in kernels.items():
@@ -217,7 +220,7 @@ def test_penalties_weigh_recurrent_kernels():
         np.testing.assert_allclose(share, w + 0.25 * np.sign(w), atol=1e-5)
     minimal = model()
     step, state = step_of(minimal, l2), initial_state(minimal, l2)
-    with pytest.raises(ValueError, match="this model has none"):
+    with pytest.raises(ValueError, match="must be 0 in a model without recurrent kernels"):
         step(state, batch)
 
 
@@ -225,7 +228,9 @@ def test_weight_decay_reaches_matrices_alone():
     params = nnx.state(model("mingru+mamba", depth=2), nnx.Param)
     for gates in (True, False):
         for (path, p), (_, yes) in zip(
-            leaves_by_name(params), leaves_by_name(decayed(params, gates)), strict=True
+            named_parameters(params),
+            named_parameters(weight_decay_mask(params, gates)),
+            strict=True,
         ):
             name = path[-1]
             if "bias" in name or name in ("scale", "carry", "log_rate", "skip") or p.ndim < 2:
@@ -238,14 +243,14 @@ def test_weight_decay_reaches_matrices_alone():
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop"])
 def test_every_rule_moves_against_the_gradient(name):
-    settings = TrainConfig(optimizer=name, clip_norm=None)
+    settings = TrainConfig(optimizer=name, grad_clip_norm=None)
     rule, params = optimizer(settings), {"w": jnp.ones((2, 2))}
     updates, _ = rule.update({"w": jnp.full((2, 2), 3.0)}, rule.init(params), params)
     assert (updates["w"] < 0).all()
 
 
 def test_the_schedule_warms_up_and_ends():
-    settings = TrainConfig(steps=100, warmup_steps=10, schedule="cosine", final_rate=0.1)
+    settings = TrainConfig(steps=100, warmup_steps=10, schedule="cosine", end_lr_fraction=0.1)
     rate = schedule(settings)
     values = [float(rate(k)) for k in (0, 5, 10, 55, 100)]
     assert values == pytest.approx([0, 5e-4, 1e-3, 5.5e-4, 1e-4])
@@ -259,25 +264,28 @@ def test_the_rate_is_reduced_on_a_plateau():
     state = initial_state(of, settings)
     scales = []
     for value in (1.0, 0.5, 0.6, 0.7, 0.4, 0.3):
-        state = observe(settings, state, value)
+        state = reduce_lr_on_plateau(settings, state, value)
         scales.append(float(state.plateau.scale))
     assert scales == [1, 1, 1, 0.5, 0.5, 0.5]
     # Accuracies come as their negatives.
     state = initial_state(of, settings)
     for value in (-0.7, -0.8, -0.8, -0.8):
-        state = observe(settings, state, value)
+        state = reduce_lr_on_plateau(settings, state, value)
     assert float(state.plateau.scale) == 0.5
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps is 0"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"beta1": 1.0}, "beta1 is 1.0"),
-        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
-        ({"weight_decay": 0.1, "optimizer": "adam"}, "only 'adamw' decays"),
-        ({"patience": 0}, "patience is 0"),
+        ({"steps": 0}, "steps must be >= 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be a finite number > 0, got 0.0"),
+        ({"beta1": 1.0}, r"beta1 must be in \[0, 1\), got 1.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be >= 0, got -1.0"),
+        (
+            {"weight_decay": 0.1, "optimizer": "adam"},
+            "weight_decay must be 0 with optimizer 'adam'",
+        ),
+        ({"patience": 0}, "patience must be a finite number > 0, got 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, message):

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is of the model and the settings that it is wanted for."""
+"""Check that a checkpoint belongs to the model, the settings and the data it is restored for."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,37 +8,40 @@ import numpy as np
 
 from rnnlab.errors import CheckpointError
 
-NAMED = 5
-"""Differences that a message names; it counts the others."""
+MAX_LISTED = 5
+"""Number of differences that a message lists; it counts the others."""
 
 
-def same_leaves(stored: Mapping[str, Any], wanted: Mapping[str, np.ndarray], where: Path) -> None:
-    """Refuses another model's leaves.
+def require_same_leaves(
+    stored: Mapping[str, Any], wanted: Mapping[str, np.ndarray], path: Path
+) -> None:
+    """Check that a checkpoint has exactly the wanted leaves.
 
     Args:
-      stored: a leaf's shape, dtype and digest by its path.
-      wanted: the arrays that are to be restored, by their paths.
-      where: the checkpoint, for the message.
+      stored: shape, dtype and digest of each stored leaf by its path.
+      wanted: the arrays to restore, by their paths.
+      path: the checkpoint, for the message.
 
     Raises:
-      CheckpointError: names the first leaves that differ, as they are stored and wanted.
+      CheckpointError: lists the first leaves that differ, as stored and as wanted.
     """
-    wrong = []
+    different = []
     for name in dict.fromkeys((*wanted, *stored)):
-        have = _kind(stored.get(name) and (stored[name]["shape"], stored[name]["dtype"]))
-        want = _kind((wanted[name].shape, wanted[name].dtype.name) if name in wanted else None)
+        have = _describe(stored.get(name) and (stored[name]["shape"], stored[name]["dtype"]))
+        want = _describe((wanted[name].shape, wanted[name].dtype.name) if name in wanted else None)
         if have != want:
-            wrong.append(f"{name}: {have} stored, {want} wanted")
-    if wrong:
-        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+            different.append(f"{name}: {have} stored, {want} wanted")
+    if different:
+        count = len(different) - MAX_LISTED
+        more = f"; and {count} more" if count > 0 else ""
         raise CheckpointError(
-            f"{where} is of another model: {'; '.join(wrong[:NAMED])}{more}; use the settings of "
-            "that run"
+            f"{path} is a checkpoint of another model: {'; '.join(different[:MAX_LISTED])}{more}; "
+            "use the settings of that run"
         )
 
 
-def same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
-    """Refuses the state of other settings or data. What `wanted` does not name is not compared.
+def require_same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    """Check that a checkpoint has the wanted settings and data; what `wanted` lacks is ignored.
 
     Raises:
       CheckpointError: names the first setting that differs.
@@ -53,23 +56,23 @@ def same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], where: P
         else:
             known, value = repr(known), repr(value)
         raise CheckpointError(
-            f"{where} was trained with {name} {known}, and {value} is wanted; bring the run's "
-            "config.json back, or start a new run"
+            f"{path} was trained with {name} {known}, got {value}; restore the run's config.json "
+            "from a backup, or start a new run"
         )
     data = "data_fingerprint"
     if wanted.get(data) != stored.get(data) and data in wanted:
         raise CheckpointError(
-            f"{where} was trained on data of the fingerprint {str(stored.get(data))[:16]}, and "
-            f"this is {str(wanted[data])[:16]}; bring the old data back, or start a new run"
+            f"{path} was trained on data with fingerprint {str(stored.get(data))[:16]}, got "
+            f"{str(wanted[data])[:16]}; restore the old data from a backup, or start a new run"
         )
 
 
 def _of(settings: Mapping[str, Any], name: str) -> str:
-    return repr(settings[name]) if name in settings else "left out"
+    return repr(settings[name]) if name in settings else "missing"
 
 
-def _kind(what: tuple[Any, str] | None) -> str:
-    if what is None:
+def _describe(leaf: tuple[Any, str] | None) -> str:
+    if leaf is None:
         return "nothing"
-    shape, dtype = what
+    shape, dtype = leaf
     return f"{dtype}[{','.join(map(str, shape))}]"

@@ -1,7 +1,8 @@
-"""What a checkpoint's folder holds and the digests of it, in a file among its own.
+"""The manifest of a checkpoint: what its directory contains, with digests.
 
-`integrity.json` lists every leaf of the tree by its path, with shape, dtype and SHA-256, every file
-with its SHA-256, and what the state belongs to. A digest of the list itself closes it.
+`manifest.json` lists every leaf of the tree by its path, with shape, dtype and SHA-256, every file
+with its SHA-256, and the metadata of the state. A digest of the manifest itself closes it. Format 1
+is `integrity.json` with the names of `rnnlab.legacy_names`; it is read, and no longer written.
 """
 
 import hashlib
@@ -9,29 +10,46 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnlab.errors import CheckpointError, CorruptCheckpointError
+from rnnlab import legacy_names
 from rnnlab.atomic_io import read_json, write_json
+from rnnlab.errors import CheckpointError, CorruptCheckpointError
 
-FORMAT = 1
-NAME = "integrity.json"
-About = Mapping[str, Any]
+FORMAT = 2
+MANIFEST_FILE = "manifest.json"
+Metadata = Mapping[str, Any]
 
 
-def seal(folder: Path, leaves: Mapping[str, np.ndarray], about: About) -> None:
-    """Writes the list of a folder that is otherwise complete.
+class Manifest(NamedTuple):
+    """A manifest as read, with current names.
+
+    Attributes:
+      format: version of the format it was written in.
+      metadata: what the state belongs to.
+      leaves: `shape`, `dtype` and `sha256` of each leaf by its path.
+      stored_paths: the path under which each leaf is stored.
+    """
+
+    format: int
+    metadata: Metadata
+    leaves: Mapping[str, Mapping[str, Any]]
+    stored_paths: Mapping[str, str]
+
+
+def write_manifest(folder: Path, leaves: Mapping[str, np.ndarray], metadata: Metadata) -> None:
+    """Write the manifest of a directory that is otherwise complete.
 
     Args:
-      folder: the checkpoint's.
-      leaves: what is stored in it, by path.
-      about: what the state belongs to: settings, data, versions, machine; plain JSON values.
+      folder: the checkpoint's directory.
+      leaves: the arrays stored in it, by path.
+      metadata: what the state belongs to: settings, data, versions, machine; plain JSON values.
     """
     body = {
         "format": FORMAT,
-        "about": dict(about),
+        "metadata": dict(metadata),
         "leaves": {
             name: {"shape": list(x.shape), "dtype": x.dtype.name, "sha256": digest(x)}
             for name, x in leaves.items()
@@ -42,50 +60,57 @@ def seal(folder: Path, leaves: Mapping[str, np.ndarray], about: About) -> None:
             if path.is_file()
         },
     }
-    write_json(folder / NAME, {"sha256": _body_digest(body), **body})
+    write_json(folder / MANIFEST_FILE, {"sha256": _body_digest(body), **body})
 
 
-def opened(folder: Path) -> dict[str, Any]:
-    """The list of a checkpoint's folder, after every file was found to be what it says.
+def read_verified_manifest(folder: Path) -> Manifest:
+    """Read the manifest and verify the digest of every file.
 
     Raises:
-      DamagedError: a file is missing or is not what was written; names it.
-      CheckpointError: a later rnnlab wrote it.
+      CorruptCheckpointError: a file is missing or differs from what was written; names it.
+      CheckpointError: a later rnnlab wrote the checkpoint.
     """
-    path = folder / NAME
-    with _named_damage(path):
+    path = folder / MANIFEST_FILE
+    if not path.exists() and (legacy := folder / legacy_names.MANIFEST_FILE).exists():
+        path = legacy
+    with _as_corruption(path):
         for file in (path, *folder.rglob("*")):
-            if file.is_symlink() or not file.exists():
-                raise CorruptCheckpointError(
-                    f"{file} is {'a link' if file.is_symlink() else 'missing'}"
-                )
+            if file.is_symlink():
+                raise CorruptCheckpointError(f"{file} must be a file or a directory, got a symlink")
+            if not file.exists():
+                raise CorruptCheckpointError(f"{file} is missing")
         body = read_json(path)
         if body.pop("sha256") != _body_digest(body):
-            raise CorruptCheckpointError(f"{path} is not what was written")
+            raise CorruptCheckpointError(f"{path} differs from what was written")
         if body["format"] > FORMAT:
             raise CheckpointError(
-                f"{folder} has format {body['format']}, of a later rnnlab; this one reads up to "
-                f"{FORMAT}: upgrade it"
+                f"{folder} must have format <= {FORMAT}, got {body['format']} of a later rnnlab; "
+                "upgrade rnnlab"
             )
         for name, known in body["files"].items():
             file = folder / name
             if ".." in Path(name).parts or Path(name).is_absolute() or not file.is_file():
                 raise CorruptCheckpointError(f"{file} is missing")
             if _file_digest(file) != known:
-                raise CorruptCheckpointError(f"{file} is not what was written")
+                raise CorruptCheckpointError(f"{file} differs from what was written")
         for leaf in body["leaves"].values():
-            kinds = isinstance(leaf["shape"], list), isinstance(leaf["dtype"], str), leaf["sha256"]
-            if not all(kinds):
+            typed = isinstance(leaf["shape"], list), isinstance(leaf["dtype"], str), leaf["sha256"]
+            if not all(typed):
                 raise TypeError
+        metadata = body["metadata" if body["format"] > 1 else legacy_names.METADATA_KEY]
         for name in ("config", "versions"):
-            if not isinstance(body["about"].get(name, {}), dict):
+            if not isinstance(metadata.get(name, {}), dict):
                 raise TypeError
-        return body
+        if "config" in metadata:
+            metadata = metadata | {"config": legacy_names.current_record(metadata["config"])}
+        stored_paths = {legacy_names.current_leaf(name): name for name in body["leaves"]}
+        leaves = {name: body["leaves"][stored] for name, stored in stored_paths.items()}
+        return Manifest(body["format"], metadata, leaves, stored_paths)
 
 
 @contextmanager
-def _named_damage(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in reading a checkpoint's files is damage to it."""
+def _as_corruption(path: Path) -> Iterator[None]:
+    """Turn every failure of reading a checkpoint's files into CorruptCheckpointError."""
     try:
         yield
     except CheckpointError:
@@ -93,22 +118,22 @@ def _named_damage(path: Path) -> Iterator[None]:
     except (ValueError, OSError) as error:
         raise CorruptCheckpointError(str(error)) from None
     except (AttributeError, KeyError, TypeError):
-        raise CorruptCheckpointError(f"{path} is not what was written") from None
+        raise CorruptCheckpointError(f"{path} differs from what was written") from None
 
 
-def check_leaves(folder: Path, body: Mapping[str, Any], leaves: Mapping[str, np.ndarray]) -> None:
-    """Holds what was read against the list.
+def verify_leaves(folder: Path, manifest: Manifest, leaves: Mapping[str, np.ndarray]) -> None:
+    """Compare the arrays that were read with the manifest.
 
     Raises:
-      DamagedError: an array is not what was stored; names it.
+      CorruptCheckpointError: an array differs from what was stored; names it.
     """
     for name, x in leaves.items():
-        if digest(x) != body["leaves"].get(name, {}).get("sha256"):
-            raise CorruptCheckpointError(f"{name} in {folder} is not what was stored")
+        if digest(x) != manifest.leaves.get(name, {}).get("sha256"):
+            raise CorruptCheckpointError(f"{name} in {folder} differs from what was stored")
 
 
 def digest(x: np.ndarray) -> str:
-    """SHA-256 of an array's bytes.
+    """Return the SHA-256 of an array's bytes.
 
     >>> digest(np.zeros(2, np.float32)) == digest(np.array([0.0, -0.0], np.float32))
     False

@@ -1,79 +1,97 @@
-"""Calls of orbax that may fail, without what its threads and tasks then say on their own."""
+"""Call Orbax and suppress what its background threads log after a failure."""
 
 import gc
 import logging
+import shutil
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
-from rnnlab.runs.resources import FULL
+from rnnlab.runs.resources import DISK_FULL_PATTERN
 
 T = TypeVar("T")
-PATIENCE = 5.0
-"""Seconds that a thread is waited for."""
+JOIN_TIMEOUT_S = 5.0
+"""Seconds to wait for each thread that a failed call started."""
 
 
 class Failure(NamedTuple):
     """Why a call failed.
 
     Attributes:
-      reason: in one line.
-      short: whether the system had not enough: of the disk, the memory, open files.
+      reason: the reason in one line.
+      out_of_resources: whether the disk, the memory or the open files were exhausted.
     """
 
     reason: str
-    short: bool
+    out_of_resources: bool
 
 
-def attempt(
-    call: Callable[[], T], undo: Callable[[], None] = lambda: None
+def call_quietly(
+    call: Callable[[], T], cleanup: Callable[[], None] = lambda: None
 ) -> tuple[T | None, Failure | None]:
-    """What a call returns, and how it failed if it did; `undo` is called then.
+    """Return the result of a call, or why it failed; `cleanup` is called after a failure.
 
-    The error itself is let go: it would keep tasks alive that complain when they are taken away.
+    The exception is discarded: its traceback would keep asyncio tasks alive, which log errors when
+    collected.
 
-    >>> attempt(lambda: 1)
+    >>> call_quietly(lambda: 1)
     (1, None)
-    >>> attempt(lambda: int("x"))
-    (None, Failure(reason="invalid literal for int() with base 10: 'x'", short=False))
+    >>> call_quietly(lambda: int("x"))[1].reason
+    "invalid literal for int() with base 10: 'x'"
     """
-    before = set(threading.enumerate())
+    threads_before = set(threading.enumerate())
     with _quiet():
         try:
             return call(), None
         except Exception as error:  # orbax raises many kinds
             failure = _failure(error)
-        _leave_late_ones_unheard()
-        for thread in set(threading.enumerate()) - before:
-            thread.join(PATIENCE)
+        _suppress_late_errors()
+        for thread in set(threading.enumerate()) - threads_before:
+            thread.join(JOIN_TIMEOUT_S)
         gc.collect()
-        undo()
+        cleanup()
     return None, failure
 
 
-def _leave_late_ones_unheard() -> None:
-    """Has nothing said of writes that end when nobody waits for them any more.
+def remove_persistently(folder: Path) -> None:
+    """Remove what a failed save left; Orbax's threads may recreate it for a while.
 
-    They are not Python's threads, so that they cannot be waited for either.
+    Returns when it has been gone for 0.3 s, or after 2 s.
     """
-    logging.getLogger("asyncio").addFilter(_is_no_late_one)  # once: the same is not added again
+    times_gone = 0
+    for _ in range(40):
+        times_gone = 0 if folder.exists() else times_gone + 1
+        if times_gone == 6:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
+
+
+def _suppress_late_errors() -> None:
+    """Suppress errors of asynchronous writes that finish after the save was abandoned.
+
+    They run in C++ threads and cannot be joined.
+    """
+    logging.getLogger("asyncio").addFilter(_not_late_error)  # the logger ignores duplicates
     hook = sys.excepthook
-    if getattr(hook, "late_ones_unheard", False):
+    if getattr(hook, "suppresses_late_errors", False):
         return
 
-    def heard(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def filtered(kind: type[BaseException], error: BaseException, trace: TracebackType | None):
         if "Event loop is closed" not in str(error):
             hook(kind, error, trace)
 
-    heard.late_ones_unheard = True
-    sys.excepthook = heard
+    filtered.suppresses_late_errors = True
+    sys.excepthook = filtered
 
 
-def _is_no_late_one(record: logging.LogRecord) -> bool:
+def _not_late_error(record: logging.LogRecord) -> bool:
     return "exception was never retrieved" not in record.getMessage()
 
 
@@ -84,22 +102,22 @@ def _quiet() -> Iterator[None]:
     disabled = [logger.disabled for logger in loggers]
     for logger in loggers:
         logger.disabled = True
-    sys.unraisablehook = threading.excepthook = lambda unheard: None
+    sys.unraisablehook = threading.excepthook = lambda arguments: None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that never ran
+            warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that were never awaited
             yield
     finally:
-        for logger, was in zip(loggers, disabled, strict=True):
-            logger.disabled = was
+        for logger, was_disabled in zip(loggers, disabled, strict=True):
+            logger.disabled = was_disabled
         sys.unraisablehook, threading.excepthook = hooks
 
 
 def _failure(error: BaseException) -> Failure:
-    """What began it."""
+    """Return the failure described by an exception's first cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split()) or type(error).__name__
-    full = FULL.search(text)
-    short = full or isinstance(error, OSError | MemoryError) or "os_error_code" in text
-    return Failure(full[0] if full else text[:300], bool(short))
+    disk_full = DISK_FULL_PATTERN.search(text)
+    resources = disk_full or isinstance(error, OSError | MemoryError) or "os_error_code" in text
+    return Failure(disk_full[0] if disk_full else text[:300], bool(resources))

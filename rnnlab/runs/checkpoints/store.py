@@ -1,13 +1,12 @@
-"""Checkpoints of a run: a folder a step, written by orbax, and small files that point at two.
+"""Checkpoints of a run: one directory per step, written by Orbax, and pointers to two of them.
 
-A step's folder appears whole under its name, and is never written to again. What is moved out of
-the way stays below the run's folder.
+The directory of a step appears under its name only when it is complete, and is never written to
+again. Checkpoints that are moved out of the way stay in the run's directory.
 """
 
 import os
 import re
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,242 +17,258 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from rnnlab import legacy_names
+from rnnlab.atomic_io import TMP_SUFFIX, fsync, mkdir_durable, read_json, write_json
 from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
-from rnnlab.atomic_io import make_folder, read_json, sync, write_json
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.runs.checkpoints.orbax_io import attempt
-from rnnlab.runs.checkpoints.compatibility import same_leaves, same_settings
-from rnnlab.runs.resources import need_disk
+from rnnlab.runs.checkpoints.compatibility import require_same_leaves, require_same_settings
+from rnnlab.runs.checkpoints.manifest import Manifest, Metadata
+from rnnlab.runs.checkpoints.orbax_io import call_quietly, remove_persistently
+from rnnlab.runs.resources import require_disk
 
-KEPT = 2
-STEP = re.compile(r"0|[1-9][0-9]{0,17}")
+KEEP_LATEST = 2
+"""Number of latest checkpoints that are kept; the best one is kept as well."""
+
+STEP_NAME = re.compile(r"0|[1-9][0-9]{0,17}")
+TRASH_SUFFIX = ".trash"
+"""Suffix of a checkpoint that is being deleted."""
 
 
-class Restored(NamedTuple):
-    """A tree as it was stored.
+class Checkpoint(NamedTuple):
+    """A restored checkpoint.
 
     Attributes:
-      step: of which it is.
-      tree: in the structure that was asked for.
-      about: what `CheckpointStore` was told when it was saved.
+      step: training step of this checkpoint.
+      tree: the stored arrays in the structure of the template.
+      metadata: what the state belongs to, as it was saved.
     """
 
     step: int
     tree: Any
-    about: Mapping[str, Any]
+    metadata: Metadata
 
 
 class CheckpointStore:
-    """Saves and restores trees of arrays by step. Keeps the two latest and the best step's.
+    """Saves and restores trees of arrays by step. Keeps the two latest and the best step.
 
-    A tree is stored flat, a leaf under its path, so that a file says what it holds whatever the
-    classes of the tree become; typed keys are stored as their words. The tree that `restore` is
-    given says what is wanted back.
+    A tree is stored flat, one leaf per path, so that files do not depend on the tree's classes;
+    typed random keys are stored as their integers. `restore` takes a template of the tree to
+    restore.
 
     Args:
-      folder: the run's.
-      about: what its states belong to, stored with each: plain JSON values.
-      warn: called with a line for the reader; by default it is a Python warning.
+      run_dir: the run's directory.
+      metadata: what its states belong to, stored with each: plain JSON values.
+      warn: called with a line for the reader; by default it issues a Python warning.
     """
 
     def __init__(
         self,
-        folder: Path,
-        about: Mapping[str, Any],
+        run_dir: Path,
+        metadata: Metadata,
         warn: Callable[[str], None] = warnings.warn,
     ):
-        self.folder = folder / "checkpoints"
-        self.best, self.latest = folder / "best.json", folder / "latest.json"
-        self.about, self._warn = about, warn
+        self.folder = run_dir / "checkpoints"
+        self.best_path, self.latest_path = run_dir / "best.json", run_dir / "latest.json"
+        self.metadata, self._warn = metadata, warn
 
-    def steps(self) -> list[int]:
-        """The steps on disk, in order. Whatever is not a folder with a number is none."""
+    def path(self, step: int) -> Path:
+        """Return the directory of a step."""
+        return self.folder / str(step)
+
+    def saved_steps(self) -> list[int]:
+        """Return the sorted checkpoint steps; other directory entries are ignored."""
         if not self.folder.is_dir():
             return []
-        found = (p for p in self.folder.iterdir() if STEP.fullmatch(p.name))
+        found = (p for p in self.folder.iterdir() if STEP_NAME.fullmatch(p.name))
         return sorted(int(p.name) for p in found if p.is_dir() and not p.is_symlink())
 
-    def clean(self) -> None:
-        """Removes what a killed process left behind. Call it under the run's lock alone."""
-        left = [*self.folder.glob("*.new"), *self.folder.glob("*.old")]
-        for path in [*left, *self.folder.parent.glob("*.json.new")]:
+    def remove_stale_tmp(self) -> None:
+        """Remove what a killed process left behind. Call it only while holding the run's lock."""
+        suffixes = (TMP_SUFFIX, TRASH_SUFFIX, *legacy_names.TMP_SUFFIXES)
+        stale = [path for suffix in suffixes for path in self.folder.glob(f"*{suffix}")]
+        for suffix in suffixes:
+            stale += self.folder.parent.glob(f"*.json{suffix}")
+        for path in stale:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
 
     def save(self, step: int, tree: Any, *, best: bool) -> None:
-        """Writes a step's tree and returns when it is on disk. A step that is there is left as is.
+        """Save a step's tree and return when it is on disk. An existing step is left unchanged.
 
         Raises:
-          CheckpointError: something else has the step's name.
-          ResourceError: there is no room; nothing that was there before is lost.
+          CheckpointError: something that is not a checkpoint has the step's name.
+          InsufficientResourcesError: the disk is full; every earlier file is unchanged.
         """
-        final, beside = self.folder / str(step), self.folder / f"{step}.new"
-        if step not in self.steps():
-            if os.path.lexists(final):
+        target, tmp = self.path(step), self.folder / f"{step}{TMP_SUFFIX}"
+        if step not in self.saved_steps():
+            if os.path.lexists(target):
                 raise CheckpointError(
-                    f"{final} is no checkpoint, and has the name of one; move it away, then go on "
-                    "with `rnnlab resume`"
+                    f"{target} exists but is not a checkpoint; move it, then run `rnnlab resume`"
                 )
-            leaves = _flat(tree)
-            need_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
-            _, failure = attempt(lambda: self._write(beside, leaves), lambda: _remove(beside))
+            leaves = _flatten(tree)
+            require_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
+            _, failure = call_quietly(lambda: self._write(tmp, leaves), lambda: remove_persistently(tmp))
             if failure:
-                said = f"step {step} could not be saved in {self.folder}: {failure.reason}"
-                if failure.short:
+                message = f"step {step} could not be saved in {self.folder}: {failure.reason}"
+                if failure.out_of_resources:
                     raise InsufficientResourcesError(
-                        f"{said}; make room, then go on with `rnnlab resume`"
+                        f"{message}; free disk space, then run `rnnlab resume`"
                     )
-                raise RuntimeError(said)
-            beside.rename(final)
-            sync(self.folder)
-        write_json(self.latest, {"step": step})
+                raise RuntimeError(message)
+            tmp.rename(target)
+            fsync(self.folder)
+        write_json(self.latest_path, {"step": step})
         if best:
-            self.mark_best(step)
+            self.set_best(step)
         self._prune()
 
     def best_step(self) -> int | None:
-        """The step that `save` was last told is the best; None if that is not known."""
-        return _step_in(self.best)
+        """Return the step that was last set as the best; None if there is none."""
+        return _step_in(self.best_path)
 
-    def mark_best(self, step: int) -> None:
-        """Names the best step."""
-        write_json(self.best, {"step": step})
+    def set_best(self, step: int) -> None:
+        """Point `best.json` to a step."""
+        write_json(self.best_path, {"step": step})
 
-    def newest(self, like: Any, *, strict: bool = False) -> Restored | None:
-        """The newest step that is sound, None where there is no step at all.
+    def restore_latest(self, template: Any, *, strict: bool = False) -> Checkpoint | None:
+        """Restore the newest valid checkpoint; return None where there is none at all.
 
-        A damaged step that is newer is named in a warning. `strict` refuses it instead.
+        Corrupt newer checkpoints are named in warnings; `strict` raises instead.
 
         Raises:
-          CheckpointError: no step is sound, or the newest one is of another model or settings.
+          CheckpointError: no checkpoint is valid, or the newest one belongs to another model or
+            other settings.
         """
-        last = _step_in(self.latest)  # before the steps: a writer makes it after its step
-        steps = self.steps()
-        if last is not None and last not in steps:
-            gone = f"{self.folder / str(last)}, the step saved last, is missing"
+        while True:
+            # Before listing the steps: another process writes the pointer after its step.
+            latest = _step_in(self.latest_path)
+            steps = self.saved_steps()
+            if latest is not None and latest not in steps:
+                missing = f"{self.path(latest)}, the latest checkpoint, is missing"
+                if not steps:
+                    raise CheckpointError(
+                        f"{missing}, and there is no other; restore one from a backup"
+                    )
+                self._warn_or_raise(missing, strict)
             if not steps:
-                raise CheckpointError(f"{gone}, and so is every other; bring one back from a copy")
-            self._say_or_refuse(gone, strict)
-        reasons = []
-        for step in reversed(steps):
-            try:
-                restored = self.restore(step, like)
-            except CheckpointError as error:
-                if not (self.folder / str(step)).exists():
-                    continue  # a writer has replaced it by newer ones
-                if not isinstance(error, CorruptCheckpointError):
-                    raise
-                self._say_or_refuse(f"step {step} is damaged: {error}", strict)
-                reasons.append(str(error))
-            else:
-                if reasons or last not in (None, step, *steps):
-                    self._warn(f"going on from step {step}, the newest that is sound")
-                return restored
-        if steps and not reasons:
-            return self.newest(like, strict=strict)  # a writer has replaced all of them
-        if reasons:
-            raise CheckpointError(
-                f"no step of {self.folder} is sound: {reasons[0]}; bring the files back from a "
-                "copy, or start a new run"
-            )
-        return None
+                return None
+            reasons = []
+            for step in reversed(steps):
+                try:
+                    checkpoint = self.restore(step, template)
+                except CheckpointError as error:
+                    if not self.path(step).exists():
+                        continue  # another process has replaced it by a newer one
+                    if not isinstance(error, CorruptCheckpointError):
+                        raise
+                    self._warn_or_raise(f"step {step} is corrupt: {error}", strict)
+                    reasons.append(str(error))
+                else:
+                    if reasons or latest not in (None, step, *steps):
+                        self._warn(f"resuming from step {step}, the newest valid checkpoint")
+                    return checkpoint
+            if reasons:
+                raise CheckpointError(
+                    f"{self.folder} must have a valid checkpoint, and has none: {reasons[0]}; "
+                    "restore the files from a backup, or start a new run"
+                )
+            # Another process has replaced all of them: list the steps again.
 
-    def restore(self, step: int, like: Any) -> Restored:
-        """A step's tree in the structure of `like`, whose leaves give shapes and dtypes.
+    def restore(self, step: int, template: Any) -> Checkpoint:
+        """Restore a step's tree in the structure of `template`, with its shapes and dtypes.
 
         Raises:
-          DamagedError: a file is not what was written.
-          CheckpointError: the step is not there, a leaf is missing, unknown, or of another shape or
-            dtype, or it belongs to other settings; nothing is loaded.
+          CorruptCheckpointError: a file differs from what was written.
+          CheckpointError: the step does not exist, a leaf is missing, unknown or of another shape
+            or dtype, or the checkpoint belongs to other settings; nothing is loaded.
         """
-        where = self.folder / str(step)
-        if step not in self.steps():
-            known = ", ".join(map(str, self.steps())) or "none"
-            raise CheckpointError(f"{self.folder} holds no step {step}; its steps are: {known}")
-        body, wanted = manifest.opened(where), _flat(like)
-        same_leaves(body["leaves"], wanted, where)
-        same_settings(body["about"], self.about, where)
-        stored = self._load(where, wanted)
-        manifest.check_leaves(where, body, stored)
-        leaves, treedef = jax.tree.flatten(like)
-        named = [stored[name] for name in wanted]
-        tree = treedef.unflatten([_like(x, leaf) for x, leaf in zip(named, leaves, strict=True)])
-        return Restored(step, tree, body["about"])
+        path = self.path(step)
+        if step not in self.saved_steps():
+            existing = ", ".join(map(str, self.saved_steps())) or "none"
+            raise CheckpointError(
+                f"step {step} must be one of the checkpoints in {self.folder}, which are: "
+                f"{existing}; choose another step"
+            )
+        listed, wanted = manifest.read_verified_manifest(path), _flatten(template)
+        require_same_leaves(listed.leaves, wanted, path)
+        require_same_settings(listed.metadata, self.metadata, path)
+        stored = self._load(path, listed, wanted)
+        manifest.verify_leaves(path, listed, stored)
+        leaves, treedef = jax.tree.flatten(template)
+        arrays = [stored[name] for name in wanted]
+        tree = treedef.unflatten([_as_leaf(x, leaf) for x, leaf in zip(arrays, leaves, strict=True)])
+        return Checkpoint(step, tree, listed.metadata)
 
     def verify(self, step: int) -> None:
-        """Reads a step whole, whatever it holds, and compares all digests and the settings.
+        """Read a whole checkpoint and compare all digests and the settings.
 
         Raises:
-          CheckpointError: it is damaged, cannot be read, or belongs to other settings.
+          CheckpointError: it is corrupt, cannot be read, or belongs to other settings.
         """
-        where = self.folder / str(step)
-        body = manifest.opened(where)
-        same_settings(body["about"], self.about, where)
-        manifest.check_leaves(where, body, self._load(where, None))
+        path = self.path(step)
+        listed = manifest.read_verified_manifest(path)
+        require_same_settings(listed.metadata, self.metadata, path)
+        manifest.verify_leaves(path, listed, self._load(path, listed, None))
 
-    def retire(self, after: int, into: str) -> list[int]:
-        """Moves the steps after `after` out of the way, into a folder of the run; returns them."""
-        later = [step for step in self.steps() if step > after]
-        # From the last one on: whoever is killed in between goes on from a step that is left.
-        for step in reversed(later):
-            self.put_away(self.folder / str(step), into)
+    def archive_after(self, step: int, archive_dir: str) -> list[int]:
+        """Move the checkpoints after a step into a subdirectory of the run; return their steps."""
+        later = [saved for saved in self.saved_steps() if saved > step]
+        # From the last one on: a process killed in between resumes from a step that remains.
+        for saved in reversed(later):
+            self.move_away(self.path(saved), archive_dir)
         if later:
-            write_json(self.latest, {"step": after})
+            write_json(self.latest_path, {"step": step})
         return later
 
-    def put_away(self, path: Path, into: str) -> None:
-        """Moves something of the run's into a folder of it, where nothing is replaced."""
-        target = self.folder.parent / into
-        make_folder(target)
-        place, number = target / path.name, 1
-        while place.exists():
+    def move_away(self, path: Path, archive_dir: str) -> None:
+        """Move a file or directory of the run into a subdirectory of it, replacing nothing there."""
+        folder = self.folder.parent / archive_dir
+        mkdir_durable(folder)
+        target, number = folder / path.name, 1
+        while target.exists():
             number += 1
-            place = target / f"{path.name}.{number}"
-        path.rename(place)
-        sync(target)
-        sync(path.parent)
+            target = folder / f"{path.name}.{number}"
+        path.rename(target)
+        fsync(folder)
+        fsync(path.parent)
 
-    def _write(self, beside: Path, leaves: Mapping[str, np.ndarray]) -> None:
-        shutil.rmtree(beside, ignore_errors=True)
-        make_folder(beside)
-        ocp.save((beside / "state").absolute(), dict(leaves))
-        manifest.seal(beside, leaves, self.about)
-        for path in sorted(beside.rglob("*")):
-            sync(path)
-        sync(beside)
+    def _write(self, tmp: Path, leaves: Mapping[str, np.ndarray]) -> None:
+        shutil.rmtree(tmp, ignore_errors=True)
+        mkdir_durable(tmp)
+        ocp.save((tmp / "state").absolute(), dict(leaves))
+        manifest.write_manifest(tmp, leaves, self.metadata)
+        for path in sorted(tmp.rglob("*")):
+            fsync(path)
+        fsync(tmp)
 
-    def _load(self, where: Path, wanted: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        """The arrays of a step whose files are what was written."""
-        stored, failure = attempt(lambda: ocp.load((where / "state").absolute(), wanted))
+    def _load(
+        self, path: Path, listed: Manifest, wanted: Mapping[str, np.ndarray] | None
+    ) -> dict[str, np.ndarray]:
+        """Return the arrays of a checkpoint whose files are valid, by their current paths."""
+        template = None
+        if wanted is not None:
+            template = {listed.stored_paths[name]: x for name, x in wanted.items()}
+        stored, failure = call_quietly(lambda: ocp.load((path / "state").absolute(), template))
         if failure:
-            kind = InsufficientResourcesError if failure.short else CheckpointError
-            raise kind(f"{where} cannot be read, though it is sound: {failure.reason}; try again")
-        return stored
+            resources = failure.out_of_resources
+            kind = InsufficientResourcesError if resources else CheckpointError
+            raise kind(f"{path} is valid but cannot be read: {failure.reason}; try again")
+        return {legacy_names.current_leaf(name): x for name, x in stored.items()}
 
-    def _say_or_refuse(self, line: str, strict: bool) -> None:
+    def _warn_or_raise(self, line: str, strict: bool) -> None:
         if strict:
-            raise CheckpointError(f"{line}; leave out --strict to go on from an earlier step")
+            raise CheckpointError(f"{line}; omit --strict to resume from an earlier step")
         self._warn(line)
 
     def _prune(self) -> None:
-        """Removes steps that are neither among the latest nor the best: aside first, then away."""
-        for step in set(self.steps()[:-KEPT]) - {self.best_step()}:
-            aside = self.folder / f"{step}.old"
-            (self.folder / str(step)).rename(aside)
-            shutil.rmtree(aside)
-
-
-def _remove(folder: Path) -> None:
-    """Removes what a failed save left, into which others may be writing still for a while."""
-    gone = 0
-    for _ in range(40):
-        gone = 0 if folder.exists() else gone + 1
-        if gone == 6:
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.05)
+        """Delete checkpoints that are neither among the latest nor the best."""
+        for step in set(self.saved_steps()[:-KEEP_LATEST]) - {self.best_step()}:
+            # Renamed first, so that a half-deleted checkpoint never has a step's name.
+            trash = self.folder / f"{step}{TRASH_SUFFIX}"
+            self.path(step).rename(trash)
+            shutil.rmtree(trash)
 
 
 def _step_in(pointer: Path) -> int | None:
@@ -264,8 +279,8 @@ def _step_in(pointer: Path) -> int | None:
     return step if isinstance(step, int) else None
 
 
-def _flat(tree: Any) -> dict[str, np.ndarray]:
-    """Host arrays by the leaves' paths."""
+def _flatten(tree: Any) -> dict[str, np.ndarray]:
+    """Return host arrays by the leaves' paths."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
             jax.random.key_data(x) if _is_key(x) else x
@@ -274,8 +289,8 @@ def _flat(tree: Any) -> dict[str, np.ndarray]:
     }
 
 
-def _like(x: np.ndarray, leaf: Any) -> Any:
-    """A stored leaf as what it was: a typed key, a host array, or an array on the device."""
+def _as_leaf(x: np.ndarray, leaf: Any) -> Any:
+    """Return a stored array as a typed key, a host array or a device array, as `leaf` is."""
     if isinstance(leaf, np.ndarray):
         return x
     return jax.random.wrap_key_data(jnp.asarray(x)) if _is_key(leaf) else jnp.asarray(x)

@@ -1,0 +1,163 @@
+"""Train one run in its directory: from its last checkpoint to its result."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import jax
+import numpy as np
+
+from rnnlab.errors import InsufficientResourcesError, TrainingDivergedError
+from rnnlab.models import SequenceModel
+from rnnlab.records import Record
+from rnnlab.runs.checkpoints.store import CheckpointStore
+from rnnlab.runs.resources import require_memory
+from rnnlab.runs.resume import recover_best, restore_for_resume
+from rnnlab.runs.resume_policy import ResumePolicy
+from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.runs.tensorboard import TensorBoardWriter
+from rnnlab.tasks.data import TaskData
+from rnnlab.train.callbacks import LoopCallbacks, Reporter, TrainingStopped
+from rnnlab.train.config import TrainConfig
+from rnnlab.train.evaluate import evaluate
+from rnnlab.train.loop import TrainingLoop
+from rnnlab.train.step import update_memory
+
+
+def train_run(
+    run_dir: RunDirectory,
+    metadata: Record,
+    model: SequenceModel,
+    data: TaskData,
+    config: TrainConfig,
+    reporter: Reporter | None = None,
+    policy: ResumePolicy | None = None,
+) -> Record:
+    """Train from the directory's newest checkpoint, or from step 0, to the last step.
+
+    Args:
+      run_dir: the run's directory, whose lock is held.
+      metadata: what the run's states belong to, stored with each: settings, data, versions, cores.
+      model: the model, with its initial parameters.
+      data: what it is trained and evaluated on.
+      config: how it is trained.
+      reporter: shows progress; by default nothing is shown.
+      policy: which checkpoint a resumed run starts from and what may differ.
+
+    Returns:
+      The outcome: metrics of the best step on every evaluation set, when it was reached, speed in
+      real tokens without padding, and the curve of the first metric.
+
+    Raises:
+      StopRequested: a signal came; the state is on disk.
+      CheckpointError: the run cannot be resumed from any checkpoint.
+      TrainingDivergedError: losses or gradients are NaN or Inf, or the loss has diverged.
+      InsufficientResourcesError: the disk or the memory is full.
+      ValueError: the data does not fit the model.
+    """
+    reporter, policy = reporter or Reporter(), policy or ResumePolicy()
+    stop_signal = policy.stop_signal
+    store = CheckpointStore(
+        run_dir.path, metadata, lambda line: reporter.log(f"rnnlab: warning: {line}")
+    )
+    events = TensorBoardWriter(run_dir.events)
+
+    def write_record(record: Record) -> None:
+        run_dir.append_metrics(record)
+        events.write(record)
+
+    callbacks = LoopCallbacks(reporter, write_record, store.save, stop_signal.is_set)
+    try:
+        loop = TrainingLoop(model, data, config, callbacks)
+        _restore(loop, run_dir, store, policy)
+        reporter.log(reporter.title)
+        # On leaving, `deferred` raises StopRequested if a signal has come.
+        with stop_signal, stop_signal.deferred(), suppress(TrainingStopped):
+            _require_memory(loop)
+            loop.run()
+        return _result(loop, run_dir, store)
+    except TrainingDivergedError as error:
+        raise TrainingDivergedError(f"{run_dir.path}: {error}") from None
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InsufficientResourcesError(
+            f"out of memory: {str(error).splitlines()[0]}; lower data.batch_size, data.length or "
+            "model.width"
+        ) from error
+    finally:
+        events.close()
+
+
+def _restore(
+    loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore, policy: ResumePolicy
+) -> None:
+    """Give the loop the state that the run continues from."""
+    log = loop.callbacks.reporter.log
+    checkpoint = restore_for_resume(run_dir, store, loop.tree, policy, log)
+    if checkpoint is None:
+        return
+    state, progress = checkpoint.tree["state"], checkpoint.tree["progress"]
+    if not recover_best(store, checkpoint.step, progress, log):
+        worst, never = np.array(loop.worst_value), np.array(-1)
+        progress = progress._replace(best_value=worst, last_eval_step=never)
+    loop.restore(state, progress)
+
+
+def _require_memory(loop: TrainingLoop) -> None:
+    """Raise if an update cannot fit into memory, as estimated by its compiled program."""
+    count = loop.config.grad_accum_steps
+    size = update_memory(loop.train_step, loop.state, loop.first_batch, count)
+    if size is None:
+        return
+    examples, time_steps = loop.first_batch.inputs.shape[:2]
+    what = f"an update over {count * examples:,} examples of {time_steps:,} time steps"
+    require_memory(size, what, "data.batch_size, data.length or model.width")
+
+
+def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -> Record:
+    """Evaluate the best step on every evaluation set and collect the outcome."""
+    data, progress = loop.data, loop.progress
+    params = _best_params(loop, store)
+    metrics = {
+        name: evaluate(loop.predict, params, data, batches())
+        for name, batches in data.eval_sets.items()
+    }
+    # A step at which a run was stopped and resumed is recorded twice.
+    evaluations = {
+        record["step"]: record
+        for record in run_dir.read_metrics()
+        if record.get("set") == loop.validation_split
+    }
+    best_step = int(progress.best_step)
+    curve = [
+        [step, round(record["seconds"], 2), record.get(loop.metric)]
+        for step, record in evaluations.items()
+    ]
+    return {
+        "metrics": metrics,
+        "baselines": {
+            name: dict(values) if isinstance(values, Mapping) else {loop.metric: values}
+            for name, values in data.baselines().items()
+        },
+        "best_step": best_step,
+        "seconds_to_best": evaluations.get(best_step, {}).get("seconds"),
+        "steps": int(loop.state.step),
+        "skipped": int(progress.loss_history.total_skips),
+        "seconds": float(progress.seconds),
+        "tokens_per_second": loop.throughput.median,
+        "curve": curve,
+    }
+
+
+def _best_params(loop: TrainingLoop, store: CheckpointStore) -> Any:
+    """Return the parameters of the best step, from disk where it is not the last."""
+    if not np.isfinite(loop.progress.best_value):
+        raise TrainingDivergedError(
+            f"{loop.metric} must be finite at one evaluation at least, and is NaN or Inf at all of "
+            "them; start a new run with a lower train.learning_rate or train.grad_clip_norm"
+        )
+    best_step = int(loop.progress.best_step)
+    if best_step == int(loop.state.step):
+        return loop.state.params
+    return store.restore(best_step, loop.tree).tree["state"].params

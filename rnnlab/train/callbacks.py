@@ -1,0 +1,49 @@
+"""What the training loop calls: to show, to keep and to stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rnnlab.records import Record
+
+
+class TrainingStopped(Exception):
+    """`should_stop` returned True, and the state is saved."""
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Where the training loop reports to. By default nothing is shown.
+
+    Attributes:
+      on_update: called after each update with its number, its loss and the tokens per second.
+      log: called with a line for the reader.
+      title: the first line, logged when the state is ready.
+    """
+
+    on_update: Callable[[int, Record], None] = lambda step, metrics: None
+    log: Callable[[str], None] = lambda line: None
+    title: str = ""
+
+
+def _discard(*_: Any, **__: Any) -> None:
+    """Keep nothing."""
+
+
+@dataclass(frozen=True)
+class LoopCallbacks:
+    """What the loop calls. By default nothing is kept or shown, and nothing stops it.
+
+    Attributes:
+      reporter: shows updates and lines.
+      write_record: called with each record of metrics, of an update or of an evaluation.
+      save_checkpoint: called as `save_checkpoint(step, tree, best=...)`; `best` says whether the
+        step is the best so far.
+      should_stop: called between updates, between the batches of an evaluation and while a batch
+        is awaited.
+    """
+
+    reporter: Reporter = Reporter()
+    write_record: Callable[[Record], None] = _discard
+    save_checkpoint: Callable[..., None] = _discard
+    should_stop: Callable[[], bool] = lambda: False
