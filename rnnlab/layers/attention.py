@@ -13,8 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.layers.window import push_window, segment_ids
-from rnnlab.recurrent import mask_outputs, validate_call
+from rnnlab.layers.window import WindowLayer, push_window, segment_ids
+from rnnlab.recurrent import validate_call
 from rnnlab.validation import require_positive_int
 
 ROPE_BASE = 10_000
@@ -28,7 +28,7 @@ class AttentionCarry(NamedTuple):
     valid: Float[Array, "*batch positions"]
 
 
-class Attention(nnx.Module):
+class Attention(WindowLayer):
     """Causal multi-head self-attention with rotary positions over the last `window` time steps.
 
         q, k, v = x W, split into heads of d features
@@ -102,31 +102,8 @@ class Attention(nnx.Module):
             jnp.zeros(shape, dtype),
         )
 
-    def __call__(
-        self,
-        carry: AttentionCarry,
-        xs: Float[Array, "*batch time in_features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-    ) -> tuple[AttentionCarry, Float[Array, "*batch time features"]]:
-        """Return the window after the last real step and all outputs, 0 where masked."""
-        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
-        return self._run(carry, xs, reset, mask)
-
-    def step(
-        self,
-        carry: AttentionCarry,
-        x: Float[Array, "*batch in_features"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-    ) -> tuple[AttentionCarry, Float[Array, "*batch features"]]:
-        """Process one time step, in time and memory proportional to `window`."""
-        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
-        reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
-        carry, ys = self._run(carry, x[..., None, :], reset, mask)
-        return carry, ys[..., 0, :]
+    def run_sequence(self, carry, xs, reset, mask, key):
+        return _flatten_batch(self._attend, xs.shape[:-2], carry, xs, reset, mask)
 
     def weights(
         self,
@@ -152,10 +129,6 @@ class Attention(nnx.Module):
 
         weights = _flatten_batch(flat_weights, xs.shape[:-2], carry, xs, reset)
         return weights if mask is None else jnp.where(mask[..., None, :, None], weights, 0)
-
-    def _run(self, carry, xs, reset, mask):
-        carry, ys = _flatten_batch(self._attend, xs.shape[:-2], carry, xs, reset, mask)
-        return carry, mask_outputs(ys, mask)
 
     def _project(self, carry, xs, reset):
         """Queries, the new carry entries, and the segment ids of the carried and new steps."""

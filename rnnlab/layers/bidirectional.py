@@ -7,16 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Float, Key
 
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import validate_call
+from rnnlab.recurrent import Recurrent
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
 
 
-class Bidirectional(nnx.Module):
+class Bidirectional(Recurrent):
     """Run `forward` from the first step and `backward` from the last, and merge their outputs.
 
     The backward cell reads each sequence reversed within its own length, so `mask` must be right
@@ -73,39 +72,28 @@ class Bidirectional(nnx.Module):
         """Return the pair of the cells' initial carries."""
         return self.forward.initial_carry(batch_shape), self.backward.initial_carry(batch_shape)
 
-    def __call__(
-        self,
-        carry: tuple[Any, Any],
-        xs: Float[Array, "*batch time in_features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> tuple[tuple[Any, Any], Float[Array, "*batch time features"]]:
-        """Return both carries and the merged outputs, 0 where masked; no dropout without a key."""
-        (forward_carry, backward_carry), xs, reset, mask = validate_call(
-            self, carry, xs, reset, mask, time=True
-        )
+    def run_sequence(self, carry, xs, reset, mask, key):
+        forward_carry, backward_carry = carry
         forward_key, backward_key = (None, None) if key is None else jax.random.split(key)
         forward_carry, ys = self.forward(
             forward_carry, xs, reset=reset, mask=mask, **key_option(self.forward, forward_key)
         )
-        backward_carry, back = self.backward(
+        backward_carry, backward_ys = self.backward(
             backward_carry,
             _reverse_time(xs, mask),
             reset=None if reset is None else _reverse_resets(reset, mask),
             mask=mask,
             **key_option(self.backward, backward_key),
         )
-        back = _reverse_time(back, mask)
-        merged = jnp.concatenate([ys, back], -1) if self.merge == "concat" else ys + back
+        backward_ys = _reverse_time(backward_ys, mask)
+        is_concat = self.merge == "concat"
+        merged = jnp.concatenate([ys, backward_ys], -1) if is_concat else ys + backward_ys
         return (forward_carry, backward_carry), merged
 
-    def step(self, carry: Any, x: Array, *, reset: Array | None = None, mask: Array | None = None):
-        """Raise ValueError: the backward cell needs the whole sequence."""
+    def run_step(self, carry, x, reset, mask, key):
         raise ValueError(
-            "Bidirectional has no step: its backward cell reads the future; "
-            "call it on whole sequences, or stream a forward cell alone"
+            "Bidirectional has no step: its backward cell reads the future; call it on whole "
+            "sequences, or stream only a forward cell"
         )
 
 

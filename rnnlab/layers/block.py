@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Bool, Float, Key
+from jaxtyping import Bool, Float
 
 from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import dropout, key_option, require_rate
 from rnnlab.layers.norm import RMSNorm
-from rnnlab.recurrent import mask_outputs, validate_call
+from rnnlab.recurrent import Recurrent, validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -26,7 +26,7 @@ class BlockCarry(NamedTuple):
     cell: Any
 
 
-class Block(nnx.Module):
+class Block(Recurrent):
     """A residual branch of norm, convolution, cell and projection, then one of norm and MLP.
 
         x = x + dropout(project(cell(conv(norm(x)))))
@@ -103,31 +103,11 @@ class Block(nnx.Module):
         conv = () if self.conv is None else self.conv.initial_carry(batch_shape)
         return BlockCarry(conv, self.cell.initial_carry(batch_shape))
 
-    def __call__(
-        self,
-        carry: BlockCarry,
-        xs: Float[Array, "*batch time width"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> tuple[BlockCarry, Float[Array, "*batch time width"]]:
-        """Return the last carry and all outputs, 0 where masked; no dropout without a key."""
-        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
+    def run_sequence(self, carry, xs, reset, mask, key):
         time_axis = -2 if self.variational else None
         return self._run(self.conv, self.cell, carry, xs, key, time_axis, reset=reset, mask=mask)
 
-    def step(
-        self,
-        carry: BlockCarry,
-        x: Float[Array, "*batch width"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> tuple[BlockCarry, Float[Array, "*batch width"]]:
-        """Process one time step."""
-        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
+    def run_step(self, carry, x, reset, mask, key):
         conv = None if self.conv is None else self.conv.step
         return self._run(conv, self.cell.step, carry, x, key, None, reset=reset, mask=mask)
 
@@ -160,7 +140,7 @@ class Block(nnx.Module):
         if self.mlp is not None:
             y = self._apply_flat(self.mlp, x)
             x = x + dropout(y, self.dropout, mlp_key, broadcast_axis=time_axis)
-        return BlockCarry(window, state), mask_outputs(x, mask)
+        return BlockCarry(window, state), x
 
     def _apply_flat(self, layer, x):
         """`layer` with all leading axes merged into one, as in `rnnlab.recurrent.dense`."""

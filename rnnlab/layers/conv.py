@@ -6,15 +6,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.layers.window import causal_taps, push_window
-from rnnlab.recurrent import mask_outputs, validate_call
+from rnnlab.layers.window import WindowLayer, causal_taps, push_window
 from rnnlab.validation import require_positive_int
 
 
-class CausalConv(nnx.Module):
+class CausalConv(WindowLayer):
     """Depthwise causal convolution under the cell contract.
 
         y[t] = bias + sum over k < kernel_size of kernel[k] * x[t-k]
@@ -70,35 +69,9 @@ class CausalConv(nnx.Module):
             (*batch_shape, self.kernel_size - 1, self.features), accumulation_dtype(self.dtype)
         )
 
-    def __call__(
-        self,
-        carry: Float[Array, "*batch window features"],
-        xs: Float[Array, "*batch time features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-    ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch time features"]]:
-        """Return the last window and all outputs, 0 where masked."""
-        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
-        return self._run(carry, xs, reset, mask)
-
-    def step(
-        self,
-        carry: Float[Array, "*batch window features"],
-        x: Float[Array, "*batch features"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-    ) -> tuple[Float[Array, "*batch window features"], Float[Array, "*batch features"]]:
-        """Process one time step."""
-        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
-        reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
-        carry, ys = self._run(carry, x[..., None, :], reset, mask)
-        return carry, ys[..., 0, :]
-
-    def _run(self, window, xs, reset, mask):
+    def run_sequence(self, window, xs, reset, mask, key):
         taps = causal_taps(window, xs, range(self.kernel_size), reset=reset)
         y = jnp.broadcast_to(self.bias[...].astype(self.dtype), xs.shape)
         for weight, x in zip(self.kernel[...].astype(self.dtype), taps, strict=True):
             y = y + jnp.broadcast_to(weight, xs.shape) * x.astype(self.dtype)
-        return push_window(window, xs, reset=reset, mask=mask), mask_outputs(y, mask)
+        return push_window(window, xs, reset=reset, mask=mask), y

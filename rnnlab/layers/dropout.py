@@ -1,12 +1,13 @@
 """Dropout as a pure function of a key."""
 
-import inspect
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key
+
+from rnnlab.recurrent import Recurrent
 
 
 def dropout(
@@ -51,7 +52,5 @@ def require_rate(name: str, rate: float) -> None:
 
 
 def key_option(layer: Any, key: Array | None) -> dict[str, Array]:
-    """Return `{"key": key}` if the layer accepts a key, else an empty dict."""
-    if key is None or "key" not in inspect.signature(type(layer).__call__).parameters:
-        return {}
-    return {"key": key}
+    """Return `{"key": key}` for a `Recurrent`; the contract of other cells has no key."""
+    return {"key": key} if isinstance(layer, Recurrent) else {}

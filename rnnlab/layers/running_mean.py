@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.recurrent import mask_outputs, validate_call
+from rnnlab.recurrent import Recurrent
 from rnnlab.scan import linear_scan
 from rnnlab.validation import require_positive_int
 
 
-class RunningMean(nnx.Module):
+class RunningMean(Recurrent):
     """Mean over the time steps of a sequence up to the current one, under the cell contract.
 
         y[t] = (x[1] + ... + x[t]) / t
@@ -46,36 +45,16 @@ class RunningMean(nnx.Module):
         """Return zeros, float32 or wider."""
         return jnp.zeros((*batch_shape, self.features + 1), accumulation_dtype(self.dtype))
 
-    def __call__(
-        self,
-        carry: Float[Array, "*batch sums"],
-        xs: Float[Array, "*batch time features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-    ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch time features"]]:
-        """Return the last sums and the means at all steps, 0 where masked."""
-        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
-        added = self._with_count(carry, xs, mask)
-        sums = linear_scan(jnp.ones_like(added), added, carry, reset=reset)
-        if xs.shape[-2]:
-            carry = sums[..., -1, :]
-        return carry, mask_outputs(self._mean(sums), mask)
+    def run_sequence(self, carry, xs, reset, mask, key):
+        terms = self._with_count(carry, xs, mask)
+        sums = linear_scan(jnp.ones_like(terms), terms, carry, reset=reset)
+        return (sums[..., -1, :] if xs.shape[-2] else carry), self._mean(sums)
 
-    def step(
-        self,
-        carry: Float[Array, "*batch sums"],
-        x: Float[Array, "*batch features"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-    ) -> tuple[Float[Array, "*batch sums"], Float[Array, "*batch features"]]:
-        """Process one time step."""
-        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
+    def run_step(self, carry, x, reset, mask, key):
         if reset is not None:
             carry = jnp.where(jnp.expand_dims(reset, -1), 0, carry)
         carry = carry + self._with_count(carry, x, mask)
-        return carry, mask_outputs(self._mean(carry), mask)
+        return carry, self._mean(carry)
 
     def _with_count(self, carry: Array, x: Array, mask: Array | None) -> Array:
         """Append the count of each step, 0 in padding, to the inputs, which are 0 there already."""

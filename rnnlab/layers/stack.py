@@ -7,14 +7,12 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax import Array
-from jaxtyping import Bool, Float, Key
 
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import validate_call
+from rnnlab.recurrent import Recurrent
 
 
-class Stack(nnx.Module):
+class Stack(Recurrent):
     """Cells or blocks applied one after the other. A stack is a cell; its carry is a tuple.
 
     Args:
@@ -56,30 +54,10 @@ class Stack(nnx.Module):
         """Return the initial carry of each layer."""
         return tuple(layer.initial_carry(batch_shape) for layer in self.layers)
 
-    def __call__(
-        self,
-        carry: tuple[Any, ...],
-        xs: Float[Array, "*batch time in_features"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> tuple[tuple[Any, ...], Float[Array, "*batch time features"]]:
-        """Return the last carry of each layer and the top layer's outputs, 0 where masked."""
-        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
+    def run_sequence(self, carry, xs, reset, mask, key):
         return self._run(self.layers, carry, xs, key, reset=reset, mask=mask)
 
-    def step(
-        self,
-        carry: tuple[Any, ...],
-        x: Float[Array, "*batch in_features"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> tuple[tuple[Any, ...], Float[Array, "*batch features"]]:
-        """Process one time step."""
-        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
+    def run_step(self, carry, x, reset, mask, key):
         steps = [layer.step for layer in self.layers]
         return self._run(steps, carry, x, key, reset=reset, mask=mask)
 

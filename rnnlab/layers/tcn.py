@@ -8,16 +8,16 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Bool, Float, Key
+from jaxtyping import Float
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import dropout, require_rate
-from rnnlab.layers.window import causal_taps, push_window
-from rnnlab.recurrent import dense, mask_outputs, validate_call
+from rnnlab.layers.window import WindowLayer, causal_taps, push_window
+from rnnlab.recurrent import Recurrent, dense
 from rnnlab.validation import require_positive_int
 
 
-class DilatedConv(nnx.Module):
+class DilatedConv(WindowLayer):
     """Dilated dense causal convolution with a weight-normalized kernel.
 
         y[t] = bias + sum over k < kernel_size of x[t - k dilation] W[k]
@@ -75,40 +75,14 @@ class DilatedConv(nnx.Module):
             (*batch_shape, self.lags[-1], self.features), accumulation_dtype(self.dtype)
         )
 
-    def __call__(
-        self,
-        carry: Float[Array, "*batch window width"],
-        xs: Float[Array, "*batch time width"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-    ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch time width"]]:
-        """Return the last window and all outputs, 0 where masked."""
-        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
-        return self._run(carry, xs, reset, mask)
-
-    def step(
-        self,
-        carry: Float[Array, "*batch window width"],
-        x: Float[Array, "*batch width"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-    ) -> tuple[Float[Array, "*batch window width"], Float[Array, "*batch width"]]:
-        """Process one time step."""
-        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
-        reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
-        carry, ys = self._run(carry, x[..., None, :], reset, mask)
-        return carry, ys[..., 0, :]
-
-    def _run(self, window, xs, reset, mask):
+    def run_sequence(self, window, xs, reset, mask, key):
         taps = jnp.concatenate(causal_taps(window, xs, self.lags, reset=reset), -1)
         kernel = self.kernel[...].astype(window.dtype)
         norm = jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1), keepdims=True))
         kernel = kernel / norm * self.scale[...].astype(window.dtype)[None, None]
         flat = kernel.reshape(len(self.lags) * self.in_features, self.features)
         ys = dense(taps, flat, self.bias[...], self.dtype)
-        return push_window(window, xs, reset=reset, mask=mask), mask_outputs(ys, mask)
+        return push_window(window, xs, reset=reset, mask=mask), ys
 
 
 class TemporalBlockCarry(NamedTuple):
@@ -118,7 +92,7 @@ class TemporalBlockCarry(NamedTuple):
     second: Float[Array, "*batch window width"]
 
 
-class TemporalBlock(nnx.Module):
+class TemporalBlock(Recurrent):
     """A residual branch of two dilated causal convolutions.
 
         f(x, conv) = dropout(relu(conv(x)))
@@ -176,30 +150,10 @@ class TemporalBlock(nnx.Module):
             self.first.initial_carry(batch_shape), self.second.initial_carry(batch_shape)
         )
 
-    def __call__(
-        self,
-        carry: TemporalBlockCarry,
-        xs: Float[Array, "*batch time width"],
-        *,
-        reset: Bool[Array, "*batch time"] | None = None,
-        mask: Bool[Array, "*batch time"] | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> tuple[TemporalBlockCarry, Float[Array, "*batch time width"]]:
-        """Return the last windows and all outputs, 0 where masked; no dropout without a key."""
-        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
+    def run_sequence(self, carry, xs, reset, mask, key):
         return self._run(self.first, self.second, carry, xs, key, reset=reset, mask=mask)
 
-    def step(
-        self,
-        carry: TemporalBlockCarry,
-        x: Float[Array, "*batch width"],
-        *,
-        reset: Bool[Array, "*batch"] | None = None,
-        mask: Bool[Array, "*batch"] | None = None,
-        key: Key[Array, ""] | None = None,
-    ) -> tuple[TemporalBlockCarry, Float[Array, "*batch width"]]:
-        """Process one time step."""
-        carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
+    def run_step(self, carry, x, reset, mask, key):
         convs = self.first.step, self.second.step
         return self._run(*convs, carry, x, key, reset=reset, mask=mask)
 
@@ -211,7 +165,7 @@ class TemporalBlock(nnx.Module):
             window, y = conv(window, y, **flags)
             windows.append(window)
             y = dropout(_relu(y), self.dropout, conv_key)
-        return TemporalBlockCarry(*windows), mask_outputs(_relu(x + y), flags["mask"])
+        return TemporalBlockCarry(*windows), _relu(x + y)
 
 
 def _relu(x):

@@ -1,10 +1,21 @@
-"""The carry of layers that read a fixed number of past inputs: a window of the last inputs."""
+"""Layers that read a fixed number of past inputs; their carry is a window of the last inputs."""
 
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
+
+from rnnlab.recurrent import Recurrent
+
+
+class WindowLayer(Recurrent):
+    """Base class of layers whose time step is a sequence of length 1."""
+
+    def run_step(self, carry, x, reset, mask, key):
+        reset, mask = (None if flag is None else flag[..., None] for flag in (reset, mask))
+        carry, ys = self.run_sequence(carry, x[..., None, :], reset, mask, key)
+        return carry, ys[..., 0, :]
 
 
 def segment_ids(reset: Bool[Array, "*batch time"], size: int) -> Int[Array, "*batch positions"]:
