@@ -51,6 +51,6 @@ def require_rate(name: str, rate: float) -> None:
         raise ValueError(f"{name} must be in [0, 1), got {rate}")
 
 
-def key_option(layer: Any, key: Array | None) -> dict[str, Array]:
+def key_option(layer: Any, key: Array | None) -> dict[str, Array | None]:
     """Return `{"key": key}` for a `Recurrent`; the contract of other cells has no key."""
     return {"key": key} if isinstance(layer, Recurrent) else {}
