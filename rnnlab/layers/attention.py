@@ -196,10 +196,26 @@ def attention(
     # strict promotion, which also refuses its own mix of float32 and float64.
     with jax.numpy_dtype_promotion("standard"):
         ys = jax.nn.dot_product_attention(q, k, v, mask=jnp.expand_dims(visible, 1))
-    ys = ys.reshape(queries.shape).astype(queries.dtype)
-    # The product with the query makes its gradient NaN too, instead of a silent 0.
+    ys = _drop_nan_gradients(ys.reshape(queries.shape).astype(queries.dtype))
+    # The product passes NaN to the query's own gradient, which would be a silent 0 otherwise.
     nan_or_zero = jnp.where(has_nan, jnp.nan, 0).astype(queries.dtype)
     return jnp.where(has_nan, 0, ys) + nan_or_zero * queries
+
+
+@jax.custom_vjp
+def _drop_nan_gradients(ys):
+    """Return ys; in the backward pass, replace cotangents that are not finite by 0.
+
+    The gradient with respect to a value is a sum over queries of weight times cotangent. A weight
+    of 0 times NaN would carry the NaN of one packed segment to the values of all others.
+    """
+    return ys
+
+
+_drop_nan_gradients.defvjp(
+    lambda ys: (ys, None),
+    lambda _, dys: (jnp.where(jnp.expand_dims(_is_finite(dys), -1), dys, 0),),
+)
 
 
 def apply_rope(
