@@ -1,4 +1,7 @@
-"""Both scans on a grid of dtypes, lengths and gates, up to infinite ones, against float64 loops."""
+"""Both scans on a grid of dtypes, lengths and gates, up to infinite ones, against float64 loops.
+
+Everyday runs have minGRU's coefficients; `-m slow` has the other scans and the long sequences.
+"""
 
 from functools import cache, lru_cache, partial
 from itertools import product
@@ -23,22 +26,22 @@ GATES = {
     "minlstm": partial(minlstm_gates, activation="identity"),
 }
 KINDS, BACKENDS = ("linear", *GATES), ("sequential", "associative")
-KIND = pytest.mark.parametrize("kind", KINDS)
 BACKEND = pytest.mark.parametrize("backend", BACKENDS)
-LONG = pytest.mark.long
-ONE_KIND = pytest.mark.parametrize(
-    "kind", [pytest.param("linear", marks=LONG), "mingru", pytest.param("minlstm", marks=LONG)]
+SLOW = pytest.mark.slow
+KIND = pytest.mark.parametrize(
+    "kind", [pytest.param("linear", marks=SLOW), "mingru", pytest.param("minlstm", marks=SLOW)]
 )
 LENGTHS = (1, 2, 3, 7, 16, 63, 64, 65, 300, 1024, 4096, 16384, 65536)
+EVERYDAY_LENGTHS = {"sequential": (1, 7, 16, 65, 1024), "associative": (1, 7, 16, 300)}
 
-DEMANDS = {  # largest relative errors: of values, and of gradients
+MAX_ERRORS = {  # relative errors of values, and of gradients
     "float64": (1e-13, 1e-11),
     "float32": (5e-6, 5e-5),
     "float16": (1e-3, 5e-3),
     "bfloat16": (8e-3, 3e-2),
 }
 
-# The pre-activation of the gate that lets the input in, made of numbers of N(0, 1).
+# Pre-activations of the gate that admits the input, as functions of samples of N(0, 1).
 CONSTANTS = (0, -8, -12, 8, -20, 20, -90, 90, -1000, 1000, -np.inf, np.inf)
 REGIMES = {
     **{f"N({mean}, 1)": partial(np.add, mean) for mean in (0, -8, -12, 8)},
@@ -49,14 +52,14 @@ COUNT = len(REGIMES)
 EQUAL, UNEQUAL = ["-8", "-12", "-20"], ["N(-8, 1)", "N(-12, 1)"]
 
 
-def unmet(kind, dtype, length):
-    """Rows that a float32 or float64 state does not hold as closely as is demanded.
+def inexact_examples(kind, dtype, length):
+    """Examples whose states the dtype of the arithmetic cannot keep within `MAX_ERRORS`.
 
-    A decay near 1 is up to half a unit off. Equal decays are off alike, half a unit for each step;
-    the errors of unequal ones cancel in part, most where the decays are given as they are.
+    A decay near 1 is rounded by up to half a unit. Equal decays are rounded alike, half a unit per
+    step; the errors of unequal ones cancel in part, most where the decays are given directly.
     """
     state, out = (float(jnp.finfo(x).eps) / 2 for x in (accumulation_dtype(dtype), dtype))
-    steps = (DEMANDS[dtype][0] - (out if out > state else 0)) / state
+    steps = (MAX_ERRORS[dtype][0] - (out if out > state else 0)) / state
     names = EQUAL if length > steps else []
     if length > (steps**2 if kind == "linear" else steps):
         names = names + UNEQUAL
@@ -64,7 +67,7 @@ def unmet(kind, dtype, length):
 
 
 def example(kind, dtype, length, bare=False):
-    """Each regime as a row of positive numbers, one of both signs, and one of these with resets."""
+    """For each regime an example of positive numbers, one of both signs, and that with resets."""
     rng = np.random.default_rng(length)
     normal = rng.normal(size=(3 * COUNT, length, 2))
     update = np.stack([f(x) for f, x in zip(3 * list(REGIMES.values()), normal, strict=True)])
@@ -94,7 +97,7 @@ def scan(kind, backend, pre, h0, reset):
 
 @cache
 def program(kind, backend, f=scan):
-    """Jitted: h, the last state of a gated scan, and the gradients of pre and, if given, h0."""
+    """A jitted function to h, the last state of a gated scan, and all gradients."""
 
     @jax.jit
     def run(pre, h0, dh, dlast, reset):
@@ -123,7 +126,7 @@ def coefficients(kind, pre):
 
 
 def oracle(kind, pre, h0, dh, dlast, reset):
-    """`program`'s results in float64, and those of absolute values: how large their terms are."""
+    """The results of `program` in float64, and those of absolute values: their terms' size."""
     a, b, slopes = coefficients(kind, oracles.f64(*pre))
     start = np.zeros_like(a[:, 0]) if h0 is None else oracles.f64(h0)[0]
     dh = oracles.f64(dh)[0].copy()
@@ -141,42 +144,43 @@ def oracle(kind, pre, h0, dh, dlast, reset):
 
 @lru_cache(maxsize=1)
 def problem(kind, dtype, length, bare=False):
-    """Arguments of `program` and what the oracle has for them."""
+    """Arguments of `program` and the oracle's results for them."""
     with jax.enable_x64(dtype == "float64"):
         arguments = example(kind, dtype, length, bare)
     return arguments, [*oracle(kind, *arguments)]
 
 
-def check(found, wanted, kind, dtype, left_out):
-    """Errors relative to the row's largest number, and to the terms of each that is not small.
+def check(found, expected, kind, dtype, excluded):
+    """Asserts errors relative to the example's largest number, and to the terms of each number.
 
-    Where no terms cancel, as in most of the positive rows, the second is the number itself.
+    The second limit is for numbers that are not small. Where no terms cancel, as in most of the
+    positive examples, the terms are the number itself.
     """
-    rows = np.setdiff1d(np.arange(len(found[0])), left_out)
+    examples = np.setdiff1d(np.arange(len(found[0])), excluded)
     values = 1 if kind == "linear" else 2
-    for k, (x, ref, terms) in enumerate(zip(found, *wanted, strict=True)):
+    for k, (x, ref, terms) in enumerate(zip(found, *expected, strict=True)):
         x, least = np.asarray(x, np.float64), float(jnp.finfo(x.dtype).smallest_subnormal)
         assert np.isfinite(x).all(), f"result {k} is not finite"
-        error, ref, terms = np.abs(x - ref)[rows], np.abs(ref[rows]), terms[rows]
+        error, ref, terms = np.abs(x - ref)[examples], np.abs(ref[examples]), terms[examples]
         largest = ref.max(tuple(range(1, ref.ndim)), keepdims=True)
         allowed = np.where(ref > 1e-3 * largest, np.minimum(terms, largest), largest)
-        # 0 stands for what is smaller than float32's numbers, or rounds to float16's 0.
-        excess = error - DEMANDS[dtype][k >= values] * allowed - max(1e-30, least / 2)
-        bad = sorted({list(REGIMES)[rows[r] % COUNT] for r in np.argwhere(excess > 0)[:, 0]})
+        # Numbers below the range of float32, or that round to 0 in float16, may be 0.
+        excess = error - MAX_ERRORS[dtype][k >= values] * allowed - max(1e-30, least / 2)
+        bad = sorted({list(REGIMES)[examples[r] % COUNT] for r in np.argwhere(excess > 0)[:, 0]})
         assert not bad, f"result {k} is {excess.max():.1e} further off than allowed, at {bad}"
 
 
 def cases():
-    everyday = {
-        "sequential": {"linear": (1, 16, 65, 1024), "mingru": LENGTHS[:11], "minlstm": (16,)},
-        "associative": {"linear": (3, 16), "mingru": (1, 7, 16, 300), "minlstm": (16,)},
-    }
-    sizes = [(n, False) for n in LENGTHS] + [(n, True) for n in (1, 16, 65, 300)]
-    for kind, dtype, (length, bare), backend in product(KINDS, DEMANDS, sizes, BACKENDS):
-        quick = length in everyday[backend][kind] and not bare
-        if dtype != "float32":
-            quick = kind == "mingru" and length == 16 and not bare
-        yield pytest.param(kind, backend, dtype, length, bare, marks=[] if quick else [LONG])
+    """Every kind, dtype and backend at the lengths that tell something new about them."""
+    for kind, dtype, backend in product(KINDS, MAX_ERRORS, BACKENDS):
+        lengths = LENGTHS if dtype == "float32" else (1, 16, 65, 1024, 65536)
+        everyday = EVERYDAY_LENGTHS[backend] if dtype == "float32" else (16,)
+        for length in lengths:
+            marks = [] if kind == "mingru" and length in everyday else [SLOW]
+            yield pytest.param(kind, backend, dtype, length, False, marks=marks)
+        if dtype == "float32":  # without h0 and resets
+            for length in (1, 16, 65, 300):
+                yield pytest.param(kind, backend, dtype, length, True, marks=[SLOW])
 
 
 def check_dtypes(found, kind, dtype, arguments):
@@ -186,35 +190,35 @@ def check_dtypes(found, kind, dtype, arguments):
 
 
 @pytest.mark.parametrize(("kind", "backend", "dtype", "length", "bare"), [*cases()])
-def test_equals_the_loop(kind, backend, dtype, length, bare):
-    arguments, wanted = problem(kind, dtype, length, bare)
+def test_scan_in_every_gate_regime_equals_the_loop(kind, backend, dtype, length, bare):
+    arguments, expected = problem(kind, dtype, length, bare)
     with jax.enable_x64(dtype == "float64"):
         found = program(kind, backend)(*arguments)
     check_dtypes(found, kind, dtype, arguments)
-    check(found, wanted, kind, dtype, unmet(kind, dtype, length))
+    check(found, expected, kind, dtype, inexact_examples(kind, dtype, length))
 
 
 @KIND
 @BACKEND
-@pytest.mark.parametrize("dtype", DEMANDS)
-def test_dtypes_where_float64_is_on(x64, kind, backend, dtype):
+@pytest.mark.parametrize("dtype", MAX_ERRORS)
+def test_scan_dtypes_with_float64_enabled_follow_the_arguments(x64, kind, backend, dtype):
     arguments = example(kind, dtype, 3)
     check_dtypes(jax.eval_shape(program(kind, backend), *arguments), kind, dtype, arguments)
 
 
-@ONE_KIND
+@KIND
 @BACKEND
-def test_no_gates_are_off_by_more_than_a_unit_a_step(kind, backend, size):
-    length = size(300, 65536)
-    arguments, wanted = problem(kind, "float32", length)
+@pytest.mark.parametrize("length", [300, pytest.param(65536, marks=SLOW)])
+def test_scan_error_with_any_gates_is_at_most_one_unit_per_step(kind, backend, length):
+    arguments, expected = problem(kind, "float32", length)
     found = program(kind, backend)(*arguments)
     limit = length * float(jnp.finfo(jnp.float32).eps)
-    for x, ref, terms in zip(found, *wanted, strict=True):
+    for x, ref, terms in zip(found, *expected, strict=True):
         assert (np.abs(x - ref) <= limit * terms + 1e-30).all()
 
 
-def in_chunks(steps, kind, backend, pre, h0, reset):
-    """`scan` in parts of so many steps with the state carried on, and over the rest at the end."""
+def in_parts(steps, kind, backend, pre, h0, reset):
+    """`scan` in parts of `steps` time steps, each from the last state, and a shorter one."""
 
     def run(state, part):
         h, *last = scan(kind, backend, part[0], state, part[1])
@@ -232,28 +236,30 @@ def in_chunks(steps, kind, backend, pre, h0, reset):
     return (h,) if kind == "linear" else (h, state)
 
 
-@pytest.mark.parametrize("steps", [pytest.param(1, marks=LONG), 7, pytest.param(64, marks=LONG)])
-@ONE_KIND
+@pytest.mark.parametrize(
+    ("steps", "length"),  # each leaves a shorter part
+    [(7, 16), *(pytest.param(n, 4099, marks=SLOW) for n in (1, 7, 64))],
+)
+@KIND
 @BACKEND
-def test_in_chunks(kind, backend, steps, size):
-    length = size(16, 4099)  # each leaves something over
-    arguments, wanted = problem(kind, "float32", length)
-    found = program(kind, backend, partial(in_chunks, steps))(*arguments)
-    check(found, wanted, kind, "float32", unmet(kind, "float32", length))
+def test_scan_in_parts_equals_the_whole(kind, backend, steps, length):
+    arguments, expected = problem(kind, "float32", length)
+    found = program(kind, backend, partial(in_parts, steps))(*arguments)
+    check(found, expected, kind, "float32", inexact_examples(kind, "float32", length))
     for x, whole in zip(found, program(kind, backend)(*arguments), strict=True):
         axes = tuple(range(1, x.ndim))
         assert (jnp.abs(x - whole).max(axes) <= 1e-6 * jnp.abs(whole).max(axes)).all()
 
 
-@ONE_KIND
+@KIND
 @BACKEND
-def test_a_row_alone_is_the_row_in_its_batch(kind, backend):
+def test_scan_of_one_example_equals_it_in_a_batch(kind, backend):
     arguments = example(kind, "float32", 16)
     whole = program(kind, backend)(*arguments)
-    # Bit for bit in a loop. At once, XLA rounds a product before a sum in some lanes only.
+    # Bit for bit in a loop. In parallel, XLA rounds a product before a sum in some lanes only.
     limit = 0 if backend == "sequential" else 4 * float(jnp.finfo(jnp.float32).eps)
-    for row in range(3 * COUNT):
-        one = slice(row, row + 1)
+    for k in range(3 * COUNT):
+        one = slice(k, k + 1)
         alone = program(kind, backend)(*jax.tree.map(itemgetter(one), arguments))
         for x, y in zip(alone, whole, strict=True):
             assert np.abs(x - y[one]).max() <= limit * np.abs(y[one]).max()
@@ -261,40 +267,41 @@ def test_a_row_alone_is_the_row_in_its_batch(kind, backend):
 
 @KIND
 @BACKEND
-def test_a_step_reaches_nothing_before_it_and_no_other_row_or_feature(kind, backend):
+def test_scan_step_affects_only_later_steps_of_its_example_and_feature(kind, backend):
     pre, *rest = example(kind, "float32", 16)
     h = program(kind, backend)(pre, *rest)[0]
     changed = program(kind, backend)([x.at[:, 9:].set(0.5) for x in pre], *rest)[0]
     np.testing.assert_array_equal(changed[:, :9], h[:, :9])
     for k in range(len(pre)):
         dirty = [x.at[COUNT, 9, 0].set(np.nan) if j == k else x for j, x in enumerate(pre)]
-        wanted = h.at[COUNT, 9:, 0].set(np.nan)
-        np.testing.assert_array_equal(program(kind, backend)(dirty, *rest)[0], wanted)
+        expected = h.at[COUNT, 9:, 0].set(np.nan)
+        np.testing.assert_array_equal(program(kind, backend)(dirty, *rest)[0], expected)
 
 
 @KIND
-def test_any_numbers(kind, size):
-    """Errors relative to the terms of each number: what is drawn may cancel."""
-    some, shape = partial(st.floats, width=32), (1, 7, 1)
-    number = some(-1e3, 1e3)
-    # minLSTM's gates stop their exponentials there, and do not follow the smaller share further.
+@pytest.mark.parametrize("examples", [100, pytest.param(5000, marks=SLOW)])
+def test_scan_of_random_numbers_is_within_rounding_of_its_terms(kind, examples):
+    """Errors are relative to the terms of each number: random numbers may cancel."""
+    floats, shape = partial(st.floats, width=32), (1, 7, 1)
+    number = floats(-1e3, 1e3)
+    # minLSTM's coefficients bound their exponentials there: a smaller share is not followed.
     gates = {
-        "linear": [some(-1, 1)],
-        "mingru": [some(allow_nan=False)],
-        "minlstm": [some(-40), some(-87)],
+        "linear": [floats(-1, 1)],
+        "mingru": [floats(allow_nan=False)],
+        "minlstm": [floats(-40), floats(-87)],
     }[kind]
     pre = [arrays(np.float32, shape, elements=x) for x in (*gates, number)]
     state = arrays(np.float32, (1, 1), elements=number)
 
-    @settings(max_examples=size(200, 5000), derandomize=size(True, False), deadline=None)
+    @settings(max_examples=examples, derandomize=examples == 100, deadline=None)
     @given(st.tuples(*pre), state, pre[-1], state, arrays(bool, shape[:-1]))
     def holds(pre, h0, dh, dlast, reset):
         arguments = list(pre), h0, dh, dlast, reset
-        wanted = list(oracle(kind, *arguments))
+        expected = list(oracle(kind, *arguments))
         for backend in BACKENDS:
             found = program(kind, backend)(*arguments)
-            for k, (x, ref, terms) in enumerate(zip(found, *wanted, strict=True)):
-                limit = DEMANDS["float32"][k >= (1 if kind == "linear" else 2)]
+            for k, (x, ref, terms) in enumerate(zip(found, *expected, strict=True)):
+                limit = MAX_ERRORS["float32"][k >= (1 if kind == "linear" else 2)]
                 assert (np.abs(x - ref) <= limit * terms + 1e-30).all(), (backend, k, x, ref)
 
     holds()

@@ -1,4 +1,4 @@
-"""Both scans where the result has a closed form, and their derivatives, of either order."""
+"""Both scans where the result has a closed form, and their derivatives of both orders."""
 
 from functools import partial
 
@@ -16,18 +16,17 @@ GATES = {
     "mingru": partial(mingru_gates, activation="identity"),
     "minlstm": partial(minlstm_gates, activation="identity"),
 }
-KIND = pytest.mark.parametrize("kind", ["linear", *GATES])
 BACKEND = pytest.mark.parametrize("backend", ["sequential", "associative"])
-LONG = pytest.mark.long
-ONE_KIND = pytest.mark.parametrize(
-    "kind", [pytest.param("linear", marks=LONG), "mingru", pytest.param("minlstm", marks=LONG)]
+SLOW = pytest.mark.slow
+KIND = pytest.mark.parametrize(
+    "kind", [pytest.param("linear", marks=SLOW), "mingru", pytest.param("minlstm", marks=SLOW)]
 )
 UPDATES = [0, 8, -8, -12, 20, -20, 90, -90, 1000, -1000, np.inf, -np.inf]
-"""Pre-activations of the gate that lets the input in."""
+"""Pre-activations of the gate that admits the input."""
 
 
 def scan(kind, backend, update, value, h0, reset=None):
-    """All states with decay `sigmoid(-update)`; in minLSTM of two gates that are opposed."""
+    """All states with decay `sigmoid(-update)`; for minLSTM from two opposite gates."""
     if kind == "linear":
         pre = jax.nn.sigmoid(-update), jax.nn.sigmoid(update) * value
         return linear_scan(*pre, h0, reset=reset, backend=backend)
@@ -36,7 +35,7 @@ def scan(kind, backend, update, value, h0, reset=None):
 
 
 def example(length, updates):
-    """A row for each update, of two features with values and states of their own."""
+    """One example per update, of two features with different values and states."""
     rng = np.random.default_rng(length)
     shape = (len(updates), length, 2)
     update = np.broadcast_to(np.reshape(updates, (-1, 1, 1)), shape)
@@ -46,29 +45,29 @@ def example(length, updates):
 
 @KIND
 @BACKEND
-def test_an_open_gate_gives_the_value_and_a_closed_one_the_state(kind, backend):
+def test_scan_with_open_or_closed_gates_returns_the_value_or_the_state(kind, backend):
     update, value, h0 = example(9, [1000, np.inf, -1000, -np.inf])
     h = scan(kind, backend, update, value, h0)
     np.testing.assert_array_equal(h[:2], value[:2])
     np.testing.assert_array_equal(h[2:], jnp.broadcast_to(h0[2:, None], value[2:].shape))
 
 
-@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("kind", ["mingru", pytest.param("minlstm", marks=SLOW)])
 @BACKEND
-def test_equal_gates_and_values_give_a_geometric_sum(kind, backend):
+def test_scan_of_equal_gates_and_values_equals_a_geometric_sum(kind, backend):
     update, value, h0 = example(9, UPDATES[:-2])
     value = jnp.broadcast_to(value[:, :1], value.shape)
     h = scan(kind, backend, update, value, h0)
     update, value, h0 = (np.asarray(x, np.float64) for x in (update, value, h0[:, None]))
     log_power = -np.logaddexp(0, update) * np.arange(1, 10)[:, None]
-    wanted = np.exp(log_power) * h0 - np.expm1(log_power) * value
-    for row, ref in zip(h, wanted, strict=True):
-        assert np.abs(row - ref).max() <= 5e-6 * np.abs(ref).max()
+    expected = np.exp(log_power) * h0 - np.expm1(log_power) * value
+    for states, ref in zip(h, expected, strict=True):
+        assert np.abs(states - ref).max() <= 5e-6 * np.abs(ref).max()
 
 
 @BACKEND
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_of_no_step_the_gradient_is_that_of_the_state(backend, dtype):
+def test_scan_of_no_steps_passes_the_gradient_to_the_state(backend, dtype):
     _, value, h0 = example(0, UPDATES)
     pre = [value.astype(dtype)] * 2
 
@@ -90,9 +89,10 @@ def loss_of(kind, backend, reset=None):
     return loss
 
 
-@ONE_KIND
+@SLOW
+@pytest.mark.parametrize("kind", ["linear", *GATES])
 @BACKEND
-def test_all_second_derivatives_are_finite(kind, backend):
+def test_scan_second_derivatives_at_extreme_gates_are_finite(kind, backend):
     arguments = example(3, UPDATES)
     # Twice in reverse mode: the forward mode of jax.hessian is not defined.
     places = tuple(range(len(arguments)))
@@ -101,28 +101,30 @@ def test_all_second_derivatives_are_finite(kind, backend):
         assert np.isfinite(x).all()
 
 
-def agree(loss, arguments):
-    """Gradients of first and second order with differences. Raises AssertionError."""
-    jax.test_util.check_grads(loss, arguments, order=2, modes=["rev"], atol=1e-6, rtol=1e-6)
+def check_gradients(loss, arguments, order):
+    """Asserts that gradients equal finite differences, in float64."""
+    jax.test_util.check_grads(loss, arguments, order=order, modes=["rev"], atol=1e-6, rtol=1e-6)
 
 
-def in_differences(kind, backend, length):
-    """A loss and its arguments, at gates whose gradients differences can see, with resets."""
+def loss_and_arguments(kind, backend, length):
+    """A loss with resets, at gates whose gradients finite differences can resolve."""
     update, value, h0 = example(length, [0, 4, -4])
     reset = np.random.default_rng(0).random(value.shape[:-1]) < 0.1
     return loss_of(kind, backend, jnp.asarray(reset)), (update + value, value, h0)
 
 
-@pytest.mark.parametrize("length", [5, *(pytest.param(n, marks=LONG) for n in (1, 16, 64))])
-@ONE_KIND
+@pytest.mark.parametrize(
+    ("length", "order"), [(5, 1), *(pytest.param(n, 2, marks=SLOW) for n in (1, 5, 16, 64))]
+)
+@KIND
 @BACKEND
-def test_gradients_are_those_of_differences(x64, kind, backend, length):
-    agree(*in_differences(kind, backend, length))
+def test_scan_gradients_equal_finite_differences(x64, kind, backend, length, order):
+    check_gradients(*loss_and_arguments(kind, backend, length), order)
 
 
 @pytest.mark.parametrize("wrong", range(3))
-def test_a_gradient_that_is_5_percent_off_is_seen(x64, wrong):
-    loss, arguments = in_differences("mingru", "sequential", 5)
+def test_gradient_check_of_a_5_percent_error_fails(x64, wrong):
+    loss, arguments = loss_and_arguments("mingru", "sequential", 5)
 
     def forward(*arguments):
         return loss(*arguments), arguments
@@ -134,4 +136,4 @@ def test_a_gradient_that_is_5_percent_off_is_seen(x64, wrong):
     planted = jax.custom_vjp(loss)
     planted.defvjp(forward, backward)
     with pytest.raises(AssertionError):
-        agree(planted, arguments)
+        check_gradients(planted, arguments, order=1)

@@ -27,20 +27,20 @@ def in_real_space(log_a, log_b, log_h0=None, reset=None, reverse=False):
     return oracles.linear_scan(a, b, h0, reset, reverse)
 
 
-@REVERSE
-@pytest.mark.parametrize("with_reset", [False, True])
-@pytest.mark.parametrize("with_h0", [False, True])
-@pytest.mark.parametrize("length", [0, 1, 2, 7, 129])
-def test_equals_the_loop(length, with_h0, with_reset, reverse):
+@pytest.mark.parametrize("given", [True, False], ids=["h0 and resets", "neither"])
+@pytest.mark.parametrize(
+    ("length", "reverse"), [(0, False), (1, False), (2, True), (7, True), (7, False), (129, False)]
+)
+def test_log_linear_scan_equals_the_loop_in_real_space(length, reverse, given):
     log_a, log_b, log_h0, reset = example(length)
-    log_h0, reset = log_h0 if with_h0 else None, reset if with_reset else None
+    log_h0, reset = (log_h0, reset) if given else (None, None)
     log_h = log_linear_scan(log_a, log_b, log_h0, reset=reset, reverse=reverse)
-    wanted = in_real_space(log_a, log_b, log_h0, reset, reverse)
-    assert oracles.relative_error(jnp.exp(log_h), wanted) <= 4e-6
+    expected = in_real_space(log_a, log_b, log_h0, reset, reverse)
+    assert oracles.relative_error(jnp.exp(log_h), expected) <= 4e-6
 
 
 @REVERSE
-def test_gradients_equal_those_of_differences(x64, reverse):
+def test_log_linear_scan_gradients_equal_finite_differences(x64, reverse):
     arrays = list(oracles.f64(*example(4)[:3]))
     reset = example(4)[3]
 
@@ -53,12 +53,13 @@ def test_gradients_equal_those_of_differences(x64, reverse):
             changed = [x if j == k else y for j, y in enumerate(arrays)]
             return np.sum(np.sin(np.log(in_real_space(*changed, reset, reverse))))
 
-        wanted = oracles.numerical_gradient(change, arrays[k])
+        expected = oracles.numerical_gradient(change, arrays[k])
         got = jax.grad(loss, k)(*map(jnp.asarray, arrays))
-        assert oracles.relative_error(got, wanted) <= 1e-8
+        assert oracles.relative_error(got, expected) <= 1e-8
 
 
-def test_gradients_of_gradients():
+@pytest.mark.slow
+def test_log_linear_scan_second_derivatives_equal_finite_differences():
     log_a, log_b, log_h0, reset = example(4)
 
     def scan(*arrays):
@@ -68,7 +69,7 @@ def test_gradients_of_gradients():
     jax.test_util.check_grads(scan, arrays, order=2, modes=["rev"], atol=2e-2, rtol=2e-2)
 
 
-def test_zeros_are_minus_infinity_and_have_gradient_zero():
+def test_log_linear_scan_of_zeros_is_minus_infinity_with_finite_gradients():
     log_a, log_b, _, _ = example(6)
     log_b = log_b.at[:, :3].set(-jnp.inf)
     log_h = log_linear_scan(log_a, log_b)
@@ -85,24 +86,24 @@ def test_zeros_are_minus_infinity_and_have_gradient_zero():
 
 
 @pytest.mark.parametrize("length", [1, 7, 64])
-def test_published_form_equals_the_loop_while_short(length):
+def test_heinsen_scan_of_short_sequences_equals_the_loop(length):
     log_a, log_b, log_h0, _ = example(length)
-    wanted = in_real_space(log_a, log_b, log_h0)
+    expected = in_real_space(log_a, log_b, log_h0)
     got = jnp.exp(heinsen_scan(log_a, log_b, log_h0))
-    assert oracles.relative_error(got, wanted) <= 2e-5
+    assert oracles.relative_error(got, expected) <= 2e-5
 
 
-def test_published_form_loses_digits_with_length_and_pairs_do_not():
+def test_heinsen_scan_loses_precision_with_length_unlike_log_linear_scan():
     log_a, log_b, _, _ = example(4096, batch=(1,))
-    wanted = in_real_space(log_a, log_b)
-    published = oracles.relative_error(jnp.exp(heinsen_scan(log_a, log_b)), wanted)
-    pairs = oracles.relative_error(jnp.exp(log_linear_scan(log_a, log_b)), wanted)
+    expected = in_real_space(log_a, log_b)
+    heinsen = oracles.relative_error(jnp.exp(heinsen_scan(log_a, log_b)), expected)
+    pairs = oracles.relative_error(jnp.exp(log_linear_scan(log_a, log_b)), expected)
     assert pairs <= 4e-6
-    assert published > 10 * pairs
+    assert heinsen > 10 * pairs
 
 
 @pytest.mark.parametrize("scan", [log_linear_scan, heinsen_scan])
-def test_bad_arguments_are_named(unchecked, scan):
+def test_log_scans_with_invalid_arguments_raise(unchecked, scan):
     log_a, log_b, log_h0, _ = example(4)
     with pytest.raises(ValueError, match=r"log_a must have shape \(2, 4, 3\), .* got \(2, 1, 3\)"):
         scan(log_a[:, :1], log_b)

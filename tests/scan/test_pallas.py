@@ -1,4 +1,7 @@
-"""The kernels, interpreted on a CPU against the float64 loop, and lowered for GPU and TPU."""
+"""The kernels, interpreted on a CPU against the float64 loop, and lowered for GPU and TPU.
+
+They have not been run on a device. Tests on the simulated GPU are `slow`; lowering is not.
+"""
 
 from functools import partial
 
@@ -17,25 +20,32 @@ from rnnlab.scan import resolve_backend
 from rnnlab.scan.pallas import mosaic_gpu, mosaic_tpu, ops
 from rnnlab.testing import TOLERANCE
 
+SLOW = pytest.mark.slow
 GPU, TPU = "cuda", "tpu"
 CALLS = {GPU: "mosaic_gpu", TPU: "tpu_custom_call"}
-# Device, parts of time, length. Tiles are cut to two rows, so that there are more than stages, with
-# and without a row left over, and none at all.
-PLACES = [("gpu", 1, 13), ("gpu", 1, 1), ("gpu", 2, 25), ("tpu", 1, 12), ("tpu", 1, 25)]
-PLACE = pytest.mark.parametrize("interpreted", PLACES, ids=str, indirect=True)
+# Device, chunks of time, length. Tiles are cut to two time steps, so that there are more than
+# stages, with and without a step left over, and none at all.
+GPU_REST, GPU_STEP, GPU_CHUNKS = ("gpu", 1, 13), ("gpu", 1, 1), ("gpu", 2, 25)
+TPU_WHOLE, TPU_REST = ("tpu", 1, 12), ("tpu", 1, 25)
 REVERSE = pytest.mark.parametrize("reverse", [False, True])
+
+
+def interpreted_on(*everyday, slow=()):
+    """Parametrizes the fixture `interpreted` by devices, some of them only in `-m slow`."""
+    values = [*everyday, *(pytest.param(x, marks=SLOW) for x in slow)]
+    return pytest.mark.parametrize("interpreted", values, ids=str, indirect=True)
 
 
 @pytest.fixture
 def interpreted(monkeypatch, request):
-    """`backend="pallas"` runs the kernel of a place on the CPU. Returns the length to use."""
-    device, parts, length = request.param
+    """Makes `backend="pallas"` run a device's kernel on the CPU. Returns the length to use."""
+    device, chunks, length = request.param
     module = {"gpu": mosaic_gpu, "tpu": mosaic_tpu}[device]
     interpret = {"gpu": InterpretGPUParams(), "tpu": True}[device]
-    run = partial(module.scan_kernel, interpret=interpret)
-    kernel = ops.KernelBackend(run, module.BLOCK_FEATURES, lambda *shape: parts)
+    kernel = partial(module.scan_kernel, interpret=interpret)
+    backend = ops.KernelBackend(kernel, module.BLOCK_FEATURES, lambda *shape: chunks)
     monkeypatch.setattr(module, "TILE_STEPS", 2)
-    monkeypatch.setattr(ops, "available_kernels", lambda dtype: {"cpu": kernel})
+    monkeypatch.setattr(ops, "available_kernels", lambda dtype: {"cpu": backend})
     jax.clear_caches()
     yield length
     jax.clear_caches()
@@ -45,36 +55,72 @@ def example(length, features=3, dtype=jnp.float32):
     keys = jax.random.split(jax.random.key(0), 7)
     a = jax.nn.sigmoid(jax.random.normal(keys[0], (2, length, features))).astype(dtype)
     b, dh = (jax.random.normal(k, a.shape).astype(dtype) for k in keys[1:3])
-    h0, init = (jax.random.normal(k, (2, features)) for k in keys[3:5])
+    h0, reset_state = (jax.random.normal(k, (2, features)) for k in keys[3:5])
     reset = jax.random.bernoulli(keys[5], 0.1, (2, length))
     mask = jax.random.bernoulli(keys[6], 0.8, (2, length))
-    return a, b, h0, init, dh, reset, mask
+    return a, b, h0, reset_state, dh, reset, mask
 
 
-def equal(results, wanted, dtype=jnp.float32):
-    for x, ref in zip(results, wanted, strict=True):
+def check(results, expected, dtype=jnp.float32):
+    for x, ref in zip(results, expected, strict=True):
         assert oracles.relative_error(x, ref) <= TOLERANCE[jnp.dtype(dtype)]
 
 
-@PLACE
+@interpreted_on(TPU_REST, slow=(GPU_REST, GPU_STEP, GPU_CHUNKS, TPU_WHOLE))
 @REVERSE
-def test_linear_scan_equals_the_loop(interpreted, reverse):
+def test_linear_scan_kernel_equals_the_loop(interpreted, reverse):
     a, b, h0, _, dh, reset, _ = example(interpreted)
     for flags in (None, reset):
         scan = partial(linear_scan, reset=flags, reverse=reverse, backend="pallas")
         h, pull = jax.vjp(scan, a, b, h0)
-        wanted = oracles.linear_scan(a, b, h0, flags, reverse)
+        expected = oracles.linear_scan(a, b, h0, flags, reverse)
         gradients = oracles.linear_scan_gradients(a, b, h0, dh, flags, reverse)
-        equal((h, *pull(dh)), (wanted, *gradients))
+        check((h, *pull(dh)), (expected, *gradients))
+
+
+def coefficients(update, candidate, slope, scale):
+    update = slope * update
+    return jax.nn.sigmoid(-update), jax.nn.sigmoid(update) * scale * jnp.tanh(candidate)
+
+
+@interpreted_on(TPU_REST, slow=(GPU_REST, GPU_STEP, GPU_CHUNKS, TPU_WHOLE))
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=SLOW)])
+def test_gated_scan_kernel_with_params_equals_the_associative_backend(interpreted, reverse):
+    a, b, h0, reset_state, dh, reset, mask = example(interpreted)
+    params = tuple(jax.random.normal(k, (3,)) for k in jax.random.split(jax.random.key(1), 2))
+    flags = {"reset": reset, "mask": mask, "reverse": reverse}
+
+    def results(backend):
+        def scan(preactivations, params, h0, reset_state):
+            return gated_scan(
+                coefficients,
+                preactivations,
+                h0,
+                params=params,
+                reset_state=reset_state,
+                **flags,
+                backend=backend,
+            )
+
+        found, pull = jax.vjp(scan, (a, b), params, h0, reset_state)
+        return jax.tree.leaves((found, pull((dh, h0))))
+
+    for x, y in zip(results("pallas"), results("associative"), strict=True):
+        np.testing.assert_allclose(x, y, rtol=2e-5, atol=4e-6)
 
 
 @pytest.mark.parametrize(
     ("cell", "interpreted"),
-    [(MinGRU, PLACES[2]), (MinGRU, PLACES[3]), (MinLSTM, PLACES[0]), (MinLSTM, PLACES[4])],
+    [
+        pytest.param(MinGRU, GPU_CHUNKS, marks=SLOW),
+        pytest.param(MinGRU, TPU_WHOLE, marks=SLOW),
+        pytest.param(MinLSTM, GPU_REST, marks=SLOW),
+        (MinLSTM, TPU_REST),
+    ],
     ids=str,
     indirect=["interpreted"],
 )
-def test_cells_equal_their_other_backend(interpreted, cell):
+def test_cell_on_kernels_equals_it_on_the_associative_backend(interpreted, cell):
     # Gates, flags and a learned initial state, all inside the kernel, and all their gradients.
     from flax import nnx
 
@@ -95,18 +141,18 @@ def test_cells_equal_their_other_backend(interpreted, cell):
         np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("interpreted", [PLACES[0], PLACES[-1]], ids=str, indirect=True)
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_16_bit_in_and_out(interpreted, dtype):
+@interpreted_on(TPU_REST, slow=(GPU_REST,))
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float16, marks=SLOW), jnp.bfloat16])
+def test_linear_scan_kernel_in_16_bits_equals_the_loop(interpreted, dtype):
     a, b, h0, _, dh, reset, _ = example(interpreted, dtype=dtype)
     h, pull = jax.vjp(partial(linear_scan, reset=reset, backend="pallas"), a, b, h0)
     assert h.dtype == dtype
     gradients = oracles.linear_scan_gradients(a, b, h0, dh, reset)
-    equal((h, *pull(dh)), (oracles.linear_scan(a, b, h0, reset), *gradients), dtype)
+    check((h, *pull(dh)), (oracles.linear_scan(a, b, h0, reset), *gradients), dtype)
 
 
-@pytest.mark.parametrize("interpreted", [PLACES[2], PLACES[-1]], ids=str, indirect=True)
-def test_nan_does_not_pass_a_reset(interpreted):
+@interpreted_on(TPU_REST, slow=(GPU_CHUNKS,))
+def test_linear_scan_kernel_with_nan_before_a_reset_keeps_it_there(interpreted):
     a, b, h0, _, dh, _, _ = example(interpreted)
     reset = jnp.zeros((2, interpreted), bool).at[:, jnp.array([3, 18])].set(True)
     scan = partial(linear_scan, reset=reset, backend="pallas")
@@ -119,9 +165,9 @@ def test_nan_does_not_pass_a_reset(interpreted):
     assert jnp.isfinite(dh0).all()
 
 
-# Not on the simulated GPU: its callbacks do not go through vmap.
-@pytest.mark.parametrize("interpreted", [PLACES[3]], ids=str, indirect=True)
-def test_under_vmap_and_differentiated_twice(interpreted):
+# Not on the simulated GPU: its callbacks do not support vmap.
+@interpreted_on(TPU_WHOLE)
+def test_linear_scan_kernel_under_vmap_has_the_same_second_derivatives(interpreted):
     a, b, h0, *_ = example(interpreted)
 
     def loss(backend, a, b, h0):
@@ -136,15 +182,13 @@ def test_under_vmap_and_differentiated_twice(interpreted):
     np.testing.assert_allclose(twice("pallas"), twice("sequential"), rtol=1e-4, atol=1e-4)
 
 
-def test_time_is_split_where_blocks_are_few():
+def test_num_time_chunks_with_few_thread_blocks_splits_time():
     assert mosaic_gpu.num_time_chunks(32, 4096, 1024) == 1
     assert mosaic_gpu.num_time_chunks(1, 65536, 512) == 32
     assert mosaic_gpu.num_time_chunks(1, 16, 512) == 1  # one tile
     for batch_size, length in ((1, 777), (3, 5000), (2, 16 * 97)):
-        assert (
-            length // mosaic_gpu.TILE_STEPS % mosaic_gpu.num_time_chunks(batch_size, length, 128)
-            == 0
-        )
+        chunks = mosaic_gpu.num_time_chunks(batch_size, length, 128)
+        assert length // mosaic_gpu.TILE_STEPS % chunks == 0
 
 
 def lowered(f, platform, *shapes):
@@ -152,36 +196,46 @@ def lowered(f, platform, *shapes):
 
 
 @pytest.mark.parametrize("platform", [GPU, TPU])
-def test_the_kernel_is_lowered(platform):
-    # 2^32 numbers an array: every offset has to be 64-bit or a coordinate.
+def test_scans_lowered_for_a_device_are_one_kernel_per_pass(platform):
+    # 2^32 numbers per array: every offset has to be 64-bit or a coordinate.
     large = jax.ShapeDtypeStruct((2, 16, 65536, 2048), jnp.float32)
     state = jax.ShapeDtypeStruct((2, 16, 2048), jnp.float32)
+    features = jax.ShapeDtypeStruct((2048,), jnp.float32)
 
     def results(h0, a, b):
         h, pull = jax.vjp(partial(linear_scan, backend="pallas"), a, b, h0)
         return h, pull(h)
 
-    def gated(h0, *pre):
+    def gated(h0, *preactivations):
         scan = partial(gated_scan, mingru_gates, backend="pallas")
-        h, pull = jax.vjp(lambda h0, *pre: scan(pre, h0), h0, *pre)
+        h, pull = jax.vjp(lambda h0, *xs: scan(xs, h0), h0, *preactivations)
         return h, pull(h)
 
-    for f in (results, jax.vmap(results), gated):
-        text = lowered(f, platform, state, large, large)
+    def gated_with_params(h0, *operands):
+        def scan(h0, *operands):
+            preactivations, params = operands[:2], operands[2:]
+            return gated_scan(coefficients, preactivations, h0, params=params, backend="pallas")
+
+        h, pull = jax.vjp(scan, h0, *operands)
+        return h, pull(h)
+
+    for f, params in ((results, 0), (jax.vmap(results), 0), (gated, 0), (gated_with_params, 2)):
+        operands = state, large, large, *[features] * params
+        text = lowered(f, platform, *operands)
         assert text.count(f"@{CALLS[platform]}") == 2  # forward and backward, one kernel each
         assert "while" not in text
-        assert "@mosaic" not in lowered(f, "rocm", state, large, large)
+        assert "@mosaic" not in lowered(f, "rocm", *operands)
 
 
-def test_other_backends_remain(monkeypatch):
+def test_pallas_without_a_kernel_falls_back(monkeypatch):
     assert resolve_backend("pallas", "gpu") == resolve_backend("pallas", "tpu") == "pallas"
     assert resolve_backend("pallas", "cpu") == "sequential"
     assert resolve_backend("pallas", "gpu", "float64") == "associative"
 
-    def lacking(name):
+    def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(ops.importlib, "import_module", lacking)
+    monkeypatch.setattr(ops.importlib, "import_module", missing)
     assert resolve_backend("pallas", "gpu") == "associative"
     a = jnp.full((4, 2), 0.5)
     np.testing.assert_array_equal(
@@ -189,7 +243,7 @@ def test_other_backends_remain(monkeypatch):
     )
 
 
-def test_an_older_gpu_is_not_given_the_kernel(monkeypatch):
+def test_pallas_on_an_older_gpu_falls_back(monkeypatch):
     class Device:
         compute_capability = "8.0"
 
