@@ -1,4 +1,4 @@
-"""Bidirectional against two plain runs, row by row, and against torch."""
+"""Bidirectional compared with two plain runs and with torch."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def pair(name, **options):
 
 @pytest.mark.parametrize("merge", ["concat", "sum"])
 @pytest.mark.parametrize("name", CELLS)
-def test_each_row_is_read_from_both_ends_of_its_own_length(name, merge, getkey):
+def test_padded_sequences_equal_a_forward_and_a_reversed_run(name, merge, getkey):
     both = pair(name, merge=merge)
     lengths = (7, 4, 0)
     xs = jax.random.normal(getkey(), (3, 7, 3))
@@ -28,19 +28,19 @@ def test_each_row_is_read_from_both_ends_of_its_own_length(name, merge, getkey):
         forward_carry, forward = both.forward(both.forward.initial_carry(()), real)
         backward_carry, backward = both.backward(both.backward.initial_carry(()), real[::-1])
         backward = backward[::-1]
-        wanted = (
+        expected = (
             jnp.concatenate([forward, backward], -1) if merge == "concat" else forward + backward
         )
-        assert_close(ys[row, :length], wanted)
+        assert_close(ys[row, :length], expected)
         ended = jax.tree.map(lambda c, row=row: c[row], carry)
         assert_close(ended, (forward_carry, backward_carry))
 
 
-def test_packed_rows_with_padding_equal_separate_ones(getkey):
+def test_packed_sequences_with_padding_equal_separate_ones(getkey):
     both = pair("lstm")
     xs = jax.random.normal(getkey(), (1, 9, 3))
     mask = jnp.arange(9)[None] < 7
-    # The second flag is in the padding, right after the last real step: it parts nothing.
+    # The second flag is in padding, right after the last real step, and has no effect.
     reset = jnp.zeros((1, 9), bool).at[0, jnp.array([3, 7])].set(True)
     _, ys = both(both.initial_carry((1,)), xs, reset=reset, mask=mask)
     for part in (slice(0, 3), slice(3, 7)):
@@ -48,7 +48,7 @@ def test_packed_rows_with_padding_equal_separate_ones(getkey):
         assert_close(ys[:, part], alone)
 
 
-def test_equals_torch(getkey):
+def test_bidirectional_gru_equals_torch(getkey):
     torch = pytest.importorskip("torch")
     layer = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
     both = pair("gru")
@@ -72,13 +72,13 @@ def test_equals_torch(getkey):
     np.testing.assert_allclose(ys, theirs.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_it_has_no_step():
+def test_step_raises_value_error():
     both = pair("mingru")
     with pytest.raises(ValueError, match="no step: its backward cell reads the future"):
         both.step(both.initial_carry((2,)), jnp.ones((2, 3)))
 
 
-def test_cells_that_do_not_fit_are_refused():
+def test_cells_that_do_not_fit_raise_value_error():
     rngs = nnx.Rngs(0)
     with pytest.raises(ValueError, match="must have the in_features of forward, 3, got 2"):
         Bidirectional(MinGRU(3, 4, rngs=rngs), MinGRU(2, 4, rngs=rngs))

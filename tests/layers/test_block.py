@@ -1,4 +1,4 @@
-"""Blocks and stacks beyond the contract: dropout, the residual stream, what they refuse."""
+"""Blocks and stacks beyond the contract: residual branches, dropout, invalid options."""
 
 import functools
 
@@ -21,8 +21,7 @@ def call(module, xs, **options):
     return module(module.initial_carry(xs.shape[:-2]), xs, **options)[1]
 
 
-def test_branches_are_residual(getkey):
-    """With both projections at zero a block is the identity."""
+def test_block_with_zero_projections_is_the_identity(getkey):
     module = block(expansion=2, conv_kernel_size=4, mlp_expansion=2)
     xs = jax.random.normal(getkey(), (2, 5, 4))
     module.project.kernel[...] *= 0
@@ -30,7 +29,7 @@ def test_branches_are_residual(getkey):
     np.testing.assert_array_equal(call(module, xs), xs)
 
 
-def test_the_branch_is_norm_conv_cell_projection(getkey):
+def test_branch_is_norm_conv_cell_projection(getkey):
     module = block(expansion=2, conv_kernel_size=3)
     xs = jax.random.normal(getkey(), (2, 5, 4))
     normed = xs / jnp.sqrt(jnp.mean(xs**2, -1, keepdims=True) + 1e-6)
@@ -38,11 +37,11 @@ def test_the_branch_is_norm_conv_cell_projection(getkey):
     padded = jnp.pad(normed, ((0, 0), (2, 0), (0, 0)))
     conv = sum(kernel[k][None, None] * padded[:, 2 - k : 7 - k] for k in range(3))
     _, states = module.cell(module.cell.initial_carry((2,)), conv)
-    wanted = xs + states @ module.project.kernel[...]
-    assert_close(call(module, xs), wanted)
+    expected = xs + states @ module.project.kernel[...]
+    assert_close(call(module, xs), expected)
 
 
-def test_dropout_needs_a_key_and_follows_it(getkey):
+def test_block_dropout_depends_only_on_the_key(getkey):
     module, xs = block(dropout=0.5), jax.random.normal(getkey(), (2, 5, 4))
     key, other = getkey(), getkey()
     np.testing.assert_array_equal(call(module, xs), call(block(), xs))
@@ -51,7 +50,7 @@ def test_dropout_needs_a_key_and_follows_it(getkey):
     assert (call(module, xs, key=key) != call(module, xs)).any()
 
 
-def test_layers_of_a_stack_drop_different_entries(getkey):
+def test_layers_of_a_stack_use_different_dropout_masks(getkey):
     layers = [block(dropout=0.5), block(dropout=0.5)]
     key, xs = getkey(), jax.random.normal(getkey(), (2, 5, 4))
     stacked = call(Stack(layers), xs, key=key)
@@ -60,14 +59,14 @@ def test_layers_of_a_stack_drop_different_entries(getkey):
     np.testing.assert_array_equal(stacked, second)
 
 
-def test_a_stack_takes_bare_cells_and_a_key(getkey):
+def test_stack_with_a_bare_cell_accepts_a_key(getkey):
     stack = Stack([block(dropout=0.5), GRU(4, 3, rngs=nnx.Rngs(1))])
     xs = jax.random.normal(getkey(), (2, 5, 4))
     assert call(stack, xs, key=getkey()).shape == (2, 5, 3)
 
 
-def test_a_key_reaches_blocks_within_other_layers(getkey):
-    """Behind Bidirectional, in a stack within a stack, and as a block's own cell."""
+def test_key_reaches_blocks_inside_other_layers(getkey):
+    """Inside Bidirectional, in a stack of stacks, and as the cell of a block."""
 
     def dropping(width, features, *, rngs, **dtypes):
         return Block(width, MinGRU, rngs=rngs, dropout=0.9, **dtypes)
@@ -82,12 +81,12 @@ def test_a_key_reaches_blocks_within_other_layers(getkey):
 
 
 @pytest.mark.usefixtures("quick_compile")
-def test_16_bit_blocks_keep_the_contract():
+def test_block_in_16_bits_keeps_the_cell_contract():
     options = {"conv_kernel_size": 3, "mlp_expansion": 2, "expansion": 2}
     check_cell(Block(4, MinGRU, rngs=nnx.Rngs(0), dtype=jnp.bfloat16, **options))
 
 
-def test_dropout_keeps_the_mean(getkey):
+def test_dropout_preserves_the_mean(getkey):
     x = jnp.ones(20_000)
     y = dropout(x, 0.25, getkey())
     assert abs(float(y.mean()) - 1) < 0.02
@@ -95,7 +94,7 @@ def test_dropout_keeps_the_mean(getkey):
     assert dropout(x, 0.25, None) is x
 
 
-def test_any_callable_makes_the_cell():
+def test_block_builds_its_cell_with_any_callable():
     signed = functools.partial(MinGRU, gate_range=(-1, 1), candidate="tanh")
     assert Block(4, signed, rngs=nnx.Rngs(0)).cell.gate_range == (-1, 1)
 
@@ -110,12 +109,12 @@ def test_any_callable_makes_the_cell():
         ({"conv_kernel_size": 0}, "kernel_size must be an int >= 1, got 0"),
     ],
 )
-def test_options_out_of_range_are_named(options, message):
+def test_options_out_of_range_raise_value_error(options, message):
     with pytest.raises(ValueError, match=message):
         block(**options)
 
 
-def test_stacks_that_do_not_fit_are_refused():
+def test_stack_of_layers_that_do_not_fit_raises_value_error():
     rngs = nnx.Rngs(0)
     with pytest.raises(ValueError, match="layers must contain at least one"):
         Stack([])
