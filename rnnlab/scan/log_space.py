@@ -1,9 +1,8 @@
 """The recurrence in log space, for positive terms: `log h` from `log a` and `log b`.
 
-`log_linear_scan` composes pairs of logarithms and stays accurate at any length.
-`heinsen_scan` is the published form of the minimal cells' parallel mode. It subtracts two
-sums that grow with time, loses digits with them, and is here for comparison only; docs/scan.md has
-both errors side by side.
+`log_linear_scan` composes pairs of logarithms and stays accurate at any length. `heinsen_scan` is
+the published form of the minimal cells' parallel mode, for comparison only: it subtracts two sums
+that grow with time, and loses precision as they grow. docs/scan.md has the errors of both.
 """
 
 from functools import partial
@@ -30,28 +29,28 @@ def log_linear_scan(
     """Solves `log h[t] = logaddexp(log a[t] + log h[t-1], log b[t])` by an associative scan.
 
     Args:
-      log_a, log_b: logarithms of the decay and of the input; -inf stands for 0.
+      log_a, log_b: logarithms of the decay and of the input, of one shape; -inf stands for 0.
       log_h0: logarithm of the state before the first step; None is -inf, a state of zeros.
       reset, reverse: as in `linear_scan`.
 
     Returns:
       The logarithms of all states, in log_b's dtype; 16-bit inputs are computed in float32.
 
-    Its gradient is a linear recurrence in real space: with `share[t] = a[t] h[t-1] / h[t]`, in
-    [0, 1], the cotangents obey `g[t] = dlog_h[t] + share[t+1] * g[t+1]`. Where `h` is 0 it is 0.
+    The gradient is a linear recurrence in real space: with `share[t] = a[t] h[t-1] / h[t]`, in
+    [0, 1], the cotangents are `g[t] = dlog_h[t] + share[t+1] * g[t+1]`, and 0 where `h` is 0.
 
     Raises:
       ValueError: shapes differ, or a dtype is not real floating (`reset`: not bool).
 
-    Source: arXiv 2410.01201, appendix B, with pairs in place of the cumulative sums.
+    Source: arXiv 2410.01201, appendix B, with pairs instead of cumulative sums.
 
     >>> import jax.numpy as jnp
     >>> half, one = jnp.log(jnp.full((3, 1), 0.5)), jnp.zeros((3, 1))
     >>> print(jnp.exp(log_linear_scan(half, one))[:, 0])
     [1.   1.5  1.75]
     """
-    log_a, log_b, log_h0 = _checked(log_a, log_b, log_h0)
-    require_flags(log_b.shape[:-1], "the shape of log_b without its features", reset=reset)
+    log_a, log_b, log_h0 = _validate(log_a, log_b, log_h0)
+    require_flags(log_b.shape[:-1], "the shape of log_b without features", reset=reset)
     if log_b.size == 0:
         return log_b
     reset = None if reset is None else jnp.expand_dims(reset, -1)
@@ -65,10 +64,10 @@ def heinsen_scan(
     log_b: Float[Array, "*batch time features"],
     log_h0: Float[Array, "*batch features"] | None = None,
 ) -> Float[Array, "*batch time features"]:
-    """The published form: `log h = s + logcumsumexp(log b - s)` with `s = cumsum(log a)`.
+    """Solves it in the published form: `log h = s + logcumsumexp(log b - s)`, `s = cumsum(log a)`.
 
-    For comparison only: its error grows with the length, it has no resets, and a decay of 0 makes
-    it NaN. Arguments, result and errors are those of `log_linear_scan`.
+    For comparison only: its error grows with the length, it has no resets, and it is NaN after a
+    decay of 0. Arguments, result and errors are those of `log_linear_scan`.
 
     Source: Heinsen, "Efficient Parallelization of a Ubiquitous Sequential Computation", arXiv
     2311.06281; arXiv 2410.01201, appendix B, listing 3.
@@ -78,7 +77,7 @@ def heinsen_scan(
     >>> print(jnp.exp(heinsen_scan(half, one))[:, 0].round(4))
     [1.   1.5  1.75]
     """
-    log_a, log_b, log_h0 = _checked(log_a, log_b, log_h0)
+    log_a, log_b, log_h0 = _validate(log_a, log_b, log_h0)
     axis = log_b.ndim - 2
     log_s = lax.cumsum(log_a.astype(log_h0.dtype), axis)
     start = jnp.expand_dims(log_h0, -2)
@@ -86,18 +85,21 @@ def heinsen_scan(
     return (log_s + lax.cumlogsumexp(terms, axis)[..., 1:, :]).astype(log_b.dtype)
 
 
-def _checked(log_a, log_b, log_h0):
+def _validate(log_a, log_b, log_h0):
     log_a, log_b = jnp.asarray(log_a), jnp.asarray(log_b)
     require_floating(log_a=log_a, log_b=log_b)
     if log_b.ndim < 2:
-        raise ValueError(f"log_b has shape {log_b.shape}; (*batch, time, features) is needed")
+        raise ValueError(
+            f"log_b must have shape (*batch, time, features), got {log_b.shape}; "
+            "add the missing axes"
+        )
     require_shape("log_a", log_a, log_b.shape, "the shape of log_b")
     dtype = accumulation_dtype(log_a.dtype, log_b.dtype)
     state_shape = (*log_b.shape[:-2], log_b.shape[-1])
     if log_h0 is None:
         return log_a, log_b, jnp.full(state_shape, -jnp.inf, dtype)
     require_floating(log_h0=log_h0)
-    require_shape("log_h0", log_h0, state_shape, "the shape of log_b without its time")
+    require_shape("log_h0", log_h0, state_shape, "the shape of log_b without time")
     return log_a, log_b, jnp.asarray(log_h0, accumulation_dtype(dtype, jnp.result_type(log_h0)))
 
 
@@ -105,14 +107,13 @@ def _checked(log_a, log_b, log_h0):
 def _log_linear(log_a, log_b, log_h0, reset, reverse):
     first = -1 if reverse else 0
     reset_first = None if reset is None else reset[..., first, :]
-    start = _log_inflow(log_a[..., first, :], log_h0, reset_first)
+    start = _log_carry_term(log_a[..., first, :], log_h0, reset_first)
     log_b = log_b.at[..., first, :].set(jnp.logaddexp(start, log_b[..., first, :]))
     axis = log_b.ndim - 2
     if reset is None:
         return lax.associative_scan(_compose, (log_a, log_b), reverse=reverse, axis=axis)[1]
-    return lax.associative_scan(
-        _compose_with_reset, (log_a, log_b, reset), reverse=reverse, axis=axis
-    )[1]
+    steps = log_a, log_b, reset
+    return lax.associative_scan(_compose_with_reset, steps, reverse=reverse, axis=axis)[1]
 
 
 def _log_linear_forward(log_a, log_b, log_h0, reset, reverse):
@@ -122,7 +123,7 @@ def _log_linear_forward(log_a, log_b, log_h0, reset, reverse):
 
 def _log_linear_backward(reverse, residuals, dlog_h):
     log_a, log_b, log_h0, reset, log_h = residuals
-    before = _log_inflow(log_a, shift_states(log_h, log_h0, reverse), reset)
+    before = _log_carry_term(log_a, shift_states(log_h, log_h0, reverse), reset)
     share = _ratio(before, log_h)
     g, dlog_h0 = transposed_scan(
         share, dlog_h, jnp.zeros_like(log_h0), reset, reverse=reverse, backend="auto"
@@ -134,7 +135,7 @@ _log_linear.defvjp(_log_linear_forward, _log_linear_backward)
 _jitted = jax.jit(_log_linear, static_argnums=4)
 
 
-def _log_inflow(log_a, log_h, reset):
+def _log_carry_term(log_a, log_h, reset):
     return log_a + log_h if reset is None else jnp.where(reset, -jnp.inf, log_a + log_h)
 
 
@@ -147,11 +148,11 @@ def _compose(earlier, later):
 def _compose_with_reset(earlier, later):
     log_a1, log_b1, reset1 = earlier
     log_a2, log_b2, reset2 = later
-    log_b = jnp.logaddexp(_log_inflow(log_a2, log_b1, reset2), log_b2)
-    return _log_inflow(log_a2, log_a1, reset2), log_b, reset1 | reset2
+    log_b = jnp.logaddexp(_log_carry_term(log_a2, log_b1, reset2), log_b2)
+    return _log_carry_term(log_a2, log_a1, reset2), log_b, reset1 | reset2
 
 
 def _ratio(log_x, log_y):
-    """x / y for 0 <= x <= y, 0 where both are."""
-    empty = log_y == -jnp.inf
-    return jnp.where(empty, 0, jnp.exp(log_x - jnp.where(empty, 0, log_y)))
+    """Returns x / y for 0 <= x <= y, and 0 where both are 0."""
+    is_zero = log_y == -jnp.inf
+    return jnp.where(is_zero, 0, jnp.exp(log_x - jnp.where(is_zero, 0, log_y)))
