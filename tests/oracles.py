@@ -4,7 +4,10 @@ import numpy as np
 
 
 def f64(*arrays):
-    return tuple(np.asarray(x).astype(np.float64) for x in arrays)
+    """The arrays in float64, or complex128 where they are complex."""
+    return tuple(
+        np.asarray(x).astype(np.complex128 if np.iscomplexobj(x) else np.float64) for x in arrays
+    )
 
 
 def relative_error(x, ref):
@@ -27,9 +30,11 @@ def order(length, reverse):
 
 
 def linear_scan(a, b, h0=None, reset=None, reverse=False):
+    """States of the loop; `a` may be (features,)."""
     a, b = f64(a, b)
-    h = np.zeros_like(b)
-    state = np.zeros(b.shape[:-2] + b.shape[-1:]) if h0 is None else f64(h0)[0].copy()
+    state = np.zeros(b.shape[:-2] + b.shape[-1:]) if h0 is None else f64(h0)[0]
+    h = np.zeros(b.shape, np.result_type(a, b, state))
+    a = np.broadcast_to(a, b.shape)
     for t in order(b.shape[-2], reverse):
         if reset is not None:
             state = np.where(np.asarray(reset)[..., t, None], 0.0, state)

@@ -212,19 +212,26 @@ def _scan_backward(reverse, backend, residuals, cotangents):
 @partial(jax.custom_vjp, nondiff_argnums=(6, 7))
 def _vjp(a, h, h0, dh, dlast, reset, reverse, backend):
     """The cotangents of `_scan`'s a, b and h0, a function with a derivative of its own."""
+    constant = a.shape != h.shape
+    loop = _constant_decay_vjp if constant else partial(_unfused_vjp, sequential.transposed_scan)
     return dispatch(
         backend,
         dlast.dtype,
         (a, h, h0, dh, dlast, reset),
-        sequential=partial(_unfused_vjp, sequential.transposed_scan, reverse=reverse),
+        sequential=partial(loop, reverse=reverse),
         parallel=partial(_unfused_vjp, associative.transposed_scan, reverse=reverse),
-        kernel=partial(ops.scan_vjp, reverse=reverse) if a.shape == h.shape else None,
+        kernel=None if constant else partial(ops.scan_vjp, reverse=reverse),
     )
 
 
 def _unfused_vjp(transposed_scan, a, h, h0, dh, dlast, reset, *, reverse):
     g, dh0 = transposed_scan(a, dh, dlast, reset, reverse=reverse)
     return _decay_cotangent(a, h, h0, g, reset, reverse), g, dh0
+
+
+def _constant_decay_vjp(a, *operands, reverse):
+    da, g, dh0 = sequential.constant_decay_vjp(a, *operands, reverse=reverse)
+    return _sum_like(a, da), g, dh0
 
 
 def _vjp_forward(*operands_and_options):
@@ -267,18 +274,13 @@ def _transposed_scan_backward(reverse, backend, residuals, cotangents):
 
 def _decay_cotangent(a, h, h0, g, reset, reverse):
     """The cotangent of `a`: the state before a step times the cotangent of the state after it."""
-    g, h = g.astype(h0.dtype), h.astype(h0.dtype)
-    if a.shape == h.shape:
-        da = carry_term(g, shift_states(h, h0, reverse), reset)
-    else:
-        # Summed over time without a shifted copy: the first step's share, then the others'.
-        first = -1 if reverse else 0
-        later, earlier = (slice(None, -1), slice(1, None))[:: 1 if reverse else -1]
-        resets = (None, None) if reset is None else (reset[..., first, :], reset[..., later, :])
-        terms = carry_term(g[..., later, :], h[..., earlier, :], resets[1])
-        da = carry_term(g[..., first, :], h0, resets[0]) + terms.sum(-2)
+    return _sum_like(a, carry_term(g.astype(h0.dtype), shift_states(h, h0, reverse), reset))
+
+
+def _sum_like(a, da):
+    """Returns `da` in the shape and dtype of `a`: summed if `a` is constant, real if `a` is."""
+    if da.shape != a.shape:
         da = da.reshape(-1, da.shape[-1]).sum(0).reshape(a.shape)
-    # The cotangent of a real number is real.
     return (da if jnp.iscomplexobj(a) else jnp.real(da)).astype(a.dtype)
 
 

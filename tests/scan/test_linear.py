@@ -1,4 +1,4 @@
-"""linear_scan against the float64 loop: values, gradients of any order, flags, dtypes, nesting."""
+"""linear_scan against the float64 loop: values, gradients, flags, dtypes, transformations."""
 
 import functools
 
@@ -15,7 +15,7 @@ from rnnlab import linear_scan
 from rnnlab.scan.linear import scan_with_last_state
 from rnnlab.testing import TOLERANCE
 
-# "auto" is the first of these on CPU: test_auto_is_chosen_when_lowered holds it to that.
+# "auto" is the first of these on CPU: test_linear_scan_with_auto_chooses_... checks that.
 BACKEND = pytest.mark.parametrize("backend", ["sequential", "associative"])
 REVERSE = pytest.mark.parametrize("reverse", [False, True])
 
@@ -45,47 +45,50 @@ def check(a, b, h0, dh, *, backend, reset=None, reverse=False):
     limit = max(TOLERANCE[jnp.dtype(x.dtype)] for x in (a, b, h0))
     results = with_gradients(a, b, h0, dh, reset, reverse, backend)
     h = oracles.linear_scan(a, b, h0, reset, reverse)
-    wanted = h, *oracles.linear_scan_gradients(a, b, h0, dh, reset, reverse)
-    for x, ref in zip(results, wanted, strict=True):
+    expected = h, *oracles.linear_scan_gradients(a, b, h0, dh, reset, reverse)
+    for x, ref in zip(results, expected, strict=True):
         assert oracles.relative_error(x, ref) <= limit
 
 
 @BACKEND
-@REVERSE
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 64, 129])
-def test_equals_the_loop(length, reverse, backend):
+@pytest.mark.parametrize(
+    ("length", "reverse"),
+    [*((n, False) for n in (0, 1, 2, 3, 7, 64, 129)), (2, True), (7, True)],
+)
+def test_linear_scan_at_any_length_equals_the_loop(length, reverse, backend):
     a, b, h0, dh, reset = example((2, length, 3))
-    check(a, b, h0, dh, reverse=reverse, backend=backend)
     check(a, b, h0, dh, reset=reset, reverse=reverse, backend=backend)
+    if length == 7:
+        check(a, b, h0, dh, reverse=reverse, backend=backend)
 
 
-def test_h0_none_is_zeros():
+def test_linear_scan_with_h0_none_starts_from_zeros():
     a, b, h0, _, _ = example((2, 5, 3))
     np.testing.assert_array_equal(linear_scan(a, b), linear_scan(a, b, 0 * h0))
 
 
 @BACKEND
 @pytest.mark.parametrize("batch", [(), (1,), (2, 3), (0,)])
-def test_any_batch_axes(batch, backend):
+def test_linear_scan_with_any_batch_axes_equals_the_loop(batch, backend):
     a, b, h0, dh, reset = example((*batch, 5, 2))
     check(a, b, h0, dh, reset=reset, backend=backend)
 
 
 @BACKEND
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_16_bit_in_and_out_with_a_float32_state(dtype, backend):
+def test_linear_scan_in_16_bits_keeps_the_state_in_float32(dtype, backend):
     a, b, h0, dh, reset = example((2, 64, 3), dtype)
     assert linear_scan(a, b, h0, backend=backend).dtype == dtype
     check(a, b, h0, dh, reset=reset, backend=backend)
     # 2,000 equal steps towards 1000 / 3: a 16-bit sum would stop far below it.
     slow, small = jnp.full((2000, 1), 0.997, dtype), jnp.ones((2000, 1), dtype)
-    wanted = oracles.linear_scan(slow, small)
-    error = oracles.relative_error(linear_scan(slow, small, backend=backend), wanted)
+    expected = oracles.linear_scan(slow, small)
+    error = oracles.relative_error(linear_scan(slow, small, backend=backend), expected)
     assert error <= jnp.finfo(dtype).eps
 
 
 @BACKEND
-def test_float64_stays(x64, backend):
+def test_linear_scan_in_float64_returns_float64(x64, backend):
     a, b, h0, dh, reset = example((2, 64, 3), jnp.float64)
     assert linear_scan(a, b, h0, backend=backend).dtype == jnp.float64
     check(a, b, h0, dh, reset=reset, backend=backend)
@@ -101,15 +104,16 @@ def test_float64_stays(x64, backend):
         (jnp.float32, jnp.float32, jnp.float64),
     ],
 )
-def test_mixed_dtypes(x64, dtypes, backend):
+def test_linear_scan_with_mixed_dtypes_equals_the_loop(x64, dtypes, backend):
     a, b, h0, dh, reset = example((2, 9, 3), jnp.float64)
     a, b, h0 = (x.astype(dtype) for x, dtype in zip((a, b, h0), dtypes, strict=True))
     check(a, b, h0, dh.astype(b.dtype), reset=reset, backend=backend)
 
 
+@pytest.mark.slow
 @BACKEND
 @REVERSE
-def test_gradients_of_gradients(reverse, backend):
+def test_linear_scan_second_derivatives_equal_finite_differences(reverse, backend):
     a, b, h0, _, reset = example((2, 5, 2))
 
     def scan(*operands):
@@ -121,7 +125,7 @@ def test_gradients_of_gradients(reverse, backend):
 
 @BACKEND
 @REVERSE
-def test_nan_does_not_pass_a_reset(reverse, backend):
+def test_linear_scan_with_nan_before_a_reset_keeps_it_there(reverse, backend):
     a, b, h0, dh, _ = example((2, 9, 3))
     reset = jnp.zeros((2, 9), bool).at[:, jnp.array([3, 6])].set(True)
     # Forward a flag is on the first step of its segment, in reverse on the last.
@@ -143,8 +147,8 @@ def test_nan_does_not_pass_a_reset(reverse, backend):
 
 
 @BACKEND
-@REVERSE
-def test_nan_does_not_pass_a_reset_in_second_derivatives(reverse, backend):
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_second_derivatives_with_nan_before_a_reset_keep_it_there(reverse, backend):
     a, b, h0, dh, _ = example((2, 9, 3))
     reset = jnp.zeros((2, 9), bool).at[:, jnp.array([3, 6])].set(True)
     dirty = slice(4, 7) if reverse else slice(3, 6)
@@ -168,8 +172,8 @@ def test_nan_does_not_pass_a_reset_in_second_derivatives(reverse, backend):
 
 
 @BACKEND
-def test_16_bit_cotangents_do_not_overflow_inside(backend):
-    """The cotangent of b passes float16's range; that of a is 0 all the same, and not NaN."""
+def test_linear_scan_with_overflowing_16_bit_cotangents_has_no_nan_gradient(backend):
+    """The cotangent of b exceeds the range of float16; that of a is still 0, not NaN."""
     a, b, h0 = jnp.ones((100, 1)), jnp.zeros((100, 1), jnp.float16), jnp.zeros(1)
     dh = jnp.full((100, 1), 1000, jnp.float16)
     _, da, db, _ = with_gradients(a, b, h0, dh, None, False, backend)
@@ -178,7 +182,7 @@ def test_16_bit_cotangents_do_not_overflow_inside(backend):
 
 
 @BACKEND
-def test_under_jit_vmap_checkpoint_and_scan(backend):
+def test_linear_scan_under_jit_vmap_checkpoint_and_scan_has_the_same_gradients(backend):
     a, b, h0, dh, reset = example((3, 6, 2))
 
     def loss(a, b, h0):
@@ -193,67 +197,68 @@ def test_under_jit_vmap_checkpoint_and_scan(backend):
         return jnp.sum(jax.vmap(one)(a, b, h0, reset, dh))
 
     def looped(a, b, h0):
-        def body(total, row):
-            return total + one(*row), None
+        def body(total, example):
+            return total + one(*example), None
 
         return jax.lax.scan(body, jnp.zeros(()), (a, b, h0, reset, dh))[0]
 
-    wanted = oracles.linear_scan_gradients(a, b, h0, dh, reset)
+    expected = oracles.linear_scan_gradients(a, b, h0, dh, reset)
     for f in (loss, mapped, looped):
-        for x, ref in zip(jax.jit(jax.grad(f, (0, 1, 2)))(a, b, h0), wanted, strict=True):
+        for x, ref in zip(jax.jit(jax.grad(f, (0, 1, 2)))(a, b, h0), expected, strict=True):
             assert oracles.relative_error(x, ref) <= TOLERANCE[jnp.dtype(jnp.float32)]
 
 
 @BACKEND
-def test_vmap_over_one_argument_alone(backend):
+def test_linear_scan_under_vmap_over_one_argument_equals_the_loop(backend):
     a, b, h0, _, _ = example((4, 6, 2))
     mapped = jax.vmap(lambda b: linear_scan(a[0], b, h0[0], backend=backend))(b)
     for k in range(4):
-        wanted = oracles.linear_scan(a[0], b[k], h0[0])
-        assert oracles.relative_error(mapped[k], wanted) <= TOLERANCE[jnp.dtype(jnp.float32)]
+        expected = oracles.linear_scan(a[0], b[k], h0[0])
+        assert oracles.relative_error(mapped[k], expected) <= TOLERANCE[jnp.dtype(jnp.float32)]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None)  # each combination of shape and options is compiled
 @given(
-    length=st.sampled_from([1, 4, 11]),  # few shapes: each is compiled
-    features=st.just(2),
+    length=st.sampled_from([1, 7]),
     seed=st.integers(0, 2**31 - 1),
     mean=st.sampled_from([-8.0, 0.0, 8.0]),
     reverse=st.booleans(),
     with_reset=st.booleans(),
     backend=st.sampled_from(["sequential", "associative"]),
 )
-def test_random_calls(length, features, seed, mean, reverse, with_reset, backend):
-    a, b, h0, dh, reset = example((2, length, features), seed=seed, mean=mean)
+def test_linear_scan_with_random_arguments_equals_the_loop(
+    length, seed, mean, reverse, with_reset, backend
+):
+    a, b, h0, dh, reset = example((2, length, 3), seed=seed, mean=mean)
     check(a, b, h0, dh, reset=reset if with_reset else None, reverse=reverse, backend=backend)
 
 
 @BACKEND
 @pytest.mark.parametrize("mean", [0.0, 8.0])
-def test_error_does_not_grow_with_length(mean, backend):
+def test_linear_scan_error_does_not_grow_with_length(mean, backend):
     a, b, _, _, _ = example((1, 4096, 8), mean=mean)
-    wanted = oracles.linear_scan(a, b)
+    expected = oracles.linear_scan(a, b)
     for length in (64, 512, 4096):
         h = linear_scan(a[:, :length], b[:, :length], backend=backend)
-        assert oracles.relative_error(h, wanted[:, :length]) <= 2e-6
+        assert oracles.relative_error(h, expected[:, :length]) <= 2e-6
 
 
 @pytest.mark.slow
 @BACKEND
 @pytest.mark.parametrize("mean", [0.0, 8.0])
-def test_error_at_length_65536(mean, backend):
+def test_linear_scan_error_at_length_65536_is_of_rounding(mean, backend):
     a, b, _, _, _ = example((1, 65536, 16), mean=mean)
     h = linear_scan(a, b, backend=backend)
     assert oracles.relative_error(h, oracles.linear_scan(a, b)) <= 2e-6
 
 
-def test_forward_mode_is_refused():
+def test_linear_scan_in_forward_mode_raises():
     a, b, _, _, _ = example((3, 2))
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(linear_scan, (a, b), (a, b))
 
 
-def test_auto_is_chosen_when_lowered():
+def test_linear_scan_with_auto_chooses_the_backend_when_lowered():
     a, b, _, _, _ = example((2, 8, 3))
     lowered = jax.jit(linear_scan).trace(a, b)
     cpu = lowered.lower(lowering_platforms=("cpu",)).as_text()
@@ -263,7 +268,7 @@ def test_auto_is_chosen_when_lowered():
 
 
 @BACKEND
-def test_an_eager_call_compiles_once(backend):
+def test_linear_scan_called_eagerly_compiles_once(backend):
     a, b, h0, _, _ = example((2, 8, 3))
     linear_scan(a, b, h0, backend=backend)
     before = scan_with_last_state._cache_size()
@@ -292,7 +297,7 @@ def test_an_eager_call_compiles_once(backend):
         ),
     ],
 )
-def test_bad_arguments_are_named(unchecked, change, message):
+def test_linear_scan_with_invalid_arguments_raises(unchecked, change, message):
     a, b, h0, _, _ = example((2, 4, 3))
     arguments = {"a": a, "b": b, "h0": h0}
     with pytest.raises(ValueError, match=message):

@@ -55,6 +55,41 @@ def transposed_scan(
     return db, term(g, at(length - 1))
 
 
+def constant_decay_vjp(
+    a: Array,
+    h: Array,
+    h0: Array,
+    dh: Array,
+    dlast: Array,
+    reset: Array | None,
+    *,
+    reverse: bool,
+) -> tuple[Array, Array, Array]:
+    """Returns the cotangents of `scan`'s a, b and h0 for an `a` that is constant in time.
+
+    The loop is that of `transposed_scan` and sums the cotangents of `a`, (*batch, features), as it
+    runs, so that none of them is stored.
+    """
+    length, dtype = dh.shape[-2], dlast.dtype
+
+    def at(i):
+        return i if reverse else length - 1 - i
+
+    def body(i, carry):
+        g, da, db = carry
+        a_t, reset_t = _slice_time(a, at(i - 1), dtype), _slice_time(reset, at(i - 1))
+        da = da + carry_term(g, _slice_time(h, at(i), dtype), reset_t)
+        g = _slice_time(db, at(i), dtype) + carry_term(a_t, g, reset_t)
+        return g, da, _update_time(db, g, at(i))
+
+    g = _slice_time(dh, at(0), dtype) + dlast
+    carry = (g, jnp.zeros_like(g), _update_time(dh, g, at(0)))
+    g, da, db = lax.fori_loop(1, length, body, carry)
+    final = at(length - 1)
+    a_t, reset_t = _slice_time(a, final, dtype), _slice_time(reset, final)
+    return da + carry_term(g, h0, reset_t), db, carry_term(a_t, g, reset_t)
+
+
 def _slice_time(x: Array | None, t: Array | int, dtype=None) -> Array | None:
     """Returns step `t` of `x`, or its only step where `x` is constant in time."""
     if x is None:
