@@ -12,13 +12,13 @@ from rnnlab.tables import Table, device_labels, format_ms, format_ratio
 CELLS = ("rnn", "gru", "lstm", "mingru", "minlstm")
 LENGTHS = (512, 2048)
 IMPLEMENTATIONS = {
-    "rnnlab, loop over time": ("rnnlab", "scan", "sequential"),
-    "rnnlab, associative scan": ("rnnlab", "associative"),
+    "rnnlab, loop": ("rnnlab", "scan", "sequential"),
+    "rnnlab, parallel scan": ("rnnlab", "associative"),
     "flax.nnx.RNN": ("flax.nnx.RNN", "scan"),
-    "torch (minimal cells: the paper's log-space form)": ("torch", "native", "log space"),
-    "Python loop (the paper's baseline)": ("Python loop", "step"),
+    "torch": ("torch", "native", "log space"),
+    "Python loop": ("Python loop", "step"),
 }
-"""Label of a table row: the implementation and its backends."""
+"""Label of a table row: the implementation and its backends; "log space" is the paper's form."""
 
 TASKS = {
     "adding problem, 600 steps": ("adding", {}),
@@ -52,7 +52,7 @@ def speedup(records: Sequence[Record]) -> Table:
             if seconds:
                 cells = (format_ms(seconds[c]) if c in seconds else "" for c in CELLS)
                 lines.append((f"{length:,}", label, *cells))
-        lines.append((f"{length:,}", "**fastest, relative to minimal cell**", *_factors(found)))
+        lines.append((f"{length:,}", "**fastest / minimal cell**", *_factors(found)))
         ends.add(len(lines) - 1)
     headings = ("length", "training step, ms", *(LABELS[cell] for cell in CELLS))
     return Table(speedup_table.describe(train), headings, lines, frozenset(ends))
@@ -86,8 +86,8 @@ def results(records: Sequence[Record]) -> Table:
         cells = (re.sub(r" \(.*", "", values.get(LABELS[cell], "")) for cell in CELLS)
         metric, baseline = line[2:4]
         metric = metric.replace(", lower is better", " ↓").replace(", higher is better", " ↑")
-        lines.append((label, metric, baseline, *cells, values["seeds"]))
-    headings = ("task", "metric", "best trivial baseline", *map(LABELS.get, CELLS), "seeds")
+        lines.append((f"{label} ({metric})", baseline, *cells, values["seeds"]))
+    headings = ("task (metric)", "best baseline", *map(LABELS.get, CELLS), "seeds")
     return Table(device_labels(used), headings, lines, frozenset())
 
 
