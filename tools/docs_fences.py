@@ -1,4 +1,4 @@
-"""For mkdocstrings: the examples of docstrings as blocks of code, and not as text."""
+"""Griffe extension for mkdocstrings: show the examples of docstrings as code blocks."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ EXAMPLE = re.compile(r"^([ ]*)>>> .*(?:\n\1\S.*|\n\1[ ]+\S.*)*", re.MULTILINE)
 
 
 class Fences(griffe.Extension):
-    """Puts fences around every example."""
+    """Put code fences around every example."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring:

@@ -1,7 +1,7 @@
-"""For MkDocs: what pages link to outside of docs/ becomes part of the site.
+"""MkDocs hooks: copy the files outside docs/ that pages link to into the site.
 
-Pages are read on a code host too, where `../experiments/x.png` is a file of the repository. Here
-those files are copied beside the pages, and the links lead there.
+On a code host, a link such as `../experiments/x.png` leads to a file of the repository. The site
+has no directory above docs/, so these files are copied next to the pages and the links adapted.
 """
 
 import re
@@ -14,7 +14,7 @@ OUTSIDE = re.compile(r"\]\(((?:\.\./)+)((?:experiments|notebooks)/[^)#\s]+)")
 
 
 def on_files(files: Files, config) -> Files:
-    """Adds every file outside of docs/ that a page links to."""
+    """Add every file outside docs/ that a page links to."""
     linked = {
         match[2]
         for page in files.documentation_pages()
@@ -27,5 +27,5 @@ def on_files(files: Files, config) -> Files:
 
 
 def on_page_markdown(markdown: str, page, config, files) -> str:
-    """Takes one step up out of each such link: the site has no folder above docs/."""
+    """Remove one `../` from each such link."""
     return OUTSIDE.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}", markdown)
