@@ -1,4 +1,4 @@
-"""Draws the contract's picture.
+"""Draw the figure of the contract page.
 
 Command:  python tools/contract_figure.py    (writes docs/contract.png)
 """
@@ -9,11 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-REAL, OTHER, PADDING = "#56B4E9", "#E69F00", "#EEEEEE"
+from rnnlab.plotting import OTHER_COLORS
+
+RESET, _, _, _, OTHER, _, _, REAL = OTHER_COLORS
+PADDING = "#EEEEEE"
+"""Colors of time steps; none of them is the color of a cell in other figures."""
 
 
 def steps(axes: Axes, y: float, colors: list[str], first: float = 0.0) -> None:
-    """A row of inputs, a box each."""
+    """Draw time steps as boxes."""
     for t, color in enumerate(colors):
         axes.add_patch(
             FancyBboxPatch(
@@ -49,14 +53,14 @@ def contract() -> Figure:
     arrow(axes, (7.05, 0.8), (8.6, 0.8), "carry")
 
     axes = panels[0, 1]
-    panel(axes, "is its steps, one after another", "carry, y = cell.step(carry, x)")
+    panel(axes, "equals its time steps, one after another", "carry, y = cell.step(carry, x)")
     for t in range(7):
         steps(axes, 0.4, [REAL], 1.4 * t - 0.4)
         arrow(axes, (1.4 * t - 0.86, 0.8), (1.4 * t - 0.36, 0.8))
     axes.text(-1.25, 1.0, "carry", ha="center", va="bottom", fontsize=9)
 
     axes = panels[1, 0]
-    panel(axes, "and is its pieces, wherever it is cut", "the carry is all that passes")
+    panel(axes, "and its pieces, wherever it is cut", "only the carry passes from piece to piece")
     steps(axes, 0.4, [REAL] * 3)
     steps(axes, 0.4, [REAL] * 4, 4.6)
     arrow(axes, (-1.5, 0.8), (-0.05, 0.8), "carry")
@@ -67,19 +71,19 @@ def contract() -> Figure:
     panel(
         axes,
         "reset: several sequences in one row",
-        "reset[t]: the state is initial_carry before input t. Nothing passes,\n"
-        "forward or backward, NaN included.",
+        "reset[t]: the state is initial_carry before input t. Nothing passes\n"
+        "a reset, forward or backward, not even NaN.",
     )
     steps(axes, 0.4, [REAL] * 3 + [OTHER] * 4)
-    axes.plot([3, 3], [0.1, 1.5], color="#D55E00", linewidth=2.5)
+    axes.plot([3, 3], [0.1, 1.5], color=RESET, linewidth=2.5)
     axes.text(3, 1.6, "reset", ha="center", fontsize=9)
 
     axes = panels[2, 0]
     panel(
         axes,
-        "mask: rows of different lengths",
-        "mask[t] False: the state is held, y[t] is 0, the input is not read.\n"
-        "The carry is that after the last real step.",
+        "mask: sequences of different lengths",
+        "mask[t] = False: the state is kept, y[t] is 0, the input is not read.\n"
+        "The returned carry is the one after the last real step.",
     )
     steps(axes, 1.0, [REAL] * 7)
     steps(axes, 0.0, [OTHER] * 4 + [PADDING] * 3)
@@ -90,9 +94,9 @@ def contract() -> Figure:
     axes = panels[2, 1]
     panel(
         axes,
-        "Bidirectional: each row within its own length",
-        "the backward cell starts at the last real step, and resets are\n"
-        "shifted with it. There is no step.",
+        "Bidirectional: each sequence within its own length",
+        "The backward cell starts at the last real step, and resets are\n"
+        "shifted accordingly. There is no step.",
     )
     steps(axes, 0.4, [REAL] * 4 + [PADDING] * 3)
     arrow(axes, (0.1, 1.5), (4.0, 1.5), "forward")
