@@ -100,7 +100,7 @@ PRESETS = {{
         Experiment(
             Text(Path("{text}"), length=8, batch_size=4),
             ModelConfig(width=4, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
-            TrainConfig(steps=4, evaluate_every=2, log_every=1),
+            TrainConfig(steps=4, eval_every=2, log_every=1),
         ),
         {{"model.cell": ("mingru", "gru")}},
     )

@@ -34,7 +34,7 @@ MODEL = ModelConfig(
     width=16, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.1
 )
 TRAINING = TrainConfig(
-    steps={last}, evaluate_every=2, log_every=1, schedule="plateau", plateau_patience=1
+    steps={last}, eval_every=2, log_every=1, schedule="plateau", plateau_patience=1
 )
 DATA = Text(Path("{text}"), length=8, batch_size=4, stateful=True)
 
