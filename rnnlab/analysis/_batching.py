@@ -1,4 +1,4 @@
-"""What the analyses that go step by step need to know of a cell or model and of its inputs."""
+"""Batch and time axes of inputs, for analyses that scan over time."""
 
 from typing import Any
 
@@ -14,23 +14,23 @@ def batch_axes(model: nnx.Module, xs: Array) -> int:
 
 
 def time_first(axes: int):
-    """Brings the axis behind the batch axes to the front."""
+    """A function that moves the time axis, which follows the batch axes, to the front."""
     return lambda x: jnp.moveaxis(x, axes, 0)
 
 
-def time_behind(axes: int):
-    """The inverse of `time_first`."""
+def time_last(axes: int):
+    """A function that moves the time axis from the front to behind the batch axes."""
     return lambda x: jnp.moveaxis(x, 0, axes)
 
 
-def typed(model: nnx.Module, carry: Any, xs: Array) -> Any:
-    """The carry in the dtypes of the initial one, as a step hands it on."""
+def cast_carry(model: nnx.Module, carry: Any, xs: Array) -> Any:
+    """The carry in the dtypes of `initial_carry`, which a step returns."""
     batch = xs.shape[: batch_axes(model, xs)]
     like = jax.eval_shape(lambda: model.initial_carry(batch))
     return jax.tree.map(lambda c, want: jnp.asarray(c, want.dtype), carry, like)
 
 
 def check_steps(xs: Array, axes: int) -> None:
-    """Raises ValueError where there is no step to look at."""
+    """Raises ValueError if there are no time steps."""
     if xs.shape[axes] < 1:
-        raise ValueError("xs has 0 steps; at least 1 is needed")
+        raise ValueError("xs must have >= 1 time steps, got 0")

@@ -1,4 +1,4 @@
-"""What the attention layers of a model look at."""
+"""Attention weights of a model's attention layers."""
 
 from typing import Any
 
@@ -18,14 +18,15 @@ def attention_weights(
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> dict[str, Float[Array, "*batch heads time steps"]]:
-    """How much each step attends to each of the call's steps, for every attention layer of a model.
+    """The weights of every attention layer of a model, over the time steps of a call.
 
     Args:
-      model: of the cell contract; layers that are no `Attention` are left out.
-      carry, xs, reset, mask: what it is called with.
+      model: a module that keeps the contract; layers other than `Attention` are skipped.
+      carry, xs, reset, mask: arguments of its call.
 
-    Names are those of `rnnlab.analysis.layers`. A row adds up to 1, less what it attends to in the
-    carry; `Attention.weights` has that too.
+    Returns:
+      Weights by the layer's name in `rnnlab.analysis.layers`. The weights of a time step sum to 1
+      less the weight of what the carry holds, which `Attention.weights` returns as well.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx

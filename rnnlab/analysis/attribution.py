@@ -1,4 +1,4 @@
-"""Which inputs a prediction rests on."""
+"""Attribution: how much each input contributes to a prediction."""
 
 from collections.abc import Callable
 
@@ -11,17 +11,17 @@ from rnnlab.dtypes import accumulation_dtype
 from rnnlab.validation import require_floating, require_positive_int
 
 Prediction = Callable[[Array], Array]
-"""A number for each sequence: inputs (*batch, time, features) to (*batch,), rows apart."""
+"""Maps inputs (*batch, time, features) to one number per sequence, (*batch,)."""
 
 
 def gradient_times_input(
     f: Prediction, xs: Float[Array, "*batch time features"]
 ) -> Float[Array, "*batch time"]:
-    """What each input would take away from the prediction, were `f` linear.
+    """The contribution of each input to the prediction, to first order.
 
     Args:
-      f: from inputs to a number for each sequence. For a model of tokens `model.embed` makes the
-        inputs, and `model.predict` reads them.
+      f: maps inputs to one number per sequence, independently. For a model of tokens,
+        `model.embed` computes the inputs and `model.predict` reads them.
       xs: the inputs.
 
     >>> import jax.numpy as jnp
@@ -38,7 +38,7 @@ def integrated_gradients(
     baseline: Float[Array, "*batch time features"] | None = None,
     steps: int = 64,
 ) -> Float[Array, "*batch time"]:
-    """What each input adds to the prediction on the straight way from a baseline.
+    """The contribution of each input to the prediction, integrated from a baseline.
 
         (x - x0) times the mean over s in (0, 1) of df/dx at x0 + s (x - x0)
 
@@ -46,9 +46,9 @@ def integrated_gradients(
 
     Args:
       f, xs: as for `gradient_times_input`.
-      baseline: what counts as no input; None is zeros. A model that divides by its states' length
-        has no derivative where they are 0: give it the mean of its inputs, or other inputs.
-      steps: points of the quadrature, which takes the middle of as many equal parts.
+      baseline: inputs that count as the absence of input; None is zeros. A model that normalizes
+        its states has no derivative where they are 0: pass the mean of its inputs instead.
+      steps: points of the midpoint quadrature.
 
     Source: Sundararajan, Taly and Yan, arXiv 1703.01365, equation 1.
 
@@ -62,17 +62,17 @@ def integrated_gradients(
     start = jnp.zeros(xs.shape, wide)
     if baseline is not None:
         start = jnp.broadcast_to(baseline, xs.shape).astype(wide)
-    way = xs.astype(wide) - start
+    difference = xs.astype(wide) - start
     gradient = _gradient(f)
 
     def body(total, k):
-        share = (k.astype(wide) + 0.5) / steps
-        return total + gradient((start + share * way).astype(xs.dtype)).astype(wide), None
+        fraction = (k.astype(wide) + 0.5) / steps
+        return total + gradient((start + fraction * difference).astype(xs.dtype)).astype(wide), None
 
     total = lax.scan(body, jnp.zeros(xs.shape, wide), jnp.arange(steps))[0]
-    return (way * total / steps).sum(-1)
+    return (difference * total / steps).sum(-1)
 
 
 def _gradient(f):
-    """Of f as it is now: compiled for this call, since what f holds may change."""
+    """The gradient of f, compiled anew per call because the parameters that f holds may change."""
     return jax.jit(lambda xs: jax.grad(lambda xs: f(xs).sum())(xs))

@@ -1,4 +1,4 @@
-"""What a cell's gates do over a sequence."""
+"""Statistics of a cell's gates over a sequence."""
 
 from typing import Any, NamedTuple
 
@@ -7,23 +7,24 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float
 
-SATURATED = 0.05
-"""A gate nearer than this to 0 or to 1 is called saturated: its gradient is below a fifth of the
+SATURATION_MARGIN = 0.01
+"""A gate within this distance of 0 or 1 is saturated: its gradient is at most a twenty-fifth of the
 largest that a sigmoid has."""
 
 
 class GateStatistics(NamedTuple):
-    """Of one gate, each unit over all steps and sequences; (features,) each.
+    """Statistics of one gate per unit, over all time steps and sequences; (features,) each.
 
     Attributes:
-      mean, std: of its values.
-      closed, opened: shares of the steps at which it is within `SATURATED` of 0, and of 1.
+      mean, std: mean and standard deviation.
+      saturated_low, saturated_high: fractions of the time steps at which it is within
+        `SATURATION_MARGIN` of 0 and of 1.
     """
 
     mean: Float[Array, " features"]
     std: Float[Array, " features"]
-    closed: Float[Array, " features"]
-    opened: Float[Array, " features"]
+    saturated_low: Float[Array, " features"]
+    saturated_high: Float[Array, " features"]
 
 
 def gate_statistics(
@@ -34,12 +35,12 @@ def gate_statistics(
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> dict[str, GateStatistics]:
-    """Statistics of every gate of a cell by its name; padding does not count.
+    """Statistics of every gate of a cell by name; padding is ignored.
 
     Args:
-      cell: has `gate_values`, as the cells of `rnnlab.CELLS` have. Those of a model, with what they
-        read, are in `rnnlab.analysis.cell_inputs`.
-      carry, xs, reset, mask: what it is called with.
+      cell: a cell with `gate_values`, such as those of `rnnlab.CELLS`. `cell_inputs` returns the
+        cells of a model with their inputs.
+      carry, xs, reset, mask: arguments of its call.
 
     Raises:
       ValueError: the cell has no `gate_values`.
@@ -49,26 +50,26 @@ def gate_statistics(
     >>> from rnnlab import LSTM
     >>> cell = LSTM(3, 4, rngs=nnx.Rngs(0), forget_bias=5.0)
     >>> found = gate_statistics(cell, cell.initial_carry(()), jnp.zeros((7, 3)))
-    >>> sorted(found), found["f"].opened.tolist()
+    >>> sorted(found), found["f"].saturated_high.tolist()
     (['f', 'i', 'o'], [1.0, 1.0, 1.0, 1.0])
     """
     if not hasattr(cell, "gate_values"):
-        raise ValueError(f"{type(cell).__name__} has no gate_values; give a cell that has gates")
+        raise ValueError(f"{type(cell).__name__} has no gate_values; pass a cell that has gates")
     values = cell.gate_values(carry, xs, reset=reset, mask=mask)
     return {name: _statistics(gate, mask) for name, gate in values.items()}
 
 
 def _statistics(gate, mask):
-    rows = gate.reshape(-1, gate.shape[-1])
-    weights = jnp.ones((len(rows), 1), rows.dtype)
+    values = gate.reshape(-1, gate.shape[-1])
+    weights = jnp.ones((len(values), 1), values.dtype)
     if mask is not None:
-        weights = mask.reshape(-1, 1).astype(rows.dtype)
+        weights = mask.reshape(-1, 1).astype(values.dtype)
 
     def mean(x):
-        # Chosen and not multiplied: what padding holds may be NaN.
+        # Selected with `where`: padding may hold NaN.
         return jnp.where(weights > 0, x, 0).sum(0) / weights.sum()
 
-    centre = mean(rows)
-    std = jnp.sqrt(mean((rows - centre[None]) ** 2))
-    closed, opened = ((x < SATURATED).astype(rows.dtype) for x in (rows, 1 - rows))
-    return GateStatistics(centre, std, mean(closed), mean(opened))
+    centre = mean(values)
+    std = jnp.sqrt(mean((values - centre[None]) ** 2))
+    low, high = ((x < SATURATION_MARGIN).astype(values.dtype) for x in (values, 1 - values))
+    return GateStatistics(centre, std, mean(low), mean(high))

@@ -1,4 +1,4 @@
-"""How much of a loss reaches the states of earlier steps."""
+"""How much of a loss's gradient reaches the states of earlier time steps."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis._batching import batch_axes, check_steps, time_behind, time_first, typed
-from rnnlab.analysis._norms import length
+from rnnlab.analysis._batching import batch_axes, cast_carry, check_steps, time_first, time_last
+from rnnlab.analysis._norms import l2_norm
 from rnnlab.analysis.layers import layers
 
 
@@ -24,16 +24,17 @@ def state_gradients(
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> Any:
-    """The gradient of a loss by the state that each step reads.
+    """The gradient of a loss with respect to the state that each time step reads.
 
     Args:
-      model: a cell or model that can `step`.
-      carry, xs, reset, mask: what it is called with.
-      loss: maps the outputs (*batch, time, features) to one number. The function itself is part of
-        a compiled program: give the same one again rather than a new lambda.
+      model: a cell or model with `step`.
+      carry, xs, reset, mask: arguments of its call.
+      loss: maps the outputs (*batch, time, features) to one number. The compiled program is cached
+        by this function: pass the same one again instead of a new lambda.
 
-    Returns a tree like the carry, leaves (*batch, time, ...); at step t the gradient by the carry
-    that step t is given, over all paths through it and later steps.
+    Returns:
+      A tree like the carry, with arrays (*batch, time, ...). Entry t is the gradient with respect
+      to the carry that time step t reads, along all paths through later time steps.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -46,28 +47,28 @@ def state_gradients(
     graphdef, params = nnx.split(model)
     axes = batch_axes(model, xs)
     check_steps(xs, axes)
-    carry = typed(model, carry, xs)
+    carry = cast_carry(model, carry, xs)
     return _gradients(graphdef, axes, loss, params, carry, xs, reset, mask)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _gradients(graphdef, axes, loss, params, carry, xs, reset, mask):
     model = nnx.merge(graphdef, params, copy=True)
-    rows = jax.tree.map(time_first(axes), (xs, reset, mask))
+    inputs = jax.tree.map(time_first(axes), (xs, reset, mask))
 
-    def of_shifts(shifts):
-        """The loss where every step reads its state shifted."""
+    def shifted_loss(shifts):
+        """The loss if a shift is added to the state that each time step reads."""
 
         def body(carry, at):
             (x, reset, mask), shift = at
             carry = jax.tree.map(jnp.add, carry, shift)
             return model.step(carry, x, reset=reset, mask=mask)
 
-        ys = lax.scan(body, carry, (rows, shifts))[1]
-        return loss(time_behind(axes)(ys))
+        ys = lax.scan(body, carry, (inputs, shifts))[1]
+        return loss(time_last(axes)(ys))
 
-    none = jax.tree.map(lambda c: jnp.zeros((len(rows[0]), *c.shape), c.dtype), carry)
-    return jax.tree.map(time_behind(axes), jax.grad(of_shifts)(none))
+    zeros = jax.tree.map(lambda c: jnp.zeros((len(inputs[0]), *c.shape), c.dtype), carry)
+    return jax.tree.map(time_last(axes), jax.grad(shifted_loss)(zeros))
 
 
 def gradient_flow(
@@ -79,9 +80,7 @@ def gradient_flow(
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> dict[str, Float[Array, "*batch time"]]:
-    """The norm of a loss's gradient by the state that each step reads, for each cell of a model.
-
-    Arguments are those of `state_gradients`; names are those of `layers`.
+    """The norm of `state_gradients` per time step, by the name of each cell in `layers`.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -97,6 +96,6 @@ def gradient_flow(
 
     def norm(tree):
         flat = [g.reshape(*g.shape[: axes + 1], -1) for g in jax.tree.leaves(tree)]
-        return length(jnp.concatenate(flat, -1))
+        return l2_norm(jnp.concatenate(flat, -1))
 
-    return {name: norm(of_cell) for name, _, of_cell in layers(model, gradients)}
+    return {name: norm(gradient) for name, _, gradient in layers(model, gradients)}

@@ -1,7 +1,7 @@
-"""The derivative of a cell's state by the state before, and of products of many of them.
+"""The Jacobian of a cell's state with respect to the previous state, and products of them.
 
-A gradient that flows from step T back to step t is multiplied by `J[T] ... J[t+1]`: where that
-product shrinks with the distance the gradient vanishes, where it grows the gradient explodes.
+A gradient that flows from time step T back to time step t is multiplied by `J[T] ... J[t+1]`. If
+that product shrinks with the distance the gradient vanishes; if it grows the gradient explodes.
 
 Source: Pascanu, Mikolov and Bengio, arXiv 1211.5063, section 2.
 """
@@ -16,7 +16,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from rnnlab.analysis._batching import batch_axes, check_steps, typed
+from rnnlab.analysis._batching import batch_axes, cast_carry, check_steps
 from rnnlab.analysis.states import states
 from rnnlab.cells.backends.lax_scan import preceding
 from rnnlab.cells.linear import LinearCell
@@ -27,10 +27,10 @@ from rnnlab.validation import require_positive_int
 def jacobians(
     cell: nnx.Module, carry: Any, xs: Float[Array, "*batch time in_features"]
 ) -> Float[Array, "*batch time state state"]:
-    """`J[t] = d carry[t] / d carry[t-1]` at every step.
+    """`J[t] = d carry[t] / d carry[t-1]` at every time step.
 
-    Row i and column j are entries of the carry as `jax.tree.leaves` orders them: the LSTM's c, then
-    its h. It is (features squared) numbers a step: for a cell, rather than for a whole model.
+    Rows and columns are entries of the carry in the order of `jax.tree.leaves`: the LSTM's c, then
+    its h. A time step has (features squared) numbers: use it for a cell, not for a whole model.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -43,7 +43,7 @@ def jacobians(
     run = partial(_jacobians, graphdef, params)
     for _ in range(batch_axes(cell, xs)):
         run = jax.vmap(run)
-    return run(typed(cell, carry, xs), xs)
+    return run(cast_carry(cell, carry, xs), xs)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -60,7 +60,7 @@ def _jacobians(graphdef, params, carry, xs):
 
 
 def spectral_radius(matrices: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
-    """The largest magnitude of the eigenvalues. JAX computes these on a CPU alone.
+    """The largest magnitude of the eigenvalues. JAX computes these only on a CPU.
 
     >>> import jax.numpy as jnp
     >>> spectral_radius(jnp.array([[0.0, 2.0], [-2.0, 0.0]])).round(4)
@@ -74,8 +74,8 @@ def log_product_norms(
 ) -> Float[Array, "*batch time"]:
     """The logarithm of the spectral norm of `J[T-1] ... J[t]`, for every t.
 
-    It is how much a gradient of the last state grows on its way to the state before step t, at
-    most. The logarithm, because the norm itself leaves float32 within a few hundred steps.
+    It bounds how much a gradient of the last state grows on its way to the state before time step
+    t. The norm itself would leave the range of float32 within a few hundred time steps.
 
     >>> import jax.numpy as jnp
     >>> print(log_product_norms(0.5 * jnp.ones((1000, 1, 1)))[0].round())  # 1000 log 0.5
@@ -106,15 +106,16 @@ def lyapunov_exponents(
     xs: Float[Array, "*batch time in_features"],
     count: int = 1,
 ) -> Float[Array, "*batch count"]:
-    """The `count` largest rates, per step, at which small differences of the state grow.
+    """The `count` largest rates per time step at which small differences of the state grow.
 
-    Negative ones shrink: the cell forgets. A minimal cell's are the means of `log |a|` of its
-    units, its decays; another cell's come from tangents that are carried along and made orthogonal
-    at every step. Those are exact in the limit of long sequences: over T steps they are off by
-    about the logarithm of what the first tangents have of the right directions, over T.
+    With a negative exponent differences shrink: the cell forgets. For a linear cell whose carry is
+    its state, the exponents are the means of `log |a|` over time, and exact. For other cells
+    tangents are propagated and orthogonalized at every time step, which is exact in the limit of
+    long sequences: the error over T time steps is about log(c) / T, where c is the component of the
+    first tangents along the leading directions.
 
     Raises:
-      ValueError: `count` is more than the numbers in a carry.
+      ValueError: `count` exceeds the numbers in a carry.
 
     Source: Benettin et al., "Lyapunov characteristic exponents", Meccanica 15 (1980).
 
@@ -128,7 +129,7 @@ def lyapunov_exponents(
     require_positive_int(count=count)
     size = sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: cell.initial_carry(()))))
     if count > size:
-        raise ValueError(f"count is {count}; the state has {size} numbers, and as many exponents")
+        raise ValueError(f"count must be <= {size}, the numbers in the state, got {count}")
     if isinstance(cell, LinearCell):
         rates = jnp.log(jnp.abs(decays(cell, carry, xs))).mean(-2)
         return lax.top_k(rates, count)[0]
@@ -138,7 +139,7 @@ def lyapunov_exponents(
     run = partial(_exponents, graphdef, count, params)
     for _ in range(axes):
         run = jax.vmap(run)
-    return run(typed(cell, carry, xs), xs)
+    return run(cast_carry(cell, carry, xs), xs)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -167,7 +168,7 @@ def decays(
     carry: Float[Array, "*batch features"],
     xs: Float[Array, "*batch time in_features"],
 ) -> Float[Array, "*batch time features"]:
-    """A minimal cell's `a`: the diagonal of its step's Jacobian, which has nothing else.
+    """The decays `a` of a linear cell: the diagonal of its Jacobian, whose other entries are 0.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx

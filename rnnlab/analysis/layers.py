@@ -1,4 +1,4 @@
-"""Where a model's cells are, and what each of them reads."""
+"""The cells of a model and the inputs of each."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from rnnlab.models import SequenceModel
 from rnnlab.recurrent import mask_outputs
 
 
-class Layer(NamedTuple):
+class LayerRef(NamedTuple):
     """A cell within a model.
 
     Attributes:
       name: "cell", or "layer 1" and so on in a stack, "layer 1.2" in a stack within it.
       cell: the cell itself.
-      carry: its part of the model's carry, or of any tree of that form.
+      carry: its part of the model's carry, or of any tree of the same structure.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Layer(NamedTuple):
 
 
 class CellInputs(NamedTuple):
-    """A cell within a model, and what it is called with when the model is.
+    """A cell within a model and the arguments of its call when the model is called.
 
     Attributes:
-      name, cell, carry: as in `Layer`.
+      name, cell, carry: as in `LayerRef`.
       xs: the cell's inputs, (*batch, time, in_features).
     """
 
@@ -40,12 +40,12 @@ class CellInputs(NamedTuple):
     xs: Array
 
 
-def layers(model: nnx.Module, carry: Any) -> list[Layer]:
-    """The cells of a model, block, stack or cell, the first layer first.
+def layers(model: nnx.Module, carry: Any) -> list[LayerRef]:
+    """The cells of a model, block, stack or cell, from the first layer to the last.
 
     Args:
-      model: of the cell contract.
-      carry: the model's carry, or a tree of its form, such as the gradients by it.
+      model: a module that keeps the contract.
+      carry: the model's carry, or a tree of its structure, such as gradients.
 
     >>> from flax import nnx
     >>> from rnnlab import GRU, Block, MinGRU, Stack
@@ -58,16 +58,16 @@ def layers(model: nnx.Module, carry: Any) -> list[Layer]:
     return list(_layers(model, carry, "cell"))
 
 
-def _layers(model: nnx.Module, carry: Any, name: str) -> Iterator[Layer]:
+def _layers(model: nnx.Module, carry: Any, name: str) -> Iterator[LayerRef]:
     if isinstance(model, SequenceModel):
         yield from _layers(model.body, carry.body, name)
     elif isinstance(model, Stack):
         for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):
-            yield from _layers(layer, state, _within(name, k))
+            yield from _layers(layer, state, _sublayer_name(name, k))
     elif isinstance(model, Block):
         yield from _layers(model.cell, carry.cell, name)
     else:
-        yield Layer(name, model, carry)
+        yield LayerRef(name, model, carry)
 
 
 def cell_inputs(
@@ -78,11 +78,11 @@ def cell_inputs(
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> list[CellInputs]:
-    """What each cell of a model reads when the model reads `xs`, the first layer first.
+    """The inputs of each cell when the model is called, from the first layer to the last.
 
     Args:
-      model: of the cell contract.
-      carry, xs, reset, mask: what the model is called with.
+      model: a module that keeps the contract.
+      carry, xs, reset, mask: arguments of the model's call.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -103,7 +103,7 @@ def _cell_inputs(
         yield from _cell_inputs(model.body, carry.body, embedded, name, flags)
     elif isinstance(model, Stack):
         for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):
-            yield from _cell_inputs(layer, state, xs, _within(name, k), flags)
+            yield from _cell_inputs(layer, state, xs, _sublayer_name(name, k), flags)
             if k + 1 < len(model.layers):
                 xs = layer(state, xs, **flags)[1]
     elif isinstance(model, Block):
@@ -113,6 +113,6 @@ def _cell_inputs(
         yield CellInputs(name, model, carry, xs)
 
 
-def _within(name: str, k: int) -> str:
-    """The name of layer k of a stack: "layer 2", and within that "layer 2.1"."""
+def _sublayer_name(name: str, k: int) -> str:
+    """The name of layer k of a stack: "layer 2", and in a stack within it "layer 2.1"."""
     return f"layer {k + 1}" if name == "cell" else f"{name}.{k + 1}"

@@ -1,4 +1,4 @@
-"""How far back what a cell puts out depends on what it has read."""
+"""Memory horizon: for how many time steps an input affects the output."""
 
 from functools import partial
 from typing import Any
@@ -10,95 +10,99 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from rnnlab.analysis._batching import check_steps
-from rnnlab.analysis._norms import length
+from rnnlab.analysis._norms import l2_norm
 from rnnlab.validation import require_floating
 
 
-def influence(
+def input_sensitivity(
     model: nnx.Module, carry: Any, xs: Float[Array, "*batch time in_features"]
 ) -> Float[Array, "*batch lag features"]:
-    """The norm of `d y[T-1] / d x[T-1-lag]` for every output feature and lag, the nearest first.
+    """The norm of `d y[T-1] / d x[T-1-lag]` for every output feature and lag, from lag 0.
 
     Args:
-      model: a cell, block, stack, or model of values: whatever maps sequences to sequences. For a
-        model of tokens take one of its cells, with what `rnnlab.analysis.cell_inputs` gives.
-      carry, xs: what it is called with, without padding: the last step is looked back from.
+      model: a cell, block, stack, or model of values. For a model of tokens pass one of its cells
+        with the inputs that `rnnlab.analysis.cell_inputs` returns.
+      carry, xs: arguments of its call, without padding: lags count from the last time step.
 
-    One pass backwards for each output feature, some at a time.
+    It costs one backward pass per output feature.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
     >>> from rnnlab import MinGRU
     >>> cell = MinGRU(3, 4, rngs=nnx.Rngs(0), candidate="identity")
-    >>> found = influence(cell, cell.initial_carry(()), jnp.zeros((5, 3)))
+    >>> found = input_sensitivity(cell, cell.initial_carry(()), jnp.zeros((5, 3)))
     >>> found[1:, 0] / found[:-1, 0]  # decays of 0.5
     Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
     require_floating(xs=xs)  # token ids have no derivative
     check_steps(xs, xs.ndim - 2)
     graphdef, params = nnx.split(model)
-    return _influence(graphdef, params, carry, xs)
+    return _input_sensitivity(graphdef, params, carry, xs)
 
 
 @partial(jax.jit, static_argnums=0)
-def _influence(graphdef, params, carry, xs):
+def _input_sensitivity(graphdef, params, carry, xs):
     model = nnx.merge(graphdef, params, copy=True)
-    last, pull = jax.vjp(lambda xs: model(carry, xs)[1][..., -1, :], xs)
+    last, vjp = jax.vjp(lambda xs: model(carry, xs)[1][..., -1, :], xs)
 
-    def of_feature(one):
-        dxs = pull(jnp.broadcast_to(one, last.shape))[0]
-        return length(dxs)
+    def sensitivity(one_hot):
+        dxs = vjp(jnp.broadcast_to(one_hot, last.shape))[0]
+        return l2_norm(dxs)
 
-    # Rows of a batch do not meet, so that one pass serves all of them.
-    norms = lax.map(of_feature, jnp.eye(last.shape[-1], dtype=last.dtype), batch_size=16)
+    # Sequences of a batch are independent, so that one pass serves all of them.
+    norms = lax.map(sensitivity, jnp.eye(last.shape[-1], dtype=last.dtype), batch_size=16)
     return jnp.flip(jnp.moveaxis(norms, 0, -1), -2)
 
 
 def memory_horizon(
-    influence: Float[Array, "*batch lag features"], share: float = 0.05
+    sensitivity: Float[Array, "*batch lag features"], threshold: float = 0.05
 ) -> Int[Array, "*batch features"]:
-    """The lag from which on an input's influence stays below a share of the largest.
+    """The lag from which on the sensitivity to an input stays below a fraction of the largest.
 
-    For the horizon of a layer as a whole, give the norm over its features,
-    `jnp.linalg.norm(influence, axis=-1, keepdims=True)`. The number of lags given stands for "not
-    within these", and 0 for no influence at all.
+    For the horizon of a whole layer, pass the norm over its features,
+    `jnp.linalg.norm(sensitivity, axis=-1, keepdims=True)`. The number of lags in the result means
+    that the horizon is longer; 0 means that no input has an effect.
+
+    Args:
+      sensitivity: what `input_sensitivity` returns.
+      threshold: the fraction, between 0 and 1.
 
     Raises:
-      ValueError: share is not between 0 and 1.
+      ValueError: threshold is not between 0 and 1.
 
     >>> import jax.numpy as jnp
     >>> memory_horizon((0.9 ** jnp.arange(100.0))[:, None])  # log 0.05 / log 0.9 is 28.4
     Array([29], dtype=int32)
     """
-    _check_share(share)
-    lags = influence.shape[-2]
-    largest = jnp.nanmax(influence, -2, keepdims=True)
-    above = (influence >= share * largest) & (influence > 0)
-    above |= jnp.isnan(influence)  # what is unknown is not forgotten
+    _require_fraction(threshold)
+    lags = sensitivity.shape[-2]
+    largest = jnp.nanmax(sensitivity, -2, keepdims=True)
+    above = (sensitivity >= threshold * largest) & (sensitivity > 0)
+    above |= jnp.isnan(sensitivity)  # NaN counts as remembered
     lag = jnp.arange(1, lags + 1, dtype=jnp.int32)[:, None]
-    lag = lag.reshape((1,) * (influence.ndim - 2) + lag.shape)
+    lag = lag.reshape((1,) * (sensitivity.ndim - 2) + lag.shape)
     return jnp.max(jnp.where(above, lag, 0), -2)
 
 
-def decay_horizon(a: Float[Array, "*batch"], share: float = 0.05) -> Float[Array, "*batch"]:
-    """The number of steps within which a product of the decay `a` falls to a share: log_a share.
+def decay_horizon(a: Float[Array, "*batch"], threshold: float = 0.05) -> Float[Array, "*batch"]:
+    """The number of time steps after which a power of the decay `a` falls to a fraction.
 
-    A minimal cell's horizon where its decay is constant, between whole lags too; infinite where
-    |a| is at least 1.
+    It is log(threshold) / log(|a|), the horizon of a linear cell with a constant decay, not rounded
+    to whole lags. It is infinite where |a| >= 1.
 
     Raises:
-      ValueError: share is not between 0 and 1.
+      ValueError: threshold is not between 0 and 1.
 
     >>> decay_horizon(jnp.array(0.9)).round(3)
     Array(28.433, dtype=float32)
     """
-    _check_share(share)
+    _require_fraction(threshold)
     size = jnp.abs(a)
     forgets = size < 1
-    steps = jnp.log(jnp.asarray(share, a.dtype)) / jnp.log(jnp.where(forgets, size, 0.5))
+    steps = jnp.log(jnp.asarray(threshold, a.dtype)) / jnp.log(jnp.where(forgets, size, 0.5))
     return jnp.where(forgets, steps, jnp.inf)
 
 
-def _check_share(share: float) -> None:
-    if not 0 < share < 1:
-        raise ValueError(f"share is {share}; a number between 0 and 1 is needed")
+def _require_fraction(threshold: float) -> None:
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must be between 0 and 1, got {threshold}")

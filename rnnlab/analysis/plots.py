@@ -1,4 +1,4 @@
-"""What the analyses find, as pictures. Each function returns a matplotlib figure."""
+"""Figures of the analyses. Each function returns a matplotlib figure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,26 +10,26 @@ from matplotlib.figure import Figure
 
 from rnnlab.plotting import cell_label, series_colors
 
-UNITS = 40
-"""Rows of a heat map beyond which only those that vary the most are drawn."""
-WRAP = 64
-"""Characters in a row of text."""
+MAX_UNITS = 40
+"""Most units that a heat map shows: those that vary most."""
+CHARS_PER_ROW = 64
+"""Characters per line of a text figure."""
 
 
 def gradient_flow_figure(
     norms: Mapping[str, ArrayLike], *, title: str = "Gradient flow", ylabel: str | None = None
 ) -> Figure:
-    """Norms of a loss's gradient by the state, a line a name, against the distance from the end.
+    """Norms of a loss's gradient with respect to the state, against the distance from the end.
 
     Args:
-      norms: (*batch, time) by name, as `gradient_flow` gives them for a loss of the last step. The
-        line is the median over the batch, the band half of it.
-      title: above the picture.
-      ylabel: what the norms are of.
+      norms: (*batch, time) by name, from `gradient_flow` with a loss of the last time step. Each
+        name is a line, the median over the batch, with a band between the quartiles.
+      title: title of the figure.
+      ylabel: label of the norms.
 
     >>> figure = gradient_flow_figure({"gru": 0.9 ** np.arange(50.0)})
     >>> figure.axes[0].get_xlabel()
-    'steps before the loss'
+    'time steps before the loss'
     """
     figure, axes = _figure()
     colors = series_colors(norms)
@@ -44,44 +44,49 @@ def gradient_flow_figure(
     axes.set(
         title=title,
         yscale="log",
-        xlabel="steps before the loss",
-        ylabel=ylabel or "norm of the loss's gradient by the state",
+        xlabel="time steps before the loss",
+        ylabel=ylabel or "norm of the gradient with respect to the state",
     )
     axes.legend(fontsize=9)
     return figure
 
 
-def horizon_figure(influence: Mapping[str, ArrayLike], *, title: str = "Memory") -> Figure:
-    """An input's influence on the output by its lag, over that at its largest, a line a name.
+def horizon_figure(
+    sensitivity: Mapping[str, ArrayLike], *, threshold: float = 0.05, title: str = "Memory horizon"
+) -> Figure:
+    """The sensitivity of the last output to an input, by lag, relative to its maximum.
 
     Args:
-      influence: (*batch, lag, features) by name, from `rnnlab.analysis.influence`. Units are drawn
-        thin, a layer as a whole thick.
-      title: above the picture.
+      sensitivity: (*batch, lag, features) by name, from `input_sensitivity`. Thin lines are single
+        units, the thick line is the norm over all units.
+      threshold: the fraction at which `memory_horizon` ends.
+      title: title of the figure.
 
     >>> figure = horizon_figure({"layer 1": 0.9 ** np.arange(50.0)[:, None] * np.ones((1, 8))})
-    >>> len(figure.axes[0].lines)  # 8 units, the layer, the share
+    >>> len(figure.axes[0].lines)  # 8 units, their norm, the threshold
     10
     """
     figure, axes = _figure()
-    colors = series_colors(influence)
-    for name, values in influence.items():
+    colors = series_colors(sensitivity)
+    for name, values in sensitivity.items():
         flat = np.asarray(values, np.float64)
         flat = flat.reshape(-1, *flat.shape[-2:]).mean(0)
-        units = _over_largest(flat)
-        chosen = units[:, np.linspace(0, units.shape[1] - 1, min(UNITS, units.shape[1]), dtype=int)]
+        units = _normalize_by_max(flat)
+        count = units.shape[1]
+        chosen = units[:, np.linspace(0, count - 1, min(MAX_UNITS, count), dtype=int)]
         color = colors[name]
         axes.plot(np.where(chosen > 0, chosen, np.nan), color=color, alpha=0.15, linewidth=0.8)
-        whole = _over_largest(np.linalg.norm(flat, axis=-1, keepdims=True))
+        whole = _normalize_by_max(np.linalg.norm(flat, axis=-1, keepdims=True))
         line = {"color": color, "linewidth": 2.2, "label": cell_label(name)}
         axes.plot(np.where(whole > 0, whole, np.nan), **line)
-    axes.axhline(0.05, color="black", linewidth=0.8, linestyle=":", label="a share of 0.05")
+    line = {"color": "black", "linewidth": 0.8, "linestyle": ":"}
+    axes.axhline(threshold, label=f"threshold {threshold:g}", **line)
     axes.set(
         title=title,
         yscale="log",
         ylim=(1e-6, 2),
-        xlabel="lag of the input (steps)",
-        ylabel="influence on the last output, over the largest",
+        xlabel="lag of the input (time steps)",
+        ylabel="sensitivity of the last output (relative to maximum)",
     )
     axes.legend(fontsize=9)
     return figure
@@ -92,15 +97,16 @@ def gate_figure(
     labels: Sequence[str] | None = None,
     *,
     title: str = "Gates",
-    unit: str = "gate, from closed (0) to open (1)",
+    colorbar_label: str = "gate, from closed (0) to open (1)",
 ) -> Figure:
-    """Gates over a sequence as heat maps from 0 to 1, one a name.
+    """Gates over a sequence as heat maps from 0 to 1, one per gate.
 
     Args:
-      gates: (time, features) by name, as `gate_values` gives them for one sequence. Of more than
-        `UNITS` features those are drawn that vary the most; they are ordered by their mean.
-      labels: what was read at each step, such as the text's characters; None numbers the steps.
-      title, unit: above the picture, and at its scale of colours.
+      gates: (time, features) by name, from `gate_values` of one sequence. At most `MAX_UNITS`
+        features are drawn, those that vary most, ordered by their mean.
+      labels: the symbol read at each time step; None numbers the time steps.
+      title: title of the figure.
+      colorbar_label: label of the colour bar.
 
     >>> figure = gate_figure({"z": np.full((4, 8), 0.5)}, list("scan"))
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -111,10 +117,10 @@ def gate_figure(
     for axes, (name, values) in zip(panels, gates.items(), strict=True):
         shown = _most_varied(np.asarray(values, np.float64))
         image = axes.imshow(shown.T, aspect="auto", cmap="viridis", vmin=0, vmax=1)
-        axes.set(title=f"{name}", ylabel="units, by their mean")
+        axes.set(title=f"{name}", ylabel="units, ordered by mean")
         axes.set_yticks([])
         _label_steps(axes, labels, len(shown))
-    figure.colorbar(image, ax=list(panels), label=unit)
+    figure.colorbar(image, ax=list(panels), label=colorbar_label)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -123,20 +129,20 @@ def trajectory_figure(
     projected: ArrayLike,
     labels: Sequence[str] | None = None,
     *,
-    share: ArrayLike | None = None,
+    explained_variance_ratio: ArrayLike | None = None,
     title: str = "Trajectory of the state",
 ) -> Figure:
-    """States in the plane of their first two components, in the order of time.
+    """States in the plane of their first two principal components, in order of time.
 
     Args:
       projected: (time, 2 or more), from `principal_components`.
-      labels: what was read at each step.
-      share: of the variance, as `principal_components` gives it.
-      title: above the picture.
+      labels: the symbol read at each time step.
+      explained_variance_ratio: from `principal_components`.
+      title: title of the figure.
 
-    >>> figure = trajectory_figure(np.eye(4)[:, :2], list("scan"), share=[0.5, 0.3])
+    >>> figure = trajectory_figure(np.eye(4)[:, :2], list("scan"))
     >>> figure.axes[0].get_xlabel()
-    'first component (50% of the variance)'
+    'first component'
     """
     figure, axes = _figure(7.2, 6)
     x, y = np.asarray(projected)[:, :2].T
@@ -144,37 +150,39 @@ def trajectory_figure(
     points = axes.scatter(x, y, c=np.arange(len(x)), s=14, cmap="viridis", zorder=2)
     for at, label in zip(zip(x, y, strict=True), labels or (), strict=False):
         axes.annotate(_visible(label), at, xytext=(3, 3), textcoords="offset points", fontsize=8)
-    figure.colorbar(points, label="step")
+    figure.colorbar(points, label="time step")
     names = ("first component", "second component")
-    if share is not None:
+    if explained_variance_ratio is not None:
         names = [
-            f"{name} ({part:.0%} of the variance)"
-            for name, part in zip(names, np.asarray(share), strict=False)
+            f"{name} ({ratio:.0%} of the variance)"
+            for name, ratio in zip(names, np.asarray(explained_variance_ratio), strict=False)
         ]
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
     return figure
 
 
-def text_figure(labels: Sequence[str], values: ArrayLike, *, title: str, unit: str) -> Figure:
-    """A text whose characters are coloured by a value each: a unit's state, or an attribution.
+def text_figure(
+    labels: Sequence[str], values: ArrayLike, *, title: str, colorbar_label: str
+) -> Figure:
+    """A text whose characters are coloured by a value: a unit's state, or an attribution.
 
     Args:
       labels: the characters.
-      values: (time,); blue is below 0, red above.
-      title, unit: above the picture, and at its scale of colours.
+      values: one per character; blue is negative, red positive.
+      title: title of the figure.
+      colorbar_label: label of the colour bar.
 
-    >>> figure = text_figure("a b", [0.5, 0.0, -1.0], title="Unit 3", unit="state")
+    >>> figure = text_figure("a b", [0.5, 0.0, -1.0], title="Unit 3", colorbar_label="state")
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['a', '·', 'b']
     """
     values = np.asarray(values, np.float64)
     if len(labels) != len(values) or not len(values):
         raise ValueError(
-            f"labels has {len(labels)} entries for {len(values)} values; as many, and "
-            "at least one, are needed"
+            f"labels and values must have one length >= 1, got {len(labels)} and {len(values)}"
         )
-    lines = -(-len(labels) // WRAP)
-    width = min(len(labels), WRAP)
+    lines = -(-len(labels) // CHARS_PER_ROW)
+    width = min(len(labels), CHARS_PER_ROW)
     size = 1.6 + 0.155 * width, max(1.9, 1.0 + 0.32 * lines)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
@@ -200,19 +208,19 @@ def text_figure(labels: Sequence[str], values: ArrayLike, *, title: str, unit: s
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(title, fontsize=10)
-    figure.colorbar(image, label=unit, fraction=0.05, aspect=8)
+    figure.colorbar(image, label=colorbar_label, fraction=0.05, aspect=8)
     return figure
 
 
 def attention_figure(
     weights: ArrayLike, labels: Sequence[str] | None = None, *, title: str = "Attention"
 ) -> Figure:
-    """What each step attends to, a panel a head.
+    """Attention weights, one panel per head.
 
     Args:
-      weights: (heads, time, time), from `rnnlab.analysis.attention_weights`, of one sequence.
-      labels: what was read at each step.
-      title: above the picture.
+      weights: (heads, time, time) of one sequence, from `attention_weights`.
+      labels: the symbol read at each time step.
+      title: title of the figure.
 
     >>> figure = attention_figure(np.tile(np.eye(4), (2, 1, 1)))
     >>> [axes.get_title() for axes in figure.axes[:2]]
@@ -229,7 +237,7 @@ def attention_figure(
             continue
         image = axes.imshow(weights[head], cmap="magma", vmin=0, vmax=1)
         axes.set_title(f"head {head + 1}", fontsize=9)
-        axes.set(xlabel="attended step", ylabel="attending step")
+        axes.set(xlabel="attended time step", ylabel="attending time step")
         if labels is not None and len(labels) <= 40:
             shown = [_visible(label) for label in labels]
             axes.set_xticks(range(len(shown)), shown, fontsize=6)
@@ -240,9 +248,11 @@ def attention_figure(
 
 
 def spectrum_figure(
-    eigenvalues: Mapping[str, ArrayLike], *, title: str = "Eigenvalues of the step's Jacobian"
+    eigenvalues: Mapping[str, ArrayLike],
+    *,
+    title: str = "Eigenvalues of the Jacobian of a time step",
 ) -> Figure:
-    """Eigenvalues in the complex plane beside the unit circle, one colour a name.
+    """Eigenvalues in the complex plane with the unit circle, one colour per name.
 
     >>> figure = spectrum_figure({"rnn": np.linalg.eigvals(np.array([[0.0, 0.9], [-0.9, 0.0]]))})
     >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
@@ -265,22 +275,22 @@ def error_by_length_figure(
     errors: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     trained: float | None = None,
-    xlabel: str = "length of the sequence (steps)",
+    xlabel: str = "sequence length (time steps)",
     ylabel: str = "error",
     title: str = "Error by length",
 ) -> Figure:
-    """A line a name of (lengths, errors), with the length that was trained on marked.
+    """Errors against sequence length, one line per name, with the training length marked.
 
     >>> figure = error_by_length_figure({"gru": ((64, 128), (0.1, 0.3))}, trained=64)
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    ['GRU', 'trained on']
+    ['GRU', 'training length']
     """
     figure, axes = _figure()
     colors = series_colors(errors)
     for name, (lengths, values) in errors.items():
         axes.plot(lengths, values, color=colors[name], marker="o", label=cell_label(name))
     if trained is not None:
-        axes.axvline(trained, color="black", linewidth=0.8, linestyle=":", label="trained on")
+        axes.axvline(trained, color="black", linewidth=0.8, linestyle=":", label="training length")
     axes.set(title=title, xscale="log", xlabel=xlabel, ylabel=ylabel)
     axes.legend(fontsize=9)
     return figure
@@ -293,25 +303,25 @@ def _figure(width: float = 7.6, height: float = 4.6) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _over_largest(values: np.ndarray) -> np.ndarray:
+def _normalize_by_max(values: np.ndarray) -> np.ndarray:
     largest = values.max(0, keepdims=True)
     return values / np.where(largest > 0, largest, 1)
 
 
 def _most_varied(values: np.ndarray) -> np.ndarray:
-    chosen = np.argsort(-values.std(0), kind="stable")[:UNITS]
+    chosen = np.argsort(-values.std(0), kind="stable")[:MAX_UNITS]
     return values[:, chosen[np.argsort(values[:, chosen].mean(0), kind="stable")]]
 
 
 def _label_steps(axes: Axes, labels: Sequence[str] | None, length: int) -> None:
     if labels is None or length > 120:
-        axes.set_xlabel("step")
+        axes.set_xlabel("time step")
         return
     shown = [_visible(label) for label in labels]
     axes.set_xticks(range(length), shown, fontsize=7, family="monospace")
-    axes.set_xlabel("symbol that was read")
+    axes.set_xlabel("symbol read")
 
 
 def _visible(label: str) -> str:
-    """A symbol as it can be drawn: spaces and line ends have none of their own."""
+    """A symbol as it is drawn, with visible signs for white space."""
     return {" ": "·", "\n": "¶", "\t": "→"}.get(label, label)

@@ -1,4 +1,4 @@
-"""All that the analyses say of one model and one sequence: a table and pictures."""
+"""The analyses of one model and one sequence: a table and figures."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ from rnnlab.analysis.gates import gate_statistics
 from rnnlab.analysis.gradients import gradient_flow
 from rnnlab.analysis.jacobian import lyapunov_exponents
 from rnnlab.analysis.layers import CellInputs, cell_inputs
-from rnnlab.analysis.memory_horizon import influence, memory_horizon
+from rnnlab.analysis.memory_horizon import input_sensitivity, memory_horizon
 from rnnlab.analysis.states import participation_ratio, principal_components
 from rnnlab.layers import Attention
 from rnnlab.layers.tcn import TemporalBlock
@@ -26,15 +26,15 @@ from rnnlab.tables import Table
 def figures(
     model: SequenceModel, xs: Array, labels: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Figure]]:
-    """Pictures by name, each drawn when it is asked for.
+    """Yields figures by name.
 
     Args:
-      model: can `step`.
+      model: a model with `step`.
       xs: one sequence, without batch axes.
-      labels: what its steps are called; None numbers them.
+      labels: the symbols of its time steps; None numbers them.
 
     Raises:
-      ValueError: the model cannot step, or there are not as many labels as steps.
+      ValueError: the model has no step, or labels and time steps differ in number.
 
     >>> from rnnlab.models.config import ModelConfig
     >>> model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
@@ -42,72 +42,80 @@ def figures(
     ['gradient_flow', 'memory', 'gates_layer_1', 'trajectory']
     """
     if labels is not None and len(labels) != len(xs):
-        raise ValueError(f"labels has {len(labels)} entries; {len(xs)} are needed, one a step")
+        raise ValueError(f"labels must have one entry per time step ({len(xs)}), got {len(labels)}")
     carry = model.initial_carry(())
     read = cell_inputs(model, carry, xs)
-    flow = gradient_flow(model, carry, xs, _largest_last)
+    flow = gradient_flow(model, carry, xs, _max_final_output)
     yield (
         "gradient_flow",
         plots.gradient_flow_figure(
             flow,
-            title="From the last step's largest prediction back",
-            ylabel="norm of its gradient",
+            title="Gradient flow from the largest prediction of the last time step",
+            ylabel="norm of the gradient with respect to the state",
         ),
     )
     yield (
         "memory",
         plots.horizon_figure(
-            {r.name: influence(r.cell, r.carry, r.xs) for r in read},
-            title="How long each layer remembers what it reads",
+            {r.name: input_sensitivity(r.cell, r.carry, r.xs) for r in read},
+            title="Memory horizon of each layer",
         ),
     )
     for name, cell, state, inputs in read:
         gates = cell.gate_values(state, inputs) if hasattr(cell, "gate_values") else {}
         if gates:
             title = f"Gates of {name}, {type(cell).__name__}"
-            yield f"gates_{_file(name)}", plots.gate_figure(gates, labels, title=title)
+            yield f"gates_{_file_name(name)}", plots.gate_figure(gates, labels, title=title)
     last = read[-1]
     h = last.cell(last.carry, last.xs)[1]
     if min(h.shape) > 1:
         found = principal_components(h)
-        title = f"Path of the state of {last.name}"
-        figure = plots.trajectory_figure(found.projected, labels, share=found.share, title=title)
-        yield "trajectory", figure
+        title = f"Trajectory of the state of {last.name}"
+        ratio = found.explained_variance_ratio
+        yield (
+            "trajectory",
+            plots.trajectory_figure(
+                found.projected, labels, explained_variance_ratio=ratio, title=title
+            ),
+        )
     if labels is not None:
         embedded = model.embed(xs)
         baseline = jnp.broadcast_to(embedded.mean(0, keepdims=True), embedded.shape)
-        parts = integrated_gradients(_Largest(model, xs), embedded, baseline)
+        parts = integrated_gradients(_MaxPrediction(model, xs), embedded, baseline)
         yield (
             "attribution",
             plots.text_figure(
-                labels, parts, title="What the last prediction rests on", unit="integrated gradient"
+                labels,
+                parts,
+                title="Attribution of the last prediction",
+                colorbar_label="contribution",
             ),
         )
     for name, weights in attention_weights(model, carry, xs).items():
         title = f"Attention of {name}"
-        yield f"attention_{_file(name)}", plots.attention_figure(weights, labels, title=title)
+        yield f"attention_{_file_name(name)}", plots.attention_figure(weights, labels, title=title)
 
 
-def _largest_last(ys: Array) -> Array:
+def _max_final_output(ys: Array) -> Array:
     return ys[..., -1, :].max(-1).sum()
 
 
-class _Largest:
-    """The logit, or value, of the last step's largest prediction, as a function of what is read."""
+class _MaxPrediction:
+    """The largest logit or value of the last time step, as a function of the embedded inputs."""
 
     def __init__(self, model: SequenceModel, xs: Array):
         self.model, self.carry = model, model.initial_carry(())
-        self.place = jnp.argmax(model(self.carry, xs)[1][-1])
+        self.index = jnp.argmax(model(self.carry, xs)[1][-1])
 
     def __call__(self, embedded: Array) -> Array:
-        return self.model.predict(self.carry, embedded)[1][-1, self.place]
+        return self.model.predict(self.carry, embedded)[1][-1, self.index]
 
 
 def table(model: SequenceModel, xs: Array) -> Table:
-    """A line a layer: how it forgets, how long it remembers, the room it uses, its gates.
+    """One table row per layer: its decay, memory horizon, effective dimension and gates.
 
     Args:
-      model: can `step`.
+      model: a model with `step`.
       xs: one sequence, without batch axes.
 
     >>> from rnnlab.models.config import ModelConfig
@@ -119,12 +127,12 @@ def table(model: SequenceModel, xs: Array) -> Table:
         "layer",
         "cell",
         "Lyapunov exponent",
-        "memory, steps (median unit)",
+        "memory horizon, steps (median unit)",
         "effective dimension",
-        "gates: share closed, open",
+        "gates: fraction saturated low, high",
     )
     lines = [_line(read) for read in cell_inputs(model, model.initial_carry(()), xs)]
-    return Table(f"At the {len(xs)} steps that were read", headings, lines, frozenset())
+    return Table(f"Over {len(xs)} time steps", headings, lines)
 
 
 def _line(read: CellInputs) -> tuple[str, ...]:
@@ -132,7 +140,7 @@ def _line(read: CellInputs) -> tuple[str, ...]:
     exponent = ""
     if not isinstance(cell, Attention | TemporalBlock):  # their states are windows
         exponent = f"{lyapunov_exponents(cell, carry, xs)[0]:.3f}"
-    horizon = float(np.median(memory_horizon(influence(cell, carry, xs))))
+    horizon = float(np.median(memory_horizon(input_sensitivity(cell, carry, xs))))
     beyond = "at least " if horizon > len(xs) - 1 else ""
     h = cell(carry, xs)[1]
     return (
@@ -150,9 +158,10 @@ def _saturation(cell: nnx.Module, carry: object, xs: Array) -> str:
         return ""
     found = gate_statistics(cell, carry, xs)
     return "; ".join(
-        f"{name} {gate.closed.mean():.0%}, {gate.opened.mean():.0%}" for name, gate in found.items()
+        f"{name} {gate.saturated_low.mean():.0%}, {gate.saturated_high.mean():.0%}"
+        for name, gate in found.items()
     )
 
 
-def _file(name: str) -> str:
+def _file_name(name: str) -> str:
     return name.replace(" ", "_")

@@ -10,7 +10,7 @@ from rnnlab.layers import Block
 
 
 @pytest.mark.parametrize("flagged", [False, True])
-def test_weights_give_the_layers_output(flagged, getkey):
+def test_attention_weights_reproduce_the_layers_output(flagged, getkey):
     layer = Attention(6, 8, rngs=nnx.Rngs(0), heads=2, window=4)
     xs = jax.random.normal(getkey(), (3, 9, 6))
     reset = mask = None
@@ -24,13 +24,13 @@ def test_weights_give_the_layers_output(flagged, getkey):
     values = (xs @ layer.kernel[...])[..., 16:]
     values = jnp.concatenate([before.values, values], 1).reshape(3, 12, 2, 4)
     ys = jnp.einsum("bhts,bshd->bthd", weights, values).reshape(3, 9, 8)
-    wanted = layer(before, xs, reset=reset, mask=mask)[1]
-    np.testing.assert_allclose(ys, wanted, rtol=1e-4, atol=1e-5)
+    expected = layer(before, xs, reset=reset, mask=mask)[1]
+    np.testing.assert_allclose(ys, expected, rtol=1e-4, atol=1e-5)
     seen = np.asarray(weights[0, 0] > 0)
     assert seen.sum(-1).tolist() == ([4, 4, 4, 1, 2, 3, 4, 4, 4] if flagged else [4] * 9)
 
 
-def test_a_map_for_every_attention_layer(getkey):
+def test_attention_weights_of_a_hybrid_include_every_attention_layer(getkey):
     rngs = nnx.Rngs(0)
     body = Stack(
         [Block(8, Attention, rngs=rngs), MinGRU(8, 8, rngs=rngs), Attention(8, 8, rngs=rngs)]

@@ -7,7 +7,7 @@ from rnnlab import GRU, SequenceModel
 from rnnlab.analysis import gradient_times_input, integrated_gradients
 
 
-def test_both_are_exact_for_a_linear_prediction(getkey):
+def test_attribution_of_a_linear_prediction_is_exact(getkey):
     weights = jax.random.normal(getkey(), (5, 3))
     xs = jax.random.normal(getkey(), (2, 5, 3))
     baseline = jnp.ones((1, 1, 3))
@@ -22,7 +22,7 @@ def test_both_are_exact_for_a_linear_prediction(getkey):
     np.testing.assert_allclose(found, (weights[None] * (xs - 1)).sum(-1), rtol=1e-4, atol=1e-6)
 
 
-def test_integrated_gradients_of_a_cube():
+def test_integrated_gradients_of_a_cubic_equal_the_function():
     """The integral of 3 x^2 along the way is x^2, times x; the gradient times x is 3 x^3."""
     xs = jnp.array([[[2.0], [-1.0]]])
 
@@ -33,7 +33,7 @@ def test_integrated_gradients_of_a_cube():
     np.testing.assert_allclose(gradient_times_input(f, xs), [[24, -3]], rtol=1e-6)
 
 
-def test_parts_of_a_models_prediction_add_up(getkey):
+def test_integrated_gradients_of_a_model_sum_to_the_prediction(getkey):
     rngs = nnx.Rngs(0)
     model = SequenceModel(GRU(8, 8, rngs=rngs), 5, vocab_size=5, rngs=rngs)
     tokens = jax.random.randint(getkey(), (2, 9), 0, 5, jnp.int32)

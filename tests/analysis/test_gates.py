@@ -8,21 +8,21 @@ from rnnlab import GRU, LSTM, MinGRU, VanillaRNN
 from rnnlab.analysis import gate_statistics, layers
 
 
-def test_statistics_of_gates_that_are_set(getkey):
+def test_gate_statistics_of_constant_gates_are_exact(getkey):
     """Gates without kernels are sigmoids of their biases, at every step."""
     cell = MinGRU(3, 4, rngs=nnx.Rngs(0))
     cell.update_kernel[...] = jnp.zeros((3, 4))
-    cell.update_bias[...] = jnp.array([4.0, 0.0, -1.0, -4.0])
+    cell.update_bias[...] = jnp.array([6.0, 0.0, -1.0, -6.0])
     xs = jax.random.normal(getkey(), (2, 7, 3))
     found = gate_statistics(cell, cell.initial_carry((2,)), xs)["decay"]
-    np.testing.assert_allclose(found.mean, 1 / (1 + np.exp([4, 0, -1, -4])), rtol=1e-4)
+    np.testing.assert_allclose(found.mean, 1 / (1 + np.exp([6, 0, -1, -6])), rtol=1e-4)
     np.testing.assert_allclose(found.std, 0, atol=1e-6)
-    assert found.closed.tolist() == [1, 0, 0, 0]
-    assert found.opened.tolist() == [0, 0, 0, 1]
+    assert found.saturated_low.tolist() == [1, 0, 0, 0]
+    assert found.saturated_high.tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(("cell", "names"), [(GRU, "rz"), (LSTM, "fio"), (VanillaRNN, "")])
-def test_statistics_are_numpys_and_padding_does_not_count(cell, names, getkey):
+def test_gate_statistics_equal_numpy_without_padding(cell, names, getkey):
     model = cell(3, 4, rngs=nnx.Rngs(0))
     xs = jax.random.normal(getkey(), (2, 7, 3))
     mask = jnp.ones((2, 7), bool).at[1, 4:].set(False)
@@ -36,20 +36,20 @@ def test_statistics_are_numpys_and_padding_does_not_count(cell, names, getkey):
         np.testing.assert_allclose(found[name].std, real.std(0), rtol=1e-4)
 
 
-def test_a_cell_without_gates_is_named():
+def test_gate_statistics_without_gate_values_is_an_error():
     model = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="Linear has no gate_values"):
         gate_statistics(model, None, jnp.ones((2, 3)))
 
 
-def test_a_bare_cell_is_its_own_layer():
+def test_layers_of_a_bare_cell_is_the_cell():
     cell = GRU(3, 4, rngs=nnx.Rngs(0))
     ((name, found, carry),) = layers(cell, cell.initial_carry(()))
     assert (name, found, carry.shape) == ("cell", cell, (4,))
 
 
 @pytest.mark.parametrize("cell", [GRU, LSTM])
-def test_gates_behind_a_gap_read_the_state_that_was_held(cell, getkey):
+def test_gate_values_after_masked_steps_read_the_kept_state(cell, getkey):
     model = cell(3, 4, rngs=nnx.Rngs(0))
     xs = jax.random.normal(getkey(), (2, 6, 3))
     mask = jnp.array([[True, True, False, False, True, True]] * 2)
@@ -58,6 +58,6 @@ def test_gates_behind_a_gap_read_the_state_that_was_held(cell, getkey):
     found = model.gate_values(carry, xs, mask=mask, reset=reset)
     real = xs[:, jnp.array([0, 1, 4, 5])]
     at = jnp.zeros((2, 4), bool).at[1, 2].set(True)
-    wanted = model.gate_values(carry, real, reset=at)
+    expected = model.gate_values(carry, real, reset=at)
     for name, gate in found.items():
-        np.testing.assert_allclose(gate[:, jnp.array([0, 1, 4, 5])], wanted[name], rtol=1e-5)
+        np.testing.assert_allclose(gate[:, jnp.array([0, 1, 4, 5])], expected[name], rtol=1e-5)

@@ -18,19 +18,19 @@ def everything(ys):
 
 
 @pytest.mark.parametrize("radius", [0.9, 1.0, 1.1])
-def test_the_gradient_of_a_linear_rnn_is_a_power_of_its_matrix(radius):
+def test_gradient_flow_of_a_linear_rnn_is_a_power_of_its_matrix(radius):
     cell = LinearRNN(rotation(radius))
     xs = inputs(2, 50, 2)
     found = state_gradients(cell, cell.initial_carry((2,)), xs, last)
     for t in (0, 10, 49):
-        wanted = np.linalg.matrix_power(rotation(radius), 50 - t)[0]
-        np.testing.assert_allclose(found[1, t], wanted, rtol=1e-4)
+        expected = np.linalg.matrix_power(rotation(radius), 50 - t)[0]
+        np.testing.assert_allclose(found[1, t], expected, rtol=1e-4)
     flow = gradient_flow(cell, cell.initial_carry((2,)), xs, last)["cell"]
     rate = np.polyfit(np.arange(50), np.log(flow[0]), 1)[0]
     np.testing.assert_allclose(np.exp(-rate), radius, rtol=0.01)
 
 
-def test_gradients_are_those_by_a_carry_handed_on(getkey):
+def test_state_gradients_equal_gradients_of_the_remaining_sequence(getkey):
     """The gradient by the state that step t reads is that of the rest of the sequence by it."""
     cell = LSTM(3, 4, rngs=nnx.Rngs(0))
     xs = jax.random.normal(getkey(), (2, 6, 3))
@@ -38,15 +38,15 @@ def test_gradients_are_those_by_a_carry_handed_on(getkey):
     carry = cell.initial_carry((2,))
     found = state_gradients(cell, carry, xs, everything, reset=reset)
     middle, _ = cell(carry, xs[:, :3], reset=reset[:, :3])
-    wanted = jax.grad(lambda c: everything(cell(c, xs[:, 3:], reset=reset[:, 3:])[1]))(middle)
+    expected = jax.grad(lambda c: everything(cell(c, xs[:, 3:], reset=reset[:, 3:])[1]))(middle)
     for name in ("c", "h"):
         np.testing.assert_allclose(
-            getattr(found, name)[:, 3], getattr(wanted, name), rtol=1e-4, atol=1e-6
+            getattr(found, name)[:, 3], getattr(expected, name), rtol=1e-4, atol=1e-6
         )
     assert not found.h[0, 4].any()  # the reset reads no state
 
 
-def test_every_layer_of_a_model_has_its_flow(getkey):
+def test_gradient_flow_of_a_model_has_every_layer(getkey):
     rngs = nnx.Rngs(0)
     body = Stack([Block(8, MinGRU, rngs=rngs, conv_kernel_size=4), LSTM(8, 8, rngs=rngs)])
     model = SequenceModel(body, 5, vocab_size=5, rngs=rngs)
@@ -55,15 +55,15 @@ def test_every_layer_of_a_model_has_its_flow(getkey):
     carry = model.initial_carry((2,))
     found = state_gradients(model, carry, tokens, everything, mask=mask)
     middle, _ = model(carry, tokens[:, :4], mask=mask[:, :4])
-    wanted = jax.grad(lambda c: everything(model(c, tokens[:, 4:], mask=mask[:, 4:])[1]))(middle)
+    expected = jax.grad(lambda c: everything(model(c, tokens[:, 4:], mask=mask[:, 4:])[1]))(middle)
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x[:, 4], y, rtol=1e-4, atol=1e-6), found, wanted
+        lambda x, y: np.testing.assert_allclose(x[:, 4], y, rtol=1e-4, atol=1e-6), found, expected
     )
     flow = gradient_flow(model, carry, tokens, everything, mask=mask)
     assert {name: norms.shape for name, norms in flow.items()} == {
         "layer 1": (2, 9),
         "layer 2": (2, 9),
     }
-    wanted = jnp.linalg.norm(found.body[0].cell, axis=-1)
-    np.testing.assert_allclose(flow["layer 1"], wanted, rtol=1e-6)
+    expected = jnp.linalg.norm(found.body[0].cell, axis=-1)
+    np.testing.assert_allclose(flow["layer 1"], expected, rtol=1e-6)
     assert not flow["layer 2"][1, 6:].any()  # nothing comes from padding

@@ -17,7 +17,7 @@ from rnnlab.analysis import (
 
 
 @pytest.mark.parametrize("radius", [0.9, 1.0, 1.1])
-def test_a_linear_rnn_vanishes_and_explodes_at_its_radius(radius):
+def test_jacobian_products_of_a_linear_rnn_change_by_its_radius(radius):
     cell = LinearRNN(rotation(radius))
     xs = inputs(3, 400, 2)
     found = jacobians(cell, cell.initial_carry((3,)), xs)
@@ -25,21 +25,23 @@ def test_a_linear_rnn_vanishes_and_explodes_at_its_radius(radius):
     np.testing.assert_allclose(spectral_radius(found), radius, rtol=1e-4)
     # The gradient of the last state by the one before step t has T - t factors.
     norms = log_product_norms(found)
-    wanted = np.arange(400, 0, -1) * np.log(radius)
-    np.testing.assert_allclose(norms, np.broadcast_to(wanted, (3, 400)), rtol=1e-4, atol=1e-3)
+    expected = np.arange(400, 0, -1) * np.log(radius)
+    np.testing.assert_allclose(norms, np.broadcast_to(expected, (3, 400)), rtol=1e-4, atol=1e-3)
     rate = np.exp(lyapunov_exponents(cell, cell.initial_carry((3,)), xs, 2))
     np.testing.assert_allclose(rate, radius, rtol=1e-4)
 
 
-def test_products_of_a_matrix_that_is_not_normal():
+def test_log_product_norms_of_a_non_normal_matrix_equal_numpy():
     matrix = np.array([[0.5, 10.0], [0.0, 0.9]])
     cell = LinearRNN(matrix)
     found = log_product_norms(jacobians(cell, cell.initial_carry(()), inputs(30, 2)))
-    wanted = [np.log(np.linalg.norm(np.linalg.matrix_power(matrix, 30 - t), 2)) for t in range(30)]
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    expected = [
+        np.log(np.linalg.norm(np.linalg.matrix_power(matrix, 30 - t), 2)) for t in range(30)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_exponents_are_the_logarithms_of_the_eigenvalues():
+def test_lyapunov_exponents_of_a_linear_rnn_are_log_eigenvalues():
     matrix = np.diag([0.3, 0.95, 0.7])
     cell = LinearRNN(matrix)
     found = lyapunov_exponents(cell, cell.initial_carry((2,)), inputs(2, 4000, 3), 3)
@@ -47,7 +49,7 @@ def test_exponents_are_the_logarithms_of_the_eigenvalues():
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_jacobians_are_those_of_the_whole_call(name, getkey):
+def test_jacobians_equal_those_of_the_sequence_call(name, getkey):
     cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
     xs = jax.random.normal(getkey(), (5, 3))
     carry = jax.tree.map(lambda c: c + 0.1, cell.initial_carry(()))
@@ -59,11 +61,11 @@ def test_jacobians_are_those_of_the_whole_call(name, getkey):
         carry = jax.tree.unflatten(treedef, jnp.split(flat, len(leaves)))
         return jnp.concatenate(jax.tree.leaves(cell(carry, xs)[0]))
 
-    wanted = jax.jacrev(last)(jnp.concatenate(leaves))
-    np.testing.assert_allclose(product, wanted, rtol=1e-4, atol=1e-6)
+    expected = jax.jacrev(last)(jnp.concatenate(leaves))
+    np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_minimal_cells_exponents_are_those_of_its_decays(getkey):
+def test_lyapunov_exponents_of_a_minimal_cell_are_its_mean_log_decays(getkey):
     cell = MinGRU(3, 4, rngs=nnx.Rngs(0), gate_range=(-1, 1))
     xs = jax.random.normal(getkey(), (2, 60, 3))
     carry = cell.initial_carry((2,))
@@ -71,11 +73,11 @@ def test_a_minimal_cells_exponents_are_those_of_its_decays(getkey):
     diagonal = jnp.diagonal(jacobians(cell, carry, xs), axis1=-2, axis2=-1)
     np.testing.assert_allclose(a, diagonal, rtol=1e-5, atol=1e-6)
     found = lyapunov_exponents(cell, carry, xs, 4)
-    wanted = np.sort(np.log(np.abs(a)).mean(1))[:, ::-1]
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    expected = np.sort(np.log(np.abs(a)).mean(1))[:, ::-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_states_are_the_carries_of_every_prefix(getkey):
+def test_states_equal_the_carries_of_every_prefix(getkey):
     cell = LSTM(3, 4, rngs=nnx.Rngs(0))
     xs = jax.random.normal(getkey(), (2, 5, 3))
     reset = jnp.zeros((2, 5), bool).at[0, 2].set(True)
@@ -84,12 +86,12 @@ def test_states_are_the_carries_of_every_prefix(getkey):
     found = states(cell, carry, xs, reset=reset, mask=mask)
     for t in (0, 2, 4):
         part = slice(0, t + 1)
-        wanted = cell(carry, xs[:, part], reset=reset[:, part], mask=mask[:, part])[0]
-        np.testing.assert_allclose(found.c[:, t], wanted.c, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(found.h[:, t], wanted.h, rtol=1e-5, atol=1e-6)
+        expected = cell(carry, xs[:, part], reset=reset[:, part], mask=mask[:, part])[0]
+        np.testing.assert_allclose(found.c[:, t], expected.c, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.h[:, t], expected.h, rtol=1e-5, atol=1e-6)
 
 
-def test_more_exponents_than_numbers_are_refused():
+def test_lyapunov_exponents_beyond_the_state_size_is_an_error():
     cell = GRU(3, 4, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="count is 5; the state has 4 numbers"):
+    with pytest.raises(ValueError, match="count must be <= 4"):
         lyapunov_exponents(cell, cell.initial_carry(()), jnp.ones((9, 3)), 5)
