@@ -9,7 +9,7 @@ import difflib
 import functools
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,10 @@ from rnnlab import load_module
 
 USER_COLOR = "#000000"
 """Colour of a user's cell whose class does not set `color`."""
+
+
+def _no_options(k: int) -> dict[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class CellEntry:
         form of a minimal cell, or None.
       flax: its peer, a cell class of `flax.nnx`, or None.
       block: options of `rnnlab.Block` that are fixed around it; None: it is a whole residual block.
+      layer_options: arguments of its constructor in the k-th layer of a model, as a function of k.
     """
 
     name: str
@@ -51,6 +56,7 @@ class CellEntry:
     torch: str | None = None
     flax: str | None = None
     block: Mapping[str, Any] | None = field(default_factory=dict, hash=False)
+    layer_options: Callable[[int], dict[str, Any]] = _no_options
 
     @property
     def is_user_defined(self) -> bool:
@@ -142,6 +148,7 @@ _ENTRIES = (
         summary="Residual block of dilated causal convolutions.",
         kind="layer",
         block=None,
+        layer_options=lambda k: {"dilation": 2**k},
     ),
 )
 REGISTRY: dict[str, CellEntry] = {entry.name: entry for entry in _ENTRIES}

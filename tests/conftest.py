@@ -1,16 +1,33 @@
-"""Strict settings for the whole suite, and the shape annotations of rnnlab checked as it runs."""
+"""Strict settings for the whole suite; shape annotations are checked at run time.
 
+All processes of a session share one compilation cache. It is a temporary folder, or the folder that
+the environment variable JAX_COMPILATION_CACHE_DIR names, which a later session can use again.
+"""
+
+import os
+import shutil
+import tempfile
 import warnings
 
-import jax
-import jaxtyping
-import pytest
-from example_state import ABOUT, tree
-from faults.harness import Lab
-from jaxtyping import install_import_hook
+CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+TEMPORARY_CACHE = None if CACHE_VARIABLE in os.environ else tempfile.mkdtemp(prefix="rnnlab-tests-")
+
+# JAX reads these at import; workers and child processes inherit them.
+os.environ.setdefault(CACHE_VARIABLE, TEMPORARY_CACHE or "")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+from example_state import ABOUT, tree  # noqa: E402
+from faults.harness import Lab  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+from rnnlab.atomic_io import lock  # noqa: E402
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of beartype, about annotations it cannot check
+    warnings.simplefilter("ignore")  # beartype warns about annotations that it cannot check
     with install_import_hook("rnnlab", "beartype.beartype"):
         import rnnlab.models  # noqa: F401
         from rnnlab.runs.checkpoints.store import CheckpointStore
@@ -19,30 +36,22 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="fault and numerics suites at full size")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Leaves out what is marked `long`, unless it is asked for."""
-    if config.getoption("--long"):
-        return
-    left = [item for item in items if "long" in item.keywords]
-    items[:] = [item for item in items if "long" not in item.keywords]
-    config.hook.pytest_deselected(items=left)
-
-
-@pytest.fixture
-def size(request):
-    """A function that chooses a test's size: the first in everyday runs, the second by `--long`."""
-    long = request.config.getoption("--long")
-    return lambda quick, full: full if long else quick
+def pytest_unconfigure():
+    """Removes the temporary compilation cache at the end of the process that made it."""
+    if TEMPORARY_CACHE is not None:
+        shutil.rmtree(TEMPORARY_CACHE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """An experiment and its undisturbed run, by whose bytes others are judged."""
-    return Lab.build(tmp_path_factory.mktemp("lab"))
+    """An experiment and its reference run, which the workers of a session share."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    lab = Lab(folder / "lab")
+    with (folder / "lab.lock").open("w") as file:
+        lock(file)
+        return lab if lab.is_complete else Lab.build(lab.folder)
 
 
 @pytest.fixture
@@ -54,14 +63,14 @@ def getkey():
 
 @pytest.fixture
 def x64():
-    """Float64 for the length of a test."""
+    """Float64 for the duration of a test."""
     with jax.enable_x64(True):
         yield
 
 
 @pytest.fixture
 def unchecked():
-    """Shape annotations off, so that a bad argument meets rnnlab's own message."""
+    """No shape annotations, so that a bad argument reaches the checks of rnnlab."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
@@ -69,7 +78,7 @@ def unchecked():
 
 @pytest.fixture
 def quick_compile():
-    """Compilation in half the time, for tests of what a program does and not of its arithmetic."""
+    """Compilation in half the time, for tests of behaviour that do not compare numbers."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -77,7 +86,7 @@ def quick_compile():
 
 @pytest.fixture
 def implicit_promotion():
-    """JAX's default promotion: optax's Adam raises a float to an integer count."""
+    """The default promotion of JAX: Adam in optax raises a float to an integer count."""
     with jax.numpy_dtype_promotion("standard"):
         yield
 
@@ -99,7 +108,7 @@ PRESETS = {{
     "cpu": Preset(
         Experiment(
             Text(Path("{text}"), length=8, batch_size=4),
-            ModelConfig(width=4, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None),
             TrainConfig(steps=4, eval_every=2, log_every=1),
         ),
         {{"model.cell": ("mingru", "gru")}},
@@ -110,7 +119,7 @@ PRESETS = {{
 
 @pytest.fixture
 def experiment(tmp_path):
-    """A small experiment's file; its text is one that every model learns."""
+    """The file of a small experiment with a text that every model learns."""
     text, file = tmp_path / "text.txt", tmp_path / "small.py"
     text.write_text("abcabcabc " * 60, encoding="utf-8")
     file.write_text(EXPERIMENT.format(name=file.name, text=text), encoding="utf-8")
@@ -119,7 +128,7 @@ def experiment(tmp_path):
 
 @pytest.fixture
 def stored(tmp_path):
-    """Checkpoints of steps 1 to 3, of which 1 is the best."""
+    """A store with checkpoints of steps 1 to 3, step 1 the best, and its log lines."""
     lines = []
     checkpoints = CheckpointStore(tmp_path, ABOUT, lines.append)
     for step in (1, 2, 3):

@@ -13,6 +13,7 @@ from pathlib import Path
 import claims  # next to this file
 import readme_tables
 import reliability_tables
+from committed_records import committed_records
 
 from rnnlab import load_module
 from rnnlab.bench import speedup_table
@@ -27,12 +28,12 @@ from rnnlab.bench.scan import ScanBenchmark
 from rnnlab.bench.streaming import StreamingBenchmark
 from rnnlab.cli.compare import result_table
 from rnnlab.cli.summary_table import summary_table
-from rnnlab.records import Record, read
+from rnnlab.records import Record
 from rnnlab.registry import REGISTRY
 from rnnlab.tables import Table, markdown
 
 ROOT = Path(__file__).parent.parent
-RESULTS, STUDIES = ROOT / "experiments" / "results", ROOT / "experiments" / "studies"
+STUDIES = ROOT / "experiments" / "studies"
 PAGES = (
     "README.md",
     "docs/scan.md",
@@ -68,13 +69,13 @@ SPEEDUP_COLUMNS = (
 
 def training_steps(name: str) -> str:
     """The training steps of a speedup benchmark, without the columns of the full table."""
-    chosen = [r for r in _records(name) if r["pass"] == "train"]
+    chosen = [r for r in committed_records(name) if r["pass"] == "train"]
     return markdown(speedup_table.table(chosen), SPEEDUP_COLUMNS)
 
 
 def full(name: str, table: Callable[[list[Record]], Table]) -> str:
     """All records of an experiment as a table."""
-    return markdown(table(_records(name)))
+    return markdown(table(committed_records(name)))
 
 
 def study(name: str) -> str:
@@ -143,7 +144,7 @@ def summary() -> str:
 
 
 def _training_records() -> list[Record]:
-    return [record for name in TRAININGS for record in _records(name)]
+    return [record for name in TRAININGS for record in committed_records(name)]
 
 
 def with_tables(page: str) -> str:
@@ -153,23 +154,6 @@ def with_tables(page: str) -> str:
         return f"<!-- rows: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
 
     return re.sub(r"<!-- rows: (.*?) -->\n.*?<!-- end -->", table, page, flags=re.DOTALL)
-
-
-def _records(name: str) -> list[Record]:
-    return list(map(_with_kneser_ney, read(RESULTS / name / "rows.jsonl")))
-
-
-def _with_kneser_ney(record: Record) -> Record:
-    """A language model's record with the Kneser-Ney baseline of its text.
-
-    Records from before that baseline hold a 5-gram with absolute discounting, a weaker predictor.
-    """
-    if "5-gram" not in record.get("baselines", {}):
-        return record
-    baselines = {name: values for name, values in record["baselines"].items() if name != "5-gram"}
-    return record | {
-        "baselines": baselines | {"Kneser-Ney n-gram": {"nll": claims.ngram_nll(record)}}
-    }
 
 
 if __name__ == "__main__":

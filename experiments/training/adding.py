@@ -31,7 +31,7 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             Adding(length=600, batch_size=32, evaluation_size=1000),
-            ModelConfig(width=128, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            ModelConfig(width=128, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None),
             TrainConfig(steps=30_000, learning_rate=2e-3, grad_clip_norm=0.5, eval_every=500),
         ),
         {"model.cell": ("rnn", "gru", "lstm", "mingru", "minlstm", "tcn")},

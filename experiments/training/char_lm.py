@@ -36,7 +36,7 @@ PRESETS = {
     "paper": Preset(
         Experiment(
             Text(length=256, batch_size=64),
-            ModelConfig(width=384, depth=3, expansion=2, dropout=0.2, heads=6, context=256),
+            ModelConfig(width=384, depth=3, expansion=2, dropout=0.2),
             TrainConfig(
                 steps=5000,
                 learning_rate=1e-3,
@@ -46,5 +46,6 @@ PRESETS = {
             ),
         ),
         {"model.cell": ("mingru", "minlstm", "mamba", "transformer")},
+        {"transformer": {"heads": 6, "window": 256}},
     ),
 }

@@ -20,7 +20,7 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             Text(evaluation_length=512),
-            ModelConfig(width=64, depth=2, expansion=2, context=512),
+            ModelConfig(width=64, depth=2, expansion=2),
             TrainConfig(
                 steps=500,
                 learning_rate=3e-3,
@@ -34,5 +34,6 @@ PRESETS = {
             "model.cell": ("mingru", "minlstm", "gru", "transformer"),
             "data.length+data.batch_size": WINDOWS,
         },
+        {"transformer": {"window": 512}},
     ),
 }

@@ -18,7 +18,7 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             CopyMemory(delay=20, batch_size=32, evaluation_size=512),
-            ModelConfig(width=64, depth=2, expansion=2, mlp_expansion=2, forget_bias=4.0),
+            ModelConfig(width=64, depth=2, expansion=2, mlp_expansion=2),
             TrainConfig(
                 steps=1500,
                 learning_rate=1e-2,
@@ -28,11 +28,12 @@ PRESETS = {
             ),
         ),
         {"model.cell": ("mingru", "minlstm", "gru", "lstm")},
+        {"minlstm": {"forget_bias": 4.0}},
     ),
     "paper": Preset(
         Experiment(
             CopyMemory(delay=1000),
-            ModelConfig(width=64, depth=1, expansion=1, conv_size=None, mlp_expansion=None),
+            ModelConfig(width=64, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None),
             TrainConfig(steps=30_000, learning_rate=5e-4, eval_every=500),
         ),
         {"model.cell": ("rnn", "gru", "lstm", "mingru", "minlstm", "tcn")},

@@ -29,7 +29,7 @@ PRESETS = {
         ),
         {
             "model.cell": ("rnn", "gru", "lstm", "mingru", "minlstm", "transformer"),
-            "data.share": (0.1, 0.3, 1.0),
+            "data.train_fraction": (0.1, 0.3, 1.0),
         },
     ),
 }

@@ -20,7 +20,7 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             Forecasting(),
-            ModelConfig(width=32, depth=2, expansion=1, conv_size=4, mlp_expansion=2, dropout=0.1),
+            ModelConfig(width=32, depth=2, expansion=1, mlp_expansion=2, dropout=0.1),
             TrainConfig(
                 steps=400,
                 learning_rate=3e-3,

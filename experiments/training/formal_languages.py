@@ -55,11 +55,9 @@ PRESETS = {
                 width=256,
                 depth=2,
                 expansion=1,
-                conv_size=None,
+                conv_kernel_size=None,
                 mlp_expansion=None,
-                normalize=False,
-                forget_bias=3.0,
-                learned_carry=True,
+                options={"normalize": False, "forget_bias": 3.0, "learn_initial_state": True},
             ),
             TrainConfig(
                 steps=500_000,

@@ -16,14 +16,12 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             FormalLanguage("parity"),
-            # The decay must change a state's sign and the input leave it alone: b may be 0.
             ModelConfig(
                 width=64,
                 depth=2,
                 expansion=1,
-                conv_size=None,
+                conv_kernel_size=None,
                 mlp_expansion=None,
-                candidate="identity",
             ),
             TrainConfig(
                 steps=800,
@@ -38,5 +36,7 @@ PRESETS = {
             "model.gate_range": ((0, 1), (-1, 1)),
             "train.seed": (0, 1, 2),
         },
+        # The decay must change a state's sign and the input leave it as it is: b may be 0.
+        {"mingru": {"candidate": "identity"}, "minlstm": {"candidate": "identity"}},
     ),
 }

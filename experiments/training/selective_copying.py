@@ -17,7 +17,7 @@ PRESETS = {
     "cpu": Preset(
         Experiment(
             SelectiveCopying(length=64, tokens=8, batch_size=64),
-            ModelConfig(width=64, expansion=4, conv_size=None, mlp_expansion=None),
+            ModelConfig(width=64, expansion=4, conv_kernel_size=None, mlp_expansion=None),
             TrainConfig(
                 steps=1000,
                 learning_rate=3e-3,
@@ -33,7 +33,12 @@ PRESETS = {
         Experiment(
             SelectiveCopying(batch_size=32),
             ModelConfig(
-                width=64, depth=3, expansion=6, conv_size=None, mlp_expansion=None, dropout=0.1
+                width=64,
+                depth=3,
+                expansion=6,
+                conv_kernel_size=None,
+                mlp_expansion=None,
+                dropout=0.1,
             ),
             TrainConfig(
                 steps=400_000,
@@ -45,6 +50,10 @@ PRESETS = {
             ),
         ),
         {"model.cell": ("mingru", "minlstm"), "model.depth": (1, 2, 3)},
+        {
+            "mingru": {"learn_initial_state": True},
+            "minlstm": {"normalize": False, "forget_bias": 3.0, "learn_initial_state": True},
+        },
     ),
     # The configuration files published with the paper.
     "paper_release": Preset(
@@ -54,12 +63,9 @@ PRESETS = {
                 width=64,
                 depth=3,
                 expansion=6,
-                conv_size=None,
+                conv_kernel_size=None,
                 mlp_expansion=None,
                 dropout=0.1,
-                normalize=False,
-                forget_bias=3.0,
-                learned_carry=True,
             ),
             TrainConfig(
                 steps=400_000,
@@ -72,5 +78,9 @@ PRESETS = {
             ),
         ),
         {"model.cell": ("mingru", "minlstm"), "model.depth": (1, 2, 3)},
+        {
+            "mingru": {"learn_initial_state": True},
+            "minlstm": {"normalize": False, "forget_bias": 3.0, "learn_initial_state": True},
+        },
     ),
 }

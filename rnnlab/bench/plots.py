@@ -37,8 +37,8 @@ def speedup_figure(measured: Sequence[Record]) -> Figure:
         if r["cell"] != reference_cell(r) and minimal_reference_seconds(measured, r)
     ]
     count = len(families) + bool(compared)
-    columns = min(count, 2)
-    rows = -(-count // 2)
+    columns = count if count < 4 else 2
+    rows = -(-count // columns)
     figure = Figure(figsize=(6.5 * columns, 4.9 * rows), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     colors = series_colors(r["cell"] for r in measured)
@@ -147,11 +147,17 @@ def scaling_figure(measured: Sequence[Record]) -> Figure:
     for axes, (axis, value, label, scale, title) in zip(panels.flat, SCALING_PANELS, strict=True):
         key, size_label = SIZE_LABELS[axis]
         chosen = [r for r in measured if r["axis"] == axis and r[value]]
+        names_at: dict[tuple[float, float], list[str]] = {}
         for layer, color in colors.items():
             points = sorted((r[key], scale * r[value]) for r in chosen if r["layer"] == layer)
             if points:
                 line = {"color": color, "marker": "o", "label": cell_label(layer)}
                 axes.plot(*zip(*points, strict=True), **line)
+                names_at.setdefault(points[0], []).append(cell_label(layer))
+        if value == "state_bytes":  # lines of equal states hide each other: name them
+            for point, names in names_at.items():
+                offset = {"xytext": (0, 6), "textcoords": "offset points", "fontsize": 8}
+                axes.annotate(", ".join(names), point, **offset)
         axes.set(title=title, xlabel=size_label, ylabel=label)
         if chosen:
             _log_log(axes, sorted({r[key] for r in chosen}))
@@ -195,7 +201,7 @@ def _log_log(axes: Axes, sizes: Sequence[int]) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter(NullFormatter())
     low, high = axes.get_ylim()
-    if high < 50 * low:  # there would be only one or two powers of ten
+    if high < 200 * low:  # there would be only one or two powers of ten
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.10g}"))
     axes.grid(which="major", alpha=0.35)

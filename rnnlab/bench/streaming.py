@@ -19,9 +19,9 @@ from rnnlab.bench.timing import (
     compile_program,
     time_interleaved,
 )
-from rnnlab.models.config import LAYERS, ModelConfig, count_parameters
+from rnnlab.models.config import ModelConfig, count_parameters
 from rnnlab.records import Record
-from rnnlab.registry import cell_entries
+from rnnlab.registry import REGISTRY, cell_entries
 from rnnlab.tables import device_label, format_ratio
 
 VOCAB_SIZE = 256
@@ -59,7 +59,7 @@ class StreamingBenchmark(Benchmark):
     out: Path = Path("runs/streaming")
 
     name = "streaming"
-    choices: ClassVar = {"cells": LAYERS}
+    choices: ClassVar = {"cells": tuple(REGISTRY)}
     section_keys = ("cell",)
     columns = (
         key_column("cell", "model"),

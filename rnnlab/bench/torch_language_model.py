@@ -24,10 +24,14 @@ def torch_language_model(config: ModelConfig, vocab_size: int) -> Any:
     class Conv(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv = nn.Conv1d(config.width, config.width, config.conv_size, groups=config.width)
+            self.conv = nn.Conv1d(
+                config.width, config.width, config.conv_kernel_size, groups=config.width
+            )
 
         def forward(self, x):
-            return self.conv(F.pad(x.transpose(1, 2), (config.conv_size - 1, 0))).transpose(1, 2)
+            return self.conv(F.pad(x.transpose(1, 2), (config.conv_kernel_size - 1, 0))).transpose(
+                1, 2
+            )
 
     class MinGRU(nn.Module):
         def __init__(self):
@@ -81,7 +85,7 @@ def torch_train_step(
     def call() -> None:
         optimizer.zero_grad()
         F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip_norm)
         optimizer.step()
 
     return TimedProgram(call)

@@ -1,89 +1,178 @@
 """Turn the flags of `rnnlab run` into the experiments to train."""
 
 import typing
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rnnlab.cli import arguments as tyro_arguments
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.runs.grid import grid, override
+from rnnlab.models.config import ModelConfig, available_options, settings_class, unknown_option
+from rnnlab.runs.experiment import Experiment, Preset
+from rnnlab.runs.grid import grid
+from rnnlab.train.config import TrainConfig
 
 CELL, SEED = "model.cell", "train.seed"
+PROG = "rnnlab run FILE"
 DESCRIPTION = (
-    "Settings of the experiment. Further options: --preset NAME, --seeds 0,1,2, --out DIR and "
-    "--results FILE. A comma-separated list of values trains one run per value. On Linux the "
-    "process keeps freed memory until it ends; --no-malloc-keep-memory turns this off."
+    "Settings of the experiment; the last of the model are options of its cell. Further options: "
+    "--preset NAME, --seeds 0,1,2, --out DIR and --results FILE. A comma-separated list of values "
+    "trains one run per value. On Linux the process keeps freed memory until it ends; "
+    "--no-malloc-keep-memory turns this off."
 )
+
+D = TypeVar("D")
+M = TypeVar("M")
+
+
+class Flag(NamedTuple):
+    """A flag and its values, as in `--model.decay-range -1 1`."""
+
+    name: str
+    values: list[str]
+
+    @property
+    def words(self) -> list[str]:
+        return [self.name, *self.values] if self.name else self.values
+
+    def sets(self, settings: Container[str]) -> bool:
+        """Whether it sets one of the settings, also as in `--model.no-normalize`."""
+        name = self.name.removeprefix("--").replace("-", "_")
+        return name in settings or name.replace(".no_", ".") in settings
+
+
+@dataclass(frozen=True)
+class Settings(Generic[D, M]):
+    """The flags of an experiment.
+
+    Attributes:
+      data: settings of the task.
+      model: settings of the model; the last ones are options of its cell.
+      train: settings of the training.
+    """
+
+    data: D
+    model: M
+    train: TrainConfig
 
 
 def experiments(preset: Preset, flags: Sequence[str]) -> list[tuple[Experiment, dict[str, Any]]]:
     """Returns the experiments of a preset and flags, each with the settings that vary.
 
-    Flags replace the preset's grid of the same setting.
+    Flags replace the preset's grid of the same setting. With several cells, an option applies to
+    the runs whose cell has it.
 
     Raises:
       ValueError: a flag is unknown or its value is invalid.
     """
-    single, lists = _split_lists(flags, _comma_settings(preset.experiment))
-    given = {_setting(flag) for flag in flags if flag.startswith("--")}
-    preset_grid = {
-        names: values for names, values in preset.grid.items() if given.isdisjoint(names.split("+"))
+    single, lists = _split_lists(_split_flags(flags), _comma_settings(preset.experiment))
+    axes = {
+        names: values
+        for names, values in preset.grid.items()
+        if not any(flag.sets(names.split("+")) for flag in (*single, *lists))
     }
-    found = []
-    for settings in grid(preset_grid):
-        base = override(preset.experiment, settings)
-        for chosen in grid(lists):
-            arguments = [*single, *(word for pair in chosen.items() for word in pair)]
-            experiment = _parse(base, arguments)
-            names = [*settings, *map(_setting, chosen)]
-            names += [name for name in (CELL, SEED) if name not in settings]
-            found.append((experiment, {name: _value(experiment, name) for name in names}))
+    combinations = [
+        (settings, [*single, *(Flag(name, [value]) for name, value in chosen.items())])
+        for settings in grid(axes)
+        for chosen in grid({flag.name: tuple(flag.values) for flag in lists})
+    ]
+    cells = [_cell(preset, settings, given) for settings, given in combinations]
+    flag_options = _options(cells)
+    preset_options = _options([*cells, preset.experiment.model.cell, *preset.grid.get(CELL, ())])
+    found: list[tuple[Experiment, dict[str, Any]]] = []
+    for cell, (settings, given) in zip(cells, combinations, strict=True):
+        own = _options([cell])
+        kept = {k: v for k, v in settings.items() if k in own or k not in preset_options}
+        flags = [flag for flag in given if flag.sets(own) or not flag.sets(flag_options)]
+        experiment = _parse(preset.override({**kept, CELL: cell}), flags)
+        names = [*kept, *(_setting(flag) for flag in lists if flag.name in {f.name for f in flags})]
+        values = {n: _value(experiment, n) for n in dict.fromkeys((*names, CELL, SEED))}
+        # Combinations that differ only in options which the cell does not have are one run.
+        is_reduced = len(kept) < len(settings) or len(flags) < len(given)
+        if not (is_reduced and (experiment, values) in found):
+            found.append((experiment, values))
     return found
 
 
 def print_settings(preset: Preset, flags: Sequence[str]) -> None:
-    """Prints the settings of a preset, or a completion script for a shell, and exits."""
-    _parse(preset.experiment, ["--help"])
+    """Prints the flags of a preset, with the options of the cell that `flags` choose, and exits."""
+    single, lists = _split_lists(_split_flags(flags), set())
+    first = [*single, *(Flag(flag.name, flag.values[:1]) for flag in lists)]
+    base = preset.override({CELL: _cell(preset, {}, first)})
+    _read(base, ["--help"])
 
 
-def _parse(base: Experiment, arguments: Sequence[str]) -> Experiment:
+def _parse(base: Experiment, flags: Sequence[Flag]) -> Experiment:
     """Returns the experiment `base` as the flags change it."""
+    cell = base.model.cell
+    known = {f"model.{f.name}" for f in fields(settings_class(cell))}
+    for flag in flags:
+        if flag.name.startswith("--model.") and not flag.sets(known):
+            name = _setting(flag).removeprefix("model.")
+            raise ValueError(unknown_option(name, cell))
+    settings = _read(base, [word for flag in flags for word in flag.words])
+    model = ModelConfig.from_settings(vars(settings.model))
+    return Experiment(settings.data, model, settings.train)
+
+
+def _read(base: Experiment, arguments: Sequence[str]) -> Settings:
+    kind = settings_class(base.model.cell)
     return tyro_arguments.read(
-        Experiment[type(base.data)],
+        Settings[type(base.data), kind],
         arguments,
-        prog="rnnlab run FILE",
+        prog=PROG,
         description=DESCRIPTION,
-        default=base,
+        default=Settings(base.data, kind(**base.model.settings()), base.train),
     )
 
 
-def _setting(flag: str) -> str:
-    """Returns the setting of a flag: `train.log_every` for `--train.log-every=5`."""
-    return flag.partition("=")[0].removeprefix("--").replace("-", "_")
+def _cell(preset: Preset, settings: Mapping[str, Any], flags: Sequence[Flag]) -> str:
+    """Returns the cell of a run: that of a flag, of the grid or of the preset."""
+    chosen = settings.get(CELL, preset.experiment.model.cell)
+    for flag in flags:
+        if flag.sets([CELL]) and flag.values:
+            chosen = flag.values[-1]
+    return chosen
+
+
+def _options(cells: Iterable[str]) -> set[str]:
+    return {f"model.{name}" for cell in dict.fromkeys(cells) for name in available_options(cell)}
+
+
+def _setting(flag: Flag) -> str:
+    return flag.name.removeprefix("--").replace("-", "_")
+
+
+def _split_flags(words: Sequence[str]) -> list[Flag]:
+    """Groups words into flags with their values. Words before the first flag have no name."""
+    flags: list[Flag] = []
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            flags.append(Flag(name, [value] if equals else []))
+        elif flags:
+            flags[-1].values.append(word)
+        else:
+            flags.append(Flag("", [word]))
+    return flags
 
 
 def _split_lists(
-    flags: Sequence[str], comma_settings: set[str]
-) -> tuple[list[str], dict[str, tuple[str, ...]]]:
-    """Separates flags with one value from flags with a comma-separated list."""
-    words = [
-        word
-        for flag in flags
-        for word in (flag.split("=", 1) if flag.startswith("--") and "=" in flag else [flag])
-    ]
-    single: list[str] = []
-    lists: dict[str, tuple[str, ...]] = {}
-    for word in words:
-        flag = single[-1] if single else ""
-        if "," in word and flag.startswith("--") and _setting(flag) not in comma_settings:
-            values = tuple(part.strip() for part in word.split(","))
-            if not all(values):
-                raise ValueError(f"{flag} must be values separated by commas only, got {word!r}")
-            lists[single.pop()] = values
-        else:
-            single.append(word)
+    flags: Sequence[Flag], comma_settings: Container[str]
+) -> tuple[list[Flag], list[Flag]]:
+    """Separates flags with one value from flags with a comma-separated list of values."""
+    single: list[Flag] = []
+    lists: list[Flag] = []
+    for flag in flags:
+        if len(flag.values) != 1 or "," not in flag.values[0] or flag.sets(comma_settings):
+            single.append(flag)
+            continue
+        values = [part.strip() for part in flag.values[0].split(",")]
+        if not all(values):
+            raise ValueError(
+                f"{flag.name} must be values separated by commas only, got {flag.values[0]!r}"
+            )
+        lists.append(Flag(flag.name, values))
     return single, lists
 
 
@@ -96,4 +185,5 @@ def _comma_settings(experiment: Experiment) -> set[str]:
 
 def _value(experiment: Experiment, name: str) -> Any:
     part, _, setting = name.partition(".")
-    return getattr(getattr(experiment, part), setting)
+    inner = getattr(experiment, part)
+    return inner.settings()[setting] if part == "model" else getattr(inner, setting)

@@ -1,88 +1,114 @@
-"""Models by name: the settings that an experiment varies, and the model that they describe."""
+"""The settings of a model, and the model that they describe."""
 
+import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any, Literal, Optional
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnnlab.cells import CELLS
 from rnnlab.layers import Bidirectional, Block, Stack
-from rnnlab.layers.attention import Attention
-from rnnlab.layers.mamba import Mamba
-from rnnlab.layers.tcn import TemporalBlock
-from rnnlab.models import SequenceModel
+from rnnlab.models.options import constructor_arguments, setting_options
+from rnnlab.models.sequence_model import SequenceModel
+from rnnlab.registry import CellEntry, CellOption, find_cell
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelConfig:
-    """A stack of blocks around one kind of cell, or around several in turn.
+    """A stack of blocks around one kind of cell, or around several that alternate over the depth.
+
+    Two configurations are equal if they describe the same model.
 
     Attributes:
-      cell: rnn, gru, lstm, mingru, minlstm, mamba, transformer or tcn; several joined by "+" take
-        turns over the depth, as in "mingru+mingru+transformer".
+      cell: name in `rnnlab.registry.REGISTRY`, or FILE.py:CLASS for your own; several joined by "+"
+        alternate over the depth, as in "mingru+mingru+transformer".
       width: width of the residual stream.
       depth: number of blocks.
-      expansion: width of the cell over that of the stream (not transformer, tcn).
-      conv_size: taps of the causal convolution before a recurrent cell; None leaves it out.
-      mlp_expansion: hidden width of each block's MLP over the stream's; None leaves it out (never
-        in mamba and tcn, which have none).
-      dropout: rate after each branch.
-      variational: whether dropout holds over all steps of a sequence (not in tcn).
-      candidate: activation of a minimal cell's candidate: positive, identity or tanh.
-      gate_range: range of a minimal cell's decay: 0 1, or -1 1, which lets states change sign.
-      forget_bias: what is added to minLSTM's forget bias.
-      normalize: whether minLSTM's gates are divided by their sum.
-      learned_carry: whether a minimal cell's initial state is learned, from N(0, 1).
-      bidirectional: whether each recurrent cell has a twin that reads from the end.
-      readout: step predicts from the last output, mean from the mean of the outputs so far.
-      tied: whether the head shares the embedding's matrix.
-      heads: attention heads of a transformer block.
-      context: steps that its attention sees, itself included.
-      state_size: states a feature of mamba.
-      kernel_size: taps of tcn's convolutions, whose dilation doubles from block to block.
+      expansion: width of the cell relative to that of the stream (not transformer, tcn).
+      conv_kernel_size: kernel size of the causal convolution before a recurrent cell; None omits
+        the convolution.
+      mlp_expansion: hidden width of each block's MLP relative to the stream's; None omits the MLP
+        (mamba and tcn have none).
+      dropout: dropout rate after each branch.
+      variational: whether all time steps of a sequence share one dropout mask (not in tcn).
+      bidirectional: whether each recurrent cell has a second one that reads from the end.
+      readout: what predictions are made from: the last output, or the mean of the outputs so far.
+      tie_embeddings: whether the head shares the embedding's matrix.
       dtype: dtype of the computation; parameters are float32.
-      remat: whether the backward pass computes each block anew instead of keeping its inside.
+      remat: whether the backward pass recomputes the activations inside each block.
+      options: options of the cell, the keyword-only parameters of its constructor, by name. With
+        several cells an option applies to each cell that has it.
+
+    Raises:
+      ValueError: a cell or an option is unknown, or the depth is less than the number of cells.
+
+    >>> config = ModelConfig("minlstm", width=64, options={"forget_bias": 1.0})
+    >>> config.settings()["forget_bias"]
+    1.0
     """
 
     cell: str = "mingru"
     width: int = 128
     depth: int = 2
     expansion: int = 2
-    conv_size: int | None = 4
+    conv_kernel_size: int | None = 4
     mlp_expansion: int | None = 4
     dropout: float = 0.0
     variational: bool = False
-    candidate: Literal["positive", "identity", "tanh"] = "positive"
-    gate_range: tuple[int, int] = (0, 1)
-    forget_bias: float = 0.0
-    normalize: bool = True
-    learned_carry: bool = False
     bidirectional: bool = False
-    readout: Literal["step", "mean"] = "step"
-    tied: bool = False
-    heads: int = 4
-    context: int = 256
-    state_size: int = 16
-    kernel_size: int = 3
+    readout: Literal["last", "mean"] = "last"
+    tie_embeddings: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = self.cell.split("+")
-        for name in names:
-            if name not in LAYERS:
-                close = difflib.get_close_matches(name, LAYERS, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(LAYERS)}"
-                raise ValueError(f"cell is {self.cell!r}, where {name!r} is unknown; {hint}")
+        known = available_options(self.cell)
+        for name in self.options:
+            if name not in known:
+                raise ValueError(unknown_option(name, self.cell))
         if self.depth < len(names):
             raise ValueError(
-                f"depth is {self.depth}; at least {len(names)} is needed, for {self.cell!r}"
+                f"depth must be >= {len(names)} for cell {self.cell!r}, got {self.depth}; "
+                "raise --model.depth"
             )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelConfig) and self.settings() == other.settings()
+
+    def __hash__(self) -> int:
+        return hash((self.cell, self.width, self.depth, self.expansion))
+
+    def settings(self) -> dict[str, Any]:
+        """Returns all settings by name: the fields, then every option of the cell."""
+        settings = {name: getattr(self, name) for name in FIELDS}
+        for name, option in available_options(self.cell).items():
+            settings[name] = self.options.get(name, option.default)
+        return settings
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "ModelConfig":
+        """Returns the configuration of a mapping like that of `settings`."""
+        settings = dict(settings)
+        known = {name: settings.pop(name) for name in FIELDS if name in settings}
+        return cls(**known, options=settings)
+
+    def override(self, settings: Mapping[str, Any]) -> "ModelConfig":
+        """Returns a copy with fields and options replaced. Another cell starts without options.
+
+        >>> ModelConfig("lstm", options={"forget_bias": 2.0}).override({"cell": "gru"}).options
+        {}
+        """
+        fields = {name: value for name, value in settings.items() if name in FIELDS}
+        options = {name: value for name, value in settings.items() if name not in FIELDS}
+        kept = self.options if fields.get("cell", self.cell) == self.cell else {}
+        return dataclasses.replace(self, **fields, options={**kept, **options})
 
     def build(
         self,
@@ -92,32 +118,117 @@ class ModelConfig:
         vocab_size: int | None = None,
         in_features: int | None = None,
     ) -> SequenceModel:
-        """The model for a task's inputs and outputs.
+        """Builds the model for a task's inputs and outputs.
 
         >>> from flax import nnx
         >>> model = ModelConfig(width=8).build(5, vocab_size=5, rngs=nnx.Rngs(0))
         >>> count_parameters(model), state_bytes(model)
         (2157, 320)
         """
-        names = self.cell.split("+")
-        layers = [
-            LAYERS[names[k % len(names)]](self, k, rngs=rngs, dtype=jnp.dtype(self.dtype))
-            for k in range(self.depth)
-        ]
+        entries = [find_cell(name) for name in self.cell.split("+")]
+        dtypes = {"rngs": rngs, "dtype": jnp.dtype(self.dtype)}
+        layers = [self._layer(entries[k % len(entries)], k, **dtypes) for k in range(self.depth)]
         return SequenceModel(
             Stack(layers, remat=self.remat),
             out_features,
             vocab_size=vocab_size,
             in_features=in_features,
             readout=self.readout,
-            tied=self.tied,
-            rngs=rngs,
-            dtype=jnp.dtype(self.dtype),
+            tie_embeddings=self.tie_embeddings,
+            **dtypes,
         )
+
+    def _layer(self, entry: CellEntry, k: int, **dtypes: Any) -> nnx.Module:
+        """Builds the k-th layer: a residual block around the cell, or the cell if it is one."""
+        cls = entry.load()
+        options = {
+            name: self.options[name]
+            for name, option in _options_of(entry).items()
+            if name in self.options and (self.options[name] is not None or _takes_none(option))
+        }
+        options = {**constructor_arguments(cls, options), **entry.layer_options(k)}
+        if entry.block is None:
+            return cls(self.width, dropout=self.dropout, **options, **dtypes)
+        cell = partial(cls, **options)
+        if self.bidirectional and entry.kind == "cell":
+            cell = partial(_bidirectional, cell)
+        block = {
+            "expansion": self.expansion,
+            "conv_kernel_size": self.conv_kernel_size,
+            "mlp_expansion": self.mlp_expansion,
+            "dropout": self.dropout,
+            "variational": self.variational,
+            **entry.block,
+        }
+        return Block(self.width, cell, **block, **dtypes)
+
+
+FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig) if f.name != "options")
+"""Names of the settings that every model has."""
+
+
+def available_options(cell: str) -> dict[str, CellOption]:
+    """Returns the options of a cell, or of several joined by "+", by name.
+
+    An option of several cells whose defaults differ has the default None: each cell's own.
+
+    Raises:
+      ValueError: a cell is unknown.
+
+    >>> sorted(available_options("transformer"))
+    ['heads', 'window']
+    """
+    found: dict[str, CellOption] = {}
+    for name in cell.split("+"):
+        for option, value in _options_of(find_cell(name)).items():
+            other = found.setdefault(option, value)
+            if other.default != value.default:
+                found[option] = value._replace(type=Optional[value.type], default=None)  # noqa: UP045
+    return found
+
+
+def unknown_option(name: str, cell: str) -> str:
+    """Returns the error message for a setting that is neither a field nor an option of a cell."""
+    known = available_options(cell)
+    close = difflib.get_close_matches(name, (*FIELDS, *known), 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"its options are {_join(known)}"
+    return f"option {name!r} is unknown for cell {cell!r}; {hint}"
+
+
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+@cache
+def settings_class(cell: str) -> type:
+    """Returns a dataclass of all settings of a model, for the command line and for JSON.
+
+    >>> [f.name for f in dataclasses.fields(settings_class("transformer"))][-2:]
+    ['heads', 'window']
+    """
+    options = available_options(cell)
+    hints = typing.get_type_hints(ModelConfig)
+    fields = [
+        (f.name, hints[f.name], field(default=f.default))
+        for f in dataclasses.fields(ModelConfig)
+        if f.name in FIELDS
+    ]
+    fields += [(name, o.type, field(default=o.default)) for name, o in options.items()]
+    kind = dataclasses.make_dataclass("Settings", fields, frozen=True)
+    attributes = ModelConfig.__doc__.partition("    Attributes:\n")[2].partition("      options:")[
+        0
+    ]
+    docs = [
+        f"      {name}: {option.doc.rstrip('.') or 'option of the cell'}.\n"
+        for name, option in options.items()
+    ]
+    attributes += "".join(docs)
+    kind.__doc__ = f"Settings of the model.\n\n    Attributes:\n{attributes}{''.join(docs)}"
+    return kind
 
 
 def count_parameters(model: nnx.Module) -> int:
-    """Number of parameters.
+    """Returns the number of parameters.
 
     >>> from rnnlab import MinGRU
     >>> count_parameters(MinGRU(3, 4, rngs=nnx.Rngs(0)))  # 2 (3 x 4 + 4)
@@ -127,76 +238,26 @@ def count_parameters(model: nnx.Module) -> int:
 
 
 def state_bytes(model: nnx.Module) -> int:
-    """Bytes that one stream's carry takes, whatever its length.
+    """Returns the bytes of one stream's carry, which do not depend on the sequence length.
 
     >>> from rnnlab import LSTM
-    >>> state_bytes(LSTM(3, 4, rngs=nnx.Rngs(0)))  # c and h, 4 bytes a number
+    >>> state_bytes(LSTM(3, 4, rngs=nnx.Rngs(0)))  # c and h, 4 bytes per number
     32
     """
     carry = jax.eval_shape(lambda: model.initial_carry(()))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry))
 
 
-def _recurrent(name: str, options: Callable[[ModelConfig], Mapping[str, Any]]):
-    def make(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
-        cell = partial(CELLS[name], **options(of))
-        return Block(
-            of.width,
-            partial(_both_ways, cell) if of.bidirectional else cell,
-            expansion=of.expansion,
-            conv_kernel_size=of.conv_size,
-            **_branches(of),
-            **common,
-        )
-
-    return make
+def _options_of(entry: CellEntry) -> dict[str, CellOption]:
+    """Returns the options of a cell that the model does not set itself."""
+    set_by_model = {*FIELDS, *entry.layer_options(0)}
+    options = setting_options(entry.load())
+    return {name: option for name, option in options.items() if name not in set_by_model}
 
 
-def _both_ways(cell: Callable[..., nnx.Module], width: int, features: int, **common: Any):
+def _takes_none(option: CellOption) -> bool:
+    return type(None) in typing.get_args(option.type)
+
+
+def _bidirectional(cell: Callable[..., nnx.Module], width: int, features: int, **common: Any):
     return Bidirectional(cell(width, features, **common), cell(width, features, **common))
-
-
-def _transformer(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
-    attention = partial(Attention, heads=of.heads, window=of.context)
-    return Block(of.width, attention, **_branches(of), **common)
-
-
-def _mamba(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
-    cell = partial(Mamba, state_size=of.state_size)
-    branches = {**_branches(of), "mlp_expansion": None}
-    return Block(of.width, cell, expansion=of.expansion, **branches, **common)
-
-
-def _tcn(of: ModelConfig, k: int, **common: Any) -> nnx.Module:
-    options = {"kernel_size": of.kernel_size, "dilation": 2**k, "dropout": of.dropout}
-    return TemporalBlock(of.width, **options, **common)
-
-
-def _branches(of: ModelConfig) -> dict[str, Any]:
-    return {
-        "mlp_expansion": of.mlp_expansion,
-        "dropout": of.dropout,
-        "variational": of.variational,
-    }
-
-
-def _minimal(of: ModelConfig) -> dict[str, Any]:
-    start = nnx.initializers.normal(1.0) if of.learned_carry else None
-    return {"candidate": of.candidate, "gate_range": of.gate_range, "carry_init": start}
-
-
-def _minlstm(of: ModelConfig) -> dict[str, Any]:
-    return {**_minimal(of), "forget_bias": of.forget_bias, "normalize": of.normalize}
-
-
-LAYERS: dict[str, Callable[..., nnx.Module]] = {
-    "rnn": _recurrent("rnn", lambda of: {}),
-    "gru": _recurrent("gru", lambda of: {}),
-    "lstm": _recurrent("lstm", lambda of: {}),
-    "mingru": _recurrent("mingru", _minimal),
-    "minlstm": _recurrent("minlstm", _minlstm),
-    "mamba": _mamba,
-    "transformer": _transformer,
-    "tcn": _tcn,
-}
-"""What makes the k-th layer, by the names that `ModelConfig.cell` takes."""

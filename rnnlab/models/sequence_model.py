@@ -16,7 +16,7 @@ from rnnlab.layers.running_mean import RunningMean
 from rnnlab.recurrent import dense, mask_outputs, validate_call
 from rnnlab.validation import require_flags, require_one_of, require_positive_int
 
-READOUTS = ("step", "mean")
+READOUTS = ("last", "mean")
 
 
 class ModelCarry(NamedTuple):
@@ -42,9 +42,9 @@ class SequenceModel(nnx.Module):
       rngs: source of the parameters' keys.
       vocab_size: number of token ids, which are embedded; None for values.
       in_features: width of values, which are projected; None for tokens.
-      readout: `"step"` predicts from the body's output at the step, `"mean"` from the mean of its
-        outputs so far, which at the last step is the mean over the sequence.
-      tied: whether the head's matrix is the embedding's.
+      readout: what predictions are made from: `"last"` is the body's output at the time step,
+        `"mean"` the mean of its outputs so far, which at the last step is that of the sequence.
+      tie_embeddings: whether the head shares the embedding's matrix.
       dtype: dtype of the computation; None is `param_dtype`. Predictions are float32 or wider.
       param_dtype: dtype of the parameters.
 
@@ -71,8 +71,8 @@ class SequenceModel(nnx.Module):
         rngs: nnx.Rngs,
         vocab_size: int | None = None,
         in_features: int | None = None,
-        readout: str = "step",
-        tied: bool = False,
+        readout: str = "last",
+        tie_embeddings: bool = False,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
@@ -84,10 +84,11 @@ class SequenceModel(nnx.Module):
         require_one_of("readout", readout, READOUTS)
         sizes = {"vocab_size": vocab_size, "in_features": in_features, "out_features": out_features}
         require_positive_int(**{name: size for name, size in sizes.items() if size is not None})
-        if tied and (out_features, body.features) != (vocab_size, body.in_features):
+        if tie_embeddings and (out_features, body.features) != (vocab_size, body.in_features):
             raise ValueError(
-                f"tied is True for a body of {body.in_features} to {body.features} features, "
-                f"vocab_size {vocab_size} and out_features {out_features}; equal ones are needed"
+                "tie_embeddings requires in_features == features of the body and vocab_size == "
+                f"out_features, got {body.in_features}, {body.features}, {vocab_size}, "
+                f"{out_features}; set tie_embeddings=False"
             )
         self.vocab_size = vocab_size
         self.in_features = in_features
@@ -112,7 +113,7 @@ class SequenceModel(nnx.Module):
         head = nnx.initializers.normal(0.02)  # predictions start near uniform, or near 0
         self.head_kernel = (
             None
-            if tied
+            if tie_embeddings
             else nnx.Param(head(rngs.params(), (body.features, out_features), param_dtype))
         )
         self.head_bias = nnx.Param(jnp.zeros((out_features,), param_dtype))

@@ -1,16 +1,17 @@
-"""An experiment: a task, a model and its training, which meet here, and the runs of it."""
+"""Run an experiment, resume a run, and load the model of a trained one."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import jax
 from flax import nnx
 
 from rnnlab.runs import serialization
-from rnnlab.models.config import ModelConfig, count_parameters, state_bytes
+from rnnlab.models.legacy_settings import current_model_settings
+from rnnlab.models.config import ModelConfig, count_parameters, settings_class, state_bytes
 from rnnlab.errors import CheckpointError
 from rnnlab.atomic_io import read_json, write_json
 from rnnlab.legacy_names import current_record
@@ -20,6 +21,9 @@ from rnnlab.records import Record
 from rnnlab.runs.train_run import train_run
 from rnnlab.tasks import TASKS
 from rnnlab.tasks.data import TaskData, Task
+from rnnlab.tasks.stored_settings import current_settings
+from rnnlab.runs.experiment import Experiment as Experiment
+from rnnlab.runs.experiment import Preset as Preset
 from rnnlab.runs.run_dir import RunDirectory, validate_run_name
 from rnnlab.runs.lock import lock_run
 from rnnlab.train.optimizer import recurrent_regularizer
@@ -28,37 +32,6 @@ from rnnlab.runs.resources import require_memory, require_writable
 from rnnlab.train.config import TrainConfig
 from rnnlab.runs.resume import load_best_params
 from rnnlab.runs.resume_policy import ResumePolicy
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Experiment(Generic[T]):
-    """The settings of a run.
-
-    Attributes:
-      data: the task and its settings.
-      model: the model's settings.
-      train: the training's settings.
-    """
-
-    data: T
-    model: ModelConfig = field(default_factory=ModelConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """An experiment as one asks for it by name: its settings, and which of them are varied.
-
-    Attributes:
-      experiment: the settings.
-      sweep: values by setting, as in {"model.cell": ("mingru", "gru")}; every combination is a run.
-        Settings that go together are one name with "+", and their values tuples.
-    """
-
-    experiment: Experiment
-    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def run(
@@ -89,7 +62,7 @@ def run(
         "grid": {k: serialization.dump(v) for k, v in varied.items()},
         "task": task,
         "data": serialization.dump(experiment.data),
-        "model": serialization.dump(experiment.model),
+        "model": serialization.dump(experiment.model.settings()),
         "train": serialization.dump(experiment.train),
     }
     validate_run_name(path.name)
@@ -140,11 +113,25 @@ def load_run(path: Path) -> tuple[RunDirectory, Record, Experiment]:
         if name not in settings:
             raise ValueError(f"{where} has no {name}; bring it back from a copy")
     experiment = Experiment(
-        serialization.load(TASKS[settings["task"]], settings.get("data"), f"{where}: data"),
-        serialization.load(ModelConfig, settings.get("model"), f"{where}: model"),
+        _load_task(settings["task"], settings.get("data"), f"{where}: data"),
+        load_model_config(settings.get("model"), f"{where}: model"),
         serialization.load(TrainConfig, settings.get("train"), f"{where}: train"),
     )
     return folder, settings, experiment
+
+
+def _load_task(name: str, stored: object, where: str) -> Task:
+    """A run's task, whose settings may have been stored under former names."""
+    settings = current_settings(name, stored) if isinstance(stored, dict) else stored
+    return serialization.load(TASKS[name], settings, where)
+
+
+def load_model_config(settings: Any, where: str) -> ModelConfig:
+    """Returns the model's configuration from its stored settings."""
+    settings = current_model_settings(settings) if isinstance(settings, dict) else settings
+    cell = settings.get("cell") if isinstance(settings, dict) else None
+    kind = settings_class(cell if isinstance(cell, str) else ModelConfig.cell)
+    return ModelConfig.from_settings(vars(serialization.load(kind, settings, where)))
 
 
 def build(experiment: Experiment, data: TaskData) -> SequenceModel:

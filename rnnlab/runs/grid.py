@@ -1,23 +1,25 @@
-"""The runs that an experiment's file asks for: its presets, their combinations, their names."""
+"""The runs of an experiment's file: its presets, the combinations of a grid, their names."""
 
 import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnnlab.runs import serialization
 from rnnlab import load_module
 from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
+from rnnlab.runs import serialization
+from rnnlab.runs.experiment import Experiment, Preset
 from rnnlab.runs.run_dir import MAX_NAME_LENGTH
 from rnnlab.train.config import TrainConfig
 
+MAX_VALUE_LENGTH = 40
+"""Characters of a value in a run's name; longer ones are replaced by a digest."""
+
 
 def grid(axes: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """Every combination of a sweep's values.
+    """Yields every combination of the values of a grid.
 
     >>> list(grid({"model.cell": ("gru", "mingru"), "train.seed": (0,)}))
     [{'model.cell': 'gru', 'train.seed': 0}, {'model.cell': 'mingru', 'train.seed': 0}]
@@ -25,35 +27,20 @@ def grid(axes: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     [{'data.length': 32, 'data.batch_size': 8}, {'data.length': 64, 'data.batch_size': 4}]
     """
     for values in itertools.product(*axes.values()):
-        chosen: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         for names, value in zip(axes, values, strict=True):
-            together = "+" in names
-            chosen |= zip(names.split("+"), value if together else (value,), strict=True)
-        yield chosen
+            joined = "+" in names
+            settings |= zip(names.split("+"), value if joined else (value,), strict=True)
+        yield settings
 
 
-def override(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
-    """The experiment with settings replaced, named as in "model.cell".
-
-    Raises:
-      ValueError: a setting is unknown or its value is refused.
-    """
-    for name, value in settings.items():
-        part, _, setting = name.partition(".")
-        inner = getattr(experiment, part, None)
-        if not hasattr(inner, setting):
-            raise ValueError(f"{name} is no setting of this experiment")
-        experiment = replace(experiment, **{part: replace(inner, **{setting: value})})
-    return experiment
-
-
-def run_name(varied: Mapping[str, Any]) -> str:
-    """A folder's name for a combination of settings.
+def run_name(settings: Mapping[str, Any]) -> str:
+    """Returns the name of the directory of a run with these settings of a grid.
 
     >>> run_name({"model.cell": "mingru", "train.seed": 0})
     'cell=mingru,seed=0'
     """
-    parts = [f"{name.rpartition('.')[2]}={_in_a_name(value)}" for name, value in varied.items()]
+    parts = [f"{name.rpartition('.')[2]}={_slug(value)}" for name, value in settings.items()]
     name = ",".join(parts) or "run"
     if len(name) <= MAX_NAME_LENGTH:
         return name
@@ -62,15 +49,17 @@ def run_name(varied: Mapping[str, Any]) -> str:
 
 
 def load_presets(path: Path) -> Mapping[str, Preset]:
-    """The presets of an experiment's file, its `PRESETS`.
+    """Returns the presets of an experiment's file, its `PRESETS`.
 
     Raises:
-      ValueError: there is no such file, or it is no experiment.
+      ValueError: the file does not exist or is not an experiment.
     """
-    module = load_module.load(path, "an experiment, which `rnnlab list` shows,")
+    module = load_module.load(path, "an experiment (`rnnlab list` shows them)")
     presets = getattr(module, "PRESETS", None)
     if not isinstance(presets, Mapping) or not presets:
-        raise ValueError(f"{path} is no experiment: it has no PRESETS; `rnnlab list` shows them")
+        raise ValueError(
+            f"{path} is not an experiment: it must define PRESETS; `rnnlab list` shows experiments"
+        )
     for name, preset in presets.items():
         experiment = getattr(preset, "experiment", None)
         if not (
@@ -81,14 +70,16 @@ def load_presets(path: Path) -> Mapping[str, Preset]:
             and all(isinstance(values, tuple) for values in preset.grid.values())
         ):
             raise ValueError(
-                f"{path}: PRESETS[{name!r}] is none of Preset(Experiment(task, Architecture, "
-                "Training), {setting: tuple of values}); mend it"
+                f"{path}: PRESETS[{name!r}] must be Preset(Experiment(task, ModelConfig, "
+                "TrainConfig), {setting: tuple of values}); fix the file"
             )
     return presets
 
 
-def _in_a_name(value: Any) -> str:
-    """A value as part of a folder's name: short, and without anything but a few characters."""
+def _slug(value: Any) -> str:
+    """Returns a value as part of a directory's name: short, and of a few safe characters."""
     text = value if isinstance(value, str) else json.dumps(serialization.dump(value))
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "+-._") else "_" for c in text)
-    return plain if len(plain) <= 40 else hashlib.sha256(text.encode()).hexdigest()[:12]
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "+-._") else "_" for c in text)
+    if len(safe) <= MAX_VALUE_LENGTH:
+        return safe
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -3,6 +3,7 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ def dump(value: Any) -> Any:
     """
     if dataclasses.is_dataclass(value):
         return {f.name: dump(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: dump(v) for name, v in value.items()}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, (tuple, list)):

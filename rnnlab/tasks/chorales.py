@@ -38,10 +38,10 @@ class Chorales:
 
     Attributes:
       path: a `.mat` file of piano rolls with `traindata`, `validdata` and `testdata`; None takes
-        the chorales of music21, parsed at `quarters` and split once and for all: other pieces,
-        other figures.
+        the chorales of music21, parsed at `quarters_per_step` and split the same way for every
+        seed: other pieces, other figures.
       batch_size: pieces a batch, padded to the longest of the training part.
-      quarters: quarter notes a step, for music21: 0.25 is a sixteenth.
+      quarters_per_step: quarter notes a step, for music21: 0.25 is a sixteenth.
       limit: the first pieces of music21 alone; all 371 take about a minute. None is all.
 
     Raises:
@@ -51,25 +51,27 @@ class Chorales:
     Source: arXiv 1206.6392 for the task, arXiv 1803.01271 for the measure.
 
     >>> Chorales(batch_size=4)
-    Chorales(path=None, batch_size=4, quarters=1.0, limit=None)
+    Chorales(path=None, batch_size=4, quarters_per_step=1.0, limit=None)
     """
 
     path: Path | None = None
     batch_size: int = 8
-    quarters: float = 1.0
+    quarters_per_step: float = 1.0
     limit: int | None = None
 
     def __post_init__(self):
         require_positive_int(batch_size=self.batch_size)
         if self.limit is not None:
             require_positive_int(limit=self.limit)
-        if not 0 < self.quarters <= 4:
-            raise ValueError(f"quarters is {self.quarters}; a number in (0, 4] is needed")
+        if not 0 < self.quarters_per_step <= 4:
+            raise ValueError(
+                f"quarters_per_step must be in (0, 4], got {self.quarters_per_step}; use 1"
+            )
 
     def load(self, seed: int) -> TaskData:
         """Reads the pieces. `seed` orders the training batches."""
         if self.path is None:
-            pieces = _split(corpus_pieces(self.quarters, self.limit))
+            pieces = _split(corpus_pieces(self.quarters_per_step, self.limit))
         else:
             pieces = read_mat(self.path)
         train, valid, test = (_batch(part) for part in pieces)
@@ -117,8 +119,8 @@ def read_mat(path: str | os.PathLike) -> tuple[list[np.ndarray], ...]:
 
 
 @functools.lru_cache(maxsize=2)
-def corpus_pieces(quarters: float, limit: int | None) -> tuple[np.ndarray, ...]:
-    """music21's chorales as piano rolls (time, 88), a step each `quarters` quarter notes.
+def corpus_pieces(quarters_per_step: float, limit: int | None) -> tuple[np.ndarray, ...]:
+    """music21's chorales as piano rolls (time, 88), a step each `quarters_per_step` quarter notes.
 
     Raises:
       ValueError: music21 is not installed.
@@ -132,28 +134,28 @@ def corpus_pieces(quarters: float, limit: int | None) -> tuple[np.ndarray, ...]:
             for note in corpus.parse(name).flatten().notes
             for pitch in note.pitches
         ]
-        rolls.append(piano_roll(notes, quarters))
+        rolls.append(piano_roll(notes, quarters_per_step))
     return tuple(rolls)
 
 
-def piano_roll(notes: Sequence[tuple[float, float, int]], quarters: float) -> np.ndarray:
-    """What sounds at times 0, quarters, 2·quarters, ...: (time, 88) of 0 and 1.
+def piano_roll(notes: Sequence[tuple[float, float, int]], quarters_per_step: float) -> np.ndarray:
+    """What sounds at times 0, quarters_per_step, 2·quarters_per_step, ...: (time, 88) of 0 and 1.
 
     Args:
       notes: start and duration in quarter notes, and MIDI number, of each note.
-      quarters: quarter notes a step.
+      quarters_per_step: quarter notes a step.
 
-    >>> roll = piano_roll([(0.0, 2.0, 60), (1.5, 0.5, 64)], quarters=1.0)
+    >>> roll = piano_roll([(0.0, 2.0, 60), (1.5, 0.5, 64)], quarters_per_step=1.0)
     >>> [(np.flatnonzero(step) + LOWEST).tolist() for step in roll]
     [[60], [60]]
     """
     end = max(start + duration for start, duration, _ in notes)
-    roll = np.zeros((int(np.ceil(round(end / quarters, 6))), KEYS), np.float32)
+    roll = np.zeros((int(np.ceil(round(end / quarters_per_step, 6))), KEYS), np.float32)
     for start, duration, number in notes:
         if not 0 <= number - LOWEST < KEYS:
             raise ValueError(f"notes holds {number}; {LOWEST} to {LOWEST + KEYS - 1} are needed")
         # Triplets are no binary fractions: their ends are a step's only up to rounding.
-        times = np.round(np.array([start, start + duration]) / quarters, 6)
+        times = np.round(np.array([start, start + duration]) / quarters_per_step, 6)
         first, last = np.ceil(times).astype(int)
         roll[first:last, number - LOWEST] = 1
     return roll

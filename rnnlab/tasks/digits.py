@@ -24,7 +24,7 @@ class Digits:
         neighbourhood away.
       batch_size: images a batch.
       valid, test: shares held out.
-      share: share of the training part that is trained on, every digit in the same share.
+      train_fraction: fraction of the training part that is trained on, each digit equally.
 
     Raises:
       ValueError: a setting is out of range, or scikit-learn is not installed.
@@ -32,7 +32,7 @@ class Digits:
     Source: the task of arXiv 1504.00941, section 4.2, on other images.
 
     >>> Digits(width=8)
-    Digits(width=8, permuted=False, batch_size=32, valid=0.15, test=0.15, share=1.0)
+    Digits(width=8, permuted=False, batch_size=32, valid=0.15, test=0.15, train_fraction=1.0)
     """
 
     width: int = 1
@@ -40,12 +40,12 @@ class Digits:
     batch_size: int = 32
     valid: float = 0.15
     test: float = 0.15
-    share: float = 1.0
+    train_fraction: float = 1.0
 
     def __post_init__(self):
         require_positive_int(batch_size=self.batch_size)
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share is {self.share}; a share in (0, 1] is needed")
+        if not 0 < self.train_fraction <= 1:
+            raise ValueError(f"train_fraction must be in (0, 1], got {self.train_fraction}; use 1")
         require_one_of("width", self.width, (1, 2, 4, 8, 16, 32, 64))
 
     def load(self, seed: int) -> TaskData:
@@ -56,8 +56,8 @@ class Digits:
             pixels = pixels[:, generator(FIXED, pixels.shape[1]).permutation(pixels.shape[1])]
         images = pixels.reshape(len(pixels), -1, self.width)
         taken, *kept = stratified(labels, [self.valid, self.test])
-        if self.share < 1:
-            taken = taken[stratified(labels[taken], [self.share])[1]]
+        if self.train_fraction < 1:
+            taken = taken[stratified(labels[taken], [self.train_fraction])[1]]
         train, valid, test = (labelled(images[rows], labels[rows]) for rows in (taken, *kept))
         return supervised(
             train,

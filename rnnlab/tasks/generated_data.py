@@ -10,6 +10,7 @@ from rnnlab.tasks.batch import Batch, scored
 from rnnlab.tasks.batching.padding import cut
 from rnnlab.tasks.data import HELDOUT, TRAIN, TaskData, generator
 from rnnlab.tasks.fingerprint import fingerprint
+from rnnlab.tasks.stored_settings import stored_repr
 
 Sampler = Callable[[np.random.Generator, int], Batch]
 """Draws a batch of a number of sequences."""
@@ -60,7 +61,7 @@ def generated(
         baselines=lambda: baselines(sets["test"]()),
         vocab_size=vocab_size,
         in_features=in_features,
-        fingerprint=fingerprint(repr(task)),
+        fingerprint=fingerprint(stored_repr(task)),
     )
 
 

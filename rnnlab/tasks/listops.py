@@ -12,6 +12,7 @@ from rnnlab.tasks.batching.sampler import Order
 from rnnlab.tasks.data import FIXED, HELDOUT, TaskData, generator
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.generated_data import majority_share
+from rnnlab.tasks.stored_settings import stored_repr
 from rnnlab.validation import require_positive_int
 
 SYMBOLS = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
@@ -50,8 +51,8 @@ class ListOps:
       train_size: sequences in the training set.
       batch_size: sequences in a batch.
       evaluation_size: sequences in each held-out set.
-      multiple: a batch is padded to its longest row, rounded up to a multiple of this; None: every
-        batch is padded to `max_length`, so that one program serves all.
+      pad_to_multiple: a batch is padded to its longest example, rounded up to a multiple of this;
+        None: every batch is padded to `max_length`, so that one compiled program serves all.
 
     Raises:
       ValueError: a size is out of range; when rows are drawn, no tree fits the lengths.
@@ -73,11 +74,13 @@ class ListOps:
     train_size: int = 96_000
     batch_size: int = 32
     evaluation_size: int = 2000
-    multiple: int | None = None
+    pad_to_multiple: int | None = None
 
     def __post_init__(self):
         require_positive_int(train_size=self.train_size, batch_size=self.batch_size)
-        require_positive_int(evaluation_size=self.evaluation_size, multiple=self.multiple or 1)
+        require_positive_int(
+            evaluation_size=self.evaluation_size, pad_to_multiple=self.pad_to_multiple or 1
+        )
         for name in ("max_depth", "max_args"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 2 is needed")
@@ -110,7 +113,7 @@ class ListOps:
             eval_sets={"valid": eval_set(0), "test": test},
             baselines=lambda: {"majority class": majority_share(test())},
             vocab_size=len(SYMBOLS),
-            fingerprint=fingerprint(repr(self)),
+            fingerprint=fingerprint(stored_repr(self)),
         )
 
 
@@ -167,11 +170,11 @@ def _read(levels):
 
 
 def pad_trees(trees: list[tuple[list[int], int]], task: ListOps) -> Batch:
-    """Rows of token ids and values as a batch, padded as `task.multiple` says."""
+    """Rows of token ids and values as a batch, padded as `task.pad_to_multiple` says."""
     length = np.array([len(tokens) for tokens, _ in trees])
     steps = task.max_length
-    if task.multiple is not None:
-        steps = -(-length.max() // task.multiple) * task.multiple
+    if task.pad_to_multiple is not None:
+        steps = -(-length.max() // task.pad_to_multiple) * task.pad_to_multiple
     mask = np.arange(steps) < length[:, None]
     inputs = np.zeros(mask.shape, np.int32)
     inputs[mask] = np.concatenate([tokens for tokens, _ in trees])

@@ -15,11 +15,11 @@ from rnnlab.validation import require_positive_int
 class MQAR:
     """Pairs of key and value, then the keys again, in places unknown, each asking for its value.
 
-    Keys are ids 1 to `vocab_size // 2 - 1`, values those from `vocab_size // 2` on; in a row no key
-    and no value occurs in two pairs. The pairs fill the first `2 * num_pairs` steps. Of the steps
-    after them every other one is a place for a query: place k = 1, 2, ... is drawn with a weight of
-    `k ** (power - 1)`, without replacement, for one key after the other. What is left is filled
-    with ids drawn from the whole vocabulary, or with id 0. The queries alone are scored.
+    Keys are ids 1 to `vocab_size // 2 - 1`, values the ids from `vocab_size // 2` on; in an example
+    no key and no value occurs in two pairs. The pairs fill the first `2 * num_pairs` time steps.
+    Every other time step after them is a place for a query: place k = 1, 2, ... is drawn with a
+    weight of `k ** (gap_exponent - 1)`, without replacement, for one key after the other. The
+    remaining time steps have ids drawn from the whole vocabulary, or id 0. Only queries are scored.
 
     Naming any value is right 1 time in `vocab_size - vocab_size // 2`, naming one of the row's own
     1 time in `num_pairs`.
@@ -28,13 +28,13 @@ class MQAR:
       vocab_size: number of ids.
       length: steps of a row, at least `4 * num_pairs`.
       num_pairs: number of pairs, and of queries.
-      power: below 1, queries come soon after the pairs; 1 makes all places as likely.
+      gap_exponent: below 1, queries come soon after the pairs; 1 makes all places as likely.
       noise: False fills with id 0.
       batch_size: sequences in a batch.
       evaluation_size: sequences in each held-out set.
 
     Raises:
-      ValueError: a size or `power` is out of range.
+      ValueError: a size or `gap_exponent` is out of range.
 
     Source: arXiv 2312.04927, and its released generator.
 
@@ -51,7 +51,7 @@ class MQAR:
     vocab_size: int = 8192
     length: int = 64
     num_pairs: int = 4
-    power: float = 0.01
+    gap_exponent: float = 0.01
     noise: bool = True
     batch_size: int = 64
     evaluation_size: int = 3000
@@ -68,8 +68,8 @@ class MQAR:
                 f"vocab_size is {self.vocab_size}; at least 2 * num_pairs + 2, "
                 f"{2 * self.num_pairs + 2}, is needed"
             )
-        if not self.power > 0:
-            raise ValueError(f"power is {self.power}; a number above 0 is needed")
+        if not self.gap_exponent > 0:
+            raise ValueError(f"gap_exponent is {self.gap_exponent}; a number above 0 is needed")
 
     def load(self, seed: int) -> TaskData:
         return generated(
@@ -80,7 +80,7 @@ class MQAR:
                 vocab_size=self.vocab_size,
                 length=self.length,
                 num_pairs=self.num_pairs,
-                power=self.power,
+                gap_exponent=self.gap_exponent,
                 noise=self.noise,
             ),
             loss="categorical",
@@ -101,14 +101,16 @@ def sample_mqar(
     vocab_size: int,
     length: int,
     num_pairs: int,
-    power: float,
+    gap_exponent: float,
     noise: bool,
 ) -> Batch:
     """Rows of `MQAR`, (batch_size, length)."""
     first = vocab_size // 2
     keys = 1 + distinct(rng, batch_size, num_pairs, first - 1)
     values = first + distinct(rng, batch_size, num_pairs, vocab_size - first)
-    places = 2 * num_pairs + 2 * _places(rng, batch_size, num_pairs, length // 2 - num_pairs, power)
+    places = 2 * num_pairs + 2 * _places(
+        rng, batch_size, num_pairs, length // 2 - num_pairs, gap_exponent
+    )
     shape = (batch_size, length)
     inputs = rng.integers(0, vocab_size, shape) if noise else np.zeros(shape, int)
     inputs[:, 0 : 2 * num_pairs : 2] = keys
@@ -119,10 +121,10 @@ def sample_mqar(
     return Batch(inputs.astype(np.int32), targets)
 
 
-def _places(rng, rows, count, bound, power):
+def _places(rng, rows, count, bound, gap_exponent):
     """(rows, count) places below `bound`, drawn one after the other without replacement.
 
     Ordering log weights with Gumbel noise added is such a draw (arXiv 1903.06059).
     """
-    weight = (power - 1) * np.log(np.arange(1, bound + 1))
+    weight = (gap_exponent - 1) * np.log(np.arange(1, bound + 1))
     return np.argsort(-(weight + rng.gumbel(size=(rows, bound))), axis=-1)[:, :count]

@@ -20,29 +20,40 @@ from rnnlab.validation import require_one_of, require_positive_int
 
 @dataclass(frozen=True)
 class Text:
-    """Predicts each symbol of a text from those before it.
+    """Predict each symbol of a text from the symbols before it.
 
-    The last share of the text is held out; the vocabulary is the sorted set of the symbols of all
-    of it. Shuffled training takes windows at random starts. Stateful training cuts the training
-    part into `batch_size` streams that lie end to end, and reads them window by window: `reset` is
-    True at the first step of each pass over the streams, and each pass begins at another offset.
+    The text is split into a validation part (its beginning), a training part and a test part (its
+    end). The validation part selects the best step, the test part is reported. The training part
+    lies next to the test part because neighbouring pages resemble each other. The vocabulary is the
+    sorted set of symbols of the whole text.
 
-    Held out, every symbol is scored exactly once, in consecutive windows. Each window starts from
-    nothing: its first symbols are predicted from little, and a longer `evaluation_length` gives a
-    lower loss for any model that can use it.
+    Shuffled training draws windows at random starts. Stateful training cuts the training part into
+    `batch_size` consecutive streams and reads them window by window: `reset` is True at the first
+    time step of each pass over the streams, and each pass starts at another offset.
+
+    In evaluation every symbol is scored exactly once, in consecutive windows (except the first of
+    the text, which nothing precedes). Each window starts from the initial state, so its first
+    symbols have little context: a longer `evaluation_length` lowers the loss of any model that can
+    use it.
+
+    Baselines are the uniform distribution, the unigram and a modified Kneser-Ney n-gram, see
+    `rnnlab.tasks.reference.ngram`. They are counted on everything before the test part, which
+    includes the validation part.
 
     Attributes:
       path: a UTF-8 file; None is the reference text of Python itself, `pydoc_data.topics`, sorted
         by topic and joined by two newlines. It differs between Python versions.
-      unit: what a token is, `"character"` or `"byte"` of UTF-8.
-      length: steps of a training window.
-      batch_size: rows a batch.
-      heldout: share of the text that is held out, its end.
-      stateful: whether a batch continues the one before it.
-      evaluation_length: steps of a held-out window; None is `length`.
+      token: what a token is, `"character"` or `"byte"` (of UTF-8).
+      length: time steps of a training window.
+      batch_size: examples per batch.
+      valid: fraction of the text, at its beginning, that selects the best step. With 0 the test
+        part selects it too and is called `"valid"`, as in runs of the first rnnlab.
+      test: fraction of the text, at its end, that is reported.
+      stateful: whether a batch continues the batch before it.
+      evaluation_length: time steps of an evaluation window; None is `length`.
 
     Raises:
-      ValueError: a setting is out of range; a DataError where the text is too short for it.
+      ValueError: a setting is out of range; DataError if the text is too short for the settings.
 
     >>> data = Text(length=8, batch_size=2).load(seed=0)
     >>> batch = data.train_batch(0)
@@ -51,10 +62,11 @@ class Text:
     """
 
     path: Path | None = None
-    unit: Literal["character", "byte"] = "character"
+    token: Literal["character", "byte"] = "character"
     length: int = 128
     batch_size: int = 32
-    heldout: float = 0.1
+    valid: float = 0.05
+    test: float = 0.1
     stateful: bool = False
     evaluation_length: int | None = None
 
@@ -62,35 +74,40 @@ class Text:
         require_positive_int(length=self.length, batch_size=self.batch_size)
         if self.evaluation_length is not None:
             require_positive_int(evaluation_length=self.evaluation_length)
-        require_one_of("unit", self.unit, ("character", "byte"))
-        if not 0 < self.heldout < 1:
-            raise ValueError(f"heldout is {self.heldout}; a share in (0, 1) is needed")
+        require_one_of("token", self.token, ("character", "byte"))
+        if not 0 <= self.valid < 1:
+            raise ValueError(f"valid must be a fraction in [0, 1), got {self.valid}; use 0.05")
+        if not 0 < self.test < 1:
+            raise ValueError(f"test must be a fraction in (0, 1), got {self.test}; use 0.1")
+        if self.valid + self.test >= 1:
+            raise ValueError(
+                f"valid + test must be < 1, got {self.valid} + {self.test}; lower one of them"
+            )
 
     def load(self, seed: int) -> TaskData:
         """Reads the text. `seed` draws the starts of windows, or the offsets of passes."""
         text = default_text() if self.path is None else read_text(self.path)
-        if self.unit == "byte":
+        if self.token == "byte":
             raw = np.frombuffer(text.encode(), np.uint8)
             vocabulary = tuple(f"<0x{byte:02X}>" for byte in np.unique(raw))
             ids = np.unique(raw, return_inverse=True)[1].astype(np.int32)
         else:
             vocabulary = tuple(sorted(set(text)))
             ids = encode(text, vocabulary)
-        split = int(len(ids) * (1 - self.heldout))
-        streams = self.batch_size if self.stateful else 1
-        if (split - 1) // streams < self.length or split == len(ids):
-            raise DataError(
-                f"{self.path or 'the text'} has {len(ids)} symbols, {split} of them to train on; "
-                f"{streams * self.length + 1} or more are needed, and at least 1 held out"
-            )
-        train, batch = ids[:split], self._stateful if self.stateful else self._shuffled
+        start, end = self._bounds(len(ids))
+        sets = {"valid": (0, start), "test": (end, len(ids))}
+        if self.valid == 0:
+            sets = {"valid": sets["test"]}
+        batch = self._stateful if self.stateful else self._shuffled
         return TaskData(
             loss="categorical",
             metrics=("nll", "bits", "accuracy"),
             out_features=len(vocabulary),
-            train_batch=functools.partial(batch, train, seed),
-            eval_sets={"valid": functools.partial(self._heldout, ids, split)},
-            baselines=functools.partial(_baselines, train, ids[split:], len(vocabulary)),
+            train_batch=functools.partial(batch, ids[start:end], seed),
+            eval_sets={
+                name: functools.partial(self._windows_of, ids, *part) for name, part in sets.items()
+            },
+            baselines=functools.partial(_baselines, ids[:end], ids[end:], len(vocabulary)),
             vocab_size=len(vocabulary),
             autoregressive=True,
             stateful=self.stateful,
@@ -98,34 +115,51 @@ class Text:
             fingerprint=hashlib.sha256(text.encode()).hexdigest(),
         )
 
+    def _bounds(self, size: int) -> tuple[int, int]:
+        """Where the training part starts and ends."""
+        start, end = int(size * self.valid), int(size * (1 - self.test))
+        streams = self.batch_size if self.stateful else 1
+        # Each part has a symbol to predict; the first symbol of the text is not predicted.
+        fewest = 2 if self.valid else 0
+        if (end - start - 1) // streams < self.length or end == size or start < fewest:
+            raise DataError(
+                f"{self.path or 'the text'} must have >= {streams * self.length + 1} symbols to "
+                f"train on and >= {fewest} and 1 to evaluate, got {end - start}, {start} and "
+                f"{size - end} of {size}; lower length or batch_size, or use a longer text"
+            )
+        return start, end
+
     def _shuffled(self, ids: np.ndarray, seed: int, n: int) -> Batch:
         start = generator(TRAIN, seed, n).integers(len(ids) - self.length, size=self.batch_size)
         return Batch(*_windows(ids, start, self.length))
 
     def _stateful(self, ids: np.ndarray, seed: int, n: int) -> Batch:
         windows = (len(ids) - 1) // self.batch_size // self.length
-        turn, window = divmod(n, windows)
+        epoch, window = divmod(n, windows)
         stream = windows * self.length
-        spare = len(ids) - 1 - self.batch_size * stream
-        offset = generator(TRAIN, seed, turn).integers(spare + 1)
+        unused = len(ids) - 1 - self.batch_size * stream
+        offset = generator(TRAIN, seed, epoch).integers(unused + 1)
         start = offset + np.arange(self.batch_size) * stream + window * self.length
         reset = np.zeros((self.batch_size, self.length), bool)
         reset[:, 0] = window == 0
         return Batch(*_windows(ids, start, self.length), reset=reset)
 
-    def _heldout(self, ids: np.ndarray, split: int) -> Iterator[Batch]:
+    def _windows_of(self, ids: np.ndarray, start: int, end: int) -> Iterator[Batch]:
+        """Batches that score symbols `start` to `end - 1` once, each given the one before it."""
         length = self.evaluation_length or self.length
-        # The symbol before the split is the first input, so that every held-out one is a target.
-        rows = -(-(len(ids) - split) // length)
-        spare = rows * length - (len(ids) - split)
-        inputs = np.pad(ids[split - 1 : -1], (0, spare)).reshape(rows, length)
-        targets = np.pad(ids[split:], (0, spare), constant_values=IGNORE).reshape(rows, length)
+        start = max(start, 1)
+        rows = -(-(end - start) // length)
+        padding = rows * length - (end - start)
+        inputs = np.pad(ids[start - 1 : end - 1], (0, padding)).reshape(rows, length)
+        targets = np.pad(ids[start:end], (0, padding), constant_values=IGNORE)
+        targets = targets.reshape(rows, length)
         return cut(Batch(inputs, targets, targets != IGNORE), self.batch_size)
 
 
 def _windows(ids: np.ndarray, start: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    taken = ids[start[:, None] + np.arange(length + 1)]
-    return taken[:, :-1], taken[:, 1:]
+    """Inputs and targets, (starts, length) each, of the windows that begin at `start`."""
+    windows = ids[start[:, None] + np.arange(length + 1)]
+    return windows[:, :-1], windows[:, 1:]
 
 
 def _baselines(train: np.ndarray, test: np.ndarray, vocab_size: int) -> dict[str, float]:
@@ -138,14 +172,14 @@ def _baselines(train: np.ndarray, test: np.ndarray, vocab_size: int) -> dict[str
 
 
 def default_text() -> str:
-    """The topics of Python's own reference, sorted by key and joined by two newlines."""
+    """Returns the topics of Python's own reference, sorted by key and joined by two newlines."""
     from pydoc_data.topics import topics
 
     return "\n\n".join(topics[key] for key in sorted(topics))
 
 
 def encode(text: str, vocabulary: tuple[str, ...]) -> np.ndarray:
-    """The ids of a text's symbols: (time,) of int32.
+    """Returns the token ids of a text, (time,) of int32.
 
     Raises:
       DataError: a symbol of the text is not in `vocabulary`.
@@ -153,21 +187,21 @@ def encode(text: str, vocabulary: tuple[str, ...]) -> np.ndarray:
     >>> encode("abba", ("a", "b")).tolist()
     [0, 1, 1, 0]
     """
-    numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
-    units = [f"<0x{byte:02X}>" for byte in text.encode()] if _of_bytes(vocabulary) else text
+    ids = {symbol: number for number, symbol in enumerate(vocabulary)}
+    symbols = [f"<0x{byte:02X}>" for byte in text.encode()] if _of_bytes(vocabulary) else text
     try:
-        return np.fromiter((numbers[unit] for unit in units), np.int32, len(units))
+        return np.fromiter((ids[symbol] for symbol in symbols), np.int32, len(symbols))
     except KeyError as error:
         unknown = error.args[0]
-        place = next(i for i, unit in enumerate(units) if unit == unknown)
+        index = next(i for i, symbol in enumerate(symbols) if symbol == unknown)
         raise DataError(
-            f"text has {unknown!r} at place {place}; only the {len(vocabulary)} symbols of the "
-            f"training text are known: leave it out"
+            f"text must consist of the {len(vocabulary)} symbols of the training text, got "
+            f"{unknown!r} at index {index}; remove it"
         ) from None
 
 
 def decode(ids: np.ndarray, vocabulary: tuple[str, ...]) -> str:
-    """The text of ids; bytes that are no UTF-8 become U+FFFD.
+    """Returns the text of token ids; bytes that are not valid UTF-8 become U+FFFD.
 
     Raises:
       ValueError: an id is not in [0, len(vocabulary)).
@@ -179,14 +213,15 @@ def decode(ids: np.ndarray, vocabulary: tuple[str, ...]) -> str:
     wrong = np.flatnonzero((ids < 0) | (ids >= len(vocabulary)))
     if wrong.size:
         raise ValueError(
-            f"ids[{wrong[0]}] is {ids[wrong[0]]}; an id in [0, {len(vocabulary)}) is needed"
+            f"ids[{wrong[0]}] must be in [0, {len(vocabulary)}), got {ids[wrong[0]]}; "
+            "pass the vocabulary that the ids were encoded with"
         )
-    units = [vocabulary[number] for number in ids]
+    symbols = [vocabulary[number] for number in ids]
     if _of_bytes(vocabulary):
-        return bytes(int(unit[3:5], 16) for unit in units).decode(errors="replace")
-    return "".join(units)
+        return bytes(int(symbol[3:5], 16) for symbol in symbols).decode(errors="replace")
+    return "".join(symbols)
 
 
 def _of_bytes(vocabulary: tuple[str, ...]) -> bool:
-    # A character's symbol is one character; a byte's is its name, as "<0x41>".
+    # A character's symbol is one character; a byte's is its name, such as "<0x41>".
     return len(vocabulary[0]) > 1

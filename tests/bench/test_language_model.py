@@ -12,7 +12,7 @@ from rnnlab.models.config import ModelConfig
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = ModelConfig(width=6, depth=2, expansion=2, conv_size=3, mlp_expansion=2)
+SMALL = ModelConfig(width=6, depth=2, expansion=2, conv_kernel_size=3, mlp_expansion=2)
 
 
 def test_torch_language_model_with_rnnlab_weights_returns_equal_logits():

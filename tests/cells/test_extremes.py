@@ -22,7 +22,7 @@ BIASES = (0, -8, -12, 8, -20, 20, -90, 90, -100, 100, -1000, 1000)
 """Of as many features."""
 DTYPES = ("float32", "float16", "float64", "bfloat16")
 DEMANDS = {"float64": 1e-13, "float32": 5e-6}
-LONG = pytest.mark.long
+SLOW = pytest.mark.slow
 VARIANTS = {
     **CELLS,
     "rnn relu": partial(VanillaRNN, activation="relu"),
@@ -47,7 +47,7 @@ ORACLES = {
 
 
 def over(names):
-    long = [pytest.param(name, marks=LONG) for name in names if name not in CELLS]
+    long = [pytest.param(name, marks=SLOW) for name in names if name not in CELLS]
     return pytest.mark.parametrize("name", [*CELLS, *long])
 
 
@@ -133,7 +133,7 @@ def cases():
         ("minlstm", "float16"),
     ]
     for case in itertools.product(VARIANTS, DTYPES):
-        yield case if case in everyday else pytest.param(*case, marks=LONG)
+        yield case if case in everyday else pytest.param(*case, marks=SLOW)
 
 
 @pytest.mark.parametrize(("name", "dtype"), [*cases()])
@@ -154,7 +154,7 @@ def test_open_and_shut_gates(name, dtype):
 
 
 @EVERY
-@pytest.mark.parametrize("dtype", [*DTYPES[2:], *(pytest.param(d, marks=LONG) for d in DTYPES[:2])])
+@pytest.mark.parametrize("dtype", [*DTYPES[2:], *(pytest.param(d, marks=SLOW) for d in DTYPES[:2])])
 def test_dtypes(x64, name, dtype):
     arguments = example(name, dtype)
     (last, ys), gradients = jax.eval_shape(both(name, dtype), *arguments)
@@ -188,7 +188,7 @@ def test_a_step_changes_nothing_before_it_and_in_no_other_row(name):
 
 
 @EVERY
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=LONG)])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=SLOW)])
 def test_a_carry_from_a_file_goes_on_as_the_one_it_was(name, dtype, tmp_path):
     with jax.enable_x64(dtype == "float64"):
         params, *arguments = example(name, dtype)
@@ -210,11 +210,12 @@ def numbers(shape, size):
     return arrays(np.float32, shape, elements=st.floats(-size, size, width=32))
 
 
-def test_any_numbers_cut_anywhere(size):
+@pytest.mark.parametrize("examples", [200, pytest.param(5000, marks=SLOW)])
+def test_any_numbers_cut_anywhere(examples):
     """All finite, and two calls, each with the other's steps masked, are one, bit for bit."""
     features = len(BIASES)
 
-    @settings(max_examples=size(200, 5000), derandomize=size(True, False), deadline=None)
+    @settings(max_examples=examples, derandomize=examples == 200, deadline=None)
     @given(
         name=st.sampled_from(list(CELLS)),
         biases=numbers((4, features), 1e30),

@@ -92,11 +92,19 @@ def test_a_flag_replaces_the_presets_sweep_of_it(experiment):
 def test_flags_are_typed(experiment):
     ((run, _),) = parsed(
         experiment,
-        *("--model.cell", "mingru", "--model.gate-range", "-1", "1", "--model.conv-size", "None"),
+        *(
+            "--model.cell",
+            "mingru",
+            "--model.gate-range",
+            "-1",
+            "1",
+            "--model.conv-kernel-size",
+            "None",
+        ),
         *("--data.stateful", "--train.grad-clip-norm", "0.5", "--data.path", "a,b.txt"),
     )
-    assert run.model.gate_range == (-1, 1)
-    assert run.model.conv_size is None
+    assert run.model.options["gate_range"] == (-1, 1)
+    assert run.model.conv_kernel_size is None
     assert run.data.stateful
     assert run.train.grad_clip_norm == 0.5
     assert run.data.path == Path("a,b.txt")
@@ -109,8 +117,16 @@ def test_flags_are_typed(experiment):
         (["--model.cell", "mingur"], "did you mean 'mingru'"),
         (["--train.steps", "0"], "steps is 0"),
         (["--model.width", "0"], "width must be an int >= 1, got 0"),
-        (["--model.cell", "gru,transformer", "--model.heads", "3"], "features is 4"),
-        (["--model.cell", "gru+rnn"], "depth is 1; at least 2"),
+        (
+            ["--model.cell", "gru,transformer", "--model.heads", "3"],
+            "features must be a multiple of 6",
+        ),
+        (["--model.cell", "gru", "--model.heads", "3"], "its options are reset_after"),
+        (["--model.cell", "gru", "--model.widht", "3"], "did you mean 'width'?"),
+        (
+            ["--model.cell", "gru+rnn"],
+            "depth must be >= 2 for cell 'gru+rnn', got 1; raise --model.depth",
+        ),
         (["--model.bidirectional"], "bidirectional is True for a task"),
         (["--train.recurrent-l1", "0.1"], "recurrent_l1 and recurrent_l2 must be 0"),
         (["--seeds", "0,,1"], "--train.seed must be values separated by commas only, got '0,,1'"),
@@ -167,10 +183,10 @@ def test_what_is_no_experiment_is_refused(tmp_path, capsys):
         assert f"{other}" in capsys.readouterr().err
     other.write_text("import sys; sys.exit(0)", encoding="utf-8")
     assert main.main(["run", str(other)]) == 2
-    assert "cannot be run: SystemExit" in capsys.readouterr().err
+    assert "cannot be executed: SystemExit" in capsys.readouterr().err
     other.write_text("PRESETS = {}[0]\n", encoding="utf-8")
     assert main.main(["run", str(other)]) == 2
-    assert f"{other} cannot be run: KeyError: 0; mend it" in capsys.readouterr().err
+    assert f"{other} cannot be executed: KeyError: 0; fix the file" in capsys.readouterr().err
     for command, code in (("resume", 4), ("sample", 4), ("verify", 4), ("compare", 2)):
         assert main.main([command, str(tmp_path)]) == code
         assert str(tmp_path) in capsys.readouterr().err

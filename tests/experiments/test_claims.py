@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from rnnlab.runs.api import run
-from rnnlab.runs.grid import grid, override
+from rnnlab.runs.grid import grid
 from rnnlab.train.callbacks import Reporter
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
@@ -23,7 +23,7 @@ def accuracies(name, folder):
     preset = module.PRESETS["cpu"]
     found = {}
     for number, settings in enumerate(grid(preset.grid)):
-        experiment = override(preset.experiment, settings)
+        experiment = preset.override(settings)
         result = run(folder / str(number), name, "cpu", experiment, settings, Reporter())
         others = [v for k, v in settings.items() if k not in ("model.cell", "train.seed")]
         found.setdefault(tuple(others), []).append(result["metrics"]["test"]["accuracy"])

@@ -11,7 +11,8 @@ from flax import nnx
 from rnnlab import errors
 from rnnlab.cli import main
 from rnnlab.runs import serialization
-from rnnlab.runs.grid import grid, load_presets, override, run_name
+from rnnlab.runs.api import load_model_config
+from rnnlab.runs.grid import grid, load_presets, run_name
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
 FILES = sorted(p for p in EXPERIMENTS.glob("*.py") if "PRESETS = " in p.read_text(encoding="utf-8"))
@@ -40,11 +41,13 @@ def test_presets_are_settings_that_can_be_kept_and_built(path):
     for preset in presets.values():
         names, built = set(), set()
         for varied in grid(preset.grid):
-            experiment = override(preset.experiment, varied)
+            experiment = preset.override(varied)
             names.add(run_name(varied))
-            for part in (experiment.data, experiment.model, experiment.train):
+            for part in (experiment.data, experiment.train):
                 stored = json.loads(json.dumps(serialization.dump(part)))
                 assert serialization.load(type(part), stored) == part
+            stored = json.loads(json.dumps(serialization.dump(experiment.model.settings())))
+            assert load_model_config(stored, "model") == experiment.model
             if experiment.model in built:
                 continue
             built.add(experiment.model)

@@ -59,9 +59,9 @@ CASES = [
     Case(
         8,
         "nothing held out",
-        f"{TEXT} --data.heldout 0",
+        f"{TEXT} --data.test 0",
         USAGE_ERROR,
-        "heldout is 0.0",
+        "test must be a fraction in (0, 1), got 0.0",
         files(a_txt="abc" * 100),
     ),
     Case(
@@ -88,7 +88,7 @@ CASES = [
     Case(
         11,
         "CRLF, a byte order mark, no last line end",
-        TEXT,
+        f"{TEXT} --train.steps 2",
         0,
         "",
         files(a_txt=("\ufeff" + "one two\r\n\u2028" * 50 + "end")),

@@ -1,4 +1,4 @@
-"""What a bad input is: how it is made, and the exit code and line that are promised for it."""
+"""A bad input: how it is made, and the exit code and error message that it must produce."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,34 +10,39 @@ CLOSED = "closed"
 
 @dataclass(frozen=True)
 class Case:
-    """One bad input.
+    """One bad input to the command line.
 
     Attributes:
-      number: of its group; a group may have several.
-      what: in a few words.
+      number: the group; several cases may share one.
+      what: a short description.
       arguments: of `rnnlab`; FILE is the experiment, RUN a copy of a finished run.
-      code: the exit code that is promised.
-      says: a part of the line that is promised; empty where nothing is said.
-      prepare: makes files in the working folder, where RUN is `run`.
-      stage: of `stages.py`.
-      environment: variables of the process.
-      stdout: where the output goes: to a file of this name, or to a pipe that is CLOSED; by default
-        to one that is read.
+      code: the expected exit code.
+      expected_message: a part of the expected line on stderr; empty if none is expected.
+      prepare: makes files in the working folder; the copy of the run is its folder `run`.
+      point: an injection point of `injection_points.py`.
+      environment: extra environment variables of the process.
+      stdout: a file that receives the output, or CLOSED for a pipe that nobody reads; by default
+        the output is read.
     """
 
     number: int
     what: str
     arguments: str
     code: int
-    says: str
+    expected_message: str
     prepare: Callable[[Path], None] = lambda here: None
-    stage: str = ""
+    point: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     stdout: str = ""
 
+    @property
+    def needs_process(self) -> bool:
+        """Whether the case is about streams, signals or the environment of a process."""
+        return bool(self.point or self.environment or self.stdout)
+
 
 def files(**contents: bytes | str) -> Callable[[Path], None]:
-    """Makes files by name; `_` stands for the dot."""
+    """Makes files by name; in a name `_` stands for the dot."""
 
     def prepare(here: Path) -> None:
         for name, content in contents.items():

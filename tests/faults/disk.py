@@ -1,4 +1,4 @@
-"""Disks that are full at a save or at a row of metrics: a small file system of their own."""
+"""Disks that are full at a save or at a metrics record, on a small file system in memory."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.harness import Lab, digests, run_folder, steps
+from faults.harness import Lab, digests, run_folder, saved_steps
 from rnnlab import records
 from rnnlab.records import Record
 
@@ -15,10 +15,10 @@ SIZE = "24m"
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system in memory, mounted for a while. Needs the right to mount.
+    """Mounts a small file system in memory at a new folder. Needs the right to mount.
 
     Raises:
-      OSError: it could not be mounted.
+      OSError: the mount failed.
     """
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
@@ -32,51 +32,51 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def fill_at_a_save(lab: Lab, disk: Path, save: int, left: int, unchecked: bool) -> Record:
-    """Fills the disk at a save, makes room again, and goes on.
+    """Fills the disk at a save, frees space again, and resumes.
 
     Args:
-      lab: where.
-      disk: a folder of a small file system.
-      save: which one, from 1.
-      left: bytes that are left free.
-      unchecked: whether the save begins without looking whether there is room.
+      lab: the experiment.
+      disk: a folder on a small file system.
+      save: the number of the save, from 1.
+      left: the number of bytes that stay free.
+      unchecked: whether the save begins without a look at the free space.
     """
     return _fill(lab, disk / f"{save}-{left}-{unchecked}", f"full:{save}:{left}:{unchecked}")
 
 
-def fill_at_a_row(lab: Lab, disk: Path, row: int) -> Record:
-    """Fills the disk before a row of metrics, makes room again, and goes on."""
-    return _fill(lab, disk / f"row-{row}", f"row:{row}")
+def fill_at_a_record(lab: Lab, disk: Path, number: int) -> Record:
+    """Fills the disk before a metrics record, frees space again, and resumes."""
+    return _fill(lab, disk / f"record-{number}", f"record:{number}")
 
 
-def _fill(lab: Lab, out: Path, stage: str) -> Record:
-    process = lab.run(out, stage=stage)
-    done = lab.wait(process)
-    reached = (lab.folder / "stages" / f"{stage}.{process.pid}").exists()
+def _fill(lab: Lab, out: Path, point: str) -> Record:
+    process = lab.run(out, point=point)
+    outcome = lab.wait(process)
+    reached = lab.marker(point, process).exists()
     folder = run_folder(out)
-    on_disk = steps(folder)
+    on_disk = saved_steps(folder)
     for step in on_disk:
-        digests(folder, step)  # raises where a step is damaged
-    metrics = len(list(records.read(folder / "metrics.jsonl"))) if on_disk else 0
-    left_over = [p.name for p in (folder / "checkpoints").glob("*.tmp")]
+        digests(folder, step)  # raises if a file of the step is corrupt
+    num_records = len(list(records.read(folder / "metrics.jsonl"))) if on_disk else 0
+    left_over = [path.name for path in (folder / "checkpoints").glob("*.tmp")]
     (out / "ballast").unlink()
     resumed = lab.resume(out)
-    same = resumed.code == 0 and lab.same_end(out)
+    same = resumed.code == 0 and lab.matches_reference(out)
     shutil.rmtree(out)
-    # Beside what a run says of itself as long as it goes well.
+    # The progress reports of a healthy run do not count.
     lines = [
         line
-        for line in done.err.splitlines()
+        for line in outcome.stderr.splitlines()
         if "saved step " not in line and " parameters, " not in line
     ]
     return {
-        "stage": stage,
+        "stage": point,
         "reached": reached,
-        "code": done.code,
+        "code": outcome.code,
         "lines": len(lines),
         "said": lines[0] if lines else "",
-        "committed": max(on_disk, default=-1) >= done.last_saved,
-        "rows": metrics,
+        "committed": max(on_disk, default=-1) >= outcome.saved_step,
+        "rows": num_records,
         "clean": not left_over,
         "same": same,
     }

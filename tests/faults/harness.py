@@ -1,4 +1,4 @@
-"""A small run as a real process: started, stopped, gone on with, and compared byte by byte."""
+"""A small training run as a real process: started, stopped, resumed, compared byte by byte."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.store import CheckpointStore
 
 HERE = Path(__file__).parent
-LAST = 12
-"""The run's last step; every second one is saved."""
+LAST_STEP = 12
+"""The last training step of the run; it saves a checkpoint at every second step."""
 
 EXPERIMENT = '''
 """Is nothing lost?
@@ -31,7 +31,7 @@ from rnnlab.tasks import Text
 from rnnlab.train.config import TrainConfig
 
 MODEL = ModelConfig(
-    width=16, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.1
+    width=16, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.1
 )
 TRAINING = TrainConfig(
     steps={last}, eval_every=2, log_every=1, schedule="plateau", plateau_patience=1
@@ -42,112 +42,132 @@ PRESETS = {{"cpu": Preset(Experiment(DATA, MODEL, TRAINING))}}
 '''
 
 
-class Done(NamedTuple):
-    """What a process left: its exit code, what it said, and how long it took."""
+class Outcome(NamedTuple):
+    """The exit code of a process, its output, and its duration in seconds."""
 
     code: int
-    out: str
-    err: str
+    stdout: str
+    stderr: str
     seconds: float
 
     @property
-    def last_saved(self) -> int:
-        """The last step that it reported as saved; -1 where there is none."""
-        found = re.findall(r"saved step ([0-9]+)", self.out + self.err)
+    def saved_step(self) -> int:
+        """The last step that the process reported as saved; -1 without a report."""
+        found = re.findall(r"saved step ([0-9]+)", self.stdout + self.stderr)
         return max(map(int, found), default=-1)
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A folder with an experiment in it and the run that nobody disturbed.
+    """A folder with an experiment and the reference run, which no fault disturbed.
 
     Attributes:
-      folder: holds everything.
-      experiment: its file.
-      whole: the undisturbed run's folder.
+      folder: holds the experiment, its text and the reference run.
     """
 
     folder: Path
-    experiment: Path
-    whole: Path
 
     @classmethod
     def build(cls, folder: Path) -> "Lab":
-        """Writes the experiment and trains it once."""
+        """Writes the experiment and trains the reference run.
+
+        Raises:
+          RuntimeError: the reference run failed.
+        """
+        lab = cls(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        text, experiment = folder / "text.txt", folder / "small.py"
+        text = folder / "text.txt"
         text.write_text("a quick brown fox jumps over the lazy dog. " * 40, encoding="utf-8")
-        words = {"name": experiment.name, "text": text, "last": LAST}
-        experiment.write_text(EXPERIMENT.format(**words), encoding="utf-8")
-        lab = cls(folder, experiment, run_folder(folder / "whole"))
-        done = lab.wait(lab.run(folder / "whole"))
-        if done.code:
-            raise RuntimeError(done.err)
+        fields = {"name": lab.experiment.name, "text": text, "last": LAST_STEP}
+        lab.experiment.write_text(EXPERIMENT.format(**fields), encoding="utf-8")
+        outcome = lab.wait(lab.run(folder / "reference"))
+        if outcome.code:
+            raise RuntimeError(outcome.stderr)
         return lab
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables of its processes, which compile each program once for all of them.
+    def experiment(self) -> Path:
+        """The experiment's file."""
+        return self.folder / "small.py"
 
-        Their output is buffered, whatever this process's is.
+    @property
+    def reference_run(self) -> Path:
+        """The run directory of the reference run."""
+        return run_folder(self.folder / "reference")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the reference run has been trained."""
+        return (self.reference_run / "result.json").exists()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables of the processes.
+
+        All share one compilation cache: the tests' if there is one. Their output is buffered even
+        if that of this process is not.
         """
         inherited = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-        return inherited | {
+        cache = {
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-            "COLUMNS": "200",
         }
+        return cache | inherited | {"COLUMNS": "200"}
 
-    def run(self, out: Path, *flags: str, stage: str = "") -> subprocess.Popen:
-        """Starts `rnnlab run`; it waits at `stage`, a name of `injection_points.py`."""
-        return self.rnnlab("run", str(self.experiment), "--out", str(out), *flags, stage=stage)
+    def run(self, out: Path, *flags: str, point: str = "") -> subprocess.Popen:
+        """Starts `rnnlab run`; it pauses at `point`, a name of `injection_points.py`."""
+        return self.rnnlab("run", str(self.experiment), "--out", str(out), *flags, point=point)
 
-    def resume(self, out: Path, *flags: str, stage: str = "") -> Done:
-        """`rnnlab resume` of the run below `out`, to its end."""
-        return self.wait(self.rnnlab("resume", str(run_folder(out)), *flags, stage=stage))
+    def resume(self, out: Path, *flags: str, point: str = "") -> Outcome:
+        """Runs `rnnlab resume` for the run below `out` until it ends."""
+        return self.wait(self.rnnlab("resume", str(run_folder(out)), *flags, point=point))
 
-    def rnnlab(self, *arguments: str, stage: str = "", **options) -> subprocess.Popen:
-        """Starts the command line as a process of its own, with its output in pipes."""
-        command = [sys.executable, str(HERE / "injection_points.py"), stage or "none", *arguments]
+    def rnnlab(self, *arguments: str, point: str = "", **options) -> subprocess.Popen:
+        """Starts the command line as a process with its output in pipes."""
+        command = [sys.executable, str(HERE / "injection_points.py"), point or "none", *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         defaults = {"env": self.environment, "cwd": self.folder, **pipes}
         return subprocess.Popen(command, **defaults | options)
 
-    def wait(self, process: subprocess.Popen, limit: float = 120) -> Done:
-        """Waits for a process's end."""
+    def wait(self, process: subprocess.Popen, timeout: float = 120) -> Outcome:
+        """Waits until a process ends."""
         start = time.perf_counter()
         try:
-            out, err = process.communicate(timeout=limit)
+            stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             raise
-        return Done(process.returncode, out, err, time.perf_counter() - start)
+        return Outcome(process.returncode, stdout, stderr, time.perf_counter() - start)
 
-    def copy_of_whole(self, out: Path) -> Path:
-        """A copy of the undisturbed run without its result, as if stopped at its end."""
+    def marker(self, point: str, process: subprocess.Popen) -> Path:
+        """The file that a process makes when it reaches an injection point."""
+        return self.folder / "reached" / f"{point}.{process.pid}"
+
+    def copy_reference_without_result(self, out: Path) -> Path:
+        """Copies the reference run as if it had stopped just before its end; returns the copy."""
         copy = run_folder(out)
-        shutil.copytree(self.whole, copy)
+        shutil.copytree(self.reference_run, copy)
         (copy / "result.json").unlink()
         return copy
 
-    def same_end(self, out: Path) -> bool:
-        """Whether the run below `out` ended with the undisturbed run's state, byte by byte."""
-        return digests(run_folder(out)) == digests(self.whole)
+    def matches_reference(self, out: Path) -> bool:
+        """Whether the run below `out` ended with the reference run's state, byte by byte."""
+        return digests(run_folder(out)) == digests(self.reference_run)
 
 
 def run_folder(out: Path) -> Path:
-    """The only run below a folder of runs."""
+    """The run directory below a folder of runs."""
     return out / "cell=mingru,seed=0"
 
 
-def steps(folder: Path) -> list[int]:
-    """The steps that a run has on disk."""
+def saved_steps(folder: Path) -> list[int]:
+    """The steps of the checkpoints in a run directory, in order."""
     return CheckpointStore(folder, {}).saved_steps()
 
 
-def digests(folder: Path, step: int = LAST) -> dict[str, str]:
-    """The digests of all that a step decides, after its files were found sound."""
+def digests(folder: Path, step: int = LAST_STEP) -> dict[str, str]:
+    """The digests of a checkpoint's reproducible leaves, after its files were verified."""
     leaves = manifest.read_verified_manifest(folder / "checkpoints" / str(step)).leaves
     return {name: leaf["sha256"] for name, leaf in leaves.items() if "seconds" not in name}

@@ -1,58 +1,61 @@
-"""`rnnlab` as a process that stands still, or breaks, at a chosen stage.
+"""`rnnlab` as a process that pauses or fails at a chosen injection point.
 
-    python injection_points.py STAGE ARGUMENTS...
+    python injection_points.py POINT ARGUMENTS...
 
-A stage that is reached makes the file STAGE.PID in the working folder's `stages/`, so that a fault
-can be proven to have hit it.
+POINT is a name of INJECTION_POINTS, with options behind colons. When the process reaches it, it
+makes the file `reached/POINT.PID` in the working folder, so that a test can prove that its fault
+happened there.
 """
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
 
-STILL = 0.3
-"""Seconds for which a stage stands still."""
+PAUSE_SECONDS = 0.3
 
 
-def mark(stage):
-    folder = Path("stages")
+def touch_marker(point):
+    folder = Path("reached")
     folder.mkdir(exist_ok=True)
-    (folder / f"{stage}.{os.getpid()}").touch()
+    (folder / f"{point}.{os.getpid()}").touch()
 
 
-def still(stage, function):
-    """The function, standing still before it begins."""
+def delay_before(point, function, call=None):
+    """The function, with a pause before its call of this number, from 1; before each without."""
+    count = itertools.count(1)
 
-    def slowly(*arguments, **options):
-        mark(stage)
-        time.sleep(STILL)
+    def delayed(*arguments, **options):
+        if call is None or next(count) == call:
+            touch_marker(point)
+            time.sleep(PAUSE_SECONDS)
         return function(*arguments, **options)
 
-    return slowly
+    return delayed
 
 
-def on_import():
+def pause_at_import():
     class Finder:
         def find_spec(self, name, path=None, target=None):
             if name == "jax":
-                mark("import")
-                time.sleep(STILL)
+                touch_marker("import")
+                time.sleep(PAUSE_SECONDS)
 
     sys.meta_path.insert(0, Finder())
 
 
-def on_data():
+def pause_at_data():
     from rnnlab.tasks import Text
 
-    Text.open = still("data", Text.open)
+    Text.load = delay_before("data", Text.load)
 
 
-def on_compile():
-    """The mark is made when tracing begins; what follows is compiled anew."""
+def mark_compilation():
+    """Marks the beginning of tracing, and compiles without the compilation cache."""
     import jax
 
     from rnnlab.train import step
@@ -64,7 +67,7 @@ def on_compile():
         made = rule(settings)
 
         def update(*arguments):
-            mark("compile")
+            touch_marker("compile")
             return made.update(*arguments)
 
         return made._replace(update=update)
@@ -72,137 +75,114 @@ def on_compile():
     step.optimizer = optimizer
 
 
-def on_step():
+def pause_at_step():
+    """Pauses before the third training step."""
     from rnnlab.train import loop
 
     make = loop.make_train_step
 
     def make_train_step(*arguments):
-        step, count = make(*arguments), iter(range(1, 10**6))
-
-        def slowly(*arguments):
-            if next(count) == 3:
-                mark("step")
-                time.sleep(STILL)
-            return step(*arguments)
-
-        slowly.lower = step.lower
-        return slowly
+        step = make(*arguments)
+        delayed = delay_before("step", step, call=3)
+        delayed.lower = step.lower
+        return delayed
 
     loop.make_train_step = make_train_step
 
 
-def on_evaluation():
+def pause_at_evaluation():
+    """Pauses before the second evaluation."""
     from rnnlab.train import loop
 
-    count, evaluate = iter(range(1, 10**6)), loop.evaluate
-
-    def slowly(*arguments):
-        if next(count) == 2:
-            mark("evaluation")
-            time.sleep(STILL)
-        return evaluate(*arguments)
-
-    loop.evaluate = slowly
+    loop.evaluate = delay_before("evaluation", loop.evaluate, call=2)
 
 
-def on_save():
-    """Stands still inside the second save, between orbax's files and their list."""
+def pause_at_save():
+    """Pauses inside the second save, after Orbax wrote its files and before the manifest."""
     from rnnlab.runs.checkpoints import manifest
 
-    count, write_manifest = iter(range(1, 10**6)), manifest.write_manifest
-
-    def slowly(*arguments):
-        if next(count) == 2:
-            mark("save")
-            time.sleep(STILL)
-        write_manifest(*arguments)
-
-    manifest.write_manifest = slowly
+    manifest.write_manifest = delay_before("save", manifest.write_manifest, call=2)
 
 
-def on_deletion():
-    """Every file takes 20 ms to be deleted."""
+def slow_down_deletion():
+    """Makes the deletion of every file take 20 ms."""
     unlink = os.unlink
 
-    def slowly(*arguments, **options):
+    def slow_unlink(*arguments, **options):
         time.sleep(0.02)
         unlink(*arguments, **options)
 
-    os.unlink = slowly
+    os.unlink = slow_unlink
 
 
-def on_every_step():
-    """Steps that take long enough for another process to meet this one."""
+def pause_at_every_step():
+    """Makes training steps so slow that another process meets this one."""
     from rnnlab.train import divergence, loop
 
-    loop.check_divergence = still("every_step", divergence.check_divergence)
+    loop.check_divergence = delay_before("every_step", divergence.check_divergence)
 
 
-def ballast(out, left):
-    """Fills the disk of a folder but for some bytes."""
+def fill_disk(out, left):
+    """Fills the disk that holds a folder until `left` bytes are free."""
     free = shutil.disk_usage(out).free
     with (out / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         file.write(bytes(max(0, free - left)))
 
 
-def full_disk(save, left, unchecked):
-    """Fills the disk at a save, down to `left` bytes; `unchecked` saves without looking first."""
+def fill_disk_at_save(save, left, unchecked):
+    """Fills the disk at a save; `unchecked` begins it without a look at the free space."""
     from rnnlab.runs.checkpoints import store
 
-    count, need = iter(range(1, 10**6)), store.require_disk
+    count, need = itertools.count(1), store.require_disk
 
     def fill(folder, size, what):
         if next(count) == int(save):
-            mark(f"full:{save}:{left}:{unchecked}")
-            out = Path(folder).parents[1]
-            ballast(out, int(left))
+            touch_marker(f"full:{save}:{left}:{unchecked}")
+            fill_disk(Path(folder).parents[1], int(left))
         if unchecked == "False":
             need(folder, size, what)
 
     store.require_disk = fill
 
 
-def full_at_row(row):
-    """Fills the disk before a row of metrics is written."""
+def fill_disk_at_record(number):
+    """Fills the disk before a metrics record is written."""
     from rnnlab.runs.run_dir import RunDirectory
 
-    count, append = iter(range(1, 10**6)), RunDirectory.append_metrics
+    count, log = itertools.count(1), RunDirectory.append_metrics
 
-    def append_slowly(self, values):
-        if next(count) == int(row):
-            mark(f"row:{row}")
-            out = self.path.parent
-            ballast(out, 0)
-            values = values | {"long": "x" * 8192}  # more than what is left of the file's last page
-        append(self, values)
+    def logged(self, values):
+        if next(count) == int(number):
+            touch_marker(f"record:{number}")
+            fill_disk(self.path.parent, 0)
+            values = values | {"long": "x" * 8192}  # more than the free bytes of the file's page
+        log(self, values)
 
-    RunDirectory.append_metrics = append_slowly
+    RunDirectory.append_metrics = logged
 
 
-def without(package):
-    """As if a package were not installed."""
-
-    found = importlib.util.find_spec
+def hide_package(package):
+    """Makes a package look as if it were not installed."""
+    find = importlib.util.find_spec
 
     def find_spec(name, *arguments):
-        return None if name.partition(".")[0] == package else found(name, *arguments)
+        return None if name.partition(".")[0] == package else find(name, *arguments)
 
     importlib.util.find_spec = find_spec
 
 
-STAGES = {
-    "import": on_import,
-    "data": on_data,
-    "compile": on_compile,
-    "step": on_step,
-    "evaluation": on_evaluation,
-    "save": on_save,
-    "deletion": on_deletion,
-    "every_step": on_every_step,
-    "full": full_disk,
-    "row": full_at_row,
-    "without": without,
+INJECTION_POINTS = {
+    "import": pause_at_import,
+    "data": pause_at_data,
+    "compile": mark_compilation,
+    "step": pause_at_step,
+    "evaluation": pause_at_evaluation,
+    "save": pause_at_save,
+    "deletion": slow_down_deletion,
+    "every_step": pause_at_every_step,
+    "full": fill_disk_at_save,
+    "record": fill_disk_at_record,
+    "without": hide_package,
 }
 
 
@@ -210,8 +190,8 @@ def main():
     name, *options = sys.argv.pop(1).split(":")
     from rnnlab.cli import main
 
-    if name in STAGES:
-        STAGES[name](*options)
+    if name in INJECTION_POINTS:
+        INJECTION_POINTS[name](*options)
     main.entry()
 
 

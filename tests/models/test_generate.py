@@ -12,7 +12,7 @@ from rnnlab.models.generate import draw, generate
 
 @pytest.fixture(scope="module")
 def model():
-    architecture = ModelConfig(width=8, depth=1, conv_size=3, mlp_expansion=None)
+    architecture = ModelConfig(width=8, depth=1, conv_kernel_size=3, mlp_expansion=None)
     made = architecture.build(5, vocab_size=5, rngs=nnx.Rngs(0))
     made.head_kernel[...] *= 100
     return made

@@ -11,14 +11,16 @@ from flax import nnx
 from rnnlab import CELLS, GRU, Bidirectional, MinGRU, Stack
 from rnnlab.layers.running_mean import RunningMean
 from rnnlab.models import SequenceModel
-from rnnlab.models.config import LAYERS, ModelConfig, count_parameters, state_bytes
+from rnnlab.models.config import ModelConfig, count_parameters, state_bytes
+from rnnlab.registry import REGISTRY
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-SMALL = {"width": 8, "depth": 2, "expansion": 2, "conv_size": 3, "mlp_expansion": 2, "heads": 2}
-BARE = {"width": 4, "depth": 2, "expansion": 1, "conv_size": None, "mlp_expansion": None}
-HYBRID = ModelConfig("mingru+transformer", **BARE, heads=2, readout="mean", context=16)
+SMALL = {"width": 8, "depth": 2, "expansion": 2, "conv_kernel_size": 3, "mlp_expansion": 2}
+TRANSFORMER = {"heads": 2, "window": 16}
+BARE = {"width": 4, "depth": 2, "expansion": 1, "conv_kernel_size": None, "mlp_expansion": None}
+HYBRID = ModelConfig("mingru+transformer", **BARE, readout="mean", options=TRANSFORMER)
 MODELS = {
     "mean of a hybrid": functools.partial(HYBRID.build, 3, in_features=4, rngs=nnx.Rngs(0)),
     "running mean": functools.partial(RunningMean, 4),
@@ -44,14 +46,14 @@ def test_bidirectional_contract(check):
     SEQUENCE_CHECKS[check](model, jax.random.key(2))
 
 
-def token_model(**options):
-    return ModelConfig(**SMALL | options).build(5, vocab_size=5, rngs=nnx.Rngs(0))
+def token_model(**settings):
+    return ModelConfig().override(SMALL | settings).build(5, vocab_size=5, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("cell", LAYERS)
-def test_tokens_stream_cut_pad_and_reset(cell):
-    """What the contract says of values, on token ids, for every kind of layer."""
-    model = token_model(cell=cell, readout="mean", context=6, depth=1, mlp_expansion=None)
+@pytest.mark.parametrize("cell", REGISTRY)
+def test_contract_of_every_layer_holds_on_tokens(cell):
+    options = {"heads": 2, "window": 6} if cell == "transformer" else {}
+    model = token_model(cell=cell, readout="mean", depth=1, mlp_expansion=None, **options)
     ids = jax.random.randint(jax.random.key(0), (2, 9), 0, 5)
     run = jax.jit(lambda carry, ids, reset, mask: model(carry, ids, reset=reset, mask=mask))
     reset = jnp.zeros((2, 9), bool).at[0, 4].set(True)
@@ -77,7 +79,7 @@ def test_tokens_stream_cut_pad_and_reset(cell):
     assert not ys[1, 6:].any()
 
 
-def test_the_readout_of_the_last_step_is_the_mean_over_the_sequence(getkey):
+def test_mean_readout_at_the_last_step_is_the_mean_over_the_sequence(getkey):
     body = Bidirectional(MinGRU(4, 3, rngs=nnx.Rngs(0)), MinGRU(4, 3, rngs=nnx.Rngs(1)))
     model = SequenceModel(body, 2, in_features=5, readout="mean", rngs=nnx.Rngs(2))
     xs = jax.random.normal(getkey(), (2, 6, 5))
@@ -90,8 +92,8 @@ def test_the_readout_of_the_last_step_is_the_mean_over_the_sequence(getkey):
         assert_close(ys[row, length - 1], wanted)
 
 
-def test_tied_weights_are_one_parameter():
-    free, tied = token_model(), token_model(tied=True)
+def test_tied_embeddings_are_one_parameter():
+    free, tied = token_model(), token_model(tie_embeddings=True)
     assert count_parameters(free) - count_parameters(tied) == 5 * 8
     assert tied.head_kernel is None
     ids = jnp.array([[1, 2, 3]])
@@ -100,7 +102,7 @@ def test_tied_weights_are_one_parameter():
     assert_close(tied(tied.initial_carry((1,)), ids)[1], before + 1)
 
 
-def test_dropout_needs_a_key_and_variational_dropout_holds_over_time(getkey):
+def test_variational_dropout_with_a_key_drops_the_same_features_at_all_steps(getkey):
     ids = jnp.zeros((1, 6), jnp.int32)
     plain, same = token_model(), token_model(dropout=0.5, variational=True)
     call = functools.partial(plain, plain.initial_carry((1,)), ids)
@@ -115,7 +117,7 @@ def test_dropout_needs_a_key_and_variational_dropout_holds_over_time(getkey):
     assert (dropped == dropped[:, :1]).all()
 
 
-def test_rematerialised_gradients_are_the_same(getkey):
+def test_gradients_with_rematerialization_are_unchanged(getkey):
     ids = jax.random.randint(getkey(), (2, 6), 0, 5)
     key = getkey()
 
@@ -132,7 +134,7 @@ def test_rematerialised_gradients_are_the_same(getkey):
     assert_close(one, other, "gradients")
 
 
-def test_bfloat16_computes_with_float32_parameters_and_predictions():
+def test_bfloat16_model_has_float32_parameters_and_predictions():
     model = token_model(dtype="bfloat16")
     ids = jnp.array([[1, 2, 3]])
     carry, ys = model(model.initial_carry((1,)), ids)
@@ -149,7 +151,7 @@ def test_bfloat16_computes_with_float32_parameters_and_predictions():
     ("expansion", "gru", "lstm"),
     [(1, 0.33, 0.38), (2, 0.22, 0.25), (3, 0.17, 0.19), (4, 0.13, 0.15)],
 )
-def test_minimal_cells_have_the_papers_share_of_parameters(expansion, gru, lstm):
+def test_parameters_of_minimal_cells_are_the_papers_fraction(expansion, gru, lstm):
     width = 32
     sizes = {}
     for name, cell in CELLS.items():
@@ -165,12 +167,12 @@ def test_minimal_cells_have_the_papers_share_of_parameters(expansion, gru, lstm)
     assert abs(sizes["minlstm"] / sizes["lstm"] - lstm) <= 0.005 + 1e-9
 
 
-def test_state_bytes_are_the_carrys_whatever_the_length():
+def test_state_bytes_of_recurrent_cells_are_those_of_the_carry():
     stream = token_model(cell="mingru")
     # Of each block: a window of two inputs of the convolution, and the cell's state.
     assert state_bytes(stream) == 2 * 4 * (2 * 8 + 16)
     assert state_bytes(token_model(cell="lstm")) == 2 * 4 * (2 * 8 + 2 * 16)
-    near, far = (state_bytes(token_model(cell="transformer", context=c)) for c in (16, 32))
+    near, far = (state_bytes(token_model(cell="transformer", heads=2, window=c)) for c in (16, 32))
     assert 1.9 < far / near < 2.2
 
 
@@ -178,18 +180,25 @@ def test_state_bytes_are_the_carrys_whatever_the_length():
     ("make", "message"),
     [
         (lambda: ModelConfig("mingur"), "'mingur' is unknown; did you mean 'mingru'"),
-        (lambda: ModelConfig("gru+"), "'' is unknown; one of rnn, gru"),
-        (lambda: ModelConfig(depth=0), "depth is 0"),
-        (lambda: token_model(tied=True, candidate="none"), "candidate must be .* got 'none'"),
+        (lambda: ModelConfig("gru+"), "'' is unknown; choose one of rnn, gru"),
+        (lambda: ModelConfig(depth=0), "depth must be >= 1 for cell 'mingru', got 0"),
+        (
+            lambda: token_model(tie_embeddings=True, candidate="none"),
+            "candidate must be .* got 'none'",
+        ),
         (
             lambda: SequenceModel(MinGRU(4, 4, rngs=nnx.Rngs(0)), 5, rngs=nnx.Rngs(0)),
             "vocab_size is None and in_features is None",
         ),
         (
             lambda: SequenceModel(
-                Stack([GRU(4, 6, rngs=nnx.Rngs(0))]), 5, vocab_size=5, tied=True, rngs=nnx.Rngs(0)
+                Stack([GRU(4, 6, rngs=nnx.Rngs(0))]),
+                5,
+                vocab_size=5,
+                tie_embeddings=True,
+                rngs=nnx.Rngs(0),
             ),
-            "tied is True for a body of 4 to 6 features",
+            "got 4, 6, 5, 5; set tie_embeddings=False",
         ),
         (
             lambda: token_model()(token_model().initial_carry((1,)), jnp.ones((1, 3))),
@@ -197,6 +206,6 @@ def test_state_bytes_are_the_carrys_whatever_the_length():
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(make, message, unchecked):
+def test_invalid_settings_or_inputs_raise_value_error(make, message, unchecked):
     with pytest.raises(ValueError, match=message):
         make()

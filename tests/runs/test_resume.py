@@ -30,7 +30,7 @@ from rnnlab.runs.resume_policy import ResumePolicy
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
 GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.2)
 STEPS = 20
 ANYWHERE = ResumePolicy(allow_device_change=True, allow_cores_change=True, allow_versions_change=True)
 
@@ -78,7 +78,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "at",
-    [pytest.param(k, marks=() if k in (1, 10, 18) else pytest.mark.long) for k in range(1, 20)],
+    [pytest.param(k, marks=() if k in (1, 10, 18) else pytest.mark.slow) for k in range(1, 20)],
 )
 def test_run_stopped_at_a_step_resumes_bit_by_bit(whole, tmp_path, at):
     unbroken, experiment = whole
@@ -208,7 +208,8 @@ def mutated(raw, rng):
     return bytes(raw)
 
 
-def test_mutated_files_raise_only_our_errors(golden, size):
+@pytest.mark.parametrize("mutants", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_mutated_files_raise_only_our_errors(golden, mutants):
     """Mutated settings, pointers, records and manifests raise a ValueError, or nothing."""
     rng = np.random.default_rng(0)
     like = CheckpointStore(golden, {})
@@ -216,7 +217,7 @@ def test_mutated_files_raise_only_our_errors(golden, size):
     wanted = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
     files = [golden / name for name in sorted(MUTANTS)] + [like.folder / "4" / "integrity.json"]
     refused = 0
-    for trial in range(size(600, 20_000)):
+    for trial in range(mutants):
         file = files[trial % len(files)]
         raw = file.read_bytes()
         file.write_bytes(mutated(raw, rng))
@@ -228,7 +229,7 @@ def test_mutated_files_raise_only_our_errors(golden, size):
             refused += 1
         finally:
             file.write_bytes(raw)
-    assert refused > size(600, 20_000) / 10
+    assert refused > mutants / 10
 
 
 APPEND = """
@@ -243,10 +244,11 @@ for k in range(10**9):
 """
 
 
-def test_sigkill_while_writing_keeps_acknowledged_records_and_pointers(tmp_path, size):
+@pytest.mark.parametrize("trials", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_sigkill_while_writing_keeps_acknowledged_records_and_pointers(tmp_path, trials):
     """Acknowledged records are kept; only the last line may be torn; the pointer never is."""
     rng = np.random.default_rng(0)
-    for trial in range(size(6, 100)):
+    for trial in range(trials):
         folder = tmp_path / str(trial)
         folder.mkdir()
         command = [sys.executable, "-c", APPEND, str(folder)]
@@ -264,11 +266,11 @@ def test_sigkill_while_writing_keeps_acknowledged_records_and_pointers(tmp_path,
         assert last <= step <= len(found) - 1
 
 
-def test_reader_never_sees_an_unfinished_step(lab, tmp_path, size):
+def test_reader_never_sees_an_unfinished_step(lab, tmp_path):
     """Checkpoints are read while a run writes and deletes them."""
     process = lab.run(tmp_path)
     folder = tmp_path / "cell=mingru,seed=0"
-    leaves = manifest.read_verified_manifest(lab.whole / "checkpoints" / "12").leaves
+    leaves = manifest.read_verified_manifest(lab.reference_run / "checkpoints" / "12").leaves
     like = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
     seen, lines = set(), []
     while process.poll() is None:
@@ -280,12 +282,13 @@ def test_reader_never_sees_an_unfinished_step(lab, tmp_path, size):
     assert len(seen) >= 3
 
 
-def test_mutated_texts_raise_an_error_of_one_line(tmp_path, size):
+@pytest.mark.parametrize("mutants", [300, pytest.param(5000, marks=pytest.mark.slow)])
+def test_mutated_texts_raise_an_error_of_one_line(tmp_path, mutants):
     """Random bytes and broken UTF-8 as a text to train on."""
     rng = np.random.default_rng(0)
     file, said = tmp_path / "a.txt", []
     good = "a quick brown fox. " * 30
-    for _ in range(size(300, 5000)):
+    for _ in range(mutants):
         file.write_bytes(mutated(good.encode(), rng))
         try:
             Text(file, length=8, batch_size=4).load(0)

@@ -16,7 +16,7 @@ from rnnlab.train.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None)
 DATA = Adding(length=8, batch_size=4, evaluation_size=8)
 
 

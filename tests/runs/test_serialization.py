@@ -30,7 +30,6 @@ def again(value):
         Example(),
         Example(Path("a/b"), (), (3, 0.5)),
         TrainConfig(steps=3, grad_clip_norm=None, patience=2),
-        ModelConfig("gru", gate_range=(-1, 1), conv_size=None),
     ],
 )
 def test_settings_come_back_as_they_were(value):

@@ -112,7 +112,7 @@ def test_every_row_of_the_finite_training_set_comes_once_an_epoch():
 
 
 def test_rows_are_padded_to_a_multiple():
-    task = ListOps(10, 60, max_depth=4, max_args=4, batch_size=4, multiple=16)
+    task = ListOps(10, 60, max_depth=4, max_args=4, batch_size=4, pad_to_multiple=16)
     data = task.load(seed=0)
     widths = set()
     for n in range(8):

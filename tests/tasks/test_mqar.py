@@ -41,7 +41,11 @@ def test_noise_comes_from_the_whole_vocabulary():
 
 @pytest.mark.parametrize("power", [0.01, 0.5, 1.0])
 def test_places_follow_the_power_law(power):
-    batch = MQAR(8, 18, 2, power=power, noise=False, batch_size=20_000).load(seed=0).train_batch(0)
+    batch = (
+        MQAR(8, 18, 2, gap_exponent=power, noise=False, batch_size=20_000)
+        .load(seed=0)
+        .train_batch(0)
+    )
     weights = [k ** (power - 1) for k in range(1, 8)]
     asked = Counter()
     for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):

@@ -23,7 +23,7 @@ def text_of(data, ids):
     return "".join(data.vocabulary[i] for i in ids)
 
 
-def test_a_window_is_a_piece_of_the_training_part_and_what_follows(story):
+def test_training_windows_are_pieces_of_the_training_part(story):
     data = Text(story, length=20, batch_size=50).load(seed=1)
     starts = set()
     for n in range(20):
@@ -32,13 +32,13 @@ def test_a_window_is_a_piece_of_the_training_part_and_what_follows(story):
         for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
             piece = text_of(data, inputs) + data.vocabulary[targets[-1]]
             assert text_of(data, targets) == piece[1:]
-            assert piece in STORY[:360]
+            assert piece in STORY[20:360]
             starts.add(STORY.index(piece))
     # The last window ends with the last training symbol.
-    assert (min(starts), max(starts)) == (0, 360 - 21)
+    assert (min(starts), max(starts)) == (20, 360 - 21)
 
 
-def test_a_batch_is_a_function_of_seed_and_number(story):
+def test_train_batch_depends_on_seed_and_number_only(story):
     one, other = Text(story, length=20).load(seed=1), Text(story, length=20).load(seed=2)
     np.testing.assert_array_equal(one.train_batch(7).inputs, one.train_batch(7).inputs)
     assert (one.train_batch(7).inputs != one.train_batch(8).inputs).any()
@@ -47,28 +47,41 @@ def test_a_batch_is_a_function_of_seed_and_number(story):
 
 @pytest.mark.parametrize("evaluation_length", [None, 7, 100])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_every_held_out_symbol_is_scored_once_after_the_one_before(
+def test_eval_sets_score_every_symbol_once_given_its_predecessor(
     story, evaluation_length, batch_size
 ):
-    task = Text(
-        story, length=11, batch_size=batch_size, evaluation_length=evaluation_length, heldout=0.1
-    )
+    task = Text(story, length=11, batch_size=batch_size, evaluation_length=evaluation_length)
     data = task.load(seed=0)
-    asked, given, shapes = [], [], set()
-    for batch in data.eval_sets["valid"]():
-        shapes.add(batch.inputs.shape)
-        np.testing.assert_array_equal(scored(batch), batch.mask)
-        asked += batch.targets[batch.mask].tolist()
-        given += batch.inputs[batch.mask].tolist()
-    assert text_of(data, asked) == STORY[360:]
-    assert text_of(data, given) == STORY[359:-1]
-    assert shapes == {(batch_size, evaluation_length or 11)}
+    assert list(data.eval_sets) == ["valid", "test"]
+    # The first symbol of the text has no predecessor.
+    for name, start, end in (("valid", 1, 20), ("test", 360, 400)):
+        targets, inputs, shapes = [], [], set()
+        for batch in data.eval_sets[name]():
+            shapes.add(batch.inputs.shape)
+            np.testing.assert_array_equal(scored(batch), batch.mask)
+            targets += batch.targets[batch.mask].tolist()
+            inputs += batch.inputs[batch.mask].tolist()
+        assert text_of(data, targets) == STORY[start:end]
+        assert text_of(data, inputs) == STORY[start - 1 : end - 1]
+        assert shapes == {(batch_size, evaluation_length or 11)}
+
+
+def test_without_a_validation_part_the_test_part_selects_the_step(story):
+    """As in runs that were stored before there was a validation part."""
+    data = Text(story, length=11, valid=0).load(seed=0)
+    assert list(data.eval_sets) == ["valid"]
+    targets = [y for batch in data.eval_sets["valid"]() for y in batch.targets[batch.mask]]
+    assert text_of(data, targets) == STORY[360:]
+    with_part = Text(story, length=11).load(seed=0)
+    assert data.fingerprint == with_part.fingerprint
+    # Both parts precede the test part, so both are counted.
+    assert data.baselines() == with_part.baselines()
 
 
 def test_streams_continue_row_by_row_and_begin_with_a_reset(story):
     data = Text(story, length=9, batch_size=4, stateful=True).load(seed=0)
     assert data.stateful
-    windows = (359 // 4) // 9
+    windows = (339 // 4) // 9
     offsets = set()
     for turn in range(12):
         batches = [data.train_batch(turn * windows + window) for window in range(windows)]
@@ -83,7 +96,7 @@ def test_streams_continue_row_by_row_and_begin_with_a_reset(story):
         # Each stream opens with the symbol that the stream before asked for last.
         assert [row[0] for row in rows[1:]] == [row[-1] for row in rows[:-1]]
         whole = rows[0] + "".join(row[1:] for row in rows[1:])
-        assert whole in STORY[:360]
+        assert whole in STORY[20:360]
         offsets.add(STORY.index(whole))
     assert len(offsets) > 3
 
@@ -92,15 +105,15 @@ def test_bytes_and_characters_are_coded_and_back(tmp_path):
     path = tmp_path / "words.txt"
     words = "naïve café über 水 " * 30
     path.write_text(words)
-    for unit, size in (("character", 400), ("byte", 500)):
-        data = Text(path, unit=unit, length=8, batch_size=2).load(seed=0)
+    for token, size in (("character", 400), ("byte", 500)):
+        data = Text(path, token=token, length=8, batch_size=2).load(seed=0)
         ids = encode(words, data.vocabulary)
-        assert len(ids) == len(words if unit == "character" else words.encode()) > size
+        assert len(ids) == len(words if token == "character" else words.encode()) > size
         assert decode(ids, data.vocabulary) == words
         assert data.vocab_size == data.out_features == len(set(ids.tolist()))
-        with pytest.raises(ValueError, match=r"text has .* at place 1; only the"):
+        with pytest.raises(ValueError, match=r"symbols of the training text, got .* at index 1"):
             encode("c!", data.vocabulary)
-    with pytest.raises(ValueError, match=r"ids\[1\] is 99; an id in \[0, 3\)"):
+    with pytest.raises(ValueError, match=r"ids\[1\] must be in \[0, 3\), got 99"):
         decode(np.array([0, 99]), ("a", "b", "c"))
 
 
@@ -117,10 +130,13 @@ def test_the_default_text_is_known_by_its_digest():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 400}, "story.txt has 400 symbols, 360 of them to train on; 401 or more"),
-        ({"length": 100, "batch_size": 8, "stateful": True}, "801 or more are needed"),
-        ({"heldout": 0.0}, r"heldout is 0.0; a share in \(0, 1\)"),
-        ({"heldout": 1.0}, "heldout is 1.0"),
+        ({"length": 400}, r"story.txt must have >= 401 symbols to train on .* got 340, 20 and 40"),
+        ({"length": 100, "batch_size": 8, "stateful": True}, "must have >= 801 symbols"),
+        ({"valid": 0.001}, "and >= 2 and 1 to evaluate, got 360, 0 and 40"),
+        ({"test": 0.0}, r"test must be a fraction in \(0, 1\), got 0.0"),
+        ({"test": 1.0}, "test must be a fraction"),
+        ({"valid": -0.1}, r"valid must be a fraction in \[0, 1\), got -0.1"),
+        ({"valid": 0.5, "test": 0.5}, r"valid \+ test must be < 1, got 0.5 \+ 0.5"),
         ({"length": 0}, "length must be an int >= 1, got 0"),
         ({"evaluation_length": 0}, "evaluation_length must be an int >= 1, got 0"),
     ],

@@ -73,7 +73,7 @@ def test_gate_values_of_a_cell_without_gates_are_empty(getkey):
 
 
 def test_gate_saturation_ignores_padding():
-    model = ModelConfig(width=4, depth=2, expansion=1, conv_size=2, mlp_expansion=2).build(
+    model = ModelConfig(width=4, depth=2, expansion=1, conv_kernel_size=2, mlp_expansion=2).build(
         3, in_features=2, rngs=nnx.Rngs(0)
     )
     kernel = model.body.layers[1].cell.update_kernel

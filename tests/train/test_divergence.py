@@ -24,7 +24,7 @@ from rnnlab.train.step import SPIKE_MIN_HISTORY, initial_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None)
+SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None)
 LIMIT = 3
 
 

@@ -23,7 +23,9 @@ from rnnlab.train.config import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_size=2, mlp_expansion=None, dropout=0.2)
+SMALL = ModelConfig(
+    width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.2
+)
 
 
 def adding(**options):

@@ -17,13 +17,13 @@ from rnnlab.train.step import initial_state, make_train_step, reduce_lr_on_plate
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
-SMALL = {"width": 8, "depth": 1, "expansion": 2, "conv_size": 3, "mlp_expansion": None}
+SMALL = {"width": 8, "depth": 1, "expansion": 2, "conv_kernel_size": 3, "mlp_expansion": None}
 VOCABULARY = 5
 
 
 def model(cell="mingru", **options):
-    architecture = ModelConfig(cell=cell, **SMALL | options)
-    return architecture.build(VOCABULARY, vocab_size=VOCABULARY, rngs=nnx.Rngs(0))
+    config = ModelConfig(cell).override(SMALL | options)
+    return config.build(VOCABULARY, vocab_size=VOCABULARY, rngs=nnx.Rngs(0))
 
 
 def tokens(rows, length, seed=0):
@@ -142,7 +142,7 @@ def test_kept_states_carry_values_but_no_gradient(cell):
 
 
 def test_a_learned_initial_state_learns():
-    of = model(learned_carry=True)
+    of = model(learn_initial_state=True)
     settings = TrainConfig()
     before = of.body.layers[0].cell.carry[...]
     state, _ = step_of(of, settings)(initial_state(of, settings), stacked(tokens(2, 6)))

@@ -1,0 +1,32 @@
+"""Draws the figures of the experiments from their records.
+
+Command:  python tools/update_figures.py    (writes experiments/results/*/figure.png)
+"""
+
+from collections.abc import Callable, Sequence
+
+from committed_records import RESULTS, committed_records  # next to this file
+from matplotlib.figure import Figure
+
+from rnnlab.bench.base import FIGURE_FILE
+from rnnlab.bench.scaling import ScalingBenchmark
+from rnnlab.bench.scan import ScanBenchmark
+from rnnlab.bench.speedup import SpeedupBenchmark
+from rnnlab.cli.plot_runs import curves_figure
+from rnnlab.plotting import save_figure
+from rnnlab.records import Record
+
+FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
+    "char_lm": curves_figure,
+    "scaling": ScalingBenchmark.figure,
+    "scan_bandwidth": ScanBenchmark.figure,
+    "scan_bandwidth_malloc_kept": ScanBenchmark.figure,
+    "speedup": SpeedupBenchmark.figure,
+    "speedup_paper_size": SpeedupBenchmark.figure,
+}
+"""What draws the figure of each experiment that has one."""
+
+
+if __name__ == "__main__":
+    for name, draw in FIGURES.items():
+        save_figure(draw(committed_records(name)), RESULTS / name / FIGURE_FILE)
