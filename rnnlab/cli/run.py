@@ -81,7 +81,7 @@ def resume_run(command: Resume, session: Session) -> int:
         allow_cores_change=command.allow_cores_change,
         allow_versions_change=command.allow_versions_change,
         stop_signal=session.stop_signal,
-        held=session.held_locks,
+        held_locks=session.held_locks,
     )
     title = command.folder.name
     with (
