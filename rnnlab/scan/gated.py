@@ -106,14 +106,21 @@ def gated_step(
     reset: Bool[Array, "*batch"] | None = None,
     mask: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, "*batch features"]:
-    """Returns the state after one step of `gated_scan` from `h`, in h's dtype.
+    """Returns the state after one step of `gated_scan` from the state `h`.
 
-    Arguments are those of `gated_scan` without time.
+    Arguments, dtypes and errors are those of `gated_scan`, without time.
 
     >>> import jax.numpy as jnp
     >>> print(gated_step(lambda x: (0.5, x), [jnp.ones(1)], jnp.ones(1)))
     [1.5]
     """
+    require_floating(h=h)
+    h = jnp.asarray(h, accumulation_dtype(jnp.result_type(h)))
+    preactivations = tuple(jnp.asarray(x) for x in preactivations)
+    for k, x in enumerate(preactivations):
+        require_floating(**{f"preactivations[{k}]": x})
+        require_shape(f"preactivations[{k}]", x, h.shape, "the shape of h")
+    require_flags(h.shape[:-1], "the shape of h without features", reset=reset, mask=mask)
     params, reset_state = _state_operands(params, reset_state, h)
     reset, mask = (None if x is None else jnp.expand_dims(x, -1) for x in (reset, mask))
     a, b = flagged_coefficients(coefficients, preactivations, params, reset_state, reset, mask)

@@ -259,3 +259,12 @@ def test_gated_scan_with_invalid_arguments_raises(unchecked, change, message):
     }
     with pytest.raises(ValueError, match=message):
         gated_scan(**(arguments | change))
+
+
+def test_gated_step_with_invalid_arguments_raises(unchecked):
+    with pytest.raises(ValueError, match=r"preactivations\[0\] must have shape \(2, 3\)"):
+        gated_step(lambda x: (0.5, x), [jnp.zeros((2, 4))], jnp.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"reset must have shape \(2,\), .* got \(3,\)"):
+        gated_step(
+            lambda x: (0.5, x), [jnp.zeros((2, 3))], jnp.zeros((2, 3)), reset=jnp.zeros(3, bool)
+        )

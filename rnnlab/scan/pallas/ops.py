@@ -1,8 +1,8 @@
 """The operations of the scan as kernels: the function that each kernel runs at a time step.
 
 `rnnlab.scan.pallas.driver` runs a kernel over time with a carried state. The functions here, one
-per operation, say what is computed at a time step. The coefficients of a gated recurrence and their
-derivatives are computed there too, so every operation reads its operands once and writes its
+per operation, define what is computed at a time step. The coefficients of a gated recurrence and
+their derivatives are computed there too, so every operation reads its operands once and writes its
 results once: 3 N numbers forward and 5 N backward for `scan`, 3 N and 6 N for a gated scan of two
 pre-activations.
 
