@@ -22,7 +22,7 @@ def accumulation_dtype(*dtypes: DTypeLike) -> jnp.dtype:
 
 
 def compute_dtype(dtype: DTypeLike | None, param_dtype: DTypeLike) -> jnp.dtype:
-    """Returns the dtype in which a layer computes: `dtype`, or `param_dtype` where that is None.
+    """Returns the dtype in which a layer computes: `dtype`, or else `param_dtype`.
 
     Raises:
       ValueError: one of the two is not a real floating dtype.

@@ -38,7 +38,7 @@ def require_inexact(**arrays: Any) -> None:
 
 
 def require_shape(name: str, x: Any, shape: tuple[int, ...], meaning: str) -> None:
-    """Raises unless `x` has `shape`; `meaning` says where that shape comes from.
+    """Raises unless `x` has `shape`; `meaning` describes that shape.
 
     >>> import numpy as np
     >>> require_shape("a", np.ones((2, 3)), (4, 3), "the shape of b")
@@ -58,7 +58,7 @@ def require_shape(name: str, x: Any, shape: tuple[int, ...], meaning: str) -> No
 
 
 def require_flags(shape: tuple[int, ...], meaning: str, **flags: Any) -> None:
-    """Raises unless every flag is None or a bool array of `shape`; see `require_shape`."""
+    """Raises for a flag that is not a bool array of `shape`; accepts None. See `require_shape`."""
     import jax.numpy as jnp
 
     for name, x in flags.items():

@@ -173,7 +173,8 @@ def dispatch(
       operands: arguments of the operation.
       sequential: the form of `"sequential"`.
       parallel: the form of `"associative"`.
-      kernel: the form of `"pallas"`, which takes a `KernelBackend` first; None if there is none.
+      kernel: the form of `"pallas"`, which takes a `KernelBackend` first; None for operands that
+        no kernel accepts.
     """
     if backend == "sequential":
         return sequential(*operands)

@@ -32,7 +32,7 @@ def check_scan(scan: Callable[..., Array], seed: int = 0) -> None:
       seed: seed of the random arguments.
 
     Raises:
-      AssertionError: a check fails; the message says which.
+      AssertionError: a check fails; the message names it.
 
     >>> from functools import partial
     >>> check_scan(partial(linear_scan, backend="associative"))
