@@ -1,4 +1,4 @@
-"""Packages of the extra `data`: imported when used, and named in one line where missing."""
+"""Optional packages, of the extra `data`: imported on use, with one clear error if missing."""
 
 import importlib
 import importlib.util
@@ -6,13 +6,13 @@ from pathlib import Path
 from types import ModuleType
 
 
-def extra(name: str) -> ModuleType:
-    """The module `name` of a package of the extra `data`.
+def require_module(name: str) -> ModuleType:
+    """Returns the module `name`, which the extra `data` installs.
 
     Raises:
       ValueError: the package is not installed.
 
-    >>> extra("json").dumps([1])
+    >>> require_module("json").dumps([1])
     '[1]'
     """
     try:
@@ -21,8 +21,8 @@ def extra(name: str) -> ModuleType:
         raise _missing(name.partition(".")[0]) from error
 
 
-def extra_file(package: str, *parts: str) -> Path:
-    """The path of a data file that `package` ships, found without importing the package.
+def package_data_path(package: str, *parts: str) -> Path:
+    """Returns the path of a data file that `package` contains, without importing the package.
 
     Raises:
       ValueError: the package is not installed, or has no such file.
@@ -32,9 +32,11 @@ def extra_file(package: str, *parts: str) -> Path:
         raise _missing(package)
     path = Path(spec.submodule_search_locations[0], *parts)
     if not path.is_file():
-        raise ValueError(f"{package} is installed without {path}; `pip install 'rnnlab[data]'`")
+        raise ValueError(
+            f"{package} must contain {path}, but it does not; run `pip install 'rnnlab[data]'`"
+        )
     return path
 
 
 def _missing(package: str) -> ValueError:
-    return ValueError(f"{package} is not installed; it is needed: `pip install 'rnnlab[data]'`")
+    return ValueError(f"{package} must be installed; run `pip install 'rnnlab[data]'`")

@@ -1,4 +1,4 @@
-"""Where sequences come from: one generator or reader a file. Knows no model."""
+"""Tasks: one generator or reader of sequences per file. Independent of models."""
 
 from rnnlab.tasks.adding import Adding as Adding
 from rnnlab.tasks.chorales import Chorales as Chorales
@@ -28,4 +28,4 @@ TASKS = {
         Text,
     )
 }
-"""The tasks by name."""
+"""Tasks by name."""

@@ -7,27 +7,28 @@ import numpy as np
 
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
-from rnnlab.tasks.generated_data import generated
+from rnnlab.tasks.generated_data import generated_data
 from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
 class Adding:
-    """Add the two marked ones of a sequence of numbers; the sum is asked for at the last step.
+    """Add the two marked numbers of a sequence; the target is their sum at the last time step.
 
-    A step is a number, uniform in [0, 1), and a marker, 1 at one step of each half and 0 elsewhere.
-    The best constant, 1, has a mean squared error of 2/12 = 1/6.
+    A time step has a number, uniform in [0, 1), and a marker, which is 1 at one time step of each
+    half and 0 elsewhere. The baseline `"constant"` is the best constant prediction, 1, with a mean
+    squared error of 2/12 = 1/6.
 
     Attributes:
-      length: number of steps, at least 2.
-      batch_size: sequences in a batch.
-      evaluation_size: sequences in each held-out set.
+      length: number of time steps, at least 2.
+      batch_size: examples per batch.
+      evaluation_size: examples in each evaluation set.
 
     Raises:
       ValueError: a size is out of range.
 
-    Source: arXiv 1511.06464, which marks one step in each half; arXiv 1803.01271, section 4, draws
-    both from the whole.
+    Source: arXiv 1511.06464, which marks one time step in each half; arXiv 1803.01271, section 4,
+    draws both from the whole sequence.
 
     >>> task = Adding(length=4, batch_size=1)
     >>> batch = task.load(seed=0).train_batch(0)
@@ -47,10 +48,10 @@ class Adding:
     def __post_init__(self):
         require_positive_int(batch_size=self.batch_size, evaluation_size=self.evaluation_size)
         if self.length < 2:
-            raise ValueError(f"length is {self.length}; at least 2 is needed")
+            raise ValueError(f"length must be >= 2, got {self.length}; raise it")
 
     def load(self, seed: int) -> TaskData:
-        return generated(
+        return generated_data(
             self,
             seed,
             functools.partial(sample_adding, length=self.length),
@@ -63,13 +64,13 @@ class Adding:
 
 
 def sample_adding(rng: np.random.Generator, batch_size: int, *, length: int) -> Batch:
-    """Rows of `Adding`, (batch_size, length, 2)."""
+    """Returns examples of `Adding`: inputs (batch_size, length, 2)."""
     inputs = np.zeros((batch_size, length, 2), np.float32)
     inputs[..., 0] = rng.random((batch_size, length), np.float32)
     half = length // 2
-    row = np.arange(batch_size)
-    inputs[row, rng.integers(0, half, batch_size), 1] = 1
-    inputs[row, rng.integers(half, length, batch_size), 1] = 1
+    example = np.arange(batch_size)
+    inputs[example, rng.integers(0, half, batch_size), 1] = 1
+    inputs[example, rng.integers(half, length, batch_size), 1] = 1
     targets = np.full((batch_size, length, 1), np.nan, np.float32)
     targets[:, -1, 0] = (inputs[..., 0] * inputs[..., 1]).sum(-1)
     return Batch(inputs, targets)

@@ -1,4 +1,4 @@
-"""Copying: symbols picked out of noise, or held over a gap."""
+"""Copying tasks: symbols selected from blanks, or remembered over a delay."""
 
 import functools
 import math
@@ -8,30 +8,31 @@ import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import TaskData
-from rnnlab.tasks.generated_data import distinct, generated
+from rnnlab.tasks.generated_data import generated_data, sample_without_replacement
 from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
 class SelectiveCopying:
-    """Copy the data tokens, in order, that stand at random places among blanks.
+    """Copy, in order, the data tokens that are at random positions among blanks.
 
-    Id 0 is the blank, ids 1 to `vocab_size - 2` are data, `vocab_size - 1` is the marker. A row is
-    `length` steps of blanks with `tokens` data tokens among them, then `tokens` markers, at which
-    the data is asked for and alone is scored. A guess is right 1 time in `vocab_size - 2`.
+    Id 0 is the blank, ids 1 to `vocab_size - 2` are data, `vocab_size - 1` is the marker. An
+    example has `length` time steps with `tokens` data tokens among blanks, then `tokens` markers,
+    whose targets are the data. Only the markers are scored. A guess is right with probability
+    1 / (`vocab_size` - 2), the baseline `"uniform"`.
 
     Attributes:
-      length: steps before the markers.
+      length: time steps before the markers.
       tokens: number of data tokens.
       vocab_size: number of ids, at least 3.
-      batch_size: sequences in a batch.
-      evaluation_size: sequences in each held-out set.
+      batch_size: examples per batch.
+      evaluation_size: examples in each evaluation set.
 
     Raises:
       ValueError: a size is out of range.
 
-    Source: arXiv 2312.00752, section 4.1.1; the sizes are those of arXiv 2410.01201,
-    whose release has the ids of marker and blank exchanged.
+    Source: arXiv 2312.00752, section 4.1.1; the sizes are those of arXiv 2410.01201, whose release
+    exchanges the ids of marker and blank.
 
     >>> task = SelectiveCopying(length=6, tokens=2, batch_size=2)
     >>> batch = task.load(seed=0).train_batch(0)
@@ -53,12 +54,14 @@ class SelectiveCopying:
         require_positive_int(tokens=self.tokens, batch_size=self.batch_size)
         require_positive_int(evaluation_size=self.evaluation_size)
         if self.length < self.tokens:
-            raise ValueError(f"length is {self.length}; at least tokens, {self.tokens}, is needed")
+            raise ValueError(
+                f"length must be >= tokens, {self.tokens}, got {self.length}; raise length"
+            )
         if self.vocab_size < 3:
-            raise ValueError(f"vocab_size is {self.vocab_size}; at least 3 is needed")
+            raise ValueError(f"vocab_size must be >= 3, got {self.vocab_size}; raise it")
 
     def load(self, seed: int) -> TaskData:
-        return generated(
+        return generated_data(
             self,
             seed,
             functools.partial(
@@ -78,11 +81,11 @@ class SelectiveCopying:
 def sample_selective_copying(
     rng: np.random.Generator, batch_size: int, *, length: int, tokens: int, vocab_size: int
 ) -> Batch:
-    """Rows of `SelectiveCopying`, (batch_size, length + tokens)."""
+    """Returns examples of `SelectiveCopying`: inputs (batch_size, length + tokens)."""
     data = rng.integers(1, vocab_size - 1, (batch_size, tokens), dtype=np.int32)
-    places = np.sort(distinct(rng, batch_size, tokens, length), -1)
+    positions = np.sort(sample_without_replacement(rng, batch_size, tokens, length), -1)
     inputs = np.zeros((batch_size, length + tokens), np.int32)
-    np.put_along_axis(inputs, places, data, -1)
+    np.put_along_axis(inputs, positions, data, -1)
     inputs[:, length:] = vocab_size - 1
     targets = np.full_like(inputs, IGNORE)
     targets[:, length:] = data
@@ -91,25 +94,26 @@ def sample_selective_copying(
 
 @dataclass(frozen=True)
 class CopyMemory:
-    """Repeat the first `tokens` symbols after a gap of `delay` steps.
+    """Repeat the first `tokens` symbols after a delay of `delay` time steps.
 
-    Id 0 is the blank, ids 1 to `symbols` are the symbols, `symbols + 1` is the marker. A row is the
-    symbols, `delay - 1` blanks and `tokens + 1` markers. At the last `tokens` steps the symbols are
-    asked for, in order, before that the blank; every step is scored. A predictor without a memory
-    has, at best, `tokens * ln(symbols) / (delay + 2 * tokens)` nats a step.
+    Id 0 is the blank, ids 1 to `symbols` are the symbols, `symbols + 1` is the marker. An example
+    is the symbols, `delay - 1` blanks and `tokens + 1` markers. The targets are blanks and, at the
+    last `tokens` time steps, the symbols in order; every time step is scored. The baseline
+    `"memoryless"` is the best predictor without memory, with
+    `tokens * ln(symbols) / (delay + 2 * tokens)` nats per time step.
 
     Attributes:
-      delay: T, the number of steps between the last symbol and the first answer.
-      tokens: number of symbols to hold.
+      delay: T, the number of time steps between the last symbol and the first answer.
+      tokens: number of symbols to remember.
       symbols: number of different symbols.
-      batch_size: sequences in a batch.
-      evaluation_size: sequences in each held-out set.
+      batch_size: examples per batch.
+      evaluation_size: examples in each evaluation set.
 
     Raises:
       ValueError: a size is out of range.
 
-    Source: arXiv 1511.06464, in the form of arXiv 1803.01271, section 4, whose marker stays on
-    through the answers.
+    Source: arXiv 1511.06464, in the form of arXiv 1803.01271, section 4, where the marker is
+    repeated during the answers.
 
     >>> task = CopyMemory(delay=4, tokens=2, batch_size=1)
     >>> batch = task.load(seed=0).train_batch(0)
@@ -133,7 +137,7 @@ class CopyMemory:
 
     def load(self, seed: int) -> TaskData:
         memoryless = self.tokens * math.log(self.symbols) / (self.delay + 2 * self.tokens)
-        return generated(
+        return generated_data(
             self,
             seed,
             functools.partial(
@@ -150,7 +154,7 @@ class CopyMemory:
 def sample_copy_memory(
     rng: np.random.Generator, batch_size: int, *, delay: int, tokens: int, symbols: int
 ) -> Batch:
-    """Rows of `CopyMemory`, (batch_size, delay + 2 * tokens)."""
+    """Returns examples of `CopyMemory`: inputs (batch_size, delay + 2 * tokens)."""
     data = rng.integers(1, symbols + 1, (batch_size, tokens), dtype=np.int32)
     inputs = np.zeros((batch_size, delay + 2 * tokens), np.int32)
     inputs[:, :tokens] = data

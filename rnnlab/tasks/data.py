@@ -1,5 +1,6 @@
 """The contract of a task: settings that load batches by number, evaluation sets and baselines."""
 
+import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -52,17 +53,27 @@ class Task(Protocol):
     """A frozen dataclass of a task's settings."""
 
     def load(self, seed: int) -> TaskData:
-        """Reads or prepares the data. `seed` orders or draws the training batches alone."""
+        """Reads or generates the data. `seed` affects only the training batches."""
 
 
-def generator(purpose: int, *numbers: int) -> np.random.Generator:
-    """NumPy's generator for a purpose (`TRAIN`, `HELDOUT`, ...) and a seed and index within it.
+class RngStream(enum.IntEnum):
+    """Independent streams of random numbers."""
 
-    >>> bool(generator(TRAIN, 0, 7).integers(100) == generator(TRAIN, 0, 7).integers(100))
+    TRAIN = 0
+    """Draws of training batches, which depend on the seed."""
+    EVAL = 1
+    """Draws of evaluation sets, the same for every seed."""
+    FIXED = 2
+    """What a task draws once, the same for every seed."""
+    ORDER = 3
+    """Permutations of examples."""
+
+
+def rng_for(stream: RngStream, *numbers: int) -> np.random.Generator:
+    """Returns NumPy's generator for a stream and the seeds and indices within it.
+
+    >>> one, same = rng_for(RngStream.TRAIN, 0, 7), rng_for(RngStream.TRAIN, 0, 7)
+    >>> bool(one.integers(100) == same.integers(100))
     True
     """
-    return np.random.default_rng([purpose, *numbers])
-
-
-TRAIN, HELDOUT, FIXED, ORDER = range(4)
-"""Purposes: training draws; held-out draws, the same for every seed; what a task fixes; orders."""
+    return np.random.default_rng([int(stream), *numbers])

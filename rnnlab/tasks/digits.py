@@ -1,29 +1,28 @@
-"""Handwritten digits read as sequences of pixels or of rows."""
+"""Handwritten digits, read as sequences of pixels or of image rows."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.optional import extra
-from rnnlab.tasks.data import FIXED, TaskData, generator
-from rnnlab.tasks.labelled_data import labelled, stratified, supervised
+from rnnlab.optional import require_module
+from rnnlab.tasks.data import RngStream, TaskData, rng_for
+from rnnlab.tasks.labelled_data import labelled_data, pad_labelled, stratified
 from rnnlab.validation import require_one_of, require_positive_int
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Which of the ten digits an image of 8 × 8 pixels shows, asked after its last pixel.
+    """Classify images of 8 × 8 pixels as one of ten digits, after the last pixel.
 
-    The 1797 images of scikit-learn, read row by row and scaled from 0..16 to 0..1. Training,
-    validation and test parts are the same for every seed, and hold each digit in the same share. A
-    small kin of sequential MNIST, whose files would be a download.
+    The data are the 1797 images of scikit-learn, read row by row and scaled from 0..16 to 0..1. The
+    training, validation and test parts are the same for every seed and stratified by digit. The
+    task is a small version of sequential MNIST, whose files would have to be downloaded.
 
     Attributes:
-      width: pixels a step: 1 reads 64 steps, 8 reads the 8 rows.
-      permuted: whether the pixels come in an order drawn once and for all, which takes
-        neighbourhood away.
-      batch_size: images a batch.
-      valid, test: shares held out.
+      width: pixels per time step: 1 reads 64 time steps, 8 reads 8 image rows.
+      permuted: whether the pixels are in a fixed random order, without spatial structure.
+      batch_size: images per batch.
+      valid, test: fractions of the images in the validation and the test part.
       train_fraction: fraction of the training part that is trained on, each digit equally.
 
     Raises:
@@ -50,16 +49,20 @@ class Digits:
 
     def load(self, seed: int) -> TaskData:
         """Loads the images. `seed` orders the training batches."""
-        pixels, labels = extra("sklearn.datasets").load_digits(return_X_y=True)
+        pixels, labels = require_module("sklearn.datasets").load_digits(return_X_y=True)
         pixels, labels = (pixels / 16).astype(np.float32), labels.astype(np.int32)
         if self.permuted:
-            pixels = pixels[:, generator(FIXED, pixels.shape[1]).permutation(pixels.shape[1])]
+            pixels = pixels[
+                :, rng_for(RngStream.FIXED, pixels.shape[1]).permutation(pixels.shape[1])
+            ]
         images = pixels.reshape(len(pixels), -1, self.width)
-        taken, *kept = stratified(labels, [self.valid, self.test])
+        trained, *held_out = stratified(labels, [self.valid, self.test])
         if self.train_fraction < 1:
-            taken = taken[stratified(labels[taken], [self.train_fraction])[1]]
-        train, valid, test = (labelled(images[rows], labels[rows]) for rows in (taken, *kept))
-        return supervised(
+            trained = trained[stratified(labels[trained], [self.train_fraction])[1]]
+        train, valid, test = (
+            pad_labelled(images[part], labels[part]) for part in (trained, *held_out)
+        )
+        return labelled_data(
             train,
             {"valid": valid, "test": test},
             out_features=10,

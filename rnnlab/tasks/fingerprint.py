@@ -1,4 +1,4 @@
-"""The digest of a data set, by which a run knows its data again."""
+"""Digest of a data set, by which a resumed run checks that its data has not changed."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def fingerprint(*parts: np.ndarray | str) -> str:
-    """SHA-256 of arrays, with their dtypes and shapes, and of words that say what was done.
+    """Returns the SHA-256 of arrays, with dtypes and shapes, and of strings on their preparation.
 
     >>> fingerprint(np.zeros(2), "scaled") == fingerprint(np.zeros((2, 1)), "scaled")
     False

@@ -1,4 +1,4 @@
-"""Formal languages: questions about a string, of lengths not trained on."""
+"""Formal languages: questions about strings that are longer than the training strings."""
 
 import functools
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch, scored
-from rnnlab.tasks.data import FIXED, TaskData, generator
-from rnnlab.tasks.generated_data import Sampler, generated, majority_share
+from rnnlab.tasks.data import RngStream, TaskData, rng_for
+from rnnlab.tasks.generated_data import Sampler, generated_data, majority_accuracy
 from rnnlab.validation import require_one_of, require_positive_int
 
 
-class Strings(NamedTuple):
-    """Strings, their lengths, and what is to be answered about them.
+class StringBatch(NamedTuple):
+    """Strings, their lengths and the answers about them.
 
     Attributes:
-      text: (batch, steps) symbols; what is beyond a row's length means nothing.
+      text: (batch, time) symbols; those beyond the length of a string are arbitrary.
       length: (batch,) of int.
-      answer: (batch, answers) classes, `IGNORE` after a row's last.
+      answer: (batch, answers) classes, `IGNORE` after the last answer of a string.
     """
 
     text: np.ndarray
@@ -27,71 +27,71 @@ class Strings(NamedTuple):
     answer: np.ndarray
 
 
-class Language(NamedTuple):
-    """One kind of question.
+class LanguageSpec(NamedTuple):
+    """How strings of a language and their answers are generated.
 
     Attributes:
-      draw: strings for a generator, lengths (batch,) and a size.
+      sample: returns strings for a generator, lengths (batch,) and a size.
       size: the published number of symbols, positions or residues.
-      symbols: number of symbols for a size.
-      classes: number of classes for a size and the greatest length.
-      steps: most steps of a row, queries included, for the greatest length.
-      fixed: no other size is defined.
-      odd: lengths are odd.
+      num_symbols: number of symbols for a size.
+      num_classes: number of classes for a size and the greatest length.
+      max_steps: greatest number of time steps, queries included, for the greatest length.
+      fixed_size: whether no other size is defined.
+      odd_lengths: whether lengths must be odd.
     """
 
-    draw: Callable[[np.random.Generator, np.ndarray, int], Strings]
+    sample: Callable[[np.random.Generator, np.ndarray, int], StringBatch]
     size: int
-    symbols: Callable[[int], int] = lambda size: size
-    classes: Callable[[int, int], int] = lambda size, longest: size
-    steps: Callable[[int], int] = lambda longest: longest + 1
-    fixed: bool = False
-    odd: bool = False
+    num_symbols: Callable[[int], int] = lambda size: size
+    num_classes: Callable[[int, int], int] = lambda size, longest: size
+    max_steps: Callable[[int], int] = lambda longest: longest + 1
+    fixed_size: bool = False
+    odd_lengths: bool = False
 
 
-def _draw(rng, length, size):
-    """Uniform symbols, and which of them are within the lengths."""
+def _uniform_text(rng, length, size):
+    """Returns uniform symbols (batch, time), and which of them are within the lengths."""
     text = rng.integers(0, size, (len(length), length.max()))
     return text, np.arange(length.max()) < length[:, None]
 
 
 def _even_pairs(rng, length, size):
-    text, _ = _draw(rng, length, size)
+    text, _ = _uniform_text(rng, length, size)
     last = text[np.arange(len(text)), length - 1]
-    return Strings(text, length, (text[:, :1] != last[:, None]).astype(int))
+    return StringBatch(text, length, (text[:, :1] != last[:, None]).astype(int))
 
 
 def _parity(rng, length, size):
-    text, real = _draw(rng, length, size)
-    return Strings(text, length, (text * real).sum(-1, keepdims=True) % 2)
+    text, real = _uniform_text(rng, length, size)
+    return StringBatch(text, length, (text * real).sum(-1, keepdims=True) % 2)
 
 
 def _cycle_navigation(rng, length, size):
-    text, real = _draw(rng, length, 3)
-    return Strings(text, length, ((text - 1) * real).sum(-1, keepdims=True) % size)
+    text, real = _uniform_text(rng, length, 3)
+    return StringBatch(text, length, ((text - 1) * real).sum(-1, keepdims=True) % size)
 
 
 def _counts(text, real, size):
-    """How often each symbol occurs in each row."""
+    """Returns how often each symbol occurs in each string: (batch, size)."""
     cell = np.arange(len(text))[:, None] * size + text
     return np.bincount(cell[real], minlength=len(text) * size).reshape(-1, size)
 
 
 def _majority(rng, length, size):
-    text, real = _draw(rng, length, size)
+    text, real = _uniform_text(rng, length, size)
     backwards = _counts(text, real, size)[:, ::-1]
-    return Strings(text, length, size - 1 - backwards.argmax(-1)[:, None])
+    return StringBatch(text, length, size - 1 - backwards.argmax(-1)[:, None])
 
 
 def _majority_count(rng, length, size):
-    text, real = _draw(rng, length, size)
-    return Strings(text, length, _counts(text, real, size).max(-1, keepdims=True))
+    text, real = _uniform_text(rng, length, size)
+    return StringBatch(text, length, _counts(text, real, size).max(-1, keepdims=True))
 
 
 def _modular_arithmetic(rng, length, modulus):
     text = rng.integers(0, modulus, (len(length), length.max()))
     text[:, 1::2] = rng.integers(modulus, modulus + 3, text[:, 1::2].shape)
-    # The value is `total + term`, where further factors go into `term`, the last of the terms.
+    # The value is `total + term`, where `term` is the last summand, which takes further factors.
     total, term = np.zeros(len(text), int), text[:, 0].copy()
     for step in range(1, length.max(), 2):
         operator, number = text[:, step] - modulus, text[:, step + 1]
@@ -101,72 +101,74 @@ def _modular_arithmetic(rng, length, modulus):
         real = step < length
         total = np.where(real, new_total, total) % modulus
         term = np.where(real, new_term, term) % modulus
-    return Strings(text, length, ((total + term) % modulus)[:, None])
+    return StringBatch(text, length, ((total + term) % modulus)[:, None])
 
 
 def _missing_duplicate(rng, length, size):
-    word, _ = _draw(rng, length, size)
+    word, _ = _uniform_text(rng, length, size)
     kept = rng.integers(0, length)
     answer = np.take_along_axis(word, kept[:, None], -1)
     steps = np.arange(2 * length.max())
     again = steps - length[:, None] * (steps >= length[:, None])
     text = np.take_along_axis(word, np.minimum(again, word.shape[1] - 1), -1)
-    return Strings(text, length + kept, answer)
+    return StringBatch(text, length + kept, answer)
 
 
 def _bucket_sort(rng, length, size):
-    text, real = _draw(rng, length, size)
+    text, real = _uniform_text(rng, length, size)
     answer = np.sort(np.where(real, text, size), -1)
-    return Strings(text, length, np.where(real, answer, IGNORE))
+    return StringBatch(text, length, np.where(real, answer, IGNORE))
 
 
 LANGUAGES = {
-    "even_pairs": Language(_even_pairs, 2, fixed=True),
-    "parity": Language(_parity, 2, fixed=True),
-    "majority": Language(_majority, 63),
-    "majority_count": Language(_majority_count, 63, classes=lambda size, longest: longest + 1),
-    "cycle_navigation": Language(_cycle_navigation, 5, symbols=lambda size: 3),
-    "modular_arithmetic": Language(
-        _modular_arithmetic, 5, symbols=lambda modulus: modulus + 3, odd=True
+    "even_pairs": LanguageSpec(_even_pairs, 2, fixed_size=True),
+    "parity": LanguageSpec(_parity, 2, fixed_size=True),
+    "majority": LanguageSpec(_majority, 63),
+    "majority_count": LanguageSpec(
+        _majority_count, 63, num_classes=lambda size, longest: longest + 1
     ),
-    "missing_duplicate": Language(_missing_duplicate, 9, steps=lambda longest: 2 * longest),
-    "bucket_sort": Language(_bucket_sort, 10, steps=lambda longest: 2 * longest),
+    "cycle_navigation": LanguageSpec(_cycle_navigation, 5, num_symbols=lambda size: 3),
+    "modular_arithmetic": LanguageSpec(
+        _modular_arithmetic, 5, num_symbols=lambda modulus: modulus + 3, odd_lengths=True
+    ),
+    "missing_duplicate": LanguageSpec(_missing_duplicate, 9, max_steps=lambda longest: 2 * longest),
+    "bucket_sort": LanguageSpec(_bucket_sort, 10, max_steps=lambda longest: 2 * longest),
 }
 """The languages of `FormalLanguage` by name."""
 
 
 @dataclass(frozen=True)
 class FormalLanguage:
-    """A question about a string, trained on short strings and tested on longer ones.
+    """Answer a question about a string, trained on short strings and tested on longer ones.
 
-    A row is the string and then as many query symbols, the last id of the vocabulary, as there are
-    answers; the answers alone are scored. With the symbols 0 to k - 1, uniform and independent:
+    An example is the string, then one query symbol, the last id of the vocabulary, per answer. Only
+    the answers are scored. The symbols 0 to k - 1 are uniform and independent:
 
-    - `"even_pairs"`: k = 2; 0 if the first symbol is the last one, that is if the number of places
-      where neighbours differ is even, else 1.
+    - `"even_pairs"`: k = 2; 0 if the first symbol equals the last one, that is if the number of
+      unequal neighbours is even, else 1.
     - `"parity"`: k = 2; the sum of the symbols, modulo 2.
-    - `"cycle_navigation"`: a walk of steps left, none and right (0, 1, 2) on a circle of `size`
-      positions; the position where it ends, from 0.
+    - `"cycle_navigation"`: moves left, none and right (0, 1, 2) on a circle of `size` positions,
+      from 0; the final position.
     - `"modular_arithmetic"`: numbers below `size` and operators between them (`size` +, `size + 1`
       -, `size + 2` *); the value modulo `size`, products first. Lengths are odd.
-    - `"majority"`: k = `size`; the commonest symbol, of equally common ones the greatest.
-    - `"majority_count"`: k = `size`; how often the commonest symbol occurs. Longer strings
-      have counts that shorter ones never had.
-    - `"missing_duplicate"`: k = `size`; the string and its beginning once more, cut at a uniform
-      place; the next symbol. Nothing marks where the copy begins, so that where little of it is
-      seen even the best guess can fail.
-    - `"bucket_sort"`: k = `size`; the string sorted, one symbol a query.
+    - `"majority"`: k = `size`; the most common symbol, the greatest of equally common ones.
+    - `"majority_count"`: k = `size`; how often the most common symbol occurs. Longer strings have
+      counts that do not occur in training.
+    - `"missing_duplicate"`: k = `size`; the string followed by a prefix of it of uniform length;
+      the next symbol. Nothing marks the start of the prefix, so that after a short prefix even the
+      best guess can be wrong.
+    - `"bucket_sort"`: k = `size`; the sorted string, one symbol per query.
 
-    The floor `"length alone"` is what the commonest answer for a row's length and the answer's
-    place reaches: all that can be had without reading a symbol.
+    Baselines: `"majority class"` is the most common answer; `"length alone"` is the most common
+    answer given the length and the index of the answer, the best prediction that reads no symbol.
 
     Attributes:
       language: one of the above.
       size: as above; None: the published one (63, 63, 9 and 10 symbols for the last four, else 5).
-      train_length: strings have 1 to this number of symbols in training and in `"valid"`.
-      test_lengths: least and greatest length in `"test"`, whose rows are in order of length.
-      batch_size: sequences in a batch.
-      evaluation_size: sequences in each held-out set.
+      train_length: greatest length of strings in training and in `"valid"`; the least is 1.
+      test_lengths: least and greatest length in `"test"`, whose examples are in order of length.
+      batch_size: examples per batch.
+      evaluation_size: examples in each evaluation set.
 
     Raises:
       ValueError: the language is unknown, or a size or a length is out of range.
@@ -201,35 +203,40 @@ class FormalLanguage:
         least, greatest = self.test_lengths
         if not 1 <= least <= greatest:
             raise ValueError(
-                f"test_lengths is {self.test_lengths}; a least length of at least 1 and a "
-                f"greatest one not below it are needed"
+                f"test_lengths must be a least length >= 1 and a greatest length >= it, got "
+                f"{self.test_lengths}; use (41, 256)"
             )
-        rules = LANGUAGES[self.language]
-        if rules.odd and least == greatest and least % 2 == 0:
-            raise ValueError(f"test_lengths is {self.test_lengths}; {self.language} needs odd ones")
+        spec = LANGUAGES[self.language]
+        if spec.odd_lengths and least == greatest and least % 2 == 0:
+            raise ValueError(
+                f"test_lengths must include an odd length for {self.language}, got "
+                f"{self.test_lengths}; raise the greatest"
+            )
         if self.size is not None:
-            if rules.fixed and self.size != rules.size:
-                raise ValueError(f"size is {self.size}; {self.language} has {rules.size} symbols")
+            if spec.fixed_size and self.size != spec.size:
+                raise ValueError(
+                    f"size must be {spec.size} for {self.language}, got {self.size}; omit it"
+                )
             if self.size < 2:
-                raise ValueError(f"size is {self.size}; at least 2 is needed")
+                raise ValueError(f"size must be >= 2, got {self.size}; raise it")
 
     def load(self, seed: int) -> TaskData:
-        rules = LANGUAGES[self.language]
-        size = self.size or rules.size
+        spec = LANGUAGES[self.language]
+        size = self.size or spec.size
         short, long = (1, self.train_length), self.test_lengths
         sample = functools.partial(sample_language, language=self.language, size=size)
         test = functools.partial(sample, lengths=long)
-        return generated(
+        return generated_data(
             self,
             seed,
             functools.partial(sample, lengths=short),
             test=test,
             loss="categorical",
             metrics=("accuracy", "nll"),
-            out_features=rules.classes(size, max(short[1], long[1])),
-            vocab_size=rules.symbols(size) + 1,
+            out_features=spec.num_classes(size, max(short[1], long[1])),
+            vocab_size=spec.num_symbols(size) + 1,
             baselines=lambda batches: {
-                "majority class": majority_share(batches),
+                "majority class": majority_accuracy(batches),
                 "length alone": _length_alone(test, batches),
             },
         )
@@ -238,40 +245,41 @@ class FormalLanguage:
 def sample_language(
     rng: np.random.Generator, batch_size: int, *, language: str, size: int, lengths: tuple[int, int]
 ) -> Batch:
-    """Rows of `FormalLanguage`, their lengths uniform between the two of `lengths` and in order."""
-    rules = LANGUAGES[language]
+    """Returns examples of `FormalLanguage` in order of length, uniform within `lengths`."""
+    spec = LANGUAGES[language]
     allowed = np.arange(lengths[0], lengths[1] + 1)
-    allowed = allowed[allowed % 2 == 1] if rules.odd else allowed
-    text, length, answer = rules.draw(rng, np.sort(rng.choice(allowed, batch_size)), size)
+    allowed = allowed[allowed % 2 == 1] if spec.odd_lengths else allowed
+    text, length, answer = spec.sample(rng, np.sort(rng.choice(allowed, batch_size)), size)
     queries = (answer != IGNORE).sum(-1)
-    step = np.arange(rules.steps(lengths[1]))
+    step = np.arange(spec.max_steps(lengths[1]))
     mask = step < (length + queries)[:, None]
     asked = mask & (step >= length[:, None])
     inputs = np.zeros(mask.shape, np.int32)
     inputs[:, : text.shape[1]] = text
     inputs[~mask] = 0
-    inputs[asked] = rules.symbols(size)
+    inputs[asked] = spec.num_symbols(size)
     targets = np.full(asked.shape, IGNORE, np.int32)
     targets[asked] = answer[answer != IGNORE]
     return Batch(inputs, targets, mask)
 
 
 def _length_alone(sample: Sampler, test: list[Batch]) -> float:
-    """Accuracy on `test` of the commonest answer, among other draws, for a length and a place."""
+    """Accuracy on `test` of the most common answer in other draws, by length and answer index."""
 
-    def asked(batches):
+    def answers(batches):
         found = []
         for batch in batches:
-            row, step = np.nonzero(scored(batch))
-            place = batch.mask.sum(-1)[row] * batch.mask.shape[1] + step
-            found.append((place, batch.targets[row, step]))
+            example, step = np.nonzero(scored(batch))
+            # One number per pair of length and time step.
+            query = batch.mask.sum(-1)[example] * batch.mask.shape[1] + step
+            found.append((query, batch.targets[example, step]))
         return (np.concatenate(part) for part in zip(*found, strict=True))
 
-    place, answer = asked(sample(generator(FIXED, k), 2048) for k in range(8))
+    query, answer = answers(sample(rng_for(RngStream.FIXED, k), 2048) for k in range(8))
     classes = answer.max() + 1
-    pair, count = np.unique(place * classes + answer, return_counts=True)
+    pair, count = np.unique(query * classes + answer, return_counts=True)
     pair = pair[np.argsort(count, kind="stable")]
-    test_place, test_answer = asked(test)
-    guess = np.full(max(place.max(), test_place.max()) + 1, IGNORE)
-    guess[pair // classes] = pair % classes  # the last written, the commonest, stays
-    return float(np.mean(guess[test_place] == test_answer))
+    test_query, test_answer = answers(test)
+    guess = np.full(max(query.max(), test_query.max()) + 1, IGNORE)
+    guess[pair // classes] = pair % classes  # the last value written, the most common, stays
+    return float(np.mean(guess[test_query] == test_answer))

@@ -1,4 +1,4 @@
-"""What the generated tasks share: from a sampler to an opened task."""
+"""Task data from a function that generates examples."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from rnnlab.tasks.batch import Batch, scored
-from rnnlab.tasks.batching.padding import cut
-from rnnlab.tasks.data import HELDOUT, TRAIN, TaskData, generator
+from rnnlab.tasks.batching.padding import split_batches
+from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.stored_settings import stored_repr
 
 Sampler = Callable[[np.random.Generator, int], Batch]
-"""Draws a batch of a number of sequences."""
+"""Generates a batch of a given number of examples."""
 
 
-def generated(
+def generated_data(
     task: Any,
     seed: int,
     sample: Sampler,
@@ -29,25 +29,26 @@ def generated(
     in_features: int | None = None,
     test: Sampler | None = None,
 ) -> TaskData:
-    """The data of a task whose sequences are drawn anew, never read.
+    """Returns the data of a task whose examples are generated.
 
-    Training batch n is drawn by `generator(TRAIN, seed, n)`, `"valid"` and `"test"` as wholes of
-    `task.evaluation_size` sequences, so that neither depends on the seed or the batch size.
+    Training batch n is drawn from `rng_for(RngStream.TRAIN, seed, n)`. Each of the sets `"valid"`
+    and `"test"` is drawn at once, with `task.evaluation_size` examples, so that it depends neither
+    on the seed nor on the batch size.
 
     Args:
       task: a dataclass with `batch_size` and `evaluation_size`.
       seed: of the training batches.
-      sample: draws sequences for training and validation.
+      sample: generates training and validation examples.
       loss, metrics, out_features, vocab_size, in_features: as in `TaskData`.
-      baselines: of the batches of the test set.
-      test: draws the test set where it differs; None: `sample`.
+      baselines: returns the baselines of the batches of the test set.
+      test: generates the test set; None: `sample`.
     """
 
     def eval_set(number: int, draw: Sampler) -> Callable[[], list[Batch]]:
         @functools.cache
         def batches():
-            whole = draw(generator(HELDOUT, number), task.evaluation_size)
-            return list(cut(whole, task.batch_size))
+            dataset = draw(rng_for(RngStream.EVAL, number), task.evaluation_size)
+            return list(split_batches(dataset, task.batch_size))
 
         return batches
 
@@ -56,7 +57,7 @@ def generated(
         loss=loss,
         metrics=metrics,
         out_features=out_features,
-        train_batch=lambda n: sample(generator(TRAIN, seed, n), task.batch_size),
+        train_batch=lambda n: sample(rng_for(RngStream.TRAIN, seed, n), task.batch_size),
         eval_sets=sets,
         baselines=lambda: baselines(sets["test"]()),
         vocab_size=vocab_size,
@@ -65,27 +66,29 @@ def generated(
     )
 
 
-def distinct(rng: np.random.Generator, rows: int, count: int, bound: int) -> np.ndarray:
-    """(rows, count) numbers below `bound`, none twice in a row, every arrangement as likely.
+def sample_without_replacement(
+    rng: np.random.Generator, rows: int, count: int, bound: int
+) -> np.ndarray:
+    """Returns (rows, count) numbers below `bound`, distinct in each row, uniformly at random.
 
-    Floyd's algorithm: pass j takes a number up to j, or j where that one is taken already.
+    Floyd's algorithm: pass j draws a number up to j, and takes j if that number was drawn before.
 
-    >>> sorted(distinct(np.random.default_rng(0), 1, 4, 4)[0].tolist())
+    >>> sorted(sample_without_replacement(np.random.default_rng(0), 1, 4, 4)[0].tolist())
     [0, 1, 2, 3]
     """
-    taken = np.full((rows, count), -1)
-    for place, last in enumerate(range(bound - count, bound)):
+    drawn = np.full((rows, count), -1)
+    for column, last in enumerate(range(bound - count, bound)):
         number = rng.integers(0, last + 1, rows)
-        again = (taken[:, :place] == number[:, None]).any(-1)
-        taken[:, place] = np.where(again, last, number)
-    return rng.permuted(taken, axis=-1)
+        repeated = (drawn[:, :column] == number[:, None]).any(-1)
+        drawn[:, column] = np.where(repeated, last, number)
+    return rng.permuted(drawn, axis=-1)
 
 
-def majority_share(batches: Iterable[Batch]) -> float:
-    """Share of the commonest class among the scored targets: the accuracy of always naming it.
+def majority_accuracy(batches: Iterable[Batch]) -> float:
+    """Returns the accuracy of always predicting the most common class of the scored targets.
 
     >>> batch = Batch(np.zeros((1, 4), np.int32), np.array([[2, 0, 2, 2]], np.int32))
-    >>> majority_share([batch])
+    >>> majority_accuracy([batch])
     0.75
     """
     counts = np.bincount(np.concatenate([batch.targets[scored(batch)] for batch in batches]))

@@ -1,4 +1,4 @@
-"""Rows with targets as a task: parts, batches and floors."""
+"""Task data from labelled examples: parts, batches and baselines."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,19 @@ import numpy as np
 
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch, scored
-from rnnlab.tasks.batching.padding import cut, pad
+from rnnlab.tasks.batching.padding import pad, split_batches
 from rnnlab.tasks.batching.strategies import Batching, training_batches
-from rnnlab.tasks.data import FIXED, TaskData, generator
+from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.reference import classical
+from rnnlab.tasks.reference.naive import rmse_mae
 
 
-def labelled(sequences: Sequence[np.ndarray], labels: np.ndarray) -> Batch:
-    """Sequences (time, in_features) as padded rows, the class of each at its last real step.
+def pad_labelled(sequences: Sequence[np.ndarray], labels: np.ndarray) -> Batch:
+    """Returns sequences (time, in_features), padded, with the class of each at its last time step.
 
-    >>> labelled([np.array([[0.5], [0.25]]), np.array([[1.0]])], np.array([3, 7])).targets.tolist()
+    >>> sequences = [np.array([[0.5], [0.25]]), np.array([[1.0]])]
+    >>> pad_labelled(sequences, np.array([3, 7])).targets.tolist()
     [[-1, 3], [7, -1]]
     """
     inputs, mask = pad([x.astype(np.float32) for x in sequences])
@@ -27,47 +29,52 @@ def labelled(sequences: Sequence[np.ndarray], labels: np.ndarray) -> Batch:
     return Batch(inputs, targets, mask)
 
 
-def stratified(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
-    """Rows of parts in which every class has its share, drawn once and for all.
+def stratified(labels: np.ndarray, fractions: Sequence[float]) -> list[np.ndarray]:
+    """Returns the indices of parts that each have the given fraction of every class.
 
-    A class of too few rows for a share is not in that part; one that the shares would use up stays
-    in the first.
+    The parts are the same for every seed. A class with too few examples for a fraction is missing
+    from that part; a class that the fractions would use up stays in the first part.
 
     Args:
-      labels: (rows,) classes.
-      shares: of the parts but the first, which gets the rest.
+      labels: (examples,) classes.
+      fractions: of the parts after the first, which gets the remaining examples.
 
     Returns:
-      The rows of each part, in their own order.
+      The indices of each part, in increasing order.
 
     Raises:
-      ValueError: a share is not in (0, 1), their sum is 1 or more, or a part gets no row.
+      ValueError: a fraction is not in (0, 1), or their sum is 1 or more.
+      DataError: a part gets no example.
 
-    >>> [rows.tolist() for rows in stratified(np.array([0, 0, 0, 1, 1, 1]), [1 / 3])]
+    >>> [part.tolist() for part in stratified(np.array([0, 0, 0, 1, 1, 1]), [1 / 3])]
     [[1, 2, 4, 5], [0, 3]]
     """
-    if not all(0 < share < 1 for share in shares) or sum(shares) >= 1:
-        raise ValueError(f"shares is {list(shares)}; shares in (0, 1) of sum below 1 are needed")
-    rng = generator(FIXED, len(labels))
-    parts = [[] for _ in range(len(shares) + 1)]
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        sizes = [round(share * len(rows)) for share in shares]
-        if sum(sizes) >= len(rows):
-            sizes = [0] * len(shares)
-        cuts = np.cumsum([len(rows) - sum(sizes), *sizes])[:-1]
-        for part, taken in zip(parts, np.split(rows, cuts), strict=True):
-            part.append(taken)
-    found = [np.sort(np.concatenate(part)) for part in parts]
-    if not all(map(len, found)):
-        raise DataError(
-            f"of {len(labels)} rows, {len(np.unique(labels))} classes, shares of {list(shares)} "
-            "leave a part empty; more rows of a class or larger shares are needed"
+    if not all(0 < fraction < 1 for fraction in fractions) or sum(fractions) >= 1:
+        raise ValueError(
+            f"fractions must be in (0, 1) with a sum < 1, got {list(fractions)}; "
+            "lower valid or test"
         )
-    return found
+    rng = rng_for(RngStream.FIXED, len(labels))
+    parts = [[] for _ in range(len(fractions) + 1)]
+    for label in np.unique(labels):
+        indices = rng.permutation(np.flatnonzero(labels == label))
+        sizes = [round(fraction * len(indices)) for fraction in fractions]
+        if sum(sizes) >= len(indices):
+            sizes = [0] * len(fractions)
+        bounds = np.cumsum([len(indices) - sum(sizes), *sizes])[:-1]
+        for part, members in zip(parts, np.split(indices, bounds), strict=True):
+            part.append(members)
+    parts = [np.sort(np.concatenate(part)) for part in parts]
+    if not all(map(len, parts)):
+        raise DataError(
+            f"valid and test must leave no part empty, got fractions {list(fractions)} of "
+            f"{len(labels)} examples in {len(np.unique(labels))} classes; add examples or raise "
+            "the fractions"
+        )
+    return parts
 
 
-def supervised(
+def labelled_data(
     train: Batch,
     eval_sets: Mapping[str, Batch],
     *,
@@ -79,22 +86,22 @@ def supervised(
     target_scale: float = 1.0,
     metrics: tuple[str, ...] = (),
 ) -> TaskData:
-    """The task of telling each row's targets, from the row itself.
+    """Returns the data of a task that predicts the targets of each example.
+
+    Baselines, on the last set, are the most common class or the mean value of the training part.
+    If each example has one class, at its last time step, and scikit-learn is installed, they
+    include the classifiers of `rnnlab.tasks.reference.classical`.
 
     Args:
-      train: all training rows.
-      eval_sets: rows by name of the set, which are padded to their set's longest.
-      out_features: number of classes or values a step.
-      batch_size: rows a batch.
+      train: all training examples.
+      eval_sets: examples by name of the set, padded to the longest of their set.
+      out_features: number of classes, or of values per time step.
+      batch_size: examples per batch.
       seed: orders the training batches.
       vocab_size: number of token ids; None where inputs are values.
-      batching: how training rows share a batch: see `training_batches`.
-      target_scale: size of 1 of the targets, where these are values.
-      metrics: more of them, beside accuracy and NLL of classes, RMSE and MAE of values.
-
-    Floors, on the last set, are the commonest training class or the mean training value; and where
-    each row has one class, the last thing asked, and scikit-learn is installed, the classifiers of
-    `rnnlab.tasks.reference.classical`.
+      batching: how training examples share a batch, see `training_batches`.
+      target_scale: what 1 in the targets is in the data's own units, for values.
+      metrics: added to accuracy and NLL (classes) or RMSE and MAE (values).
     """
     classes = np.issubdtype(train.targets.dtype, np.integer)
     test = list(eval_sets.values())[-1]
@@ -105,7 +112,7 @@ def supervised(
         out_features=out_features,
         train_batch=training_batches(train, batching, batch_size, seed),
         eval_sets={
-            name: functools.partial(cut, part, min(batch_size, len(part.inputs)))
+            name: functools.partial(split_batches, part, min(batch_size, len(part.inputs)))
             for name, part in eval_sets.items()
         },
         baselines=functools.partial(_class_baselines if classes else value_baselines, train, test),
@@ -119,11 +126,11 @@ def supervised(
 
 
 def _class_baselines(train: Batch, test: Batch) -> dict[str, float]:
-    commonest = np.bincount(train.targets[scored(train)]).argmax()
-    asked = test.targets[scored(test)]
-    baselines = {"majority class": float(np.mean(asked == commonest))}
-    sequences = train.inputs.ndim == 3 and all(map(one_label, (train, test)))
-    if sequences and find_spec("sklearn"):
+    majority = np.bincount(train.targets[scored(train)]).argmax()
+    targets = test.targets[scored(test)]
+    baselines = {"majority class": float(np.mean(targets == majority))}
+    are_sequences = train.inputs.ndim == 3 and all(map(one_label, (train, test)))
+    if are_sequences and find_spec("sklearn"):
         baselines |= classical.accuracies(*_unpadded(train), *_unpadded(test))
     return baselines
 
@@ -131,25 +138,21 @@ def _class_baselines(train: Batch, test: Batch) -> dict[str, float]:
 def _value_baselines(train: Batch, test: Batch, target_scale: float) -> dict[str, dict[str, float]]:
     known = np.where(scored(train), train.targets, np.nan)
     mean = np.nanmean(known, axis=(0, 1), keepdims=True)
-    errors = (test.targets - mean)[scored(test)] * target_scale
-    return {
-        "training mean": {
-            "rmse": float(np.sqrt(np.mean(errors**2))),
-            "mae": float(np.mean(np.abs(errors))),
-        }
-    }
+    actual = np.where(scored(test), test.targets, np.nan)
+    errors = rmse_mae(np.broadcast_to(mean, actual.shape), actual)
+    return {"training mean": {name: error * target_scale for name, error in errors.items()}}
 
 
-def one_label(rows: Batch) -> bool:
-    """Whether each row has one class and no other, at its last real step."""
-    asked = scored(rows)
-    if asked.ndim == 3:
+def one_label(dataset: Batch) -> bool:
+    """Returns whether each example has exactly one class, at its last time step."""
+    known = scored(dataset)
+    if known.ndim == 3:
         return False
-    ends = rows.mask.sum(axis=1)[:, None] - 1
-    return bool((asked.sum(axis=1) == 1).all() and np.take_along_axis(asked, ends, axis=1).all())
+    ends = dataset.mask.sum(axis=1)[:, None] - 1
+    return bool((known.sum(axis=1) == 1).all() and np.take_along_axis(known, ends, axis=1).all())
 
 
-def _unpadded(rows: Batch) -> tuple[list[np.ndarray], np.ndarray]:
-    """The sequences and labels that `labelled` pads."""
-    sequences = [x[mask] for x, mask in zip(rows.inputs, rows.mask, strict=True)]
-    return sequences, rows.targets[scored(rows)]
+def _unpadded(dataset: Batch) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the sequences and labels that `pad_labelled` padded."""
+    sequences = [x[mask] for x, mask in zip(dataset.inputs, dataset.mask, strict=True)]
+    return sequences, dataset.targets[scored(dataset)]

@@ -1,4 +1,4 @@
-"""ListOps: the value of nested lists of operators and digits."""
+"""ListOps: evaluate nested lists of operators and digits."""
 
 import functools
 from collections.abc import Iterable
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch
-from rnnlab.tasks.batching.padding import cut
-from rnnlab.tasks.batching.sampler import Order
-from rnnlab.tasks.data import FIXED, HELDOUT, TaskData, generator
+from rnnlab.tasks.batching.padding import split_batches
+from rnnlab.tasks.batching.sampler import EpochSampler
+from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.generated_data import majority_share
+from rnnlab.tasks.generated_data import majority_accuracy
 from rnnlab.tasks.stored_settings import stored_repr
 from rnnlab.validation import require_positive_int
 
 SYMBOLS = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
-"""What the token ids stand for."""
+"""The symbol of each token id."""
 
 _END = SYMBOLS.index("]")
 
@@ -31,31 +31,30 @@ _OPERATORS = (min, max, _median, lambda values: sum(values) % 10)
 
 @dataclass(frozen=True)
 class ListOps:
-    """The value, 0 to 9, of a nested list such as `[MAX 2 9 [MIN 4 7 ] 0 ]`.
+    """Compute the value, 0 to 9, of a nested list such as `[MAX 2 9 [MIN 4 7 ] 0 ]`.
 
     `MIN`, `MAX`, `MED` (median, rounded down) and `SM` (sum modulo 10) take 2 to `max_args`
-    arguments. An argument is an operator with probability 1/4 while its depth, 1 at the root, is
-    below `max_depth`, else a uniform digit. Trees whose number of tokens is not strictly between
-    `min_length` and `max_length` are drawn again. An operator with its opening bracket is one token
-    and the closing bracket another; the further parentheses that the published generator writes
-    around each application of an argument say nothing more and are not there. The value is asked
-    for at the last token.
+    arguments. An argument is an operator with probability 1/4 if its depth, 1 at the root, is less
+    than `max_depth`, else a uniform digit. Trees whose number of tokens is not strictly between
+    `min_length` and `max_length` are drawn again. An operator with its opening bracket is one
+    token, the closing bracket another. The parentheses that the published generator writes around
+    each argument add no information and are omitted. The target is the value, at the last token.
 
-    The training set is finite: row i is drawn by `generator(FIXED, i)` when it is needed, and the
-    seed orders the rows.
+    The training set is finite: example i is drawn from `rng_for(RngStream.FIXED, i)` when it is
+    used, and the seed orders the examples.
 
     Attributes:
-      min_length, max_length: bounds that the number of tokens stays between.
-      max_depth: depth below which operators occur, at least 2.
-      max_args: most arguments of an operator, at least 2.
-      train_size: sequences in the training set.
-      batch_size: sequences in a batch.
-      evaluation_size: sequences in each held-out set.
+      min_length, max_length: exclusive bounds of the number of tokens.
+      max_depth: depth from which all arguments are digits, at least 2.
+      max_args: greatest number of arguments of an operator, at least 2.
+      train_size: examples in the training set.
+      batch_size: examples per batch.
+      evaluation_size: examples in each evaluation set.
       pad_to_multiple: a batch is padded to its longest example, rounded up to a multiple of this;
         None: every batch is padded to `max_length`, so that one compiled program serves all.
 
     Raises:
-      ValueError: a size is out of range; when rows are drawn, no tree fits the lengths.
+      ValueError: a size is out of range; when examples are drawn, no tree fits the lengths.
 
     Source: arXiv 2011.04006, section 2.2.1, and its released generator; arXiv 1804.06028.
 
@@ -83,24 +82,24 @@ class ListOps:
         )
         for name in ("max_depth", "max_args"):
             if getattr(self, name) < 2:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 2 is needed")
+                raise ValueError(f"{name} must be >= 2, got {getattr(self, name)}; raise it")
         if not 0 <= self.min_length < self.max_length - 1:
             raise ValueError(
-                f"min_length is {self.min_length} and max_length {self.max_length}; a number of "
-                f"tokens strictly between them is needed"
+                f"min_length must be >= 0 and < max_length - 1, got {self.min_length} and "
+                f"{self.max_length}; raise max_length"
             )
 
     def load(self, seed: int) -> TaskData:
-        order = Order(self.train_size, self.batch_size, seed)
+        sampler = EpochSampler(self.train_size, self.batch_size, seed)
 
-        def rows(numbers: Iterable[tuple[int, ...]]) -> Batch:
-            return pad_trees([sample_tree(generator(*n), task=self) for n in numbers], self)
+        def examples(streams: Iterable[tuple[int, ...]]) -> Batch:
+            return pad_trees([sample_tree(rng_for(*stream), self) for stream in streams], self)
 
         def eval_set(number):
             @functools.cache
             def batches():
-                whole = rows((HELDOUT, number, i) for i in range(self.evaluation_size))
-                return list(cut(whole, self.batch_size))
+                dataset = examples((RngStream.EVAL, number, i) for i in range(self.evaluation_size))
+                return list(split_batches(dataset, self.batch_size))
 
             return batches
 
@@ -109,31 +108,32 @@ class ListOps:
             loss="categorical",
             metrics=("accuracy", "nll"),
             out_features=10,
-            train_batch=lambda n: rows((FIXED, int(i)) for i in order.indices(n)),
+            train_batch=lambda n: examples((RngStream.FIXED, int(i)) for i in sampler.indices(n)),
             eval_sets={"valid": eval_set(0), "test": test},
-            baselines=lambda: {"majority class": majority_share(test())},
+            baselines=lambda: {"majority class": majority_accuracy(test())},
             vocab_size=len(SYMBOLS),
             fingerprint=fingerprint(stored_repr(self)),
         )
 
 
 def sample_tree(rng: np.random.Generator, task: ListOps) -> tuple[list[int], int]:
-    """Token ids and value of one row of `task`."""
+    """Returns the token ids and the value of one example of `task`."""
     for _ in range(20_000):
         levels = _levels(rng, task)
         if levels is not None:
             return _read([iter(level.tolist()) for level in levels])
     raise ValueError(
-        f"min_length is {task.min_length} and max_length {task.max_length}; none of 20000 trees "
-        f"of max_depth {task.max_depth} and max_args {task.max_args} lies between"
+        f"min_length and max_length must leave trees of max_depth {task.max_depth} and max_args "
+        f"{task.max_args} between them, got {task.min_length} and {task.max_length}, which none of "
+        "20000 trees fits; move them apart"
     )
 
 
 def _levels(rng, task):
-    """A tree's nodes by depth, left to right; None if its length does not fit.
+    """Returns the nodes of a tree by depth, left to right; None if its length does not fit.
 
-    A node is its digit, or 10 + 4 * (number of arguments - 2) + number of the operator. Level by
-    level, whether a tree fits is known before any of it is read.
+    A node is its digit, or 10 + 4 * (number of arguments - 2) + number of the operator. Drawing
+    level by level rejects trees that are too long early.
     """
     levels, nodes, length = [], 1, 0
     while nodes:
@@ -151,7 +151,7 @@ def _levels(rng, task):
 
 
 def _read(levels):
-    """Tokens and value of a tree: depth first, the nodes of a level come in their order."""
+    """Returns tokens and value of a tree, depth first; `levels` are iterators over their nodes."""
     tokens = []
 
     def value(depth):
@@ -170,7 +170,7 @@ def _read(levels):
 
 
 def pad_trees(trees: list[tuple[list[int], int]], task: ListOps) -> Batch:
-    """Rows of token ids and values as a batch, padded as `task.pad_to_multiple` says."""
+    """Returns token ids and values as a batch, padded according to `task.pad_to_multiple`."""
     length = np.array([len(tokens) for tokens, _ in trees])
     steps = task.max_length
     if task.pad_to_multiple is not None:

@@ -7,13 +7,13 @@ import numpy as np
 
 from rnnlab.tasks.batch import IGNORE, Batch
 from rnnlab.tasks.data import TaskData
-from rnnlab.tasks.generated_data import distinct, generated
+from rnnlab.tasks.generated_data import generated_data, sample_without_replacement
 from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
 class MQAR:
-    """Pairs of key and value, then the keys again, in places unknown, each asking for its value.
+    """Recall values by key: pairs of key and value, then each key again as a query for its value.
 
     Keys are ids 1 to `vocab_size // 2 - 1`, values the ids from `vocab_size // 2` on; in an example
     no key and no value occurs in two pairs. The pairs fill the first `2 * num_pairs` time steps.
@@ -21,22 +21,23 @@ class MQAR:
     weight of `k ** (gap_exponent - 1)`, without replacement, for one key after the other. The
     remaining time steps have ids drawn from the whole vocabulary, or id 0. Only queries are scored.
 
-    Naming any value is right 1 time in `vocab_size - vocab_size // 2`, naming one of the row's own
-    1 time in `num_pairs`.
+    Baselines: any value is right with probability 1 / (`vocab_size` - `vocab_size` // 2), any value
+    of the example with probability 1 / `num_pairs`.
 
     Attributes:
       vocab_size: number of ids.
-      length: steps of a row, at least `4 * num_pairs`.
+      length: time steps of an example, at least `4 * num_pairs`.
       num_pairs: number of pairs, and of queries.
-      gap_exponent: below 1, queries come soon after the pairs; 1 makes all places as likely.
-      noise: False fills with id 0.
-      batch_size: sequences in a batch.
-      evaluation_size: sequences in each held-out set.
+      gap_exponent: below 1, queries tend to come soon after the pairs; with 1 all places are
+        equally likely.
+      noise: False fills the remaining time steps with id 0.
+      batch_size: examples per batch.
+      evaluation_size: examples in each evaluation set.
 
     Raises:
       ValueError: a size or `gap_exponent` is out of range.
 
-    Source: arXiv 2312.04927, and its released generator.
+    Source: arXiv 2312.04927 and its released generator.
 
     >>> task = MQAR(vocab_size=10, length=12, num_pairs=2, noise=False, batch_size=2)
     >>> batch = task.load(seed=0).train_batch(0)
@@ -61,18 +62,19 @@ class MQAR:
         require_positive_int(evaluation_size=self.evaluation_size)
         if self.length < 4 * self.num_pairs:
             raise ValueError(
-                f"length is {self.length}; at least 4 * num_pairs, {4 * self.num_pairs}, is needed"
+                f"length must be >= 4 * num_pairs, {4 * self.num_pairs}, got {self.length}; "
+                "raise length"
             )
         if self.vocab_size < 2 * self.num_pairs + 2:
             raise ValueError(
-                f"vocab_size is {self.vocab_size}; at least 2 * num_pairs + 2, "
-                f"{2 * self.num_pairs + 2}, is needed"
+                f"vocab_size must be >= 2 * num_pairs + 2, {2 * self.num_pairs + 2}, got "
+                f"{self.vocab_size}; raise it"
             )
         if not self.gap_exponent > 0:
-            raise ValueError(f"gap_exponent is {self.gap_exponent}; a number above 0 is needed")
+            raise ValueError(f"gap_exponent must be > 0, got {self.gap_exponent}; use 0.01 to 1")
 
     def load(self, seed: int) -> TaskData:
-        return generated(
+        return generated_data(
             self,
             seed,
             functools.partial(
@@ -104,10 +106,10 @@ def sample_mqar(
     gap_exponent: float,
     noise: bool,
 ) -> Batch:
-    """Rows of `MQAR`, (batch_size, length)."""
+    """Returns examples of `MQAR`: inputs (batch_size, length)."""
     first = vocab_size // 2
-    keys = 1 + distinct(rng, batch_size, num_pairs, first - 1)
-    values = first + distinct(rng, batch_size, num_pairs, vocab_size - first)
+    keys = 1 + sample_without_replacement(rng, batch_size, num_pairs, first - 1)
+    values = first + sample_without_replacement(rng, batch_size, num_pairs, vocab_size - first)
     places = 2 * num_pairs + 2 * _places(
         rng, batch_size, num_pairs, length // 2 - num_pairs, gap_exponent
     )
@@ -122,9 +124,9 @@ def sample_mqar(
 
 
 def _places(rng, rows, count, bound, gap_exponent):
-    """(rows, count) places below `bound`, drawn one after the other without replacement.
+    """Returns (rows, count) places below `bound`, drawn sequentially without replacement.
 
-    Ordering log weights with Gumbel noise added is such a draw (arXiv 1903.06059).
+    Sorting log weights with Gumbel noise added is such a draw (arXiv 1903.06059).
     """
     weight = (gap_exponent - 1) * np.log(np.arange(1, bound + 1))
     return np.argsort(-(weight + rng.gumbel(size=(rows, bound))), axis=-1)[:, :count]

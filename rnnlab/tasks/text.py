@@ -11,8 +11,8 @@ import numpy as np
 
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE, Batch
-from rnnlab.tasks.batching.padding import cut
-from rnnlab.tasks.data import TRAIN, TaskData, generator
+from rnnlab.tasks.batching.padding import split_batches
+from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.readers.text import read_text
 from rnnlab.tasks.reference import ngram
 from rnnlab.validation import require_one_of, require_positive_int
@@ -130,7 +130,9 @@ class Text:
         return start, end
 
     def _shuffled(self, ids: np.ndarray, seed: int, n: int) -> Batch:
-        start = generator(TRAIN, seed, n).integers(len(ids) - self.length, size=self.batch_size)
+        start = rng_for(RngStream.TRAIN, seed, n).integers(
+            len(ids) - self.length, size=self.batch_size
+        )
         return Batch(*_windows(ids, start, self.length))
 
     def _stateful(self, ids: np.ndarray, seed: int, n: int) -> Batch:
@@ -138,7 +140,7 @@ class Text:
         epoch, window = divmod(n, windows)
         stream = windows * self.length
         unused = len(ids) - 1 - self.batch_size * stream
-        offset = generator(TRAIN, seed, epoch).integers(unused + 1)
+        offset = rng_for(RngStream.TRAIN, seed, epoch).integers(unused + 1)
         start = offset + np.arange(self.batch_size) * stream + window * self.length
         reset = np.zeros((self.batch_size, self.length), bool)
         reset[:, 0] = window == 0
@@ -153,7 +155,7 @@ class Text:
         inputs = np.pad(ids[start - 1 : end - 1], (0, padding)).reshape(rows, length)
         targets = np.pad(ids[start:end], (0, padding), constant_values=IGNORE)
         targets = targets.reshape(rows, length)
-        return cut(Batch(inputs, targets, targets != IGNORE), self.batch_size)
+        return split_batches(Batch(inputs, targets, targets != IGNORE), self.batch_size)
 
 
 def _windows(ids: np.ndarray, start: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -50,12 +50,14 @@ CASES = [
         "a folder for a text",
         TEXT,
         DATA,
-        "a.txt: is a folder",
+        "a.txt: is a directory",
         lambda here: (here / "a.txt").mkdir(),
     ),
     Case(7, "an empty text", TEXT, DATA, "a.txt: is empty", files(a_txt="")),
     Case(7, "a text of blank lines", TEXT, DATA, "a.txt: has no text", files(a_txt="\n\n \n")),
-    Case(8, "a text shorter than a window", TEXT, DATA, "has 5 symbols", files(a_txt="abcde")),
+    Case(
+        8, "a text shorter than a window", TEXT, DATA, "got 5, 0 and 0 of 5", files(a_txt="abcde")
+    ),
     Case(
         8,
         "nothing held out",
@@ -69,7 +71,7 @@ CASES = [
         "a series shorter than a window",
         f"{SERIES} --data.length 40",
         DATA,
-        "are needed there",
+        "to train on, got 21 of 30",
         files(a_csv=DAYS),
     ),
     Case(
@@ -81,7 +83,7 @@ CASES = [
         files(a_txt="caf\u00e9 ".encode("latin-1") * 50),
     ),
     Case(9, "UTF-16", TEXT, DATA, "looks like UTF-16", files(a_txt=("abc" * 50).encode("utf-16"))),
-    Case(10, "NUL bytes", TEXT, DATA, "NUL at byte 3", files(a_txt=b"abc\0abc" * 50)),
+    Case(10, "NUL bytes", TEXT, DATA, "got NUL at byte 3", files(a_txt=b"abc\0abc" * 50)),
     Case(10, "gzip", TEXT, DATA, "looks like gzip", files(a_txt=b"\x1f\x8b\x08" + b"x" * 99)),
     Case(10, "zip", TEXT, DATA, "looks like zip", files(a_txt=b"PK\x03\x04" + b"x" * 99)),
     Case(10, "parquet", TEXT, DATA, "looks like parquet", files(a_txt=b"PAR1" + b"x" * 99)),
@@ -93,8 +95,15 @@ CASES = [
         "",
         files(a_txt=("\ufeff" + "one two\r\n\u2028" * 50 + "end")),
     ),
-    Case(12, "a line of more than a gigabyte", TEXT, DATA, "bytes; at most", sparse),
-    Case(13, "a ragged table", SERIES, DATA, "has 3 cells", files(a_csv=DAYS + "2020-01-31,1,2\n")),
+    Case(12, "a line of more than a gigabyte", TEXT, DATA, "bytes, got 11", sparse),
+    Case(
+        13,
+        "a ragged table",
+        SERIES,
+        DATA,
+        "got 3; add or remove cells",
+        files(a_csv=DAYS + "2020-01-31,1,2\n"),
+    ),
     Case(
         13,
         "a quote that is not closed",
@@ -116,7 +125,7 @@ CASES = [
         "a column that is there twice",
         SERIES,
         DATA,
-        "column 'x' is there twice",
+        "has two columns 'x'",
         files(a_csv="x,x\n1,2\n"),
     ),
     Case(
@@ -124,7 +133,7 @@ CASES = [
         "a word among numbers",
         SERIES,
         DATA,
-        "row 32, column 'x': 'two'",
+        "line 32, column 'x': 'two'",
         files(a_csv=DAYS + "2020-01-31,two\n"),
     ),
     Case(
@@ -177,7 +186,11 @@ CASES = [
         arrays(inputs=np.ones((8, 0), int), targets=np.array([0, 1] * 4)),
     ),
     Case(
-        16, "a symbol that the model has not seen", "sample RUN --prompt a§", DATA, "'§' at place 1"
+        16,
+        "a symbol that the model has not seen",
+        "sample RUN --prompt a§",
+        DATA,
+        "got '§' at index 1",
     ),
     Case(
         23,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.chorales import KEYS, Chorales, piano_roll, read_mat
+from rnnlab.tasks.chorales import NUM_KEYS, Chorales, piano_roll, read_mat
 
 PARTS = ("traindata", "validdata", "testdata")
 
 
 def pieces_of(lengths, seed):
     rng = np.random.default_rng(seed)
-    return [(rng.random((length, KEYS)) < 0.1).astype(np.uint8) for length in lengths]
+    return [(rng.random((length, NUM_KEYS)) < 0.1).astype(np.uint8) for length in lengths]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_floors_equal_counting(write, pieces):
     for piece in pieces["testdata"]:
         for before, after in zip(piece[:-1].tolist(), piece[1:].tolist(), strict=True):
             steps += 1
-            for k in range(KEYS):
+            for k in range(NUM_KEYS):
                 p = share(pairs, k)
                 q = share([pair for pair in pairs if pair[0][k] == before[k]], k)
                 alone -= math.log(p if after[k] else 1 - p)
@@ -91,14 +91,16 @@ def test_files_that_are_no_piano_rolls_are_refused(write, pieces, tmp_path):
             read_mat(write(**(pieces | changed)))
         assert "\n" not in str(raised.value)
 
-    refused(r"validdata 0 has shape \(3, 87\)", validdata=[np.zeros((3, 87), np.uint8)])
-    refused(r"testdata 1 has shape \(1, 88\)", testdata=pieces_of((4, 1), 0))
-    refused("traindata 0 holds other than 0 and 1", traindata=[np.full((3, KEYS), 2)])
-    with pytest.raises(DataError, match="has no 'testdata'"):
+    refused(
+        r"validdata 0 must have shape .* got \(3, 87\)", validdata=[np.zeros((3, 87), np.uint8)]
+    )
+    refused(r"testdata 1 must have shape .* got \(1, 88\)", testdata=pieces_of((4, 1), 0))
+    refused("traindata 0 must consist of 0 and 1", traindata=[np.full((3, NUM_KEYS), 2)])
+    with pytest.raises(DataError, match="got no 'testdata'"):
         read_mat(write(traindata=pieces["traindata"], validdata=pieces["validdata"]))
     text = tmp_path / "text.mat"
     text.write_text("no music here, " * 30)
-    with pytest.raises(DataError, match=r"is no \.mat file"):
+    with pytest.raises(DataError, match=r"is not a \.mat file"):
         read_mat(text)
     with pytest.raises(DataError, match="cannot be read"):
         read_mat(tmp_path / "none.mat")
@@ -112,7 +114,7 @@ def test_a_roll_holds_what_sounds_at_each_step():
     ]
     roll = piano_roll(notes, 0.5)
     assert [(np.flatnonzero(step) + 21).tolist() for step in roll] == [sorted(s) for s in sounding]
-    with pytest.raises(ValueError, match="notes holds 20; 21 to 108"):
+    with pytest.raises(ValueError, match="notes must be in 21 to 108, got 20"):
         piano_roll([(0.0, 1.0, 20)], 0.5)
 
 
@@ -127,5 +129,5 @@ def test_music21_pieces_are_split_once_and_for_all():
         # Four voices, but for rests and unisons.
         assert 3 < x.sum(axis=1).mean() <= 4.5
     assert one.baselines()["key frequency"] > 5
-    with pytest.raises(ValueError, match="limit is 4; at least 5"):
+    with pytest.raises(ValueError, match="limit must be >= 5 to be split, got 4"):
         Chorales(limit=4).load(seed=0)

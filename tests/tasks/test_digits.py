@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnnlab.tasks.batch import IGNORE
-from rnnlab.tasks.data import FIXED, generator
+from rnnlab.tasks.data import RngStream, rng_for
 from rnnlab.tasks.digits import Digits
 from rnnlab.tasks.labelled_data import stratified
 
@@ -46,7 +46,7 @@ def test_every_image_is_in_one_part_with_its_digit(images, width):
 
 
 def test_a_permutation_moves_all_images_alike(images):
-    order = generator(FIXED, 64).permutation(64)
+    order = rng_for(RngStream.FIXED, 64).permutation(64)
     for seed in (0, 1):
         data = Digits(permuted=True).load(seed)
         for pixels, digit in rows_of([data.train_batch(0), *data.eval_sets["test"]()]):
@@ -67,9 +67,12 @@ def test_the_seed_orders_the_training_part_alone():
 def test_settings_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"width must be one of 1, 2, 4.* got 3"):
         Digits(width=3)
-    with pytest.raises(ValueError, match=r"shares is \[0.5, 0.6\]"):
+    with pytest.raises(ValueError, match=r"fractions must be .* got \[0.5, 0.6\]"):
         Digits(valid=0.5, test=0.6).load(seed=0)
-    with pytest.raises(ValueError, match=r"of 4 rows, 2 classes, shares of \[0.2\] leave a part"):
+    with pytest.raises(
+        ValueError,
+        match=r"no part empty, got fractions \[0.2\] of 4 examples",
+    ):
         stratified(np.array([0, 0, 1, 1]), [0.2])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rnnlab.errors import DataError
 from rnnlab.tasks.forecasting import Forecasting
-from rnnlab.tasks.reference.naive import errors
+from rnnlab.tasks.reference.naive import rmse_mae
 
 SETTINGS = {"horizon": 3, "season": 6, "length": 20, "batch_size": 8, "valid": 0.2, "test": 0.2}
 
@@ -149,7 +149,7 @@ def test_floors_are_scored_on_the_entries_of_the_test_set(write):
     task = Forecasting(write(values), **SETTINGS)
     data = task.load(seed=0)
     (batch,) = data.eval_sets["test"]()
-    zero = errors(np.zeros_like(batch.targets), batch.targets)
+    zero = rmse_mae(np.zeros_like(batch.targets), batch.targets)
     naive = task.naive()["last value"]
     assert zero["rmse"] * data.target_scale == pytest.approx(naive["rmse"], rel=1e-5)
     assert zero["mae"] * data.target_scale == pytest.approx(naive["mae"], rel=1e-5)
@@ -181,11 +181,11 @@ def test_the_season_follows_the_dates(write):
     for step, season in (("h", 24), ("D", 7), ("W", 52)):
         dates = day.astype("datetime64[s]") + np.arange(160) * np.timedelta64(1, step)
         task = Forecasting(write(values, dates=dates), length=20, horizon=2)
-        assert task.source().season == season
+        assert task.read_split().season == season
     months = np.datetime64("2001-01") + np.arange(160)
     dates = months.astype("datetime64[D]")
-    assert Forecasting(write(values, dates=dates), length=20).source().season == 12
-    assert Forecasting(write(values), length=20).source().season == 1
+    assert Forecasting(write(values, dates=dates), length=20).read_split().season == 12
+    assert Forecasting(write(values), length=20).read_split().season == 1
     assert Forecasting(write(values), length=20).load(seed=0).in_features == 4
 
 
@@ -196,7 +196,7 @@ def test_the_season_follows_the_dates(write):
 def test_the_built_in_series(series, steps, gaps, missing_from):
     pytest.importorskip(missing_from)
     task = Forecasting(series=series)
-    values = task.source().series.values
+    values = task.read_split().series.values
     assert (len(values), int(np.isnan(values).sum())) == (steps, gaps)
     data = task.load(seed=0)
     assert all(np.isfinite(list(f.values())).all() for f in data.baselines().values())
@@ -208,24 +208,28 @@ def test_the_built_in_series(series, steps, gaps, missing_from):
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [
-        (values_of(30), {}, r"has 30 steps, 18 of them to train on; length \+ horizon = 23"),
-        (np.ones(100), {}, "column 'x': is constant in its training part"),
-        (np.full(100, 0.1), {}, "column 'x': is constant in its training part"),
-        (np.arange(100) * 1e200, {}, "column 'x': is too small or too large"),
+        (
+            values_of(30),
+            {},
+            r"must have >= length \+ horizon = 23 time steps to train on, got 18 of 30",
+        ),
+        (np.ones(100), {}, "column 'x': must vary in its training part, but is constant"),
+        (np.full(100, 0.1), {}, "column 'x': must vary in its training part, but is constant"),
+        (np.arange(100) * 1e200, {}, "column 'x': must be in 1e-100 to 1e100"),
         (
             np.where(np.arange(100) < 80, values_of(), np.nan),
             {},
-            "no value to forecast in its test part, steps 80 to 99",
+            "value to forecast in its test part, time steps 80 to 99, got none",
         ),
         (
             np.where(np.arange(100) > 58, values_of(), np.nan),
             {},
-            "no value to forecast in its training part, steps 0 to 59",
+            "value to forecast in its training part, time steps 0 to 59, got none",
         ),
-        (values_of(), {"valid": 0.6, "test": 0.4}, "valid and test are 0.6 and 0.4"),
+        (values_of(), {"valid": 0.6, "test": 0.4}, "valid \\+ test must be < 1, got 0.6 \\+ 0.4"),
         (values_of(), {"horizon": 0}, "horizon must be an int >= 1, got 0"),
         (values_of(), {"season": 0}, "season must be an int >= 1, got 0"),
-        (values_of(), {"test": 0.0}, "test is 0.0; a share"),
+        (values_of(), {"test": 0.0}, "test must be a fraction in \\(0, 1\\), got 0.0"),
     ],
 )
 def test_series_that_cannot_be_used_are_refused(write, values, options, message):

@@ -11,7 +11,7 @@ from rnnlab.tasks.adding import Adding
 from rnnlab.tasks.batch import IGNORE, Batch, scored
 from rnnlab.tasks.copying import CopyMemory, SelectiveCopying
 from rnnlab.tasks.formal import LANGUAGES, FormalLanguage
-from rnnlab.tasks.generated_data import distinct, majority_share
+from rnnlab.tasks.generated_data import majority_accuracy, sample_without_replacement
 from rnnlab.tasks.listops import ListOps
 from rnnlab.tasks.mqar import MQAR
 
@@ -22,7 +22,7 @@ TASKS = [
     Adding(length=9, **SMALL),
     MQAR(vocab_size=20, length=16, num_pairs=3, **SMALL),
     ListOps(5, 40, max_depth=4, max_args=4, train_size=50, **SMALL),
-    ListOps(5, 40, max_depth=4, max_args=4, train_size=50, multiple=8, **SMALL),
+    ListOps(5, 40, max_depth=4, max_args=4, train_size=50, pad_to_multiple=8, **SMALL),
     *(FormalLanguage(name, test_lengths=(41, 80), **SMALL) for name in LANGUAGES),
 ]
 tasks = pytest.mark.parametrize("task", TASKS, ids=lambda task: str(task)[:40])
@@ -101,7 +101,7 @@ def test_arrays_are_what_a_batch_promises(task):
 @tasks
 def test_training_batches_have_one_shape_and_floors_are_numbers(task):
     data = task.load(seed=0)
-    if not getattr(task, "multiple", None):
+    if not getattr(task, "pad_to_multiple", None):
         assert len({data.train_batch(n).inputs.shape for n in range(4)}) == 1
     floors = data.baselines()
     assert floors
@@ -110,7 +110,9 @@ def test_training_batches_have_one_shape_and_floors_are_numbers(task):
 
 
 def test_distinct_makes_every_arrangement_as_likely():
-    counts = Counter(map(tuple, distinct(np.random.default_rng(0), 24_000, 3, 4).tolist()))
+    counts = Counter(
+        map(tuple, sample_without_replacement(np.random.default_rng(0), 24_000, 3, 4).tolist())
+    )
     assert set(counts) == set(itertools.permutations(range(4), 3))
     assert max(abs(count - 1000) for count in counts.values()) < 5 * 1000**0.5
 
@@ -119,34 +121,42 @@ def test_majority_share_counts_scored_targets_of_all_batches():
     targets = np.array([[1, 0, IGNORE], [1, 2, 2]], np.int32)
     mask = np.array([[True, True, False], [True, True, False]])
     batches = [Batch(targets, targets, mask), Batch(targets[:1], targets[:1])]
-    assert majority_share(batches) == 3 / 6
+    assert majority_accuracy(batches) == 3 / 6
 
 
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (SelectiveCopying, {"length": 3}, "length is 3; at least tokens, 16, is needed"),
-        (SelectiveCopying, {"vocab_size": 2}, "vocab_size is 2; at least 3"),
+        (SelectiveCopying, {"length": 3}, "length must be >= tokens, 16, got 3"),
+        (SelectiveCopying, {"vocab_size": 2}, "vocab_size must be >= 3, got 2"),
         (SelectiveCopying, {"batch_size": 0}, "batch_size must be an int >= 1, got 0"),
         (CopyMemory, {"delay": 0}, "delay must be an int >= 1, got 0"),
         (CopyMemory, {"evaluation_size": 0}, "evaluation_size must be an int >= 1, got 0"),
-        (Adding, {"length": 1}, "length is 1; at least 2"),
-        (MQAR, {"length": 15}, "length is 15; at least 4 \\* num_pairs, 16"),
-        (MQAR, {"vocab_size": 9}, "vocab_size is 9; at least 2 \\* num_pairs \\+ 2, 10"),
-        (MQAR, {"power": 0.0}, "power is 0.0; a number above 0"),
-        (ListOps, {"max_depth": 1}, "max_depth is 1; at least 2"),
-        (ListOps, {"max_args": 1}, "max_args is 1; at least 2"),
-        (ListOps, {"min_length": 1999}, "min_length is 1999 and max_length 2000"),
-        (ListOps, {"multiple": -1}, "multiple must be an int >= 1, got -1"),
+        (Adding, {"length": 1}, "length must be >= 2, got 1"),
+        (MQAR, {"length": 15}, "length must be >= 4 \\* num_pairs, 16, got 15"),
+        (MQAR, {"vocab_size": 9}, "vocab_size must be >= 2 \\* num_pairs \\+ 2, 10, got 9"),
+        (MQAR, {"gap_exponent": 0.0}, "gap_exponent must be > 0, got 0.0"),
+        (ListOps, {"max_depth": 1}, "max_depth must be >= 2, got 1"),
+        (ListOps, {"max_args": 1}, "max_args must be >= 2, got 1"),
+        (
+            ListOps,
+            {"min_length": 1999},
+            "min_length must be .* got 1999 and 2000",
+        ),
+        (ListOps, {"pad_to_multiple": -1}, "pad_to_multiple must be an int >= 1, got -1"),
         (FormalLanguage, {"language": "dyck"}, "language must be one of 'even_pairs'.* got 'dyck'"),
-        (FormalLanguage, {"size": 3}, "size is 3; parity has 2 symbols"),
-        (FormalLanguage, {"language": "majority", "size": 1}, "size is 1; at least 2"),
-        (FormalLanguage, {"test_lengths": (9, 8)}, r"test_lengths is \(9, 8\); a least"),
+        (FormalLanguage, {"size": 3}, "size must be 2 for parity, got 3"),
+        (FormalLanguage, {"language": "majority", "size": 1}, "size must be >= 2, got 1"),
+        (
+            FormalLanguage,
+            {"test_lengths": (9, 8)},
+            r"test_lengths must be .* got \(9, 8\)",
+        ),
         (FormalLanguage, {"train_length": 0}, "train_length must be an int >= 1, got 0"),
         (
             FormalLanguage,
             {"language": "modular_arithmetic", "test_lengths": (42, 42)},
-            "modular_arithmetic needs odd ones",
+            "must include an odd length for modular_arithmetic",
         ),
     ],
 )

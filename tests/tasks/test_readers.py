@@ -55,8 +55,8 @@ def test_text_is_read(file, raw, wanted):
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"one\ntwo\xe9 three", r"row 2: not UTF-8 at byte 7 \(0xe9\)"),
-        (b"ab\n\nc\0d", "row 3: NUL at byte 5"),
+        (b"one\ntwo\xe9 three", r"line 2: not UTF-8 at byte 7 \(0xe9\)"),
+        (b"ab\n\nc\0d", "line 3: must be text, got NUL at byte 5"),
         (b"", "is empty"),
         (b" \n\n", "has no text"),
         (b"\xef\xbb\xbf", "has no text"),
@@ -71,9 +71,9 @@ def test_bytes_that_are_no_text_are_refused(file, raw, message):
 
 def test_files_that_cannot_be_read_are_refused(tmp_path, file, monkeypatch):
     refused(read_text, tmp_path / "none", "cannot be read: No such file")
-    refused(read_text, tmp_path, "is a folder")
-    monkeypatch.setattr(text_module, "LARGEST", 3)
-    refused(read_text, file("four"), "has 4 bytes; at most 3")
+    refused(read_text, tmp_path, "is a directory")
+    monkeypatch.setattr(text_module, "MAX_FILE_BYTES", 3)
+    refused(read_text, file("four"), "must have <= 3 bytes, got 4")
 
 
 # CSV
@@ -138,40 +138,48 @@ def test_month_ends_stay_month_ends(file):
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [
-        ("a,b\n1,2\n1\n", ("a",), "row 3: has 1 cells; 2"),
-        ("a,b\n1,2,3\n", ("a",), "row 2: has 3 cells; 2"),
-        ('a\n1\n"2\n3\n', ("a",), "row 3: cannot be split into cells"),
-        ('a\n"1\n1"\nx\n', ("a",), "row 2, column 'a': '1.n1' is not a finite number"),
-        ('a,b\n"",""\n1,"x\ny"\nz,2\n', ("a",), "row 5, column 'a': 'z'"),
-        ("a,b\n1,2\n", ("c",), "row 1: has no column 'c'; it has 'a', 'b'"),
-        ("a,b\n1,2\n", (), "column is None; one of 'a', 'b'"),
-        ("a,a\n1,2\n", ("a",), "row 1: column 'a' is there twice"),
-        ("1,2\n3,4\n", (), "row 1: the first row is numbers"),
-        ("2020-01-01,2\n2020-01-02,4\n", (), "row 1: the first row is numbers or dates"),
-        ("date,a\n0001-01-01T00:00+05:00,1\n", ("a",), "row 2, .* is not a date"),
-        ("date,a\n2020-01-01T00:00:00.5,1\n", ("a",), "row 2, .* is not a date"),
-        ("a\n", ("a",), "has no row under its header"),
-        ("a\n1\ntwo\n", ("a",), "row 3, column 'a': 'two' is not a finite number"),
+        ("a,b\n1,2\n1\n", ("a",), "line 3: must have 2 cells, as the header, got 1"),
+        ("a,b\n1,2,3\n", ("a",), "line 2: must have 2 cells, as the header, got 3"),
+        ('a\n1\n"2\n3\n', ("a",), "line 3: cannot be split into cells"),
+        ('a\n"1\n1"\nx\n', ("a",), "line 2, column 'a': '1.n1' is not a finite number"),
+        ('a,b\n"",""\n1,"x\ny"\nz,2\n', ("a",), "line 5, column 'a': 'z'"),
+        ("a,b\n1,2\n", ("c",), "line 1: has no column 'c'; choose one of 'a', 'b'"),
+        ("a,b\n1,2\n", (), "column must be given, got None; choose one of 'a', 'b'"),
+        ("a,a\n1,2\n", ("a",), "line 1: has two columns 'a'"),
+        ("1,2\n3,4\n", (), "line 1: must have a header of names"),
+        (
+            "2020-01-01,2\n2020-01-02,4\n",
+            (),
+            "line 1: must have a header of names, got numbers or dates",
+        ),
+        ("date,a\n0001-01-01T00:00+05:00,1\n", ("a",), "line 2, .* is not a date"),
+        ("date,a\n2020-01-01T00:00:00.5,1\n", ("a",), "line 2, .* is not a date"),
+        ("a\n", ("a",), "must have lines under its header"),
+        ("a\n1\ntwo\n", ("a",), "line 3, column 'a': 'two' is not a finite number"),
         ("a\n1_000\n", ("a",), "'1_000' is not"),
-        ("a\n1\ninf\n", ("a",), "row 3, column 'a': 'inf' is not"),
+        ("a\n1\ninf\n", ("a",), "line 3, column 'a': 'inf' is not"),
         ("a\n1e400\n", ("a",), "'1e400' is not"),
         ("a\n\u0661\n", ("a",), "is not a finite"),
         ("a\nNA\n?\n", ("a",), "column 'a': has no value"),
-        ("date,a\n2020-01-01,1\n2020-01-01,2\n", ("a",), "row 3, column 'date': .* there twice"),
-        ("date,a\n2020-01-02,1\n2020-01-01,2\n", ("a",), "row 3, .* comes after a later date"),
-        ("date,a\n01/02/2020,1\n", ("a",), "row 2, column 'date': '01/02/2020' is not a date"),
-        ("date,a\n2020-01-01,1\n,2\n", ("a",), "row 3, column 'date': '' is not a date"),
-        ("date,a\n2020-01-01,1\n", ("a",), "has fewer than 2 dates"),
+        (
+            "date,a\n2020-01-01,1\n2020-01-01,2\n",
+            ("a",),
+            "line 3, column 'date': has 2020-01-01T00:00:00 twice",
+        ),
+        ("date,a\n2020-01-02,1\n2020-01-01,2\n", ("a",), "line 3, .* comes after a later date"),
+        ("date,a\n01/02/2020,1\n", ("a",), "line 2, column 'date': '01/02/2020' is not a date"),
+        ("date,a\n2020-01-01,1\n,2\n", ("a",), "line 3, column 'date': '' is not a date"),
+        ("date,a\n2020-01-01,1\n", ("a",), "must have >= 2 dates"),
         ("x,a\n2020-01-01,1\n", ("a", "y"), "has no column 'y'"),
         (
             "date,a\n2020-01-01,1\n2020-01-03,2\n2020-01-05,2\n2020-01-06,2\n",
             ("a",),
-            "row 5, column 'date': 2020-01-06.* is no whole number of steps .* is 2 days",
+            "line 5, column 'date': 2020-01-06.* must be a multiple of 2 days",
         ),
         (
             "date,a\n2020-01-01,1\n2020-01-02,2\n2040-01-01,3\n",
             ("a",),
-            "3 dates stand on 7306 steps of 1 days",
+            "got 3 dates in 7306 time steps of 1 days",
         ),
     ],
 )
@@ -209,21 +217,33 @@ def test_labels_and_counts_are_optional(file):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER + "1,2:3,4:c\n", "row 7: label 'c' is not in @classLabel: a, b"),
-        (HEADER + "1,2:a\n", "row 7: has 1 dimensions; 2"),
-        (HEADER + "1,2:3,4:a\n1,2:3:a\n", "row 8, column 2: has 1 values; 2, as dimension 1"),
-        (HEADER + "1,x:3,4:a\n", "row 7, column 1: 'x' is not a finite number"),
-        (HEADER + "1,2:3,1e99:a\n", "row 7, column 2: '1e99' is not"),
-        (HEADER + "1,2:3,:a\n", "row 7, column 2: '' is not"),
-        (HEADER, "has no sequence after @data"),
-        ("@dimensions 2\n", "has no @data line"),
-        ("1,2\n@data\n", "row 1: '1,2' stands before @data"),
-        ("@dimensions two\n@data\n1\n", "row 1: @dimensions is 'two'"),
-        ("@dimensions 1\n@dimensions 1\n@data\n1\n", "row 2: @dimensions is there twice"),
-        ("@timeStamps true\n@data\n1\n", "row 1: has time stamps"),
-        ("@classLabel true\n@data\n1:a\n", "row 1: @classLabel true needs the labels"),
-        ("@equalLength true\n@data\n1,2\n1\n", "row 4: has 1 steps; 2"),
-        ("@univariate true\n@data\n1:2\n", "row 3: has 2 dimensions; 1"),
+        (HEADER + "1,2:3,4:c\n", "line 7: label must be in @classLabel, got 'c'; use one of a, b"),
+        (HEADER + "1,2:a\n", "line 7: must have 2 dimensions, got 1"),
+        (
+            HEADER + "1,2:3,4:a\n1,2:3:a\n",
+            "line 8, dimension 2: must have 2 values, as dimension 1, got 1",
+        ),
+        (HEADER + "1,x:3,4:a\n", "line 7, dimension 1: 'x' is not a finite number"),
+        (HEADER + "1,2:3,1e99:a\n", "line 7, dimension 2: '1e99' is not"),
+        (HEADER + "1,2:3,:a\n", "line 7, dimension 2: '' is not"),
+        (HEADER, "must have a sequence after @data"),
+        ("@dimensions 2\n", "must have a line @data"),
+        ("1,2\n@data\n", "line 1: header lines must start with @, got '1,2'"),
+        (
+            "@dimensions two\n@data\n1\n",
+            "line 1: @dimensions must be a whole number >= 1, got 'two'",
+        ),
+        ("@dimensions 1\n@dimensions 1\n@data\n1\n", "line 2: has @dimensions twice"),
+        ("@timeStamps true\n@data\n1\n", "line 1: has time stamps"),
+        (
+            "@classLabel true\n@data\n1:a\n",
+            "line 1: @classLabel true must be followed by the labels",
+        ),
+        (
+            "@equalLength true\n@data\n1,2\n1\n",
+            "line 4: must have 2 time steps by the header, got 1",
+        ),
+        ("@univariate true\n@data\n1:2\n", "line 3: must have 1 dimensions, got 2"),
     ],
 )
 def test_ts_files_that_disagree_with_themselves_are_refused(file, text, message):
@@ -273,29 +293,65 @@ IDS = np.array([[0, 1], [2, 3]])
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"inputs": IDS}, r"has no array 'targets' \(it has: inputs\)"),
-        ({"inputs": IDS * 2, "targets": IDS}, r"row 1, column 0: inputs holds 4; .* \[0, 4\)"),
-        ({"inputs": IDS - 1, "targets": IDS}, "row 0, column 0: inputs holds -1"),
-        ({"inputs": IDS + 2**32, "targets": IDS}, "row 0, column 0: inputs holds 4294967296"),
-        ({"inputs": IDS, "targets": IDS + 2}, "row 1, column 0: targets holds 4; .* or -1"),
-        ({"inputs": IDS, "targets": np.array([0, -1])}, "row 1, column 0: targets holds -1"),
-        ({"inputs": IDS * 1.0, "targets": IDS}, "inputs is float64 of shape"),
-        ({"inputs": IDS, "targets": IDS * 1.0}, "targets is float64 of shape"),
-        ({"inputs": IDS, "targets": IDS[:1]}, r"targets has shape \(1, 2\); \(2, 2\)"),
-        ({"inputs": IDS[:0], "targets": IDS[:0]}, r"inputs has shape \(0, 2\)"),
-        ({"inputs": IDS, "targets": IDS, "lengths": [1, 3]}, "row 1: lengths is 3; 1 to 2"),
-        ({"inputs": IDS, "targets": IDS, "lengths": [1.0, 2.0]}, "lengths is float64"),
-        ({"inputs": IDS, "targets": IDS, "mask": IDS}, "mask is int64"),
-        ({"inputs": IDS, "targets": IDS, "mask": [[True, True], [False, True]]}, "row 1: mask is"),
+        ({"inputs": IDS}, r"must have an array 'targets', got inputs"),
+        (
+            {"inputs": IDS * 2, "targets": IDS},
+            r"example 1, time step 0: inputs must be in \[0, 4\), got 4",
+        ),
+        (
+            {"inputs": IDS - 1, "targets": IDS},
+            "example 0, time step 0: inputs must be in .* got -1",
+        ),
+        (
+            {"inputs": IDS + 2**32, "targets": IDS},
+            "example 0, time step 0: inputs must be in .* got 4294967296",
+        ),
+        (
+            {"inputs": IDS, "targets": IDS + 2},
+            "example 1, time step 0: targets must be in .* or -1 .* got 4",
+        ),
+        (
+            {"inputs": IDS, "targets": np.array([0, -1])},
+            "example 1, time step 0: targets must be in .* got -1",
+        ),
+        ({"inputs": IDS * 1.0, "targets": IDS}, "inputs must be integers .* got float64 of shape"),
+        ({"inputs": IDS, "targets": IDS * 1.0}, "targets must be integers .* got float64 of shape"),
+        (
+            {"inputs": IDS, "targets": IDS[:1]},
+            r"targets must have shape \(2, 2\), as inputs, got \(1, 2\)",
+        ),
+        ({"inputs": IDS[:0], "targets": IDS[:0]}, r"inputs must not be empty, got shape \(0, 2\)"),
+        (
+            {"inputs": IDS, "targets": IDS, "lengths": [1, 3]},
+            "example 1: lengths must be in 1 to 2, got 3",
+        ),
+        (
+            {"inputs": IDS, "targets": IDS, "lengths": [1.0, 2.0]},
+            "lengths must be integers .* got float64",
+        ),
+        ({"inputs": IDS, "targets": IDS, "mask": IDS}, "mask must be bool .* got int64"),
+        (
+            {"inputs": IDS, "targets": IDS, "mask": [[True, True], [False, True]]},
+            "example 1: mask must be True, then False",
+        ),
         (
             {"inputs": IDS, "targets": IDS, "lengths": [1, 2], "mask": IDS > -1},
-            "has both lengths and mask",
+            "must have lengths or mask, got both",
         ),
-        ({"inputs": np.array([[[1.0], [np.inf]]]), "targets": IDS[:1]}, "row 0, column 1: inputs"),
-        ({"inputs": np.array([[[1.0], [1e99]]]), "targets": IDS[:1]}, "row 0, column 1: inputs"),
-        ({"inputs": IDS, "targets": np.full((2, 2, 1), np.inf)}, "row 0, column 0: targets is inf"),
+        (
+            {"inputs": np.array([[[1.0], [np.inf]]]), "targets": IDS[:1]},
+            "example 0, time step 1: inputs must be finite",
+        ),
+        (
+            {"inputs": np.array([[[1.0], [1e99]]]), "targets": IDS[:1]},
+            "example 0, time step 1: inputs must be finite",
+        ),
+        (
+            {"inputs": IDS, "targets": np.full((2, 2, 1), np.inf)},
+            "example 0, time step 0: targets must be finite",
+        ),
         ({"inputs": np.array([[{}]], object), "targets": IDS}, "cannot be read: Object arrays"),
-        ({"inputs": IDS, "targets": np.full((2, 2), 2**64 - 1, np.uint64)}, "holds 18446744073709"),
+        ({"inputs": IDS, "targets": np.full((2, 2), 2**64 - 1, np.uint64)}, "got 18446744073709"),
     ],
 )
 def test_archives_that_do_not_fit_are_refused(tmp_path, arrays, message):
@@ -303,12 +359,14 @@ def test_archives_that_do_not_fit_are_refused(tmp_path, arrays, message):
 
 
 def test_files_that_are_no_archives_are_refused(tmp_path, file):
-    refused(read_npz, tmp_path / "none.npz", "is not there")
-    refused(read_npz, file("text", "a.npz"), "is no .npz file")
+    refused(read_npz, tmp_path / "none.npz", "does not exist")
+    refused(read_npz, file("text", "a.npz"), "is not an .npz file")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("inputs.npy", b"not numpy")
-    refused(read_npz, file(packed.getvalue(), "b.npz"), "b.npz: cannot be read: a member is no arr")
+    refused(
+        read_npz, file(packed.getvalue(), "b.npz"), "b.npz: cannot be read: a member is not an arr"
+    )
     np.savez_compressed(tmp_path / "c.npz", inputs=np.arange(200), targets=IDS)
     damaged = bytearray((tmp_path / "c.npz").read_bytes())
     damaged[60:90] = bytes(30)
@@ -317,5 +375,5 @@ def test_files_that_are_no_archives_are_refused(tmp_path, file):
 
 def test_an_archive_that_is_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     path = archive(tmp_path, inputs=IDS, targets=IDS)
-    monkeypatch.setattr(npz, "LARGEST", 100)
+    monkeypatch.setattr(npz, "MAX_ARRAY_BYTES", 100)
     refused(read_npz, path, "bytes of arrays; at most 100 are read: split it")

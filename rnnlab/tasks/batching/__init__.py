@@ -1,1 +1,1 @@
-"""From examples to batches: order, padding and packing."""
+"""Batches from examples: sampling order, padding, buckets and packing."""

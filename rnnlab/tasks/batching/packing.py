@@ -1,4 +1,4 @@
-"""Several sequences in a row, with a reset where each begins: no step is spent on padding."""
+"""Several sequences per row, with a reset at the start of each: no time step is padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from rnnlab.validation import require_positive_int
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each sequence stands in the rows it is packed into.
+    """Positions of sequences in the rows that they are packed into.
 
-    Sequence s fills steps `start[s]` to `start[s] + lengths[s] - 1` of row `row[s]`.
+    Sequence s fills time steps `start[s]` to `start[s] + lengths[s] - 1` of row `row[s]`.
 
     Attributes:
       row, start, lengths: (sequences,) of int64.
       rows: number of rows.
-      length: steps a row.
+      length: time steps per row.
     """
 
     row: np.ndarray
@@ -28,83 +28,85 @@ class Packing:
     length: int
 
     def fill(self, sequences: Sequence[np.ndarray], value: float = 0) -> np.ndarray:
-        """Sequences of these lengths, inputs or targets, as rows (rows, length, ...).
+        """Returns sequences of these lengths, inputs or targets, as rows (rows, length, ...).
 
         Raises:
-          ValueError: their number or a length is another.
+          ValueError: the number or the lengths of the sequences differ from those packed.
         """
         lengths = np.array([len(sequence) for sequence in sequences], np.int64)
         if not np.array_equal(lengths, self.lengths):
             raise ValueError(
-                f"sequences has {len(lengths)} sequences of {lengths.sum()} steps in all; those "
-                f"that were placed, {len(self.lengths)} of {self.lengths.sum()}, are needed"
+                f"sequences must have the lengths that were packed, {len(self.lengths)} sequences "
+                f"of {self.lengths.sum()} time steps in total, got {len(lengths)} of "
+                f"{lengths.sum()}; pass them in the same order"
             )
         first = np.asarray(sequences[0])
         rows = np.full((self.rows, self.length, *first.shape[1:]), value, first.dtype)
-        rows[self._places()] = np.concatenate(sequences)
+        rows[self._positions()] = np.concatenate(sequences)
         return rows
 
     @property
     def reset(self) -> np.ndarray:
-        """(rows, length) bool: True at each sequence's first step."""
+        """(rows, length) bool: True at the first time step of each sequence."""
         reset = np.zeros((self.rows, self.length), bool)
         reset[self.row, self.start] = True
         return reset
 
     @property
     def mask(self) -> np.ndarray:
-        """(rows, length) bool: True where a sequence stands."""
+        """(rows, length) bool: True at time steps of a sequence, False in padding."""
         mask = np.zeros((self.rows, self.length), bool)
-        mask[self._places()] = True
+        mask[self._positions()] = True
         return mask
 
-    def _places(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row and step of every step of the sequences, one after the other."""
+    def _positions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and time step of every time step of the sequences, in their order."""
         ends = np.cumsum(self.lengths)
         within = np.arange(ends[-1]) - np.repeat(ends - self.lengths, self.lengths)
         return np.repeat(self.row, self.lengths), np.repeat(self.start, self.lengths) + within
 
 
-def place(lengths: Sequence[int] | np.ndarray, length: int) -> Packing:
-    """First fit, longest first: each sequence goes to the first row with room left for it.
+def first_fit_decreasing(lengths: Sequence[int] | np.ndarray, length: int) -> Packing:
+    """Returns a packing: each sequence, longest first, goes to the first row with space for it.
 
-    At most 11/9 of the fewest possible rows, and one more, are used. Within a row the sequences
-    touch, so that padding is on the right.
+    It uses at most 11/9 of the smallest possible number of rows, plus one. The sequences of a row
+    are adjacent, so that padding is on the right.
 
     Args:
       lengths: of the sequences, each in 1 to `length`.
-      length: steps a row.
+      length: time steps per row.
 
     Raises:
-      ValueError: lengths is empty, or one of them out of range.
+      ValueError: lengths is empty, or one of them is out of range.
 
     Source: Johnson (1974), first-fit decreasing, for the bound.
 
-    >>> packing = place([2, 5, 3], length=5)
+    >>> packing = first_fit_decreasing([2, 5, 3], length=5)
     >>> packing.row.tolist(), packing.start.tolist()
     ([1, 0, 1], [3, 0, 0])
     """
     require_positive_int(length=length)
     lengths = np.asarray(lengths, np.int64)
     if lengths.size == 0:
-        raise ValueError("lengths is empty; at least one sequence is needed")
+        raise ValueError("lengths must have at least one length, got none; pass one")
     wrong = np.flatnonzero((lengths < 1) | (lengths > length))
     if wrong.size:
         raise ValueError(
-            f"lengths[{wrong[0]}] is {lengths[wrong[0]]}; a length in 1 to {length} is needed"
+            f"lengths[{wrong[0]}] must be in 1 to {length}, got {lengths[wrong[0]]}; "
+            "omit the sequence or raise length"
         )
     row, start = np.zeros_like(lengths), np.zeros_like(lengths)
     used = np.zeros(len(lengths), np.int64)
     for s in np.argsort(-lengths, kind="stable"):
-        # Rows not yet begun have room for any, so there always is a first.
+        # An empty row always has space, so there is a first row that fits.
         row[s] = np.argmax(used + lengths[s] <= length)
         start[s] = used[row[s]]
         used[row[s]] += lengths[s]
     return Packing(row, start, lengths, int(np.count_nonzero(used)), length)
 
 
-class Packed(NamedTuple):
-    """Packed sequences: rows (rows, length, ...), reset and mask (rows, length), the places."""
+class PackedBatch(NamedTuple):
+    """Packed sequences: rows (rows, length, ...), reset and mask (rows, length), the packing."""
 
     rows: np.ndarray
     reset: np.ndarray
@@ -112,8 +114,8 @@ class Packed(NamedTuple):
     packing: Packing
 
 
-def pack(sequences: Sequence[np.ndarray], length: int, value: float = 0) -> Packed:
-    """Packs sequences into rows of `length` steps; `packing.fill` packs their targets alike.
+def pack(sequences: Sequence[np.ndarray], length: int, value: float = 0) -> PackedBatch:
+    """Packs sequences into rows of `length` time steps; `packing.fill` packs their targets.
 
     >>> packed = pack([np.array([1, 2]), np.array([3, 4, 5])], length=5)
     >>> packed.rows.tolist(), packed.reset.tolist()
@@ -121,5 +123,5 @@ def pack(sequences: Sequence[np.ndarray], length: int, value: float = 0) -> Pack
     >>> packed.packing.fill([np.array([0, 6]), np.array([0, 0, 7])], value=-1).tolist()
     [[0, 0, 7, 0, 6]]
     """
-    packing = place([len(sequence) for sequence in sequences], length)
-    return Packed(packing.fill(sequences, value), packing.reset, packing.mask, packing)
+    packing = first_fit_decreasing([len(sequence) for sequence in sequences], length)
+    return PackedBatch(packing.fill(sequences, value), packing.reset, packing.mask, packing)

@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one array: padding on the right, and buckets by length."""
+"""Sequences of different lengths in one array: right padding, and buckets by length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,103 +17,108 @@ def pad(
     value: float = 0,
     rows: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sequences as the rows of one array, and where they are real.
+    """Returns the sequences as one array, and a mask that is True at their time steps.
 
         array[r, t] = sequences[r][t] and mask[r, t] = True   for t < len(sequences[r])
         array[r, t] = value           and mask[r, t] = False  else
 
     Args:
-      sequences: arrays (time, ...) alike but for time.
-      length: steps of the array; None is the longest sequence's.
-      value: what stands in padding.
-      rows: rows of the array; those beyond the sequences are padding from end to end. None is one
-        a sequence.
+      sequences: arrays (time, ...) that differ in time only.
+      length: time steps of the array; None is the length of the longest sequence.
+      value: the value of padding.
+      rows: rows of the array, of which those after the sequences are padding only; None is one row
+        per sequence.
 
     Returns:
       array (rows, length, ...) and mask (rows, length) bool.
 
     Raises:
-      ValueError: there are no sequences, or one is longer than `length`, or more than `rows`.
+      ValueError: there are no sequences or more than `rows`, or one is longer than `length`.
 
     >>> array, mask = pad([np.array([5, 6, 7]), np.array([8])])
     >>> array.tolist(), mask.tolist()
     ([[5, 6, 7], [8, 0, 0]], [[True, True, True], [True, False, False]])
     """
     if len(sequences) == 0:
-        raise ValueError("sequences is empty; at least one sequence is needed")
+        raise ValueError("sequences must have at least one sequence, got none; pass one")
     lengths = np.array([len(sequence) for sequence in sequences])
     length = int(lengths.max()) if length is None else length
     rows = len(sequences) if rows is None else rows
     if lengths.max() > length:
         row = int(lengths.argmax())
-        raise ValueError(f"sequences[{row}] has {lengths[row]} steps; at most {length} are needed")
+        raise ValueError(
+            f"sequences[{row}] must have <= {length} time steps, got {lengths[row]}; raise length"
+        )
     if len(sequences) > rows:
-        raise ValueError(f"rows is {rows}; at least {len(sequences)}, one a sequence, is needed")
+        raise ValueError(
+            f"rows must be >= {len(sequences)}, one per sequence, got {rows}; raise rows"
+        )
     first = np.asarray(sequences[0])
     array = np.full((rows, length, *first.shape[1:]), value, first.dtype)
     mask = np.zeros((rows, length), bool)
     mask[: len(lengths)] = np.arange(length)[None] < lengths[:, None]
-    # Boolean places are filled in row order, which is the order of the concatenation.
+    # Boolean indexing fills row by row, which is the order of the concatenation.
     array[mask] = np.concatenate(sequences)
     return array, mask
 
 
-def unscored(targets: np.ndarray) -> float:
-    """What stands in `targets` where a step is not scored: `IGNORE` for classes, else NaN."""
+def ignore_value(targets: np.ndarray) -> float:
+    """Returns the target of a time step that is not scored: `IGNORE` for classes, else NaN."""
     return IGNORE if np.issubdtype(targets.dtype, np.integer) else np.nan
 
 
-def cut(whole: Batch, batch_size: int) -> Iterator[Batch]:
-    """The rows of `whole` in order, `batch_size` at a time, the last `filled`.
+def split_batches(dataset: Batch, batch_size: int) -> Iterator[Batch]:
+    """Yields the examples of `dataset` in order, `batch_size` at a time; the last batch is padded.
 
-    >>> whole = Batch(np.ones((3, 2), np.int32), np.ones((3, 2), np.int32), np.ones((3, 2), bool))
-    >>> [batch.mask.any(axis=1).tolist() for batch in cut(whole, 2)]
+    >>> ones = np.ones((3, 2), np.int32)
+    >>> dataset = Batch(ones, ones, ones.astype(bool))
+    >>> [batch.mask.any(axis=1).tolist() for batch in split_batches(dataset, 2)]
     [[True, True], [True, False]]
     """
     require_positive_int(batch_size=batch_size)
-    if whole.mask is None:
-        whole = whole._replace(mask=np.ones(whole.inputs.shape[:2], bool))
-    for start in range(0, len(whole.inputs), batch_size):
-        taken = (None if x is None else x[start : start + batch_size] for x in whole)
-        yield filled(Batch(*taken), batch_size)
+    if dataset.mask is None:
+        dataset = dataset._replace(mask=np.ones(dataset.inputs.shape[:2], bool))
+    for start in range(0, len(dataset.inputs), batch_size):
+        batch = (None if x is None else x[start : start + batch_size] for x in dataset)
+        yield pad_batch(Batch(*batch), batch_size)
 
 
-def filled(batch: Batch, rows: int) -> Batch:
-    """A batch with a mask, filled up to `rows` rows by padding from end to end, not scored.
+def pad_batch(batch: Batch, batch_size: int) -> Batch:
+    """Returns a batch that has a mask with examples of padding added, up to `batch_size`.
 
-    Batches of one shape are served by one compiled program.
+    Batches of one shape share one compiled program.
     """
-    fills = Batch(0, unscored(batch.targets), False, False)
-    short = rows - len(batch.inputs)
+    padding = Batch(0, ignore_value(batch.targets), False, False)
+    missing = batch_size - len(batch.inputs)
 
-    def fill(x: np.ndarray | None, value: float) -> np.ndarray | None:
+    def pad_array(x: np.ndarray | None, value: float) -> np.ndarray | None:
         if x is None:
             return None
-        return np.concatenate([x, np.full((short, *x.shape[1:]), value, x.dtype)])
+        return np.concatenate([x, np.full((missing, *x.shape[1:]), value, x.dtype)])
 
-    return Batch(*map(fill, batch, fills))
+    return Batch(*map(pad_array, batch, padding))
 
 
 @dataclass(frozen=True)
-class Buckets:
-    """Batches of rows of similar length, each row exactly once an epoch.
+class BucketSampler:
+    """Batches of examples of similar length, each example exactly once per epoch.
 
-    A row belongs to the smallest bound that holds it. In each epoch a bucket's rows are permuted
-    and cut into batches; what does not fill a batch moves on to the next larger bucket, and what is
-    left in the largest makes one smaller batch. The batches are then permuted. Everything follows
-    from (seed, batch number); an epoch has `batches_per_epoch` batches.
+    An example belongs to the smallest bound that is at least its length. In each epoch the examples
+    of a bucket are permuted and split into batches. The remainder moves to the next larger bucket,
+    and the remainder of the largest makes one smaller batch. The batches are then permuted.
+    Everything follows from (seed, batch number); an epoch has `batches_per_epoch` batches.
 
     Attributes:
-      lengths: of the rows.
-      bounds: increasing; the last holds the longest row.
-      batch_size: rows a batch.
+      lengths: of the examples.
+      bounds: increasing; the last is at least the greatest length.
+      batch_size: examples per batch.
       seed: of the permutations.
 
     Raises:
-      ValueError: lengths is empty, bounds do not increase, or a row is longer than all of them.
+      ValueError: lengths is empty, bounds do not increase, or an example is longer than all bounds.
 
-    >>> buckets = Buckets(lengths=(3, 9, 2, 4, 8), bounds=(4, 10), batch_size=2, seed=0)
-    >>> sorted((bound, len(rows)) for rows, bound in map(buckets.rows, range(3)))
+    >>> sampler = BucketSampler(lengths=(3, 9, 2, 4, 8), bounds=(4, 10), batch_size=2, seed=0)
+    >>> sorted((bound, len(indices)) for indices, bound in map(sampler.indices, range(3)))
     [(4, 2), (10, 1), (10, 2)]
     """
 
@@ -127,14 +132,14 @@ class Buckets:
         require_positive_int(batch_size=self.batch_size)
         lengths, bounds = np.asarray(self.lengths), np.asarray(self.bounds)
         if lengths.size == 0:
-            raise ValueError("lengths is empty; at least one row is needed")
+            raise ValueError("lengths must have at least one length, got none; pass one")
         if bounds.size == 0 or (np.diff(bounds) <= 0).any():
-            raise ValueError(f"bounds is {tuple(self.bounds)}; increasing lengths are needed")
+            raise ValueError(f"bounds must increase, got {tuple(self.bounds)}; sort them")
         if lengths.max() > bounds[-1]:
-            row = int(lengths.argmax())
+            example = int(lengths.argmax())
             raise ValueError(
-                f"lengths[{row}] is {lengths[row]}; at most {bounds[-1]}, the last of bounds, "
-                f"is needed"
+                f"lengths[{example}] must be <= {bounds[-1]}, the last of bounds, got "
+                f"{lengths[example]}; raise the last bound"
             )
         bucket = np.searchsorted(bounds, lengths)
         members = tuple(np.flatnonzero(bucket == k) for k in range(len(bounds)))
@@ -142,20 +147,21 @@ class Buckets:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Number of batches in which each row occurs once."""
+        """Number of batches in which each example occurs once."""
         return -(-len(self.lengths) // self.batch_size)
 
-    def rows(self, n: int) -> tuple[np.ndarray, int]:
-        """The rows of batch number n, at most `batch_size`, and the length to pad them to."""
-        epoch, place = divmod(n, self.batches_per_epoch)
-        batches, left = [], np.zeros(0, np.int64)
+    def indices(self, n: int) -> tuple[np.ndarray, int]:
+        """Returns the indices of batch n, at most `batch_size`, and the length to pad to."""
+        epoch, position = divmod(n, self.batches_per_epoch)
+        batches, remainder = [], np.zeros(0, np.int64)
         for k, (members, bound) in enumerate(zip(self._members, self.bounds, strict=True)):
             order = members[permutation(len(members), self.seed, epoch, k)]
-            waiting = np.concatenate([left, order])
+            waiting = np.concatenate([remainder, order])
             full = len(waiting) // self.batch_size * self.batch_size
             batches += [(part, bound) for part in waiting[:full].reshape(-1, self.batch_size)]
-            left = waiting[full:]
-        if len(left):
-            batches.append((left, self.bounds[-1]))
-        rows, bound = batches[permutation(len(batches), self.seed, epoch, len(self.bounds))[place]]
-        return rows, int(bound)
+            remainder = waiting[full:]
+        if len(remainder):
+            batches.append((remainder, self.bounds[-1]))
+        order = permutation(len(batches), self.seed, epoch, len(self.bounds))
+        indices, bound = batches[order[position]]
+        return indices, int(bound)

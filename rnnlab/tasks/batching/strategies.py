@@ -1,4 +1,4 @@
-"""How rows of different lengths share training batches: padded, bucketed or packed."""
+"""Training batches of examples of different lengths: padded, bucketed or packed."""
 
 import functools
 from collections.abc import Callable
@@ -7,74 +7,72 @@ from typing import Literal, get_args
 import numpy as np
 
 from rnnlab.tasks.batch import Batch
-from rnnlab.tasks.batching.packing import place
-from rnnlab.tasks.batching.padding import Buckets, filled, unscored
-from rnnlab.tasks.batching.sampler import Order
+from rnnlab.tasks.batching.packing import first_fit_decreasing
+from rnnlab.tasks.batching.padding import BucketSampler, ignore_value, pad_batch
+from rnnlab.tasks.batching.sampler import EpochSampler
 from rnnlab.validation import require_one_of
 
 Batching = Literal["pad", "bucket", "pack"]
 
 
 def training_batches(
-    whole: Batch, batching: Batching, batch_size: int, seed: int
+    dataset: Batch, batching: Batching, batch_size: int, seed: int
 ) -> Callable[[int], Batch]:
-    """The training batch of a number 0, 1, 2, ..., out of a batch of all rows.
+    """Returns a function from a number 0, 1, 2, ... to a training batch.
 
     Args:
-      whole: rows padded on the right.
-      batching: `"pad"`: every batch is as long as the longest row; `"bucket"`: rows of similar
-        length meet, in batches of at most 4 lengths, so that few programs are compiled; `"pack"`:
-        several sequences share a row as long as the longest, each begun by a reset.
-      batch_size: rows a batch, at most those there are; packed ones where they are packed.
+      dataset: a batch of all examples, padded on the right.
+      batching: `"pad"`: every batch is as long as the longest example; `"bucket"`: examples of
+        similar length share a batch, in batches of at most 4 lengths, so that few programs are
+        compiled; `"pack"`: several sequences share a row as long as the longest, with a reset at
+        the start of each.
+      batch_size: examples per batch (rows per batch when packed), at most those available.
       seed: orders the batches.
 
     Raises:
-      ValueError: `batching` is none of the three, or a row has no real step.
+      ValueError: `batching` is not one of the three, or an example has no real time step.
 
-    >>> whole = Batch(
+    >>> dataset = Batch(
     ...     inputs=np.array([[1, 2, 3], [4, 0, 0], [5, 6, 0]], np.int32),
     ...     targets=np.array([[-1, -1, 0], [1, -1, -1], [-1, 1, -1]], np.int32),
     ...     mask=np.array([[True, True, True], [True, False, False], [True, True, False]]),
     ... )
-    >>> packed = training_batches(whole, "pack", batch_size=2, seed=0)(0)
+    >>> packed = training_batches(dataset, "pack", batch_size=2, seed=0)(0)
     >>> sorted(packed.inputs.tolist())
     [[1, 2, 3], [5, 6, 4]]
     """
     require_one_of("batching", batching, get_args(Batching))
-    if whole.mask is None or batching == "pad":
-        return functools.partial(_order(whole, batch_size, seed).take, whole)
-    if batching == "bucket":
-        return _bucketed(whole, min(batch_size, len(whole.inputs)), seed)
-    packed = _packed(whole)
-    return functools.partial(_order(packed, batch_size, seed).take, packed)
+    if batching == "bucket" and dataset.mask is not None:
+        return _bucketed(dataset, min(batch_size, len(dataset.inputs)), seed)
+    if batching == "pack" and dataset.mask is not None:
+        dataset = _packed(dataset)
+    sampler = EpochSampler(len(dataset.inputs), min(batch_size, len(dataset.inputs)), seed)
+    return functools.partial(sampler.take, dataset)
 
 
-def _order(whole: Batch, batch_size: int, seed: int) -> Order:
-    return Order(len(whole.inputs), min(batch_size, len(whole.inputs)), seed)
-
-
-def _bucketed(whole: Batch, batch_size: int, seed: int) -> Callable[[int], Batch]:
-    lengths = whole.mask.sum(axis=1)
+def _bucketed(dataset: Batch, batch_size: int, seed: int) -> Callable[[int], Batch]:
+    lengths = dataset.mask.sum(axis=1)
     bounds = np.unique(np.ceil(np.quantile(lengths, (0.25, 0.5, 0.75, 1))).astype(int))
-    buckets = Buckets(lengths.tolist(), bounds.tolist(), batch_size, seed)
+    sampler = BucketSampler(lengths.tolist(), bounds.tolist(), batch_size, seed)
 
     def take(n: int) -> Batch:
-        rows, length = buckets.rows(n)
-        return filled(Batch(*(None if x is None else x[rows, :length] for x in whole)), batch_size)
+        indices, length = sampler.indices(n)
+        batch = Batch(*(None if x is None else x[indices, :length] for x in dataset))
+        return pad_batch(batch, batch_size)
 
     return take
 
 
-def _packed(whole: Batch) -> Batch:
-    lengths = whole.mask.sum(axis=1)
-    packing = place(lengths, int(lengths.max()))
+def _packed(dataset: Batch) -> Batch:
+    lengths = dataset.mask.sum(axis=1)
+    packing = first_fit_decreasing(lengths, int(lengths.max()))
 
     def fill(array: np.ndarray, value: float) -> np.ndarray:
         return packing.fill([x[:n] for x, n in zip(array, lengths, strict=True)], value)
 
     return Batch(
-        fill(whole.inputs, 0),
-        fill(whole.targets, unscored(whole.targets)),
+        fill(dataset.inputs, 0),
+        fill(dataset.targets, ignore_value(dataset.targets)),
         packing.mask,
         packing.reset,
     )

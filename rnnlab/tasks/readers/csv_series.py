@@ -1,4 +1,4 @@
-"""A column of a CSV file as an evenly spaced series, its gaps as NaN."""
+"""Reader of a column of a CSV file as an evenly spaced series, with NaN at gaps."""
 
 import csv
 import io
@@ -11,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.tasks.readers.dates import calendar, parse_date
-from rnnlab.tasks.readers.errors import refuse, shown
+from rnnlab.tasks.readers.errors import data_error, quote_cell
 from rnnlab.tasks.readers.text import read_text
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
-"""Cells, in small letters, that stand for a missing value."""
+"""Cells, in lower case, that mean a missing value."""
 
 DATE_NAMES = ("date", "dates", "datetime", "timestamp", "ds")
-"""Names, in small letters, of columns that are taken for dates without a look at their cells."""
+"""Names, in lower case, of columns that are dates, whatever their cells are."""
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-"""A number. `float` would also take `1_000`, `inf` and digits of other scripts."""
+"""Pattern of a number. `float` also accepts `1_000`, `inf` and digits of other scripts."""
 
 
 class Series(NamedTuple):
@@ -31,7 +31,7 @@ class Series(NamedTuple):
       values: (time,) float64, NaN where missing.
       column: the name of the values' column.
       dates: (time,) datetime64[s], or None where the file has none.
-      days: mean days a step; None without dates.
+      days: mean days per time step; None without dates.
     """
 
     values: np.ndarray
@@ -49,19 +49,19 @@ def read_series(
 ) -> Series:
     """Reads one column of a CSV file with a header.
 
-    Empty cells and those of `MISSING` are gaps, and so are dates that are not there where the
-    others are evenly spaced. Blank lines are skipped, but in a file of one column, where they are
-    gaps; empty rows at the end are dropped. Row numbers in errors are line numbers from 1.
+    Empty cells and those in `MISSING` are gaps. So are dates that are missing from the even spacing
+    of the others. Blank lines are skipped, except in a file of one column, where they are gaps;
+    empty lines at the end are dropped.
 
     Args:
       path: the file, UTF-8.
-      column: name of the values' column; None takes the only one beside the date.
-      date: name of the dates' column; None takes the first whose name is in `DATE_NAMES`, else the
-        first whose first cell is a date and no number, else none: rows are then the steps.
+      column: name of the column of values; None takes the only column besides the date.
+      date: name of the column of dates; None takes the first whose name is in `DATE_NAMES`, else
+        the first whose first cell is a date and not a number, else none: lines are time steps.
       delimiter: what separates cells.
 
     Raises:
-      DataError: the file is no such table; the message names row and column.
+      DataError: the file is not such a table; the message names the line, from 1, and the column.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,96 +71,93 @@ def read_series(
     array([1.5, nan, nan, 2.5])
     """
     path = Path(path)
-    header, rows, lines = _table(path, delimiter)
-    where = _date_column(path, header, rows, date)
-    at = _value_column(path, header, where, column)
-    name = header[at]
-    cells = [(row[at], line) for row, line in zip(rows, lines, strict=True)]
+    header, records, lines = _table(path, delimiter)
+    date_index = _date_column(path, header, records, date)
+    index = _value_column(path, header, date_index, column)
+    name = header[index]
+    cells = [(record[index], line) for record, line in zip(records, lines, strict=True)]
     values = np.array([_number(path, cell, line, name) for cell, line in cells])
     if np.isnan(values).all():
-        raise refuse(path, "has no value, all cells are missing; leave it out", column=name)
-    if where is None:
+        raise data_error(path, "has no value, all cells are missing; omit the column", column=name)
+    if date_index is None:
         return Series(values, name)
-    dates = np.array(
-        [
-            _date(path, row[where], line, header[where])
-            for row, line in zip(rows, lines, strict=True)
-        ]
-    )
-    even = calendar(path, dates, np.array(lines), header[where])
-    laid = np.full(len(even.dates), np.nan)
-    laid[even.places] = values
-    return Series(laid, name, even.dates, even.days)
+    date_name = header[date_index]
+    cells = [(record[date_index], line) for record, line in zip(records, lines, strict=True)]
+    dates = np.array([_date(path, cell, line, date_name) for cell, line in cells])
+    even = calendar(path, dates, np.array(lines), date_name)
+    with_gaps = np.full(len(even.dates), np.nan)
+    with_gaps[even.indices] = values
+    return Series(with_gaps, name, even.dates, even.days)
 
 
 def _table(path: Path, delimiter: str) -> tuple[list[str], list[list[str]], list[int]]:
-    """The header, the rows and the line on which each begins."""
+    """Returns the header, the records below it and the line on which each record starts."""
     reader = csv.reader(io.StringIO(read_text(path), ""), delimiter=delimiter, strict=True)
-    header, rows, lines, line = [], [], [], 1
+    header, records, lines, line = [], [], [], 1
     try:
-        for row in reader:
-            row = [cell.strip() for cell in row]
-            if any(row) and not header:
-                header = row
+        for record in reader:
+            record = [cell.strip() for cell in record]
+            if any(record) and not header:
+                header = record
                 _check_header(path, header, line)
-            elif header and (row or len(header) == 1):
-                row = row or [""]
-                if len(row) != len(header):
-                    reason = f"has {len(row)} cells; {len(header)}, as the header, are needed"
-                    raise refuse(path, reason, row=line)
-                rows.append(row)
+            elif header and (record or len(header) == 1):
+                record = record or [""]
+                if len(record) != len(header):
+                    reason = f"must have {len(header)} cells, as the header, got {len(record)}"
+                    raise data_error(path, f"{reason}; add or remove cells", line=line)
+                records.append(record)
                 lines.append(line)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise refuse(path, f"cannot be split into cells: {error}", row=line) from error
-    while rows and not any(rows[-1]):
-        del rows[-1], lines[-1]
-    if not rows:
-        raise refuse(path, "has no row under its header; a header and rows are needed")
-    return header, rows, lines
+        raise data_error(path, f"cannot be split into cells: {error}", line=line) from error
+    while records and not any(records[-1]):
+        del records[-1], lines[-1]
+    if not records:
+        raise data_error(path, "must have lines under its header, got none; add data")
+    return header, records, lines
 
 
 def _check_header(path: Path, header: list[str], line: int) -> None:
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:
-        raise refuse(path, f"column {twice!r} is there twice; rename one", row=line)
+    duplicate = next((name for name in header if header.count(name) > 1), None)
+    if duplicate is not None:
+        raise data_error(path, f"has two columns {duplicate!r}; rename one", line=line)
     if all(NUMBER.fullmatch(name) or parse_date(name) is not None for name in header):
-        reason = "the first row is numbers or dates; a header with names is needed"
-        raise refuse(path, reason, row=line)
+        reason = "must have a header of names, got numbers or dates; add one"
+        raise data_error(path, reason, line=line)
 
 
 def _date_column(
-    path: Path, header: list[str], rows: list[list[str]], date: str | None
+    path: Path, header: list[str], records: list[list[str]], date: str | None
 ) -> int | None:
     if date is not None:
         return _index(path, header, date)
-    for at, name in enumerate(header):
+    for index, name in enumerate(header):
         if name.lower() in DATE_NAMES:
-            return at
-    for at, cell in enumerate(rows[0]):
+            return index
+    for index, cell in enumerate(records[0]):
         if not NUMBER.fullmatch(cell) and parse_date(cell) is not None:
-            return at
+            return index
     return None
 
 
-def _value_column(path: Path, header: list[str], where: int | None, column: str | None) -> int:
+def _value_column(path: Path, header: list[str], date_index: int | None, column: str | None) -> int:
     if column is not None:
         return _index(path, header, column)
-    others = [at for at in range(len(header)) if at != where]
+    others = [index for index in range(len(header)) if index != date_index]
     if len(others) != 1:
-        raise refuse(path, f"column is None; one of {_listed(header)} is needed")
+        raise data_error(path, f"column must be given, got None; choose one of {_listed(header)}")
     return others[0]
 
 
 def _index(path: Path, header: list[str], name: str) -> int:
     if name not in header:
-        raise refuse(path, f"has no column {name!r}; it has {_listed(header)}", row=1)
+        raise data_error(path, f"has no column {name!r}; choose one of {_listed(header)}", line=1)
     return header.index(name)
 
 
 def _listed(header: list[str]) -> str:
     more = f" and {len(header) - 20} more" if len(header) > 20 else ""
-    return ", ".join(map(shown, header[:20])) + more
+    return ", ".join(map(quote_cell, header[:20])) + more
 
 
 def _number(path: Path, cell: str, line: int, column: str) -> float:
@@ -168,10 +165,10 @@ def _number(path: Path, cell: str, line: int, column: str) -> float:
         return math.nan
     value = float(cell) if NUMBER.fullmatch(cell) else math.inf
     if math.isinf(value):
-        raise refuse(
+        raise data_error(
             path,
-            f"{shown(cell)} is not a finite number; write one like 1234.5, or leave the cell empty",
-            row=line,
+            f"{quote_cell(cell)} is not a finite number; write one like 1234.5 or leave it empty",
+            line=line,
             column=column,
         )
     return value
@@ -180,10 +177,10 @@ def _number(path: Path, cell: str, line: int, column: str) -> float:
 def _date(path: Path, cell: str, line: int, column: str) -> np.datetime64:
     date = parse_date(cell)
     if date is None:
-        raise refuse(
+        raise data_error(
             path,
-            f"{shown(cell)} is not a date; write 2020-01-31 or 2020-01-31 06:30",
-            row=line,
+            f"{quote_cell(cell)} is not a date; write 2020-01-31 or 2020-01-31 06:30",
+            line=line,
             column=column,
         )
     return date

@@ -1,4 +1,4 @@
-"""Dates of a series: parsed, and laid on an even calendar so that gaps show."""
+"""Dates of a series: parsed, and placed on an even calendar, which shows gaps."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,31 +6,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.tasks.readers.errors import refuse
+from rnnlab.tasks.readers.errors import data_error
 
-MOST_GAPS = 10
-"""The most missing dates for each one there: beyond, the spacing is taken for a mistake."""
+MAX_GAP_RATIO = 10
+"""Greatest ratio of missing dates to dates: beyond it, the dates are likely to be wrong."""
 
 
 class Calendar(NamedTuple):
-    """Where the rows of a file stand among evenly spaced dates.
+    """Evenly spaced dates, and the indices of given dates among them.
 
     Attributes:
-      dates: (time,) datetime64[s], first to last without a gap.
-      places: (rows,) the row's index among `dates`.
+      dates: (time,) datetime64[s], from first to last without a gap.
+      indices: (given,) index in `dates` of each given date.
       days: mean days from one date to the next.
     """
 
     dates: np.ndarray
-    places: np.ndarray
+    indices: np.ndarray
     days: float
 
 
 def parse_date(cell: str) -> np.datetime64 | None:
-    """A date as datetime64[s] in UTC, or None where the cell is none.
+    """Returns a date as datetime64[s] in UTC, or None if the cell is not a date.
 
-    ISO 8601 to the second is read, with `/` for `-` as well, and years or months alone. Day or
-    month first is not: 01/02/2020 has two meanings.
+    ISO 8601 up to seconds is read, also with `/` instead of `-`, and years or months without days.
+    Dates that start with day or month are not read, since 01/02/2020 has two meanings.
 
     >>> parse_date("2020/01/31 06:30"), parse_date("31.01.2020")
     (np.datetime64('2020-01-31T06:30:00'), None)
@@ -51,55 +51,57 @@ def parse_date(cell: str) -> np.datetime64 | None:
     return None if date.microsecond else np.datetime64(date, "s")
 
 
-def calendar(path: Path, dates: np.ndarray, rows: np.ndarray, column: str) -> Calendar:
-    """The even spacing of a file's dates: calendar months where they agree with that, else seconds.
+def calendar(path: Path, dates: np.ndarray, lines: np.ndarray, column: str) -> Calendar:
+    """Returns the even spacing of dates, in calendar months if they fit that, else in seconds.
 
-    The commonest distance between neighbours is the step, and each distance must be a whole number
-    of steps.
+    The time step is the most common distance between neighbours. Each distance must be a multiple
+    of it.
 
     Args:
-      path, rows, column: the file, the line number of each date and the name of their column, for
+      path, lines, column: the file, the line number of each date and the name of their column, for
         messages.
-      dates: (rows,) datetime64[s], at least 2.
+      dates: (given,) datetime64[s], at least 2.
 
     Raises:
-      DataError: dates are too few, equal, unsorted or uneven, or far apart against their spacing.
+      DataError: dates are too few, equal, unsorted, uneven, or mostly missing.
 
     >>> days = np.array(["2020-01-31", "2020-02-29", "2020-04-30"], "datetime64[s]")
-    >>> calendar(Path("a.csv"), days, np.arange(2, 5), "date").places.tolist()
+    >>> calendar(Path("a.csv"), days, np.arange(2, 5), "date").indices.tolist()
     [0, 1, 3]
     """
     if len(dates) < 2:
-        raise refuse(path, "has fewer than 2 dates; a series is needed", column=column)
+        raise data_error(path, "must have >= 2 dates, got 1; add data", column=column)
     seconds = dates.astype(np.int64)
     for wrong, reason in (
-        (np.diff(seconds) == 0, "{0} is there twice; keep one row a date"),
-        (np.diff(seconds) < 0, "{0} comes after a later date; sort the rows by date"),
+        (np.diff(seconds) == 0, "has {0} twice; keep one line per date"),
+        (np.diff(seconds) < 0, "{0} comes after a later date; sort the lines by date"),
     ):
         if wrong.any():
-            at = int(wrong.argmax()) + 1
-            raise refuse(path, reason.format(dates[at]), row=int(rows[at]), column=column)
+            index = int(wrong.argmax()) + 1
+            raise data_error(
+                path, reason.format(dates[index]), line=int(lines[index]), column=column
+            )
     months = _months(dates)
     units = seconds if months is None else months
     distances, counts = np.unique(np.diff(units), return_counts=True)
     step = int(distances[counts.argmax()])
     uneven = np.diff(units) % step != 0
     if uneven.any():
-        at = int(uneven.argmax()) + 1
-        raise refuse(
+        index = int(uneven.argmax()) + 1
+        raise data_error(
             path,
-            f"{dates[at]} is no whole number of steps after {dates[at - 1]}, where the commonest "
-            f"step is {_named(step, months)}; put the dates on even steps",
-            row=int(rows[at]),
+            f"{dates[index]} must be a multiple of {_duration(step, months)}, the most common "
+            f"distance, after {dates[index - 1]}; space the dates evenly",
+            line=int(lines[index]),
             column=column,
         )
-    places = (units - units[0]) // step
-    size = int(places[-1]) + 1
-    if size > (MOST_GAPS + 1) * len(dates):
-        raise refuse(
+    indices = (units - units[0]) // step
+    size = int(indices[-1]) + 1
+    if size > (MAX_GAP_RATIO + 1) * len(dates):
+        raise data_error(
             path,
-            f"{len(dates)} dates stand on {size} steps of {_named(step, months)}; at most "
-            f"{MOST_GAPS} missing dates for each one there are read: check the dates",
+            f"must have <= {MAX_GAP_RATIO} missing dates per date, got {len(dates)} dates in "
+            f"{size} time steps of {_duration(step, months)}; check the dates",
             column=column,
         )
     if months is None:
@@ -108,14 +110,14 @@ def calendar(path: Path, dates: np.ndarray, rows: np.ndarray, column: str) -> Ca
         first = (units[0] + np.arange(size) * step).astype("datetime64[M]")
         within = _within_month(dates)
         even = (first + (within is None)).astype("datetime64[s]")
-        # An end of month is the day before the next month's first.
+        # The last day of a month is the day before the first of the next.
         even += np.timedelta64(-1, "D") if within is None else within
     days = (seconds[-1] - seconds[0]) / 86400 / (size - 1)
-    return Calendar(even, places, float(days))
+    return Calendar(even, indices, float(days))
 
 
 def _months(dates: np.ndarray) -> np.ndarray | None:
-    """The dates as numbers of months, where all are the same moment of one or month ends."""
+    """The dates as numbers of months if all are at the same moment of a month or month ends."""
     month = dates.astype("datetime64[M]")
     if len(np.unique(month)) < len(month):
         return None
@@ -128,12 +130,12 @@ def _months(dates: np.ndarray) -> np.ndarray | None:
 
 
 def _within_month(dates: np.ndarray) -> np.timedelta64 | None:
-    """The moment of the month at which all the dates are, or None."""
+    """The time since the start of the month, if it is the same for all dates, else None."""
     within = np.unique(dates - dates.astype("datetime64[M]").astype("datetime64[s]"))
     return within[0] if len(within) == 1 else None
 
 
-def _named(step: int, months: np.ndarray | None) -> str:
+def _duration(step: int, months: np.ndarray | None) -> str:
     if months is not None:
         return f"{step} months"
     return f"{step / 86400:g} days" if step % 86400 == 0 else f"{step} seconds"

@@ -1,12 +1,12 @@
-"""Text files: UTF-8, checked before anything reads a symbol of them."""
+"""Reader of UTF-8 text files, which checks that the file is text."""
 
 import os
 from pathlib import Path
 
-from rnnlab.tasks.readers.errors import refuse
+from rnnlab.tasks.readers.errors import data_error
 
-LARGEST = 2**30
-"""The largest file that is read, in bytes: all of it is held in memory."""
+MAX_FILE_BYTES = 2**30
+"""Size of the largest file that is read, since a file is read into memory as a whole."""
 
 _SIGNATURES = {
     b"\x1f\x8b": "gzip",
@@ -18,11 +18,11 @@ _SIGNATURES = {
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """The text of a UTF-8 file, without a byte order mark and with every line end as `\\n`.
+    """Returns the text of a UTF-8 file, without byte order mark, with `\\n` as every line end.
 
     Raises:
-      DataError: there is no such file, it is empty or larger than `LARGEST`, or a byte of it is not
-        text; the offset counts bytes from 0.
+      DataError: the file does not exist, is empty or larger than `MAX_FILE_BYTES`, or is not UTF-8
+        text. Messages count bytes from 0.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -35,40 +35,46 @@ def read_text(path: str | os.PathLike) -> str:
     path = Path(path)
     for signature, kind in _SIGNATURES.items():
         if raw.startswith(signature):
-            raise refuse(path, f"looks like {kind}, not text; convert it to UTF-8 text")
+            raise data_error(path, f"looks like {kind}, not text; convert it to UTF-8 text")
     if b"\0" in raw:
         offset = raw.index(b"\0")
-        raise refuse(
-            path, f"NUL at byte {offset}; a text is needed", row=raw.count(b"\n", 0, offset) + 1
+        raise data_error(
+            path,
+            f"must be text, got NUL at byte {offset}; convert it to UTF-8 text",
+            line=raw.count(b"\n", 0, offset) + 1,
         )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise refuse(
+        raise data_error(
             path,
             f"not UTF-8 at byte {error.start} (0x{raw[error.start]:02x}); convert it to UTF-8",
-            row=raw.count(b"\n", 0, error.start) + 1,
+            line=raw.count(b"\n", 0, error.start) + 1,
         ) from error
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        raise refuse(path, "has no text; a file with at least one symbol is needed")
+        raise data_error(path, "has no text; write at least one symbol")
     return text
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """The bytes of a file that is there, not empty and not larger than `LARGEST`."""
+    """Returns the bytes of a file.
+
+    Raises:
+      DataError: the file does not exist, is not a file, is empty or larger than `MAX_FILE_BYTES`.
+    """
     path = Path(path)
     try:
         if path.is_dir():
-            raise refuse(path, "is a folder; a file is needed")
+            raise data_error(path, "is a directory; give a file")
         if path.exists() and not path.is_file():
-            raise refuse(path, "is a pipe or a device; a file is needed")
+            raise data_error(path, "is a pipe or a device; give a file")
         size = path.stat().st_size
-        if size > LARGEST:
-            raise refuse(path, f"has {size} bytes; at most {LARGEST} are read: split the file")
+        if size > MAX_FILE_BYTES:
+            raise data_error(path, f"must have <= {MAX_FILE_BYTES} bytes, got {size}; split it")
         raw = path.read_bytes()
     except OSError as error:
-        raise refuse(path, f"cannot be read: {error.strerror}; a file is needed") from error
+        raise data_error(path, f"cannot be read: {error.strerror}; give a file") from error
     if not raw:
-        raise refuse(path, "is empty; a file with data is needed")
+        raise data_error(path, "is empty; give a file with data")
     return raw

@@ -1,1 +1,1 @@
-"""Predictors that need no gradient, which the models of a task are compared with."""
+"""Baselines without gradients that the models of a task are compared with."""

@@ -1,23 +1,23 @@
-"""Classifiers of scikit-learn on whole sequences: what needs no recurrence."""
+"""Classifiers of scikit-learn on whole sequences, without recurrence."""
 
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from rnnlab.optional import extra
+from rnnlab.optional import require_module
 
 
 def features(
     train: Sequence[np.ndarray], test: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences as rows of equal width, standardised by the training rows.
+    """Returns sequences as flat feature vectors, standardized by the training sequences.
 
-    A sequence (time, in_features) is laid flat and filled up with zeros to the longest training
-    sequence's length; what is longer is cut. Values that do not vary in training become 0.
+    A sequence (time, in_features) is flattened and padded with zeros, or cut, to the length of the
+    longest training sequence. Features that do not vary in training become 0.
 
     Returns:
-      train and test, (rows, longest · in_features) each, float64.
+      train and test, (sequences, longest · in_features) each, float64.
 
     >>> train, test = features([np.ones((2, 1)), np.zeros((1, 1))], [np.ones((3, 1))])
     >>> train.tolist(), test.tolist()
@@ -25,13 +25,13 @@ def features(
     """
     longest = max(len(sequence) for sequence in train)
 
-    def flat(sequences):
-        rows = np.zeros((len(sequences), longest, *np.shape(sequences[0])[1:]))
-        for row, sequence in zip(rows, sequences, strict=True):
+    def flatten(sequences):
+        padded = np.zeros((len(sequences), longest, *np.shape(sequences[0])[1:]))
+        for row, sequence in zip(padded, sequences, strict=True):
             row[: len(sequence)] = sequence[:longest]
-        return rows.reshape(len(rows), -1)
+        return padded.reshape(len(padded), -1)
 
-    train, test = flat(train), flat(test)
+    train, test = flatten(train), flatten(test)
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     scale = np.where(deviation > 0, deviation, np.inf)
     return (train - mean) / scale, (test - mean) / scale
@@ -43,16 +43,17 @@ def accuracies(
     test: Sequence[np.ndarray],
     test_labels: np.ndarray,
 ) -> dict[str, float]:
-    """Accuracy on `test` of a logistic regression, a linear SVM and an MLP fitted on `train`.
+    """Returns the accuracies on `test` of three classifiers fitted on `train`.
 
-    All see `features`, with scikit-learn's own settings but for more iterations of the first two;
-    the MLP has one hidden layer of 100 units and a fixed seed.
+    Logistic regression, a linear SVM and an MLP get `features`. Their settings are the defaults of
+    scikit-learn, except more iterations for the first two; the MLP has one hidden layer of 100
+    units and a fixed seed.
 
     Raises:
       ValueError: scikit-learn is not installed.
     """
-    linear_model, svm = extra("sklearn.linear_model"), extra("sklearn.svm")
-    neural_network = extra("sklearn.neural_network")
+    linear_model, svm = require_module("sklearn.linear_model"), require_module("sklearn.svm")
+    neural_network = require_module("sklearn.neural_network")
     models = {
         "logistic regression": linear_model.LogisticRegression(max_iter=1000),
         "linear SVM": svm.LinearSVC(max_iter=5000, random_state=0),
@@ -60,8 +61,8 @@ def accuracies(
     }
     train, test = features(train, test)
     with warnings.catch_warnings():
-        # A floor that stops short of its optimum is still a floor.
-        warnings.simplefilter("ignore", extra("sklearn.exceptions").ConvergenceWarning)
+        # A classifier that has not converged is still a baseline.
+        warnings.simplefilter("ignore", require_module("sklearn.exceptions").ConvergenceWarning)
         return {
             name: float(model.fit(train, train_labels).score(test, test_labels))
             for name, model in models.items()

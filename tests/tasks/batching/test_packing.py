@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnlab.tasks.batching.packing import pack, place
+from rnnlab.tasks.batching.packing import first_fit_decreasing, pack
 
 
 @settings(max_examples=60, deadline=None)
@@ -31,7 +31,7 @@ def test_each_step_is_packed_once(lengths, length):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(9, 20))
 def test_rows_are_first_fit_longest_first(lengths, length):
-    packing = place(lengths, length)
+    packing = first_fit_decreasing(lengths, length)
     room, wanted = [], {}
     for s in sorted(range(len(lengths)), key=lambda s: (-lengths[s], s)):
         row = next((r for r, left in enumerate(room) if left >= lengths[s]), len(room))
@@ -54,11 +54,11 @@ def test_targets_are_packed_as_their_inputs():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"lengths\[1\] is 7; a length in 1 to 6"):
-        place([3, 7], 6)
-    with pytest.raises(ValueError, match=r"lengths\[0\] is 0"):
-        place([0], 6)
-    with pytest.raises(ValueError, match="lengths is empty"):
+    with pytest.raises(ValueError, match=r"lengths\[1\] must be in 1 to 6, got 7"):
+        first_fit_decreasing([3, 7], 6)
+    with pytest.raises(ValueError, match=r"lengths\[0\] must be in 1 to 6, got 0"):
+        first_fit_decreasing([0], 6)
+    with pytest.raises(ValueError, match="lengths must have at least one"):
         pack([], 6)
-    with pytest.raises(ValueError, match="sequences has 1 sequences of 3 steps"):
-        place([3, 2], 6).fill([np.zeros(3)])
+    with pytest.raises(ValueError, match="2 sequences of 5 time steps in total, got 1 of 3"):
+        first_fit_decreasing([3, 2], 6).fill([np.zeros(3)])

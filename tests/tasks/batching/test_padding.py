@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnlab.tasks.batch import IGNORE, Batch, scored
-from rnnlab.tasks.batching.padding import Buckets, cut, pad
+from rnnlab.tasks.batching.padding import BucketSampler, pad, split_batches
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=25)
 
@@ -27,11 +27,11 @@ def test_rows_hold_their_sequences_and_padding(shape):
 
 
 def test_sequences_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"sequences\[1\] has 4 steps; at most 3"):
+    with pytest.raises(ValueError, match=r"sequences\[1\] must have <= 3 time steps, got 4"):
         pad([np.zeros(2), np.zeros(4)], 3)
-    with pytest.raises(ValueError, match="sequences is empty"):
+    with pytest.raises(ValueError, match="sequences must have at least one"):
         pad([])
-    with pytest.raises(ValueError, match="rows is 1; at least 2"):
+    with pytest.raises(ValueError, match="rows must be >= 2"):
         pad([np.zeros(2), np.zeros(4)], rows=1)
 
 
@@ -41,7 +41,7 @@ def test_cutting_keeps_every_row_and_one_shape(values):
     targets = inputs[..., None].astype(np.float32) if values else inputs
     reset = inputs % 3 == 0
     whole = Batch(inputs, targets, None, reset)
-    batches = list(cut(whole, 3))
+    batches = list(split_batches(whole, 3))
     assert {batch.inputs.shape for batch in batches} == {(3, 2)}
     kept = [batch.inputs[batch.mask.any(axis=1)] for batch in batches]
     np.testing.assert_array_equal(np.concatenate(kept), inputs)
@@ -56,10 +56,10 @@ def test_cutting_keeps_every_row_and_one_shape(values):
 @given(LENGTHS, st.integers(1, 6), st.integers(0, 3))
 def test_every_row_is_in_one_batch_of_an_epoch(lengths, batch_size, seed):
     bounds = (2, 5, 12)
-    buckets = Buckets(lengths, bounds, batch_size, seed)
+    buckets = BucketSampler(lengths, bounds, batch_size, seed)
     size = buckets.batches_per_epoch
     for epoch in range(2):
-        batches = [buckets.rows(epoch * size + n) for n in range(size)]
+        batches = [buckets.indices(epoch * size + n) for n in range(size)]
         rows = [row for taken, _ in batches for row in taken.tolist()]
         assert sorted(rows) == list(range(len(lengths)))
         assert sum(len(taken) < batch_size for taken, _ in batches) <= 1
@@ -76,8 +76,8 @@ def test_buckets_follow_seed_and_number_alone():
     lengths = np.random.default_rng(0).integers(1, 12, 60).tolist()
 
     def batches(seed):
-        buckets = Buckets(lengths, (4, 8, 12), 7, seed)
-        return [(rows.tolist(), bound) for rows, bound in map(buckets.rows, range(18))]
+        buckets = BucketSampler(lengths, (4, 8, 12), 7, seed)
+        return [(rows.tolist(), bound) for rows, bound in map(buckets.indices, range(18))]
 
     assert batches(0) == batches(0)
     assert batches(0) != batches(1)
@@ -92,12 +92,12 @@ def test_buckets_follow_seed_and_number_alone():
 @pytest.mark.parametrize(
     ("lengths", "bounds", "message"),
     [
-        ([1, 13], (4, 12), r"lengths\[1\] is 13; at most 12"),
-        ([], (4,), "lengths is empty"),
-        ([1], (4, 4), r"bounds is \(4, 4\); increasing"),
-        ([1], (), r"bounds is \(\)"),
+        ([1, 13], (4, 12), r"lengths\[1\] must be <= 12, the last of bounds, got 13"),
+        ([], (4,), "lengths must have at least one"),
+        ([1], (4, 4), r"bounds must increase, got \(4, 4\)"),
+        ([1], (), r"bounds must increase, got \(\)"),
     ],
 )
 def test_buckets_that_do_not_fit_are_refused(lengths, bounds, message):
     with pytest.raises(ValueError, match=message):
-        Buckets(lengths, bounds, 2, 0)
+        BucketSampler(lengths, bounds, 2, 0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnlab.optional import extra, extra_file
+from rnnlab.optional import package_data_path, require_module
 from rnnlab.tasks.reference import classical
 
 
@@ -29,9 +29,13 @@ def test_separable_classes_are_told_apart_and_noise_is_not():
 
 
 def test_missing_packages_are_named_with_the_remedy(tmp_path):
-    with pytest.raises(ValueError, match=r"no_such is not installed; .* install 'rnnlab\[data\]'"):
-        extra("no_such.part")
-    with pytest.raises(ValueError, match=r"no_such is not installed; .* install 'rnnlab\[data\]'"):
-        extra_file("no_such", "a.csv")
-    with pytest.raises(ValueError, match=r"numpy is installed without .*none.csv"):
-        extra_file("numpy", "none.csv")
+    with pytest.raises(
+        ValueError, match=r"no_such must be installed; run .* install 'rnnlab\[data\]'"
+    ):
+        require_module("no_such.part")
+    with pytest.raises(
+        ValueError, match=r"no_such must be installed; run .* install 'rnnlab\[data\]'"
+    ):
+        package_data_path("no_such", "a.csv")
+    with pytest.raises(ValueError, match=r"numpy must contain .*none.csv"):
+        package_data_path("numpy", "none.csv")

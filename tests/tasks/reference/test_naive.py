@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rnnlab.tasks.reference.naive import errors, last_observed, last_value, seasonal_naive
+from rnnlab.tasks.reference.naive import last_observed, last_value, rmse_mae, seasonal_naive
 
 
 def series(steps, seed=0):
@@ -53,8 +53,8 @@ def test_nothing_after_the_origin_is_used():
 def test_errors_are_over_scored_entries():
     actual = np.array([[1.0, np.nan], [4.0, 2.0]])
     forecast = np.array([[0.0, 9.0], [4.0, 4.0]])
-    assert errors(forecast, actual) == {"rmse": pytest.approx(math.sqrt(5 / 3)), "mae": 1.0}
-    with pytest.raises(ValueError, match="actual has no entry"):
-        errors(forecast, np.full((2, 2), np.nan))
-    with pytest.raises(ValueError, match="forecast is NaN where actual is not"):
-        errors(np.full((2, 2), np.nan), actual)
+    assert rmse_mae(forecast, actual) == {"rmse": pytest.approx(math.sqrt(5 / 3)), "mae": 1.0}
+    with pytest.raises(ValueError, match="actual must have an entry"):
+        rmse_mae(forecast, np.full((2, 2), np.nan))
+    with pytest.raises(ValueError, match="forecast must not be NaN where actual"):
+        rmse_mae(np.full((2, 2), np.nan), actual)
