@@ -259,7 +259,7 @@ def _append(carry, new):
 
 
 def _attention_mask(valid, segments, time, window):
-    """Which positions each of the last `time` positions attends to: (batch, time, positions)."""
+    """Return which positions each of the last `time` attends to: (batch, time, positions)."""
     batch, positions = valid.shape
     index = jnp.arange(positions, dtype=jnp.int32)
     distance = index[positions - time :, None] - index[None]
