@@ -20,6 +20,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+import tyro  # noqa: E402, F401  before doctests set builtins._, which tyro hashes on import
 from example_state import ABOUT, tree  # noqa: E402
 from faults.harness import Lab  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402

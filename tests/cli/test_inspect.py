@@ -21,7 +21,7 @@ def test_a_run_of_text_is_drawn(experiment, tmp_path, capsys):
     capsys.readouterr()
     assert main.main(["inspect", str(folder), "--text", "abca bc", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    for word in ("layer 1", "MinGRU", "layer 2", "Attention", "Lyapunov", "7 steps"):
+    for word in ("layer 1", "MinGRU", "layer 2", "Attention", "Lyapunov", "7 time steps"):
         assert word in printed
     names = {"gradient_flow", "memory", "gates_layer_1", "trajectory", "attribution"}
     names |= {"attention_layer_2"}
@@ -33,7 +33,7 @@ def test_without_a_text_the_runs_own_data_is_read(experiment, tmp_path, capsys):
     folder = run(experiment, tmp_path / "runs", "--model.cell", "gru")
     capsys.readouterr()
     assert main.main(["inspect", str(folder)]) == 0
-    assert "8 steps" in capsys.readouterr().out
+    assert "8 time steps" in capsys.readouterr().out
     assert (folder / "inspect" / "gates_cell.png").exists() is False
     assert (folder / "inspect" / "gates_layer_1.png").exists()
 
