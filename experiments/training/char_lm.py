@@ -44,7 +44,7 @@ PRESETS = {
                 weight_decay=0.1,
                 schedule="cosine",
                 warmup_steps=100,
-                evaluate_every=250,
+                eval_every=250,
             ),
         ),
         {"model.cell": ("mingru",)},

@@ -56,7 +56,7 @@ CASES = [
     Case(7, "an empty text", TEXT, DATA, "a.txt: is empty", files(a_txt="")),
     Case(7, "a text of blank lines", TEXT, DATA, "a.txt: has no text", files(a_txt="\n\n \n")),
     Case(
-        8, "a text shorter than a window", TEXT, DATA, "got 5, 0 and 0 of 5", files(a_txt="abcde")
+        8, "a text shorter than a window", TEXT, DATA, "got 4, 0 and 1 of 5", files(a_txt="abcde")
     ),
     Case(
         8,
