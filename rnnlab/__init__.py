@@ -1,49 +1,32 @@
-"""rnnlab: the lab bench for recurrent sequence models in JAX.
+"""rnnlab: recurrent sequence models in JAX, parallel over time where they are linear.
 
-The linear recurrence `h[t] = a[t] h[t-1] + b[t]` solved in parallel, the minimal cells that are
-that recurrence, and the classic cells beside them.
+It solves the linear recurrence `h[t] = a[t] h[t-1] + b[t]` in parallel, and has the minimal cells
+built on it, the classic cells they are compared with, and everything to train and measure them.
 
-Names are imported when they are first used, so that the command line can take a run's lock, and
-note signals, before JAX is there.
+The public names are those of `rnnlab/__init__.pyi`. They are imported on first use, so that the
+command line can lock a run and handle signals before JAX is imported.
 """
 
+import ast
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rnnlab.cells import CELLS as CELLS
-    from rnnlab.cells import GRU as GRU
-    from rnnlab.cells import LSTM as LSTM
-    from rnnlab.cells import LSTMCarry as LSTMCarry
-    from rnnlab.cells import MinGRU as MinGRU
-    from rnnlab.cells import MinLSTM as MinLSTM
-    from rnnlab.cells import VanillaRNN as VanillaRNN
-    from rnnlab.layers import Attention as Attention
-    from rnnlab.layers import Bidirectional as Bidirectional
-    from rnnlab.layers import Block as Block
-    from rnnlab.layers import CausalConv as CausalConv
-    from rnnlab.layers import Stack as Stack
-    from rnnlab.models import SequenceModel as SequenceModel
-    from rnnlab.scan import gated_scan as gated_scan
-    from rnnlab.scan import linear_scan as linear_scan
-    from rnnlab.scan import log_linear_scan as log_linear_scan
+from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
-_NAMES = {
-    "rnnlab.cells": "CELLS GRU LSTM LSTMCarry MinGRU MinLSTM VanillaRNN",
-    "rnnlab.models": "SequenceModel",
-    "rnnlab.layers": "Attention Bidirectional Block CausalConv Stack",
-    "rnnlab.scan": "gated_scan linear_scan log_linear_scan",
+_MODULES = {
+    alias.name: node.module
+    for node in ast.parse(Path(__file__).with_suffix(".pyi").read_bytes()).body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
 }
-_HOME = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'rnnlab' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULES})

@@ -1,12 +1,19 @@
-"""Load a user's Python file as a module."""
+"""Load a user's Python files as modules, and their classes by reference, `FILE.py:CLASS`."""
 
+import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
+_loaded: set[str] = set()
+"""Names in `sys.modules` of the modules that `load` has made."""
+
 
 def load(path: Path, what: str) -> ModuleType:
-    """Executes a Python file and returns its module.
+    """Executes a Python file and returns its module. The same content is executed once.
+
+    The file can import modules of its directory.
 
     Args:
       path: the file.
@@ -17,16 +24,90 @@ def load(path: Path, what: str) -> ModuleType:
     """
     if not path.is_file():
         raise ValueError(f"{path} is not a file; it must be {what}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # One module per content, so that a class is the same object for everybody who loads it.
+    name = f"{path.stem}_{file_digest(path)[:12]}"
+    module = sys.modules.get(name) or _imported(path)
+    if module is not None:
+        return module
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file; it must be {what}")
     module = importlib.util.module_from_spec(spec)
+    directory = str(path.resolve().parent)
+    sys.modules[name] = module  # where dataclasses and type hints look up names
+    sys.path.append(directory)
     try:
         spec.loader.exec_module(module)
     except (SyntaxError, UnicodeDecodeError) as error:
+        del sys.modules[name]
         raise ValueError(f"{path} is not a Python file: {error}; it must be {what}") from None
     except (Exception, SystemExit) as error:
+        del sys.modules[name]
         raise ValueError(
             f"{path} cannot be executed: {type(error).__name__}: {error}; fix the file"
         ) from error
+    finally:
+        sys.path.remove(directory)
+    _loaded.add(name)
     return module
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name refers to a user's class.
+
+    >>> is_reference("my_cells.py:MyCell"), is_reference("mingru")
+    (True, False)
+    """
+    return referenced_file(name).endswith(".py")
+
+
+def referenced_file(reference: str) -> str:
+    """Returns the file of `FILE.py:CLASS`."""
+    return reference.rpartition(":")[0]
+
+
+def load_class(reference: str, what: str) -> type:
+    """Returns the class that `FILE.py:CLASS` names. The file is executed.
+
+    Raises:
+      ValueError: the file cannot be loaded, or does not define the class.
+    """
+    file, _, name = reference.rpartition(":")
+    cls = getattr(load(Path(file).expanduser(), f"{what} as FILE.py:CLASS"), name, None)
+    if not callable(cls):
+        raise ValueError(f"{file} must define a class {name!r}; check the name after ':'")
+    return cls
+
+
+def reference_to(cls: type) -> str:
+    """Returns `FILE.py:CLASS` for a class, relative to the working directory if it is below it.
+
+    Raises:
+      ValueError: the class is not defined at the top level of a Python file.
+    """
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if file is None or not file.endswith(".py") or "." in cls.__qualname__:
+        raise ValueError(
+            f"class {cls.__qualname__} must be defined at the top level of a .py file, so that "
+            "its runs can be resumed; move it to a file"
+        )
+    path = Path(file).resolve()
+    here = Path.cwd()
+    return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{cls.__name__}"
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 digest of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _imported(path: Path) -> ModuleType | None:
+    """Returns the module of the file if it has been imported by name, or is the main program."""
+    path = path.resolve()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name in _loaded or not isinstance(file, str) or not file.endswith(path.name):
+            continue
+        if Path(file).resolve() == path:
+            return module
+    return None

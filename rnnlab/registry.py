@@ -6,16 +6,14 @@ This module does not import JAX: an entry imports its class when `load` is calle
 """
 
 import difflib
-import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_type_hints
 
-from rnnlab import load_module
+from rnnlab.load_module import is_reference, load_class
 
 USER_COLOR = "#000000"
 """Colour of a user's cell whose class does not set `color`."""
@@ -61,7 +59,7 @@ class CellEntry:
     @property
     def is_user_defined(self) -> bool:
         """Whether it is a class of a user's file."""
-        return _is_file_target(self.target)
+        return is_reference(self.target)
 
     def load(self) -> type:
         """Imports the class and returns it.
@@ -70,7 +68,7 @@ class CellEntry:
           ValueError: a user's file or class cannot be loaded.
         """
         if self.is_user_defined:
-            return _load_user_class(self.target)
+            return load_class(self.target, "a cell")
         module, _, attribute = self.target.partition(":")
         return getattr(import_module(module), attribute)
 
@@ -265,11 +263,11 @@ def find_cell(name: str) -> CellEntry:
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    if not _is_file_target(name):
+    if not is_reference(name):
         close = difflib.get_close_matches(name, REGISTRY, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(REGISTRY)}."
         raise ValueError(f"cell {name!r} is unknown; {hint} Your own: FILE.py:CLASS")
-    cls = _load_user_class(name)
+    cls = load_class(name, "a cell")
     label = getattr(cls, "label", None)
     color = getattr(cls, "color", None)
     compared_with = getattr(cls, "compared_with", None)
@@ -286,23 +284,3 @@ def find_cell(name: str) -> CellEntry:
         summary=(cls.__doc__ or "").strip().partition("\n")[0],
         compared_with=compared_with,
     )
-
-
-def _is_file_target(target: str) -> bool:
-    return target.rpartition(":")[0].endswith(".py")
-
-
-def _load_user_class(target: str) -> type:
-    file, _, attribute = target.rpartition(":")
-    path = Path(file).expanduser()
-    stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    cls = getattr(_load_user_module(path.absolute(), stamp), attribute, None)
-    if not callable(cls):
-        raise ValueError(f"{file} must define a class {attribute!r}; check the name after ':'")
-    return cls
-
-
-# One class object per file, so that programs are compiled once.
-@functools.lru_cache(maxsize=64)
-def _load_user_module(path: Path, modified: int) -> Any:
-    return load_module.load(path, "a cell as FILE.py:CLASS")

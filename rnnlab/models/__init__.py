@@ -1,3 +1,4 @@
-"""Sequence models: configuration, the model, generation."""
+"""Sequence models: their settings, the model, and generation of tokens."""
 
+from rnnlab.models.config import ModelConfig as ModelConfig
 from rnnlab.models.sequence_model import SequenceModel as SequenceModel

@@ -5,7 +5,7 @@ import difflib
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any, Literal, Optional
 
 import jax
@@ -199,7 +199,6 @@ def _join(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-@cache
 def settings_class(cell: str) -> type:
     """Returns a dataclass of all settings of a model, for the command line and for JSON.
 

@@ -30,7 +30,7 @@ def test_a_preset_is_run_with_all_of_its_sweep(experiment, tmp_path, capsys):
         assert key in results[0]
     assert results[0]["baselines"]["uniform"]["nll"] > 0
     printed = capsys.readouterr().out
-    for word in ("mingru", "valid nll", "Kneser-Ney n-gram (nll)", "tokens/s", str(out)):
+    for word in ("mingru", "test nll", "Kneser-Ney n-gram (nll)", "tokens/s", str(out)):
         assert word in printed
 
     # The same runs once more: they are there. Others: nothing is overwritten.

@@ -1,0 +1,40 @@
+"""The public names of rnnlab, by the module that defines them.
+
+This is the only list: type checkers read it, and `rnnlab/__init__.py` imports from it on use.
+"""
+
+from rnnlab.cells import CELLS as CELLS
+from rnnlab.cells import GRU as GRU
+from rnnlab.cells import LSTM as LSTM
+from rnnlab.cells import LSTMCarry as LSTMCarry
+from rnnlab.cells import MinGRU as MinGRU
+from rnnlab.cells import MinLSTM as MinLSTM
+from rnnlab.cells import VanillaRNN as VanillaRNN
+from rnnlab.layers import Attention as Attention
+from rnnlab.layers import Bidirectional as Bidirectional
+from rnnlab.layers import Block as Block
+from rnnlab.layers import CausalConv as CausalConv
+from rnnlab.layers import Stack as Stack
+from rnnlab.models import ModelConfig as ModelConfig
+from rnnlab.models import SequenceModel as SequenceModel
+from rnnlab.registry import REGISTRY as REGISTRY
+from rnnlab.runs.experiment import Experiment as Experiment
+from rnnlab.runs.experiment import Preset as Preset
+from rnnlab.scan import gated_scan as gated_scan
+from rnnlab.scan import linear_scan as linear_scan
+from rnnlab.scan import log_linear_scan as log_linear_scan
+from rnnlab.tasks import MQAR as MQAR
+from rnnlab.tasks import TASKS as TASKS
+from rnnlab.tasks import Adding as Adding
+from rnnlab.tasks import Chorales as Chorales
+from rnnlab.tasks import CopyMemory as CopyMemory
+from rnnlab.tasks import Digits as Digits
+from rnnlab.tasks import Forecasting as Forecasting
+from rnnlab.tasks import FormalLanguage as FormalLanguage
+from rnnlab.tasks import ListOps as ListOps
+from rnnlab.tasks import SelectiveCopying as SelectiveCopying
+from rnnlab.tasks import Sequences as Sequences
+from rnnlab.tasks import Text as Text
+from rnnlab.train.config import TrainConfig as TrainConfig
+
+__version__: str
