@@ -11,7 +11,7 @@ _loaded: set[str] = set()
 
 
 def load(path: Path, what: str) -> ModuleType:
-    """Executes a Python file and returns its module. The same content is executed once.
+    """Executes a Python file and returns its module. An unchanged file is executed once.
 
     The file can import modules of its directory.
 
@@ -24,8 +24,9 @@ def load(path: Path, what: str) -> ModuleType:
     """
     if not path.is_file():
         raise ValueError(f"{path} is not a file; it must be {what}")
-    # One module per content, so that a class is the same object for everybody who loads it.
-    name = f"{path.stem}_{file_digest(path)[:12]}"
+    # One module per path and content: a class is then the same object wherever it is loaded.
+    version = f"{path.resolve()}:{file_digest(path)}"
+    name = f"{path.stem}_{hashlib.sha256(version.encode()).hexdigest()[:12]}"
     module = sys.modules.get(name) or _imported(path)
     if module is not None:
         return module

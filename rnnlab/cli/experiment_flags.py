@@ -2,23 +2,26 @@
 
 import typing
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
+
+import tyro
 
 from rnnlab.cli import arguments as tyro_arguments
 from rnnlab.models.config import ModelConfig, available_options, settings_class, unknown_option
 from rnnlab.runs.experiment import Experiment, Preset
 from rnnlab.runs.grid import grid
+from rnnlab.runs.references import find_task
 from rnnlab.train.config import TrainConfig
 
-CELL, SEED = "model.cell", "train.seed"
+CELL, SEED, TASK = "model.cell", "train.seed", "--data"
 PROG = "rnnlab run FILE"
 DESCRIPTION = (
     "Settings of the experiment; the last of the model are options of its cell. Further options: "
-    "--preset NAME, --seeds 0,1,2, --out DIR and --results FILE. A comma-separated list of values "
-    "trains one run per value. On Linux the process keeps freed memory until it ends; "
-    "--no-malloc-keep-memory turns this off."
+    "--preset NAME, --seeds 0,1,2, --out DIR and --results FILE. --data TASK chooses another task, "
+    "by its name or as FILE.py:CLASS. A comma-separated list of values trains one run per value. "
+    "On Linux the process keeps freed memory until it ends; --no-malloc-keep-memory turns this off."
 )
 
 D = TypeVar("D")
@@ -65,7 +68,8 @@ def experiments(preset: Preset, flags: Sequence[str]) -> list[tuple[Experiment, 
     Raises:
       ValueError: a flag is unknown or its value is invalid.
     """
-    single, lists = _split_lists(_split_flags(flags), _comma_settings(preset.experiment))
+    preset, given_flags = _choose_task(preset, _split_flags(flags))
+    single, lists = _split_lists(given_flags, _comma_settings(preset.experiment))
     axes = {
         names: values
         for names, values in preset.grid.items()
@@ -96,10 +100,28 @@ def experiments(preset: Preset, flags: Sequence[str]) -> list[tuple[Experiment, 
 
 def print_settings(preset: Preset, flags: Sequence[str]) -> None:
     """Prints the flags of a preset, with the options of the cell that `flags` choose, and exits."""
-    single, lists = _split_lists(_split_flags(flags), set())
+    preset, given_flags = _choose_task(preset, _split_flags(flags))
+    single, lists = _split_lists(given_flags, set())
     first = [*single, *(Flag(flag.name, flag.values[:1]) for flag in lists)]
     base = preset.override({CELL: _cell(preset, {}, first)})
     _read(base, ["--help"])
+
+
+def _choose_task(preset: Preset, flags: Sequence[Flag]) -> tuple[Preset, list[Flag]]:
+    """Returns the preset with the task of a flag `--data NAME`, and the other flags."""
+    chosen = [flag for flag in flags if flag.name == TASK]
+    others = [flag for flag in flags if flag.name != TASK]
+    if not chosen:
+        return preset, others
+    if len(chosen[-1].values) != 1:
+        raise ValueError(f"{TASK} must be one task, got {' '.join(chosen[-1].values)!r}")
+    kind = find_task(chosen[-1].values[0])
+    task = object.__new__(kind)  # not constructed: the flags may set fields without a default
+    for f in fields(kind):
+        default = f.default if f.default_factory is MISSING else f.default_factory()
+        object.__setattr__(task, f.name, tyro.MISSING if default is MISSING else default)
+    axes = {names: values for names, values in preset.grid.items() if "data." not in names}
+    return replace(preset, experiment=replace(preset.experiment, data=task), grid=axes), others
 
 
 def _parse(base: Experiment, flags: Sequence[Flag]) -> Experiment:

@@ -9,9 +9,11 @@ from rnnlab import legacy_names, records
 from rnnlab.atomic_io import TMP_SUFFIX, read_json
 from rnnlab.cli.commands import Verify
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
-from rnnlab.runs.api import load_run
+from rnnlab.records import Record
+from rnnlab.runs.api import check_references, load_run, read_settings
 from rnnlab.runs.checkpoints.store import TRASH_SUFFIX, CheckpointStore
 from rnnlab.runs.lock import require_unlocked
+from rnnlab.runs.references import references
 from rnnlab.runs.run_dir import ARCHIVE_DIR, CORRUPT_DIR, RunDirectory
 from rnnlab.tables import Table, print_table
 
@@ -56,7 +58,7 @@ def findings_of(path: Path) -> Iterator[Finding]:
     """A line for every part of a run's folder."""
     folder = RunDirectory(path)
     try:
-        settings = load_run(path)[1]
+        settings = _check_settings(path)
         metadata = {"config": settings}
         yield Finding("config.json", f"sound: {settings['experiment']}, {settings['task']}", True)
     except (ValueError, OSError) as error:
@@ -94,6 +96,16 @@ def findings_of(path: Path) -> Iterator[Finding]:
     ):
         for left in sorted(path.glob(kind)):
             yield Finding(str(left.relative_to(path)), state, True)
+
+
+def _check_settings(path: Path) -> Record:
+    """Returns the settings of a run, checked as far as that executes no user's code."""
+    folder, settings = read_settings(path)
+    if references(settings):
+        check_references(folder, settings)
+    else:
+        load_run(path)
+    return settings
 
 
 def _read(file: Path, read: Callable[[], object]) -> Finding:

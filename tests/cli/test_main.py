@@ -171,14 +171,33 @@ def test_handlers_are_put_back_when_the_last_has_left():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_every_name_of_the_package_is_found():
+def test_every_public_name_is_imported_from_its_module():
     import rnnlab
 
-    source = Path(rnnlab.__file__).read_text(encoding="utf-8")
-    shown = [part.split()[0] for part in source.split(" as ")[1:]]
-    assert sorted(shown) == sorted(rnnlab._HOME)
-    for name in shown:
+    assert {"Experiment", "ModelConfig", "TASKS", "Text", "MinGRU"} <= set(rnnlab._MODULES)
+    assert set(rnnlab.TASKS) <= set(rnnlab._MODULES)
+    for name, module in rnnlab._MODULES.items():
         assert name in dir(rnnlab)
-        assert getattr(rnnlab, name) is getattr(import_module(rnnlab._HOME[name]), name)
+        assert getattr(rnnlab, name) is getattr(import_module(module), name)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         rnnlab.Nothing  # noqa: B018
+
+
+LIGHT = """
+import sys
+from rnnlab.cli import main
+try:
+    code = main.main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code
+heavy = sorted({"jax", "flax", "optax", "matplotlib", "numpy"} & set(sys.modules))
+print(code, heavy, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["bench", "--help"], ["list"], ["run", "--help"]])
+def test_help_and_list_import_nothing_heavy(words):
+    command = [sys.executable, "-c", LIGHT, *words]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.stderr == "0 []\n"
