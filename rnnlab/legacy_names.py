@@ -9,7 +9,6 @@ from typing import Any
 
 SETTINGS: dict[str, dict[str, str]] = {
     "data": {},
-    "model": {},
     "train": {
         "final_rate": "end_lr_fraction",
         "decay_gates": "weight_decay_gates",
@@ -23,6 +22,28 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
 }
 """Settings of `config.json` and of results, by section."""
+
+MODEL_SETTINGS = {
+    "conv_size": "conv_kernel_size",
+    "tied": "tie_embeddings",
+    "learned_carry": "learn_initial_state",
+    "context": "window",
+}
+"""Settings of models from before each cell had options of its own."""
+
+MINIMAL_CELLS = frozenset({"mingru", "minlstm"})
+CELLS_OF_OPTION = {
+    "candidate": MINIMAL_CELLS,
+    "gate_range": MINIMAL_CELLS,
+    "learned_carry": MINIMAL_CELLS,
+    "forget_bias": frozenset({"minlstm"}),
+    "normalize": frozenset({"minlstm"}),
+    "heads": frozenset({"transformer"}),
+    "context": frozenset({"transformer"}),
+    "state_size": frozenset({"mamba"}),
+    "kernel_size": frozenset({"tcn"}),
+}
+"""The cells that such a setting belongs to; the settings of all other models listed it too."""
 
 VALUES: dict[str, dict[Any, Any]] = {}
 """Values of settings, by "section.setting" with its current name."""
@@ -66,6 +87,11 @@ def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
         return dict(record)
     if isinstance(current["grid"], Mapping):
         current["grid"] = dict(_current_setting(*item) for item in current["grid"].items())
+    if isinstance(model := current.get("model"), Mapping) and "conv_kernel_size" not in model:
+        current["model"] = _current_model(model)
+        if isinstance(current["grid"], Mapping):
+            names = {f"model.{old}": f"model.{new}" for old, new in MODEL_SETTINGS.items()}
+            current["grid"] = {names.get(name, name): x for name, x in current["grid"].items()}
     for section in SETTINGS:
         if isinstance(settings := current.get(section), Mapping):
             named = (_current_setting(f"{section}.{key}", x) for key, x in settings.items())
@@ -85,6 +111,23 @@ def current_leaf(path: str) -> str:
         if path.endswith(f".{old}.value"):
             return path.removesuffix(f"{old}.value") + f"{new}.value"
     return path
+
+
+def _current_model(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a model with current names and without options of other cells.
+
+    >>> _current_model({"cell": "lstm", "conv_size": 4, "forget_bias": 0.0, "readout": "step"})
+    {'cell': 'lstm', 'conv_kernel_size': 4, 'readout': 'last'}
+    """
+    cells = set(str(settings.get("cell", "mingru")).split("+"))
+    current = {
+        MODEL_SETTINGS.get(name, name): value
+        for name, value in settings.items()
+        if name not in CELLS_OF_OPTION or cells & CELLS_OF_OPTION[name]
+    }
+    if current.get("readout") == "step":
+        current["readout"] = "last"
+    return current
 
 
 def _current_setting(name: str, value: Any) -> tuple[str, Any]:

@@ -45,7 +45,7 @@ class ModelConfig:
         several cells an option applies to each cell that has it.
 
     Raises:
-      ValueError: a cell or an option is unknown, or the depth is less than the number of cells.
+      ValueError: a cell or an option is unknown.
 
     >>> config = ModelConfig("minlstm", width=64, options={"forget_bias": 1.0})
     >>> config.settings()["forget_bias"]
@@ -68,16 +68,10 @@ class ModelConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = self.cell.split("+")
         known = available_options(self.cell)
         for name in self.options:
             if name not in known:
                 raise ValueError(unknown_option(name, self.cell))
-        if self.depth < len(names):
-            raise ValueError(
-                f"depth must be >= {len(names)} for cell {self.cell!r}, got {self.depth}; "
-                "raise --model.depth"
-            )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ModelConfig) and self.settings() == other.settings()
@@ -120,12 +114,20 @@ class ModelConfig:
     ) -> SequenceModel:
         """Builds the model for a task's inputs and outputs.
 
+        Raises:
+          ValueError: a setting is out of range, or the depth is less than the number of cells.
+
         >>> from flax import nnx
         >>> model = ModelConfig(width=8).build(5, vocab_size=5, rngs=nnx.Rngs(0))
         >>> count_parameters(model), state_bytes(model)
         (2157, 320)
         """
         entries = [find_cell(name) for name in self.cell.split("+")]
+        if self.depth < len(entries):
+            raise ValueError(
+                f"depth must be >= {len(entries)} for cell {self.cell!r}, got {self.depth}; "
+                "raise --model.depth"
+            )
         dtypes = {"rngs": rngs, "dtype": jnp.dtype(self.dtype)}
         layers = [self._layer(entries[k % len(entries)], k, **dtypes) for k in range(self.depth)]
         return SequenceModel(

@@ -181,7 +181,7 @@ def test_state_bytes_of_recurrent_cells_are_those_of_the_carry():
     [
         (lambda: ModelConfig("mingur"), "'mingur' is unknown; did you mean 'mingru'"),
         (lambda: ModelConfig("gru+"), "'' is unknown; choose one of rnn, gru"),
-        (lambda: ModelConfig(depth=0), "depth must be >= 1 for cell 'mingru', got 0"),
+        (lambda: token_model(depth=0), "depth must be >= 1 for cell 'mingru', got 0"),
         (
             lambda: token_model(tie_embeddings=True, candidate="none"),
             "candidate must be .* got 'none'",
