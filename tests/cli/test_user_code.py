@@ -100,9 +100,9 @@ def test_data_flag_chooses_a_task(project, capsys):
     assert settings["task"] == "my_task.py:MyTask"
     assert settings["data"]["extra"] == 5
     capsys.readouterr()
-    assert main.main(["run", "experiment.py", "--data", "Nothing"]) == errors.USAGE
+    assert main.main(["run", "experiment.py", "--data", "Nothing"]) == errors.USAGE_ERROR
     assert "task 'Nothing' is unknown; choose one of Adding, " in capsys.readouterr().err
-    assert main.main(["run", "experiment.py", "--data", "my_cells.py:MyCell"]) == errors.USAGE
+    assert main.main(["run", "experiment.py", "--data", "my_cells.py:MyCell"]) == errors.USAGE_ERROR
     assert "must be a frozen dataclass with a method load(seed)" in capsys.readouterr().err
 
 
