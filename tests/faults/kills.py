@@ -73,7 +73,7 @@ def kill_in_the_first_save(lab: Lab, out: Path, seed: int) -> Record:
     kill = _kill_after(lab, out, random.Random(seed), "0.tmp", 0.01, target="0.tmp")
     is_empty = not saved_steps(run_folder(kill.out))
     resumed = lab.resume(kill.out)
-    message = "holds no checkpoint; starting from step 0"
+    message = "has no checkpoint; starting from step 0"
     return {
         "inside": kill.hit_target and is_empty,
         "killed": kill.killed,
