@@ -131,11 +131,10 @@ _ENTRIES = (
     ),
     CellEntry(
         name="mamba",
-        target="rnnlab.layers.mamba:Mamba",
+        target="rnnlab.cells.mamba:Mamba",
         label="Mamba",
         color="#009E73",
         summary="Selective state space layer (S6) with its convolution and gate.",
-        kind="layer",
         block={"conv_kernel_size": None, "mlp_expansion": None},
     ),
     CellEntry(

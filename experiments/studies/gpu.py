@@ -30,8 +30,8 @@ from rnnlab.bench.newton_convergence import NewtonBenchmark
 from rnnlab.bench.scan import ScanBenchmark
 from rnnlab.bench.speedup import SpeedupBenchmark
 from rnnlab.bench.timing import compile_program, quartiles, time_interleaved
-from rnnlab.cells.mingru import mingru_gates
-from rnnlab.cells.minlstm import minlstm_gates
+from rnnlab.cells.mingru import MinGRUCoefficients
+from rnnlab.cells.minlstm import MinLSTMCoefficients
 from rnnlab.plotting import save_figure
 from rnnlab.scan import resolve_backend
 
@@ -87,14 +87,17 @@ def parity(out: Path, device: jax.Device) -> Iterator[records.Record]:
         found = (h, *pull(dh))
         name = f"linear, {dtype}" + (", reverse" * reverse) + (", reset" * flags)
         yield _parity(out, device, name, a.shape, found, (wanted, *gradients))
-    for name, gates, count in (("mingru", mingru_gates, 2), ("minlstm", minlstm_gates, 3)):
+    for name, coefficients, count in (
+        ("mingru", MinGRUCoefficients(), 2),
+        ("minlstm", MinLSTMCoefficients(), 3),
+    ):
         keys = jax.random.split(jax.random.key(1), count + 4)
         shape = (2, 777, 200)
         pre = [jax.random.normal(k, shape) for k in keys[:count]]
         states = [jax.random.normal(k, (2, 200)) for k in keys[count : count + 2]]
         reset = jax.random.bernoulli(keys[-2], 0.1, shape[:2])
         mask = jax.random.bernoulli(keys[-1], 0.8, shape[:2])
-        run = partial(_gated, gates, reset, mask)
+        run = partial(_gated, coefficients, reset, mask)
         found = jax.jit(partial(run, "pallas"))(pre, *states)
         with jax.enable_x64(True):
             wide = [np.asarray(x, np.float64) for x in (*pre, *states)]
@@ -102,11 +105,11 @@ def parity(out: Path, device: jax.Device) -> Iterator[records.Record]:
         yield _parity(out, device, f"{name}, reset and mask", shape, found, wanted)
 
 
-def _gated(gates, reset, mask, backend, pre, h0, init):
+def _gated(coefficients, reset, mask, backend, pre, h0, init):
     """The states and the gradients of all operands; the states are their own cotangent."""
 
     def states(pre, h0, init):
-        run = partial(gated_scan, gates, reset=reset, mask=mask, backend=backend)
+        run = partial(gated_scan, coefficients, reset=reset, mask=mask, backend=backend)
         return run(pre, h0, reset_state=init)[0]
 
     h, pull = jax.vjp(states, pre, h0, init)

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from rnnlab.analysis._batching import batch_axes, cast_carry, check_steps
 from rnnlab.analysis.states import states
 from rnnlab.cells.backends.lax_scan import preceding
-from rnnlab.cells.linear import LinearCell
+from rnnlab.cells.minimal import MinimalCell
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
@@ -130,7 +130,7 @@ def lyapunov_exponents(
     size = sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: cell.initial_carry(()))))
     if count > size:
         raise ValueError(f"count must be <= {size}, the numbers in the state, got {count}")
-    if isinstance(cell, LinearCell):
+    if isinstance(cell, MinimalCell):
         rates = jnp.log(jnp.abs(decays(cell, carry, xs))).mean(-2)
         return lax.top_k(rates, count)[0]
     axes = batch_axes(cell, xs)
@@ -164,7 +164,7 @@ def _exponents(graphdef, count, params, carry, xs):
 
 
 def decays(
-    cell: LinearCell,
+    cell: MinimalCell,
     carry: Float[Array, "*batch features"],
     xs: Float[Array, "*batch time in_features"],
 ) -> Float[Array, "*batch time features"]:
@@ -177,5 +177,5 @@ def decays(
     >>> decays(cell, cell.initial_carry(()), jnp.zeros((1, 3)))
     Array([[0.5, 0.5, 0.5, 0.5]], dtype=float32)
     """
-    low, high = cell.gate_range
+    low, high = cell.decay_range
     return low + (high - low) * cell.gate_values(carry, xs)["decay"]

@@ -42,7 +42,7 @@ from rnnlab.bench.variants import (
     naive_variant,
     variant_program,
 )
-from rnnlab.cells.linear import LinearCell
+from rnnlab.cells.minimal import MinimalCell
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries, compared_cells, find_cell, minimal_counterparts
@@ -156,7 +156,7 @@ class LibraryCase:
 
 def library_cases(cell: str, platform: str) -> list[LibraryCase]:
     """The implementations of a cell that can run on a platform, rnnlab's own first."""
-    minimal = issubclass(find_cell(cell).load(), LinearCell)
+    minimal = issubclass(find_cell(cell).load(), MinimalCell)
     backend = resolve_backend("auto", platform) if minimal else "scan"
     found = [LibraryCase(cell, "rnnlab", backend, _bind(cell_variant, cell, "auto"))]
     if minimal and platform != "cpu" and resolve_backend("pallas", platform) == "pallas":

@@ -20,8 +20,8 @@ from rnnlab.bench.timing import (
 )
 from rnnlab.bench.variants import module_variant, variant_program
 from rnnlab.cells import CELLS
+from rnnlab.cells.mamba import Mamba
 from rnnlab.layers import Attention, Block
-from rnnlab.layers.mamba import Mamba
 from rnnlab.records import Record
 from rnnlab.tables import Table, device_label, format_ms
 

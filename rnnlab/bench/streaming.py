@@ -48,7 +48,7 @@ class StreamingBenchmark(Benchmark):
       out: output directory. Records are appended to those that are there.
     """
 
-    cells: tuple[str, ...] = (*cell_entries(), "mamba")
+    cells: tuple[str, ...] = tuple(cell_entries())
     batches: tuple[int, ...] = (1, 64)
     lengths: tuple[int, ...] = (1_000, 32_000, 1_000_000)
     max_tokens: int = 2_100_000

@@ -81,7 +81,7 @@ def naive_variant(name: str, workload: Workload) -> LayerVariant:
 
     def outputs(params, xs):
         model = nnx.merge(graphdef, params, copy=True)
-        a, b = model.gates(*model.project(xs))
+        a, b = model.coefficients(*model.preactivations(xs))
         return naive_associative_scan(a, b, model.initial_carry(xs.shape[:1]))
 
     return LayerVariant(outputs, params)

@@ -1,8 +1,11 @@
 """The cells: one contract, one file each."""
 
 from rnnlab.cells.gru import GRU as GRU
+from rnnlab.cells.linear import LinearCell as LinearCell
 from rnnlab.cells.lstm import LSTM as LSTM
 from rnnlab.cells.lstm import LSTMCarry as LSTMCarry
+from rnnlab.cells.mamba import Mamba as Mamba
+from rnnlab.cells.mamba import MambaCarry as MambaCarry
 from rnnlab.cells.mingru import MinGRU as MinGRU
 from rnnlab.cells.minlstm import MinLSTM as MinLSTM
 from rnnlab.cells.rnn import VanillaRNN as VanillaRNN

@@ -1,162 +1,246 @@
-"""What minGRU and minLSTM share: gates that read the input alone, a recurrence that is linear."""
+"""The base of cells whose state follows a linear recurrence, `h[t] = a[t] h[t-1] + b[t]`.
 
-from collections.abc import Sequence
+minGRU, minLSTM and Mamba are such cells, as are RG-LRU, LRU and S5. They differ in the layers
+before the coefficients, in the coefficients, and in what is read out of the states.
+"""
 
-import jax
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypedDict
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
+from rnnlab.cells.recurrence import GatedRecurrence
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.recurrent import Recurrent, dense, validate_call
-from rnnlab.scan import BACKENDS, CoefficientFn, gated_scan, gated_step
+from rnnlab.recurrent import Recurrent, validate_call
+from rnnlab.scan import BACKENDS, CoefficientFn
 from rnnlab.validation import require_one_of, require_positive_int
 
-GATE_RANGES = ((0, 1), (-1, 1))
+UNIT_NORMAL = nnx.initializers.normal(1.0)
+Layer = Callable[[Recurrent, Any, Array], tuple[Any, Array]]
+"""Runs a layer over a sequence or one time step: `apply(layer, carry, xs) -> (carry, ys)`."""
 
 
-def positive(x: Array) -> Array:
-    """The paper's candidate activation g: `x + 0.5` for x >= 0, else `sigmoid(x)`; always > 0.
+class Recurrence(Protocol):
+    """A recurrence over one call's inputs, as in `rnnlab.cells.recurrence`.
 
-    Source: arXiv 2410.01201, appendix B.
+    `scan` and `step` return the last state and the states of all time steps, or a readout of them.
     """
-    return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
+
+    def scan(self, state: Any, reset_state: Any, reset: Any, mask: Any, backend: str) -> Any: ...
+    def step(self, state: Any, reset_state: Any, reset: Any, mask: Any) -> Any: ...
+    def decay(self) -> Array | None: ...
 
 
-@jax.custom_jvp
-def complements(x: Array) -> tuple[Array, Array]:
-    """`sigmoid(x)` and `1 - sigmoid(x)`, each with all its digits, for one exponential."""
-    e = jnp.exp(-jnp.abs(x))
-    large = 1 / (1 + e)
-    small = e * large
-    return jnp.where(x >= 0, large, small), jnp.where(x >= 0, small, large)
+class LinearCellOptions(TypedDict, total=False):
+    """Keyword arguments of `LinearCell`, for the constructors of its subclasses."""
 
-
-@complements.defjvp
-def _complements_jvp(primals, tangents):
-    s, c = complements(*primals)
-    ds = s * c * tangents[0]
-    return (s, c), (ds, -ds)
-
-
-CANDIDATES = {"positive": positive, "identity": lambda x: x, "tanh": jnp.tanh}
-
-
-def into_range(a: Array, gate_range: tuple[int, int]) -> Array:
-    """A decay in (0, 1) moved into `gate_range`. (-1, 1) lets a state flip its sign, as parity
-    needs.
-
-    Source: arXiv 2411.12537.
-    """
-    return a if gate_range == (0, 1) else 2 * a - 1
+    learn_initial_state: bool
+    initial_state_init: nnx.Initializer
+    dtype: DTypeLike | None
+    param_dtype: DTypeLike
+    backend: str
 
 
 class LinearCell(Recurrent):
-    """A cell whose pre-activations are projections of the input; subclasses name them and gates.
+    """A cell whose state is a linear recurrence over the input.
 
-    For each name in `projections` it has a `<name>_kernel` (in_features, features) and a
-    `<name>_bias` (features,). `gates` maps the pre-activations to the recurrence's (a, b).
+        u = before_gates(x)                                      layers with a carry of their own
+        a, b = coefficients(*preactivations(u), *operands())     pointwise
+        h[t] = a[t] h[t-1] + b[t],   y = readout(h, u)
+
+    A subclass defines `coefficients` and `preactivations`, and where needed:
+
+    - `operands`: learned arrays (features,) that the coefficients read at every time step.
+    - `before_gates` and `carry_type`: layers with a carry, such as a causal convolution.
+    - `readout`: outputs other than the state.
+    - `state_shape`, `state_dtype`, `decay_range`: real or complex states of any shape.
+    - `recurrence`: coefficients that are not pointwise functions of pre-activations: constant in
+      time (`LinearRecurrence`), or several recurrences (`JointRecurrence`, a tuple of states).
+
+    Args:
+      in_features, features: width of the input and of the output.
+      rngs: source of the parameters' keys.
+      learn_initial_state: whether the initial state is a parameter; otherwise it is zeros.
+      initial_state_init: initialiser of that parameter.
+      dtype: dtype of the layers and of `ys`; None is `param_dtype`. Coefficients and states are
+        float32 (float64 where dtype is), so that cutting a sequence never changes them.
+      param_dtype: dtype of the parameters.
+      backend: backend of the scan; see `rnnlab.linear_scan`.
+
+    Raises:
+      ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
+
+    >>> class Leaky(LinearCell):
+    ...     def __init__(self, in_features, features, *, rngs, **options):
+    ...         super().__init__(in_features, features, rngs=rngs, **options)
+    ...         self.project = nnx.Linear(in_features, features, rngs=rngs)
+    ...         self.rate = nnx.Param(jnp.zeros(features))
+    ...
+    ...     def preactivations(self, xs):
+    ...         return (self.project(xs),)
+    ...
+    ...     def operands(self):
+    ...         return (self.rate[...],)
+    ...
+    ...     @staticmethod
+    ...     def coefficients(x, rate):
+    ...         a = jax.nn.sigmoid(rate)
+    ...         return a, (1 - a) * x
+    >>> import jax
+    >>> cell = Leaky(3, 8, rngs=nnx.Rngs(0))
+    >>> carry, ys = cell(jnp.ones((2, 5, 3)))
+    >>> carry.shape, ys.shape
+    ((2, 8), (2, 5, 8))
     """
 
-    projections: tuple[str, ...]
+    backends = BACKENDS
+    decay_range: tuple[int, int] = (0, 1)
+    """Range of `a`, or of its modulus where it is complex."""
+    carry_type: Callable[[Any, Any], Any] | None = None
+    """Pairs the carry of `before_gates` with the state, e.g. a NamedTuple; None: no such carry."""
 
     def __init__(
         self,
         in_features: int,
         features: int,
         *,
-        candidate: str,
-        gate_range: tuple[int, int],
-        carry_init: nnx.Initializer | None,
-        kernel_init: nnx.Initializer,
-        bias_init: nnx.Initializer,
-        dtype: DTypeLike | None,
-        param_dtype: DTypeLike,
-        backend: str,
         rngs: nnx.Rngs,
+        learn_initial_state: bool = False,
+        initial_state_init: nnx.Initializer = UNIT_NORMAL,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        backend: str = "auto",
     ):
         require_positive_int(in_features=in_features, features=features)
-        require_one_of("candidate", candidate, CANDIDATES)
-        gate_range = tuple(gate_range) if isinstance(gate_range, list) else gate_range
-        require_one_of("gate_range", gate_range, GATE_RANGES)
-        require_one_of("backend", backend, BACKENDS)
+        require_one_of("backend", backend, self.backends)
+        require_one_of("learn_initial_state", learn_initial_state, (False, True))
         self.in_features = in_features
         self.features = features
-        self.candidate = candidate
-        self.gate_range = gate_range
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         self.backend = backend
-        for name in self.projections:
-            kernel = kernel_init(rngs.params(), (in_features, features), param_dtype)
-            setattr(self, f"{name}_kernel", nnx.Param(kernel))
-            bias = bias_init(rngs.params(), (features,), param_dtype)
-            setattr(self, f"{name}_bias", nnx.Param(bias))
-        self.carry = (
-            None
-            if carry_init is None
-            else nnx.Param(carry_init(rngs.params(), (1, features), param_dtype)[0])
-        )
+        self.carry = None
+        if learn_initial_state:
+            self._draw_initial_state(initial_state_init, rngs)
+
+    def _draw_initial_state(self, init: nnx.Initializer, rngs: nnx.Rngs) -> None:
+        """Makes the initial state a parameter that is drawn from `init`."""
+        shape = (1, *self.state_shape)
+        initial_state = init(rngs.params(), shape, self.param_dtype)[0]
+        self.carry = nnx.Param(initial_state, weight_decay=False)
 
     @property
-    def gates(self) -> CoefficientFn:
-        raise TypeError(f"{type(self).__name__} defines no gates")
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of the state of one sequence."""
+        return (self.features,)
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch features"]:
-        """Zeros, or the learned state, of shape (*batch_shape, features), float32 or wider."""
-        shape = (*batch_shape, self.features)
+    @property
+    def state_dtype(self) -> jnp.dtype:
+        """Dtype of the state: at least 32 bits per real number."""
+        return accumulation_dtype(self.dtype)
+
+    @property
+    def coefficients(self) -> CoefficientFn:
+        """The pointwise function `(*preactivations, *operands) -> (a, b)`, hashable by value."""
+        raise NotImplementedError(f"{type(self).__name__} must define coefficients")
+
+    def before_gates(self, carry: Any, xs: Array, apply: Layer) -> tuple[Any, Any]:
+        """Runs the layers before the coefficients.
+
+        Args:
+          carry: the carry of these layers, the first part of `carry_type`; () without one.
+          xs: inputs, over time or of one time step.
+          apply: runs a layer with the call's flags, `apply(layer, carry, xs) -> (carry, ys)`.
+
+        Returns:
+          The next carry, and what `preactivations` and `readout` read.
+        """
+        return carry, xs
+
+    def initial_carry_before_gates(self, batch_shape: Sequence[int]) -> Any:
+        """Returns the initial carry of `before_gates`."""
+        return ()
+
+    def preactivations(self, inputs: Any) -> Sequence[Float[Array, "*batch features"]]:
+        """Returns the arrays that `coefficients` reads, each of shape (..., features)."""
+        raise NotImplementedError(f"{type(self).__name__} must define preactivations")
+
+    def operands(self) -> Sequence[Float[Array, " features"]]:
+        """Returns the learned operands of `coefficients`, constant in time, (features,) each."""
+        return ()
+
+    def recurrence(self, inputs: Any) -> Recurrence:
+        """Returns the recurrence of a call, from the results of `before_gates`."""
+        return GatedRecurrence(self.coefficients, self.preactivations(inputs), self.operands())
+
+    def readout(self, h: Any, inputs: Any) -> Array:
+        """Returns the outputs, from the states and the results of `before_gates`."""
+        return h.astype(self.dtype)
+
+    def initial_state(self, batch_shape: Sequence[int]) -> Any:
+        """Returns zeros, or the learned state, of shape (*batch_shape, *state_shape)."""
+        shape = (*batch_shape, *self.state_shape)
         if self.carry is None:
-            return jnp.zeros(shape, accumulation_dtype(self.dtype))
-        return jnp.broadcast_to(self.carry[...].astype(accumulation_dtype(self.dtype)), shape)
+            return jnp.zeros(shape, self.state_dtype)
+        return jnp.broadcast_to(self.carry[...].astype(self.state_dtype), shape)
+
+    def initial_carry(self, batch_shape: Sequence[int]) -> Any:
+        """Returns the initial state, paired by `carry_type` with the carry of `before_gates`."""
+        state = self.initial_state(batch_shape)
+        if self.carry_type is None:
+            return state
+        return self.carry_type(self.initial_carry_before_gates(batch_shape), state)
 
     def run_sequence(self, carry, xs, reset, mask, key):
-        ys, carry = gated_scan(
-            self.gates,
-            self.project(xs),
-            carry,
-            reset_state=self.initial_carry(()),
-            reset=reset,
-            mask=mask,
-            backend=self.backend,
-        )
-        return carry, ys
+        def apply(layer, carry, xs):
+            return layer(carry, xs, reset=reset, mask=mask)
+
+        before, state, recurrence, inputs = self._start(carry, xs, apply)
+        reset_state = self.initial_state(())
+        state, h = recurrence.scan(state, reset_state, reset, mask, self.backend)
+        return self._carry(before, state), self.readout(h, inputs)
 
     def run_step(self, carry, x, reset, mask, key):
-        carry = gated_step(
-            self.gates,
-            self.project(x),
-            carry,
-            reset_state=self.initial_carry(()),
-            reset=reset,
-            mask=mask,
-        )
-        return carry, carry.astype(self.dtype)
+        def apply(layer, carry, x):
+            return layer.step(carry, x, reset=reset, mask=mask)
+
+        before, state, recurrence, inputs = self._start(carry, x, apply)
+        state, h = recurrence.step(state, self.initial_state(()), reset, mask)
+        return self._carry(before, state), self.readout(h, inputs)
 
     def gate_values(
         self,
-        carry: Float[Array, "*batch features"],
+        carry: Any,
         xs: Float[Array, "*batch time in_features"],
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> dict[str, Float[Array, "*batch time features"]]:
-        """The decay of every step on a scale from 0 to 1, whatever its range. Reads no state."""
-        carry, xs, _, _ = validate_call(self, carry, xs, reset, mask, time=True)
-        a, _ = self.gates(*(pre.astype(carry.dtype) for pre in self.project(xs)))
-        low, high = self.gate_range
-        return {"decay": (a - low) / (high - low)}
+        """Returns the decay at every time step, scaled from `decay_range` to (0, 1).
 
-    def project(
-        self, x: Float[Array, "*batch in_features"]
-    ) -> list[Float[Array, "*batch features"]]:
-        """The pre-activations, one array for each name in `projections`."""
-        return [
-            dense(
-                x,
-                getattr(self, f"{name}_kernel")[...],
-                getattr(self, f"{name}_bias")[...],
-                self.dtype,
-            )
-            for name in self.projections
-        ]
+        It is empty where the recurrence has no decay per feature.
+        """
+        carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
+
+        def apply(layer, carry, xs):
+            return layer(carry, xs, reset=reset, mask=mask)
+
+        _, _, recurrence, _ = self._start(carry, xs, apply)
+        a = recurrence.decay()
+        if a is None:
+            return {}
+        low, high = self.decay_range
+        a = jnp.abs(a) if jnp.iscomplexobj(a) else a
+        return {"decay": jnp.broadcast_to((a - low) / (high - low), (*xs.shape[:-1], a.shape[-1]))}
+
+    def _start(self, carry, xs, apply):
+        before, state = ((), carry) if self.carry_type is None else carry
+        before, inputs = self.before_gates(before, xs, apply)
+        return before, state, self.recurrence(inputs), inputs
+
+    def _carry(self, before, state):
+        return state if self.carry_type is None else self.carry_type(before, state)

@@ -1,33 +1,36 @@
-"""minGRU: a GRU whose gate and candidate read the input alone."""
+"""minGRU: a GRU whose gate and candidate read only the input."""
 
-from functools import lru_cache, partial
+from dataclasses import dataclass
 
-from flax import nnx
 from jax import Array
-from jax import numpy as jnp
-from jax.typing import DTypeLike
 
-from rnnlab.cells.linear import CANDIDATES, LinearCell, complements, into_range
-from rnnlab.scan.affine import CoefficientFn
+from rnnlab.cells.minimal import CANDIDATES, MinimalCell, rescale_decay, sigmoid_pair
 
 
-def mingru_gates(
-    update: Array,
-    candidate: Array,
-    *,
-    activation: str = "positive",
-    gate_range: tuple[int, int] = (0, 1),
-) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class MinGRUCoefficients:
     """Coefficients of `h = a h + b` from the pre-activations of the update gate and the candidate.
 
-    z = sigmoid(update),  a = 1 - z,  b = z * g(candidate)
+        z = sigmoid(update),  a = 1 - z,  b = z * g(candidate)
+
+    Pointwise and hashed by value, as `rnnlab.gated_scan` needs.
+
+    >>> import jax.numpy as jnp
+    >>> a, b = MinGRUCoefficients()(jnp.zeros(1), jnp.ones(1))
+    >>> print(a, b)
+    [0.5] [0.75]
     """
-    z, a = complements(update)
-    return into_range(a, gate_range), z * CANDIDATES[activation](candidate)
+
+    candidate: str = "positive"
+    gate_range: tuple[int, int] = (0, 1)
+
+    def __call__(self, update: Array, candidate: Array) -> tuple[Array, Array]:
+        z, a = sigmoid_pair(update)
+        return rescale_decay(a, self.gate_range), z * CANDIDATES[self.candidate](candidate)
 
 
-class MinGRU(LinearCell):
-    """minGRU. Trains in parallel over time; holds one state of `features` numbers when it streams.
+class MinGRU(MinimalCell):
+    """minGRU. Trains in parallel over time and streams with one state of `features` numbers.
 
         z[t] = sigmoid(x[t] Wz + bz)
         c[t] = g(x[t] Wc + bc)
@@ -37,13 +40,14 @@ class MinGRU(LinearCell):
       in_features, features: width of the input and of the state.
       rngs: source of the parameters' keys.
       candidate: g, one of `"positive"` (the paper's, default), `"identity"`, `"tanh"`.
-      gate_range: (0, 1), or (-1, 1) for a decay of `2 (1 - z) - 1`.
-      carry_init: None starts from zeros. An initialiser makes the initial state a parameter.
+      gate_range: range of the decay: (0, 1), or (-1, 1) for a decay of `2 (1 - z) - 1`.
+      learn_initial_state: whether the initial state is a parameter; otherwise it is zeros.
+      initial_state_init: initialiser of that parameter.
       kernel_init, bias_init: initialisers of each projection.
       dtype: dtype of the projections and of `ys`; None is `param_dtype`. Gates and carry are
-        float32 (float64 where dtype is), so that cutting a sequence never changes it.
+        float32 (float64 where dtype is), so that cutting a sequence never changes them.
       param_dtype: dtype of the parameters.
-      backend: the scan's; see `rnnlab.linear_scan`.
+      backend: backend of the scan; see `rnnlab.linear_scan`.
 
     Raises:
       ValueError: an option is unknown, or a call's shapes or dtypes do not fit.
@@ -61,40 +65,7 @@ class MinGRU(LinearCell):
 
     projections = ("update", "candidate")
 
-    def __init__(
-        self,
-        in_features: int,
-        features: int,
-        *,
-        rngs: nnx.Rngs,
-        candidate: str = "positive",
-        gate_range: tuple[int, int] = (0, 1),
-        carry_init: nnx.Initializer | None = None,
-        kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
-        bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
-        dtype: DTypeLike | None = None,
-        param_dtype: DTypeLike = jnp.float32,
-        backend: str = "auto",
-    ):
-        super().__init__(
-            in_features,
-            features,
-            candidate=candidate,
-            gate_range=gate_range,
-            carry_init=carry_init,
-            kernel_init=kernel_init,
-            bias_init=bias_init,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            backend=backend,
-            rngs=rngs,
-        )
-
     @property
-    def gates(self) -> CoefficientFn:
-        return _gates(self.candidate, self.gate_range)
-
-
-@lru_cache  # one object an option, so that equal cells share one compiled scan
-def _gates(activation: str, gate_range: tuple[int, int]) -> CoefficientFn:
-    return partial(mingru_gates, activation=activation, gate_range=gate_range)
+    def coefficients(self) -> MinGRUCoefficients:
+        """The pointwise function from the pre-activations to (a, b)."""
+        return MinGRUCoefficients(self.candidate, self.gate_range)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnnlab.layers import Bidirectional, Block, Stack
-from rnnlab.models.options import constructor_arguments, setting_options
+from rnnlab.models.options import setting_options
 from rnnlab.models.sequence_model import SequenceModel
 from rnnlab.registry import CellEntry, CellOption, find_cell
 
@@ -148,7 +148,7 @@ class ModelConfig:
             for name, option in _options_of(entry).items()
             if name in self.options and (self.options[name] is not None or _takes_none(option))
         }
-        options = {**constructor_arguments(cls, options), **entry.layer_options(k)}
+        options = {**options, **entry.layer_options(k)}
         if entry.block is None:
             return cls(self.width, dropout=self.dropout, **options, **dtypes)
         cell = partial(cls, **options)

@@ -4,12 +4,10 @@ from typing import Any
 
 import jax
 import optax
+from flax import nnx
 from jax import Array
 
 from rnnlab.train.config import TrainConfig
-
-NOT_DECAYED = ("log_rate", "skip")
-CELL_KERNELS = ("update_kernel", "candidate_kernel", "forget_kernel", "input_kernel")
 
 
 def optimizer(config: TrainConfig) -> optax.GradientTransformation:
@@ -53,13 +51,19 @@ def schedule(config: TrainConfig) -> optax.Schedule:
 
 
 def weight_decay_mask(params: Any, gates: bool) -> Any:
-    """Return a tree of booleans: which parameters weight decay applies to."""
+    """Return a tree of booleans: which parameters weight decay applies to.
 
-    def one(path: tuple[Any, ...], p: Array) -> bool:
-        name = _names(path)[-1]
-        return p.ndim >= 2 and name not in NOT_DECAYED and (gates or name not in CELL_KERNELS)
+    It applies to matrices, except to parameters with the metadata `weight_decay=False` of
+    `nnx.Param`, and to those with `weight_decay="gates"` only if `gates` is set.
+    """
 
-    return jax.tree_util.tree_map_with_path(one, params)
+    def one(p: Any) -> Any:
+        if not isinstance(p, nnx.Variable):
+            return p.ndim >= 2
+        rule = p.get_metadata().get("weight_decay", True)
+        return p.replace(p.ndim >= 2 and (gates if rule == "gates" else rule))
+
+    return jax.tree.map(one, params, is_leaf=lambda p: isinstance(p, nnx.Variable))
 
 
 def recurrent_regularizer(params: Any, l1: float, l2: float) -> Array:

@@ -45,9 +45,7 @@ STREAMING = {
     "minlstm associative": functools.partial(
         MinLSTM, 3, 4, backend="associative", normalize=False, candidate="identity", forget_bias=3.0
     ),
-    "mingru learned carry": functools.partial(
-        MinGRU, 3, 4, carry_init=nnx.initializers.normal(1.0)
-    ),
+    "mingru learned carry": functools.partial(MinGRU, 3, 4, learn_initial_state=True),
     "gru reset before": functools.partial(GRU, 3, 4, reset_after=False),
     "lstm newton": functools.partial(LSTM, 3, 4, backend="newton"),
     "conv": functools.partial(CausalConv, 4, 3),

@@ -28,7 +28,7 @@ VARIANTS = {
     "rnn relu": partial(VanillaRNN, activation="relu"),
     "gru before": partial(GRU, reset_after=False),
     "mingru signed": partial(MinGRU, gate_range=(-1, 1), candidate="identity"),
-    "mingru learned": partial(MinGRU, carry_init=nnx.initializers.normal()),
+    "mingru learned": partial(MinGRU, learn_initial_state=True),
     "minlstm raw": partial(MinLSTM, normalize=False, candidate="tanh"),
     "mingru associative": partial(MinGRU, backend="associative"),
     "minlstm associative": partial(MinLSTM, backend="associative", gate_range=(-1, 1)),

@@ -214,6 +214,13 @@ def test_flags_and_a_learned_carry(getkey, x64, make, coefficients, backend):
     init = nnx.initializers.normal(1.0)
     options = {"candidate": "tanh", "gate_range": (-1, 1)}
     theirs = loop(coefficients, **options, reset=torch.tensor(reset), mask=torch.tensor(mask))
-    ours = cell(make, "float64", backend=backend, carry_init=init, **options)
+    ours = cell(
+        make,
+        "float64",
+        backend=backend,
+        learn_initial_state=True,
+        initial_state_init=init,
+        **options,
+    )
     flags = {"reset": jnp.asarray(reset), "mask": jnp.asarray(mask)}
     check(theirs, getkey, ours, "float64", **flags)

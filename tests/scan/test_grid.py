@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rnnlab import gated_scan, linear_scan
-from rnnlab.cells.mingru import mingru_gates
-from rnnlab.cells.minlstm import minlstm_gates
+from rnnlab.cells.mingru import MinGRUCoefficients
+from rnnlab.cells.minlstm import MinLSTMCoefficients
 from rnnlab.dtypes import accumulation_dtype
 
 GATES = {
-    "mingru": partial(mingru_gates, activation="identity"),
-    "minlstm": partial(minlstm_gates, activation="identity"),
+    "mingru": MinGRUCoefficients(candidate="identity"),
+    "minlstm": MinLSTMCoefficients(candidate="identity"),
 }
 KINDS, BACKENDS = ("linear", *GATES), ("sequential", "associative")
 BACKEND = pytest.mark.parametrize("backend", BACKENDS)

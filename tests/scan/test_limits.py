@@ -1,7 +1,5 @@
 """Both scans where the result has a closed form, and their derivatives of both orders."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import jax.test_util
@@ -9,12 +7,12 @@ import numpy as np
 import pytest
 
 from rnnlab import gated_scan, linear_scan
-from rnnlab.cells.mingru import mingru_gates
-from rnnlab.cells.minlstm import minlstm_gates
+from rnnlab.cells.mingru import MinGRUCoefficients
+from rnnlab.cells.minlstm import MinLSTMCoefficients
 
 GATES = {
-    "mingru": partial(mingru_gates, activation="identity"),
-    "minlstm": partial(minlstm_gates, activation="identity"),
+    "mingru": MinGRUCoefficients(candidate="identity"),
+    "minlstm": MinLSTMCoefficients(candidate="identity"),
 }
 BACKEND = pytest.mark.parametrize("backend", ["sequential", "associative"])
 SLOW = pytest.mark.slow

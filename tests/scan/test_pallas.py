@@ -15,7 +15,7 @@ import pytest
 from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
 
 from rnnlab import MinGRU, MinLSTM, gated_scan, linear_scan
-from rnnlab.cells.mingru import mingru_gates
+from rnnlab.cells.mingru import MinGRUCoefficients
 from rnnlab.scan import resolve_backend
 from rnnlab.scan.pallas import mosaic_gpu, mosaic_tpu, ops
 from rnnlab.testing import TOLERANCE
@@ -127,7 +127,7 @@ def test_cell_on_kernels_equals_it_on_the_associative_backend(interpreted, cell)
     a, _, h0, _, dh, reset, mask = example(interpreted)
 
     def results(backend):
-        options = {"carry_init": nnx.initializers.normal(), "backend": backend}
+        options = {"learn_initial_state": True, "backend": backend}
         graphdef, params = nnx.split(cell(3, 3, rngs=nnx.Rngs(0), **options))
 
         def outputs(params, h0, xs):
@@ -207,7 +207,7 @@ def test_scans_lowered_for_a_device_are_one_kernel_per_pass(platform):
         return h, pull(h)
 
     def gated(h0, *preactivations):
-        scan = partial(gated_scan, mingru_gates, backend="pallas")
+        scan = partial(gated_scan, MinGRUCoefficients(), backend="pallas")
         h, pull = jax.vjp(lambda h0, *xs: scan(xs, h0), h0, *preactivations)
         return h, pull(h)
 

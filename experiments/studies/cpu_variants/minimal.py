@@ -18,7 +18,7 @@ def layer(cell, xs):
 
 def gates_outside(cell, xs):
     """The coefficients of all time steps first, then the scan."""
-    a, b = cell.gates(*cell.project(xs))
+    a, b = cell.coefficients(*cell.preactivations(xs))
     return linear_scan(a, b)
 
 
@@ -38,7 +38,7 @@ def in_two_halves(cell, xs):
 
 def _gated(cell, pre, xs):
     carry = cell.initial_carry(xs.shape[:1])
-    return gated_scan(cell.gates, pre, carry, reset_state=cell.initial_carry(()))[0]
+    return gated_scan(cell.coefficients, pre, carry, reset_state=cell.initial_carry(()))[0]
 
 
 def training(outputs):

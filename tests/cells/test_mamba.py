@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from rnnlab import Block
-from rnnlab.layers.mamba import Mamba
+from rnnlab.cells.mamba import Mamba
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
 SMALL = functools.partial(Mamba, state_size=3)
