@@ -100,6 +100,8 @@ class LinearCell(Recurrent):
     backends = BACKENDS
     decay_range: tuple[int, int] = (0, 1)
     """Range of `a`, or of its modulus where it is complex."""
+    carry: nnx.Param | None = None
+    """The learned initial state, or None for zeros."""
     carry_type: Callable[[Any, Any], Any] | None = None
     """Pairs the carry of `before_gates` with the state, e.g. a NamedTuple; None: no such carry."""
 
@@ -123,7 +125,6 @@ class LinearCell(Recurrent):
         self.dtype = compute_dtype(dtype, param_dtype)
         self.param_dtype = jnp.dtype(param_dtype)
         self.backend = backend
-        self.carry = None
         if learn_initial_state:
             self._draw_initial_state(initial_state_init, rngs)
 

@@ -31,7 +31,7 @@ def test_bad_calls(unchecked, name, change, message):
 @pytest.mark.parametrize("name", CELLS)
 def test_bad_carries(unchecked, name):
     cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"carry.* must have shape \(2, 4\), .* got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"carry.* must have shape \(2, .*4\), .* got \(3, .*4\)"):
         cell(cell.initial_carry((3,)), jnp.ones((2, 5, 3)))
     with pytest.raises(ValueError, match=r"carry must have the structure of .*, got a tuple"):
         cell((cell.initial_carry((2,)),), jnp.ones((2, 5, 3)))
