@@ -51,6 +51,16 @@ VALUES: dict[str, dict[Any, Any]] = {}
 RECORD_KEYS = {"varied": "grid", "floors": "baselines"}
 """Keys of results and of `config.json`."""
 
+BENCHMARK_KEYS = {"floor_seconds": "reference_seconds", "faults": "page_faults"}
+"""Keys of the records of benchmarks."""
+
+BENCHMARK_VALUES: dict[str, dict[Any, str]] = {
+    "setting": {"as it is": "default", "--keep-pages": "--malloc-keep-memory"},
+    "how": {"as it is": "default"},
+    "implementation": {"plain JAX": "naive JAX"},
+}
+"""Values in the records of benchmarks, by key."""
+
 LEAVES = {
     "progress.best": "progress.best_value",
     "progress.stale": "progress.evals_since_best",
@@ -77,11 +87,15 @@ PARAMETERS: dict[str, str] = {}
 def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result, or the content of a `config.json`, with current names.
 
-    Other records are returned as they are.
+    The records of benchmarks get current names as well; others are returned as they are.
 
     >>> current_record({"varied": {"train.l2": 0.5}, "train": {"l2": 0.5}, "steps": 3})
     {'grid': {'train.recurrent_l2': 0.5}, 'train': {'recurrent_l2': 0.5}, 'steps': 3}
+    >>> current_record({"benchmark": "malloc", "floor_seconds": 1.0, "setting": "as it is"})
+    {'benchmark': 'malloc', 'reference_seconds': 1.0, 'setting': 'default'}
     """
+    if "benchmark" in record:
+        return _current_benchmark(record)
     current = {RECORD_KEYS.get(key, key): value for key, value in record.items()}
     if "grid" not in current or "train" not in current:
         return dict(record)
@@ -96,6 +110,14 @@ def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(settings := current.get(section), Mapping):
             named = (_current_setting(f"{section}.{key}", x) for key, x in settings.items())
             current[section] = {name.removeprefix(f"{section}."): x for name, x in named}
+    return current
+
+
+def _current_benchmark(record: Mapping[str, Any]) -> dict[str, Any]:
+    current = {BENCHMARK_KEYS.get(key, key): value for key, value in record.items()}
+    for key, values in BENCHMARK_VALUES.items():
+        if key in current:
+            current[key] = values.get(current[key], current[key])
     return current
 
 

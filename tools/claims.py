@@ -279,7 +279,7 @@ def _stacking_and_parallelism() -> Claim:
     }
     return Claim(
         "Recurrent networks cannot be stacked or run in parallel",
-        "said of classic cells",
+        "a common statement about classic cells",
         "stacked: selective copying, accuracy by layers: "
         + ", ".join(f"{depth}: {x:.3f}" for depth, x in mean_by_depth(records).items()),
         f"in parallel: minGRU by associative_scan and by a loop, length {longest:,}: "
@@ -318,7 +318,7 @@ def _log_space() -> Claim:
     longest = max(r["length"] for r in records)
     error = {r["form"]: f"{r['relative_error']:.0e}" for r in records if r["length"] == longest}
     return Claim(
-        "Log space is needed for numerical stability",
+        "Numerical stability requires log space",
         "argument (arXiv 2410.01201, section 3.1)",
         f"relative error at {longest:,} steps, float32: the published log form "
         f"{error['published log form']}",
@@ -327,6 +327,6 @@ def _log_space() -> Claim:
         "one seed of random decays and inputs",
         current_command(records),
         file,
-        "Not needed. The error of the published form grows with the length where states forget; "
+        "Not true. The error of the published form grows with the length where states forget; "
         "that of log pairs and of real space does not.",
     )

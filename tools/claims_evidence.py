@@ -1,4 +1,4 @@
-"""What the table of claims computes from records: values, commands and the weakest link."""
+"""Values, commands and the weakest link of each claim, computed from records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,13 +32,13 @@ def training_limits(records: Sequence[Record]) -> str:
     """Seeds, tuning, parameters, and the set that chose the step of training results."""
     seeds: dict[str, set[int]] = {}
     for record in records:
-        setting = {k: v for k, v in record["varied"].items() if k != "train.seed"}
+        setting = {k: v for k, v in record["grid"].items() if k != "train.seed"}
         seeds.setdefault(f"{record['experiment']} {setting}", set()).add(record["seed"])
     counts = sorted({len(found) for found in seeds.values()})
     tuned = {
         name
         for record in records
-        for name in record["varied"]
+        for name in record["grid"]
         if name.startswith("train.") and name != "train.seed"
     }
     sizes = [record["parameters"] for record in records]

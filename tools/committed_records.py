@@ -27,10 +27,10 @@ def ngram_nll(record: Record) -> float:
 
 
 def _with_kneser_ney(record: Record) -> Record:
-    if "5-gram" not in record.get("floors", {}):
+    if "5-gram" not in record.get("baselines", {}):
         return record
-    floors = {name: values for name, values in record["floors"].items() if name != "5-gram"}
-    return record | {"floors": floors | {"Kneser-Ney n-gram": {"nll": ngram_nll(record)}}}
+    others = {name: values for name, values in record["baselines"].items() if name != "5-gram"}
+    return record | {"baselines": others | {"Kneser-Ney n-gram": {"nll": ngram_nll(record)}}}
 
 
 def _read(name: str) -> list[Record]:

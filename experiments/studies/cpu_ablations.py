@@ -34,7 +34,6 @@ from rnnlab.bench.base import (
     key_column,
     make_table,
     ratio_column,
-    with_current_names,
 )
 from rnnlab.bench.timing import compare_to_reference, compile_program, time_interleaved
 from rnnlab.malloc import keep_memory
@@ -57,7 +56,7 @@ COLUMNS = (
 def table(measured: Sequence[Record]) -> Table:
     """One table row per variant."""
     title = f"memory kept by malloc, on {device_label(measured[0])}; float32"
-    return make_table(title, COLUMNS, list(map(with_current_names, measured)), ())
+    return make_table(title, COLUMNS, measured, ())
 
 
 def main() -> int:

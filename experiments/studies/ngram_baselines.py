@@ -9,7 +9,7 @@ Each record is an interpolated modified Kneser-Ney n-gram of one context length,
 characters that a prediction reads. The test part is the last tenth of the text, the validation part
 the last tenth of what precedes it. A model is counted on what precedes its validation or test part.
 The validation part chooses among the context lengths 5, 6 and 7, which is the baseline of the task
-`Text`. The other lengths show what the choice leaves out.
+`Text`. The other lengths show what the choice omits.
 
 Expected: on the reference text of CPython 3.11.7 1.205, 1.159 and 1.140 nats per character with 4,
           5 and 6 characters of context, and on tinyshakespeare.txt 1.561, 1.523 and 1.517, as an

@@ -74,5 +74,5 @@ def integrated_gradients(
 
 
 def _gradient(f):
-    """The gradient of f, compiled anew per call because the parameters that f holds may change."""
+    """The gradient of f, compiled in each call because the parameters in f may change."""
     return jax.jit(lambda xs: jax.grad(lambda xs: f(xs).sum())(xs))

@@ -1,4 +1,4 @@
-"""How much of a loss's gradient reaches the states of earlier time steps."""
+"""Gradient flow: how much of a loss's gradient reaches the states of earlier time steps."""
 
 from collections.abc import Callable
 from functools import partial

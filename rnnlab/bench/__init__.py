@@ -1,1 +1,1 @@
-"""Measurements that cannot flatter: compile apart from run, in turns, outputs consumed."""
+"""Benchmarks: compilation and run are timed apart, rounds are interleaved, outputs are used."""

@@ -20,7 +20,7 @@ LOG_FORM_16BIT = "published log form in 16 bit"
 
 
 class AccuracyCase(NamedTuple):
-    """How decays and inputs are drawn.
+    """The distributions that decays and inputs are drawn from.
 
     Attributes:
       mean: mean of the decay's pre-activations; their standard deviation is 1.
@@ -146,7 +146,7 @@ def _in_log_space(scan):
 
 @jax.jit
 def _published_16_bit(a, b):
-    """What a mixed-precision run computes if it leaves the published form in 16 bit."""
+    """The published form as a mixed-precision run computes it in 16 bit."""
     log_s = jnp.cumsum(jnp.log(a), 0)
     return jnp.exp(log_s + jax.lax.cumlogsumexp(jnp.log(b) - log_s, 0))
 

@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, the order of work, a record's common keys, the table."""
+"""The base class of benchmarks: options, order of work, common keys of records, tables."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -21,14 +21,6 @@ if TYPE_CHECKING:  # matplotlib takes most of a second to import
 
 RECORDS_FILE, FIGURE_FILE = "rows.jsonl", "figure.png"
 """What a benchmark writes in its output directory."""
-
-OLD_KEYS = {"floor_seconds": "reference_seconds", "faults": "page_faults"}
-OLD_VALUES = {
-    "setting": {"as it is": "default", "--keep-pages": "--malloc-keep-memory"},
-    "how": {"as it is": "default"},
-    "implementation": {"plain JAX": "naive JAX"},
-}
-"""Keys and values of records that earlier versions wrote, and their names today."""
 
 OnProgress = Callable[[str], None]
 """Receives a description of each step of a benchmark's work before the step starts."""
@@ -189,7 +181,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def cases(self) -> Sequence[Any]:
-        """What is measured, one after another."""
+        """The cases in the order in which they are measured."""
 
     def steps_of(self, case: Any) -> int:
         """The number of times that `measure` reports progress for a case."""
@@ -221,8 +213,7 @@ class Benchmark(ABC):
 
     @classmethod
     def table(cls, measured: Sequence[Record]) -> Table:
-        """The records as a table, those of earlier versions included."""
-        measured = [with_current_names(record) for record in measured]
+        """The records as a table."""
         return make_table(cls.title(measured), cls.columns, measured, cls.section_keys)
 
     @classmethod
@@ -232,18 +223,5 @@ class Benchmark(ABC):
 
     @classmethod
     def figure(cls, measured: Sequence[Record]) -> "Figure | None":
-        """The records as a figure, or None if the benchmark has none."""
+        """The records as a figure, or None if the benchmark draws nothing."""
         return None
-
-
-def with_current_names(record: Record) -> Record:
-    """A record with today's keys and values, whichever version wrote it.
-
-    >>> with_current_names({"floor_seconds": 1.0, "setting": "as it is"})
-    {'reference_seconds': 1.0, 'setting': 'default'}
-    """
-    renamed = {OLD_KEYS.get(key, key): value for key, value in record.items()}
-    for key, values in OLD_VALUES.items():
-        if key in renamed:
-            renamed[key] = values.get(renamed[key], renamed[key])
-    return renamed

@@ -1,4 +1,4 @@
-"""What training steps cost with glibc's default malloc settings, and where it keeps memory."""
+"""Training steps with glibc's default malloc settings and with settings that keep memory."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from rnnlab.bench.base import Benchmark, OnProgress, Workload, with_current_names
+from rnnlab.bench.base import Benchmark, OnProgress, Workload
 from rnnlab.bench.language_model import LanguageModelBenchmark, update_program
 from rnnlab.bench.timing import TimedProgram, quartiles, time_interleaved
 from rnnlab.bench.variants import cell_variant, variant_program
@@ -94,7 +94,6 @@ class MallocBenchmark(Benchmark):
     @classmethod
     def table(cls, measured: Sequence[Record]) -> Table:
         """One table row per program and setting: medians over the processes."""
-        measured = [with_current_names(record) for record in measured]
         headings = (
             "program",
             "setting",

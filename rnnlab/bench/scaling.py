@@ -1,4 +1,4 @@
-"""How the cost of a layer scales with length, batch size and width, one of them at a time."""
+"""Scaling of a layer's cost with length, batch size and width, one of them at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ LAYERS: dict[str, Callable[[Workload], nnx.Module]] = {
     "transformer": _transformer,
     "mamba": _mamba,
 }
-"""Each cell by itself; a decoder layer with its MLP; a Mamba block of expansion 2."""
+"""Each bare cell; a decoder layer with its MLP; a Mamba block of expansion 2."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class ScalingBenchmark(Benchmark):
 def exponent(measured: Sequence[Record], value: str) -> float | None:
     """The slope of log `value` over log size along one axis, fitted to the largest three sizes.
 
-    Smaller sizes are left out because fixed costs dominate there. None if fewer than two sizes were
+    Smaller sizes are omitted because fixed costs dominate there. None if fewer than two sizes were
     measured.
 
     >>> lengths = ((256, 9.0), (1024, 2.0), (4096, 8.0), (16384, 32.0))

@@ -1,4 +1,4 @@
-"""How fast each cell trains on this machine, and the alternatives that a user could pick."""
+"""Training speed of each cell on this machine, and of the alternatives a user could choose."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -35,7 +35,7 @@ def reference_cell(record: Record) -> str | None:
 def minimal_reference_seconds(measured: Sequence[Record], record: Record) -> float | None:
     """Seconds of the minimal cell that `record` is compared with, from the same rounds.
 
-    The minimal cell's first measured backend counts. None if there is no such record.
+    The minimal cell's first measured backend counts. None if that was not measured.
     """
     cell = reference_cell(record)
     for other in measured:

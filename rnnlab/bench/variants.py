@@ -88,7 +88,7 @@ def naive_variant(name: str, workload: Workload) -> LayerVariant:
 
 
 def naive_associative_scan(a: Array, b: Array, h0: Array) -> Array:
-    """What a user writes first: `jax.lax.associative_scan` over pairs, with JAX's own gradient."""
+    """The simplest parallel form: `jax.lax.associative_scan` over pairs and JAX's gradient."""
 
     def compose(earlier, later):
         return later[0] * earlier[0], later[0] * earlier[1] + later[1]

@@ -7,7 +7,7 @@ import pytest
 
 from rnnlab import records
 from rnnlab.bench import speedup_table
-from rnnlab.bench.base import find_device, with_current_names
+from rnnlab.bench.base import find_device
 from rnnlab.bench.scan import ScanBenchmark
 from rnnlab.bench.speedup import SpeedupBenchmark
 from rnnlab.cli import main
@@ -152,11 +152,16 @@ def test_speedup_table_shows_the_ratio_and_the_papers_figure():
     assert json.dumps(loop)
 
 
-def test_benchmark_table_reads_records_of_earlier_versions():
+def test_benchmark_table_reads_records_of_earlier_versions(tmp_path):
     old = BASE | {"seconds": 3e-3, "floor_seconds": 2e-3, "ratio": 1.5, "ratio_q1": 1.4}
-    old |= {"ratio_q3": 1.6}
-    assert with_current_names(old)["reference_seconds"] == 2e-3
-    assert ScanBenchmark.table([old]).lines[0][3:6] == ("3.00", "2.00", "1.50")
+    old |= {"benchmark": "scan", "ratio_q3": 1.6}
+    records.append(tmp_path / "rows.jsonl", old)
+    (line,) = ScanBenchmark.table(list(records.read(tmp_path / "rows.jsonl"))).lines
+    assert line[3:6] == (
+        "3.00",
+        "2.00",
+        "1.50",
+    )
 
 
 def test_speedup_quick_is_smaller():

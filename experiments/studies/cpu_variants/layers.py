@@ -1,4 +1,4 @@
-"""What the variants of a layer share."""
+"""Gradients and operands of the variants of a layer."""
 
 from typing import Any
 
