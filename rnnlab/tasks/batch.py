@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-IGNORE = -1
+IGNORE_INDEX = -1
 """The class of a time step that is not scored."""
 
 
@@ -13,9 +13,9 @@ class Batch(NamedTuple):
 
     Attributes:
       inputs: token ids (batch, time) of int32, or values (batch, time, in_features) of float32.
-      targets: classes (batch, time) of int32, `IGNORE` where a time step is not scored; or values
-        (batch, time, out_features) of float32, NaN where an entry is not scored. The label of a
-        whole sequence is at its last real time step.
+      targets: classes (batch, time) of int32, `IGNORE_INDEX` where a time step is not scored; or
+        values (batch, time, out_features) of float32, NaN where an entry is not scored. The label
+        of a whole sequence is at its last time step.
       mask: (batch, time) bool, False in padding, which is on the right; None: no padding.
       reset: (batch, time) bool, True where a new sequence starts in a packed example; None:
         nowhere.
@@ -27,15 +27,15 @@ class Batch(NamedTuple):
     reset: np.ndarray | None = None
 
 
-def scored(batch: Batch) -> np.ndarray:
+def loss_mask(batch: Batch) -> np.ndarray:
     """Returns which targets are scored, bool of the shape of `batch.targets`.
 
-    >>> batch = Batch(np.zeros((1, 3), np.int32), np.array([[IGNORE, 2, 0]], np.int32))
-    >>> scored(batch)
+    >>> batch = Batch(np.zeros((1, 3), np.int32), np.array([[IGNORE_INDEX, 2, 0]], np.int32))
+    >>> loss_mask(batch)
     array([[False,  True,  True]])
     """
     if np.issubdtype(batch.targets.dtype, np.integer):
-        known = batch.targets != IGNORE
+        known = batch.targets != IGNORE_INDEX
         return known if batch.mask is None else known & batch.mask
     known = ~np.isnan(batch.targets)
     return known if batch.mask is None else known & batch.mask[..., None]

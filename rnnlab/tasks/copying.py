@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.generated_data import generated_data, sample_without_replacement
 from rnnlab.validation import require_positive_int
@@ -87,7 +87,7 @@ def sample_selective_copying(
     inputs = np.zeros((batch_size, length + tokens), np.int32)
     np.put_along_axis(inputs, positions, data, -1)
     inputs[:, length:] = vocab_size - 1
-    targets = np.full_like(inputs, IGNORE)
+    targets = np.full_like(inputs, IGNORE_INDEX)
     targets[:, length:] = data
     return Batch(inputs, targets)
 

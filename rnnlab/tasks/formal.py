@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.tasks.batch import IGNORE, Batch, scored
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.generated_data import Sampler, generated_data, majority_accuracy
 from rnnlab.validation import require_one_of, require_positive_int
@@ -19,7 +19,7 @@ class StringBatch(NamedTuple):
     Attributes:
       text: (batch, time) symbols; those beyond the length of a string are arbitrary.
       length: (batch,) of int.
-      answer: (batch, answers) classes, `IGNORE` after the last answer of a string.
+      answer: (batch, answers) classes, `IGNORE_INDEX` after the last answer of a string.
     """
 
     text: np.ndarray
@@ -117,7 +117,7 @@ def _missing_duplicate(rng, length, size):
 def _bucket_sort(rng, length, size):
     text, real = _uniform_text(rng, length, size)
     answer = np.sort(np.where(real, text, size), -1)
-    return StringBatch(text, length, np.where(real, answer, IGNORE))
+    return StringBatch(text, length, np.where(real, answer, IGNORE_INDEX))
 
 
 LANGUAGES = {
@@ -250,7 +250,7 @@ def sample_language(
     allowed = np.arange(lengths[0], lengths[1] + 1)
     allowed = allowed[allowed % 2 == 1] if spec.odd_lengths else allowed
     text, length, answer = spec.sample(rng, np.sort(rng.choice(allowed, batch_size)), size)
-    queries = (answer != IGNORE).sum(-1)
+    queries = (answer != IGNORE_INDEX).sum(-1)
     step = np.arange(spec.max_steps(lengths[1]))
     mask = step < (length + queries)[:, None]
     asked = mask & (step >= length[:, None])
@@ -258,8 +258,8 @@ def sample_language(
     inputs[:, : text.shape[1]] = text
     inputs[~mask] = 0
     inputs[asked] = spec.num_symbols(size)
-    targets = np.full(asked.shape, IGNORE, np.int32)
-    targets[asked] = answer[answer != IGNORE]
+    targets = np.full(asked.shape, IGNORE_INDEX, np.int32)
+    targets[asked] = answer[answer != IGNORE_INDEX]
     return Batch(inputs, targets, mask)
 
 
@@ -269,7 +269,7 @@ def _length_alone(sample: Sampler, test: list[Batch]) -> float:
     def answers(batches):
         found = []
         for batch in batches:
-            example, step = np.nonzero(scored(batch))
+            example, step = np.nonzero(loss_mask(batch))
             # One number per pair of length and time step.
             query = batch.mask.sum(-1)[example] * batch.mask.shape[1] + step
             found.append((query, batch.targets[example, step]))
@@ -280,6 +280,6 @@ def _length_alone(sample: Sampler, test: list[Batch]) -> float:
     pair, count = np.unique(query * classes + answer, return_counts=True)
     pair = pair[np.argsort(count, kind="stable")]
     test_query, test_answer = answers(test)
-    guess = np.full(max(query.max(), test_query.max()) + 1, IGNORE)
+    guess = np.full(max(query.max(), test_query.max()) + 1, IGNORE_INDEX)
     guess[pair // classes] = pair % classes  # the last value written, the most common, stays
     return float(np.mean(guess[test_query] == test_answer))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.tasks.batch import Batch, scored
+from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
@@ -91,5 +91,5 @@ def majority_accuracy(batches: Iterable[Batch]) -> float:
     >>> majority_accuracy([batch])
     0.75
     """
-    counts = np.bincount(np.concatenate([batch.targets[scored(batch)] for batch in batches]))
+    counts = np.bincount(np.concatenate([batch.targets[loss_mask(batch)] for batch in batches]))
     return float(counts.max() / counts.sum())

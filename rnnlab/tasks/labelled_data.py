@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE, Batch, scored
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
 from rnnlab.tasks.batching.padding import pad, split_batches
 from rnnlab.tasks.batching.strategies import Batching, training_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
@@ -24,7 +24,7 @@ def pad_labelled(sequences: Sequence[np.ndarray], labels: np.ndarray) -> Batch:
     [[-1, 3], [7, -1]]
     """
     inputs, mask = pad([x.astype(np.float32) for x in sequences])
-    targets = np.full(mask.shape, IGNORE, np.int32)
+    targets = np.full(mask.shape, IGNORE_INDEX, np.int32)
     np.put_along_axis(targets, mask.sum(axis=1)[:, None] - 1, labels[:, None], axis=1)
     return Batch(inputs, targets, mask)
 
@@ -126,8 +126,8 @@ def labelled_data(
 
 
 def _class_baselines(train: Batch, test: Batch) -> dict[str, float]:
-    majority = np.bincount(train.targets[scored(train)]).argmax()
-    targets = test.targets[scored(test)]
+    majority = np.bincount(train.targets[loss_mask(train)]).argmax()
+    targets = test.targets[loss_mask(test)]
     baselines = {"majority class": float(np.mean(targets == majority))}
     are_sequences = train.inputs.ndim == 3 and all(map(one_label, (train, test)))
     if are_sequences and find_spec("sklearn"):
@@ -136,16 +136,16 @@ def _class_baselines(train: Batch, test: Batch) -> dict[str, float]:
 
 
 def _value_baselines(train: Batch, test: Batch, target_scale: float) -> dict[str, dict[str, float]]:
-    known = np.where(scored(train), train.targets, np.nan)
+    known = np.where(loss_mask(train), train.targets, np.nan)
     mean = np.nanmean(known, axis=(0, 1), keepdims=True)
-    actual = np.where(scored(test), test.targets, np.nan)
+    actual = np.where(loss_mask(test), test.targets, np.nan)
     errors = rmse_mae(np.broadcast_to(mean, actual.shape), actual)
     return {"training mean": {name: error * target_scale for name, error in errors.items()}}
 
 
 def one_label(dataset: Batch) -> bool:
     """Returns whether each example has exactly one class, at its last time step."""
-    known = scored(dataset)
+    known = loss_mask(dataset)
     if known.ndim == 3:
         return False
     ends = dataset.mask.sum(axis=1)[:, None] - 1
@@ -155,4 +155,4 @@ def one_label(dataset: Batch) -> bool:
 def _unpadded(dataset: Batch) -> tuple[list[np.ndarray], np.ndarray]:
     """Returns the sequences and labels that `pad_labelled` padded."""
     sequences = [x[mask] for x, mask in zip(dataset.inputs, dataset.mask, strict=True)]
-    return sequences, dataset.targets[scored(dataset)]
+    return sequences, dataset.targets[loss_mask(dataset)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.batching.sampler import EpochSampler
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
@@ -178,6 +178,6 @@ def pad_trees(trees: list[tuple[list[int], int]], task: ListOps) -> Batch:
     mask = np.arange(steps) < length[:, None]
     inputs = np.zeros(mask.shape, np.int32)
     inputs[mask] = np.concatenate([tokens for tokens, _ in trees])
-    targets = np.full(mask.shape, IGNORE, np.int32)
+    targets = np.full(mask.shape, IGNORE_INDEX, np.int32)
     targets[np.arange(len(trees)), length - 1] = [value for _, value in trees]
     return Batch(inputs, targets, mask)

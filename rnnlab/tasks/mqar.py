@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.generated_data import generated_data, sample_without_replacement
 from rnnlab.validation import require_positive_int
@@ -118,7 +118,7 @@ def sample_mqar(
     inputs[:, 0 : 2 * num_pairs : 2] = keys
     inputs[:, 1 : 2 * num_pairs : 2] = values
     np.put_along_axis(inputs, places, keys, -1)
-    targets = np.full(shape, IGNORE, np.int32)
+    targets = np.full(shape, IGNORE_INDEX, np.int32)
     np.put_along_axis(targets, places, values.astype(np.int32), -1)
     return Batch(inputs.astype(np.int32), targets)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.optional import package_data_path
-from rnnlab.tasks.batch import Batch, scored
+from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.batching.strategies import Batching
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.labelled_data import labelled_data, one_label, pad_labelled, stratified
@@ -81,7 +81,7 @@ class Sequences:
         """Reads the files. `seed` orders the training batches."""
         path, test_path = self._files()
         known = _read(path)
-        strata = known.dataset.targets[scored(known.dataset)]
+        strata = known.dataset.targets[loss_mask(known.dataset)]
         single = one_label(known.dataset)
         if not single:
             strata = np.zeros(len(known.dataset.inputs), int)
@@ -93,7 +93,7 @@ class Sequences:
         if test_path:
             parts.append(_read(test_path, known).dataset)
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
-            if not scored(part).any():
+            if not loss_mask(part).any():
                 raise data_error(
                     path, f"must have a scored target in its {name} part, got none; add some"
                 )
@@ -179,7 +179,7 @@ def _read_npz(path: Path, train: LoadedFile | None) -> LoadedFile:
     dataset = read_npz(path, **limits)
     if dataset.mask is None:
         dataset = dataset._replace(mask=np.ones(dataset.inputs.shape[:2], bool))
-    if not scored(dataset).any():
+    if not loss_mask(dataset).any():
         raise data_error(path, "must have a scored target, got none; label a time step")
     classes = range(0 if dataset.targets.dtype.kind == "f" else 1 + int(dataset.targets.max()))
     vocab_size = 1 + int(dataset.inputs.max()) if dataset.inputs.ndim == 2 else 0
@@ -227,7 +227,7 @@ def _standardize_inputs(parts: list[Batch]) -> list[Batch]:
 
 def _standardize_targets(path: Path, parts: list[Batch]) -> tuple[list[Batch], float]:
     """Targets minus their training mean, divided by the target scale, which is returned too."""
-    known = np.where(scored(parts[0]), parts[0].targets, np.nan).astype(np.float64)
+    known = np.where(loss_mask(parts[0]), parts[0].targets, np.nan).astype(np.float64)
     never = np.isnan(known).all(axis=(0, 1))
     if never.any():
         reason = f"target {int(never.argmax())} must be scored in the training part, got nowhere"

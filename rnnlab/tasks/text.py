@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.readers.text import read_text
@@ -153,9 +153,9 @@ class Text:
         rows = -(-(end - start) // length)
         padding = rows * length - (end - start)
         inputs = np.pad(ids[start - 1 : end - 1], (0, padding)).reshape(rows, length)
-        targets = np.pad(ids[start:end], (0, padding), constant_values=IGNORE)
+        targets = np.pad(ids[start:end], (0, padding), constant_values=IGNORE_INDEX)
         targets = targets.reshape(rows, length)
-        return split_batches(Batch(inputs, targets, targets != IGNORE), self.batch_size)
+        return split_batches(Batch(inputs, targets, targets != IGNORE_INDEX), self.batch_size)
 
 
 def _windows(ids: np.ndarray, start: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

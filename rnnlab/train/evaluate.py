@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from rnnlab.tasks.batch import Batch, scored
+from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.data import TaskData
 from rnnlab.train.metrics import MetricAccumulator
 from rnnlab.train.prefetch import validate_batch
@@ -43,7 +43,7 @@ def evaluate(
     for batch in batches:
         validate_batch(data, batch)
         # A time step is kept where any of its targets counts.
-        keep = scored(batch)
+        keep = loss_mask(batch)
         if keep.ndim == 3:
             keep = keep.any(-1)
         accumulator.add(np.asarray(predict(params, batch))[keep], batch.targets[keep])

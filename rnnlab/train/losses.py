@@ -5,7 +5,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from rnnlab.tasks.batch import IGNORE
+from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.validation import require_one_of
 
 
@@ -16,9 +16,10 @@ def categorical(
 ) -> Float[Array, ""]:
     """Return the cross entropy in nats of the logits `outputs`, a mean over time steps.
 
-    A time step whose target is `IGNORE` or whose mask is False does not count and gets no gradient.
+    A time step whose target is `IGNORE_INDEX` or whose mask is False does not count and gets no
+    gradient.
     """
-    scored = targets != IGNORE
+    scored = targets != IGNORE_INDEX
     if mask is not None:
         scored = scored & mask
     outputs = jnp.where(jnp.expand_dims(scored, -1), outputs, 0)

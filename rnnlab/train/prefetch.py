@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
 
 STALL_WARNING_S, POLL_INTERVAL_S, JOIN_TIMEOUT_S = 300.0, 0.2, 5.0
@@ -107,7 +107,7 @@ def validate_batch(data: TaskData, batch: Batch) -> None:
     if data.vocab_size is not None:
         _check_range("inputs", batch.inputs, 0, data.vocab_size)
     if data.loss == "categorical":
-        _check_range("targets", batch.targets, IGNORE, data.out_features)
+        _check_range("targets", batch.targets, IGNORE_INDEX, data.out_features)
 
 
 def _check_range(name: str, ids: np.ndarray, low: int, high: int) -> None:

@@ -9,7 +9,7 @@ from rnnlab.tasks.adding import Adding
 
 
 @pytest.mark.parametrize("length", [2, 3, 10])
-def test_the_sum_of_the_two_marked_is_asked_for_at_the_last_step(length):
+def test_adding_target_is_the_sum_of_marked_numbers(length):
     batch = Adding(length=length, batch_size=300).load(seed=0).train_batch(0)
     places = set()
     for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
@@ -24,7 +24,7 @@ def test_the_sum_of_the_two_marked_is_asked_for_at_the_last_step(length):
     assert places == set(range(length))
 
 
-def test_the_best_constant_has_an_error_of_one_sixth():
+def test_best_constant_has_an_error_of_one_sixth():
     data = Adding(length=4, evaluation_size=40_000).load(seed=0)
     answers = np.concatenate([batch.targets[:, -1, 0] for batch in data.eval_sets["test"]()])
     assert data.baselines() == {"constant": 1 / 6}

@@ -1,4 +1,4 @@
-"""Chorales: next-step targets, the floors by counting, and piano rolls by hand."""
+"""Chorales against the next time step, counting and piano rolls computed by hand."""
 
 import math
 
@@ -47,7 +47,7 @@ def real(batches):
                 yield x[mask], y[mask]
 
 
-def test_each_step_asks_for_the_next(write, pieces):
+def test_targets_are_the_next_time_step(write, pieces):
     data = Chorales(write(**pieces), batch_size=2).load(seed=0)
     for name, part in (("valid", "validdata"), ("test", "testdata")):
         for (x, y), piece in zip(real(data.eval_sets[name]()), pieces[part], strict=True):
@@ -61,7 +61,7 @@ def test_each_step_asks_for_the_next(write, pieces):
         np.testing.assert_array_equal(y, piece[1:])
 
 
-def test_floors_equal_counting(write, pieces):
+def test_baselines_equal_counting(write, pieces):
     floors = Chorales(write(**pieces), batch_size=2).load(seed=0).baselines()
     pairs = [
         (before, after)
@@ -85,7 +85,7 @@ def test_floors_equal_counting(write, pieces):
     assert floors["repeat last step"] == pytest.approx(given / steps, rel=1e-5)
 
 
-def test_files_that_are_no_piano_rolls_are_refused(write, pieces, tmp_path):
+def test_read_mat_of_invalid_file_raises(write, pieces, tmp_path):
     def refused(message, **changed):
         with pytest.raises(DataError, match=message) as raised:
             read_mat(write(**(pieces | changed)))
@@ -106,7 +106,7 @@ def test_files_that_are_no_piano_rolls_are_refused(write, pieces, tmp_path):
         read_mat(tmp_path / "none.mat")
 
 
-def test_a_roll_holds_what_sounds_at_each_step():
+def test_piano_roll_has_sounding_keys_at_each_time_step():
     notes = [(0.0, 1.0, 21), (0.5, 1.0, 108), (1 / 3, 2 / 3, 60), (2.0, 0.25, 64)]
     sounding = [
         [k for _, _, k in notes if any(s <= t < s + d for s, d, m in notes if m == k)]
@@ -118,7 +118,7 @@ def test_a_roll_holds_what_sounds_at_each_step():
         piano_roll([(0.0, 1.0, 20)], 0.5)
 
 
-def test_music21_pieces_are_split_once_and_for_all():
+def test_music21_pieces_are_split_the_same_for_every_seed():
     pytest.importorskip("music21")
     one, two = (Chorales(limit=6, batch_size=2).load(seed) for seed in (0, 1))
     assert one.fingerprint == two.fingerprint

@@ -1,9 +1,9 @@
-"""Sequential digits against scikit-learn's images, and the split that all seeds share."""
+"""Sequential digits against the images of scikit-learn; splits that all seeds share."""
 
 import numpy as np
 import pytest
 
-from rnnlab.tasks.batch import IGNORE
+from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.tasks.data import RngStream, rng_for
 from rnnlab.tasks.digits import Digits
 from rnnlab.tasks.labelled_data import stratified
@@ -24,14 +24,14 @@ def rows_of(batches):
         assert batch.inputs.dtype == np.float32
         real = batch.mask.all(axis=1)
         assert (real == batch.mask.any(axis=1)).all()
-        assert (batch.targets[:, :-1] == IGNORE).all()
-        assert (batch.targets[~real, -1] == IGNORE).all()
+        assert (batch.targets[:, :-1] == IGNORE_INDEX).all()
+        assert (batch.targets[~real, -1] == IGNORE_INDEX).all()
         for x, y in zip(batch.inputs[real], batch.targets[real, -1], strict=True):
             yield tuple((x.ravel() * 16).tolist()), int(y)
 
 
 @pytest.mark.parametrize("width", [1, 8])
-def test_every_image_is_in_one_part_with_its_digit(images, width):
+def test_each_image_is_in_one_part_with_its_digit(images, width):
     data = Digits(width=width, batch_size=50).load(seed=0)
     assert data.train_batch(0).inputs.shape == (50, 64 // width, width)
     assert data.in_features == width
@@ -45,7 +45,7 @@ def test_every_image_is_in_one_part_with_its_digit(images, width):
         assert np.abs(shares - 0.1).max() < 0.01
 
 
-def test_a_permutation_moves_all_images_alike(images):
+def test_permuted_images_share_one_permutation(images):
     order = rng_for(RngStream.FIXED, 64).permutation(64)
     for seed in (0, 1):
         data = Digits(permuted=True).load(seed)
@@ -55,7 +55,7 @@ def test_a_permutation_moves_all_images_alike(images):
             assert images[tuple(back.tolist())] == digit
 
 
-def test_the_seed_orders_the_training_part_alone():
+def test_seed_orders_only_the_training_part():
     one, two = Digits().load(seed=0), Digits().load(seed=1)
     for name in ("valid", "test"):
         for x, y in zip(one.eval_sets[name](), two.eval_sets[name](), strict=True):
@@ -64,7 +64,7 @@ def test_the_seed_orders_the_training_part_alone():
     assert one.fingerprint == two.fingerprint != Digits(width=8).load(seed=0).fingerprint
 
 
-def test_settings_out_of_range_are_refused():
+def test_digits_with_invalid_fractions_raise():
     with pytest.raises(ValueError, match=r"width must be one of 1, 2, 4.* got 3"):
         Digits(width=3)
     with pytest.raises(ValueError, match=r"fractions must be .* got \[0.5, 0.6\]"):
@@ -76,7 +76,7 @@ def test_settings_out_of_range_are_refused():
         stratified(np.array([0, 0, 1, 1]), [0.2])
 
 
-def test_a_rare_class_stays_in_training():
+def test_stratified_keeps_rare_class_in_training():
     train, valid, test = stratified(np.array([0] * 20 + [1] * 2 + [2]), [0.1, 0.6])
     assert 22 in train.tolist()
     assert sorted([*train, *valid, *test]) == list(range(23))

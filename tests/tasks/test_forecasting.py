@@ -1,4 +1,4 @@
-"""Forecasting: inputs, targets and scores against the series read by hand, and no leakage."""
+"""Forecasting against the series itself: inputs, targets, scores, and no leakage."""
 
 import math
 
@@ -82,7 +82,7 @@ def oracle_targets(values, start, end, horizon):
 
 
 @pytest.mark.parametrize("name", ["valid", "test"])
-def test_held_out_rows_equal_the_definition(write, name):
+def test_eval_sets_equal_the_definition(write, name):
     values = values_of()
     data = Forecasting(write(values), **SETTINGS).load(seed=0)
     start, end = {"valid": (60, 80), "test": (80, 100)}[name]
@@ -111,7 +111,7 @@ def test_training_windows_are_pieces_of_the_training_part(write):
     assert starts == set(range(41))
 
 
-def test_later_parts_leave_no_trace_in_earlier_ones(write):
+def test_earlier_parts_do_not_depend_on_later_parts(write):
     values = values_of()
     changed = values.copy()
     changed[80:] = 1e3 * np.arange(20)
@@ -131,7 +131,7 @@ def test_later_parts_leave_no_trace_in_earlier_ones(write):
     np.testing.assert_array_equal(one.train_batch(0).targets, three.train_batch(0).targets)
 
 
-def test_an_input_knows_nothing_of_later_steps(write):
+def test_inputs_do_not_depend_on_later_time_steps(write):
     values = values_of()
     changed = values.copy()
     changed[90:] += 50
@@ -143,7 +143,7 @@ def test_an_input_knows_nothing_of_later_steps(write):
     assert (rows[0].inputs[0, 90:] != rows[1].inputs[0, 90:]).any()
 
 
-def test_floors_are_scored_on_the_entries_of_the_test_set(write):
+def test_naive_baselines_use_the_scored_entries_of_the_test_set(write):
     """A model that answers 0 forecasts the last value, and so has that floor's error."""
     values = values_of()
     task = Forecasting(write(values), **SETTINGS)
@@ -166,7 +166,7 @@ def test_floors_are_scored_on_the_entries_of_the_test_set(write):
     )
 
 
-def test_a_trend_does_not_lead_out_of_the_range_of_training(write):
+def test_trend_stays_in_the_range_of_training(write):
     values = values_of(400)
     values += 5 * np.arange(400)
     data = Forecasting(write(values), **SETTINGS).load(seed=0)
@@ -175,7 +175,7 @@ def test_a_trend_does_not_lead_out_of_the_range_of_training(write):
     assert np.abs(batch.inputs).max() < 1.3 * np.abs(train).max()
 
 
-def test_the_season_follows_the_dates(write):
+def test_season_follows_from_the_dates(write):
     day = np.datetime64("2020-01-01")
     values = values_of(160)
     for step, season in (("h", 24), ("D", 7), ("W", 52)):
@@ -193,7 +193,7 @@ def test_the_season_follows_the_dates(write):
     ("series", "steps", "gaps", "missing_from"),
     [("co2", 2284, 59, "statsmodels"), ("temperature", 1461, 0, "vega_datasets")],
 )
-def test_the_built_in_series(series, steps, gaps, missing_from):
+def test_built_in_series_are_read(series, steps, gaps, missing_from):
     pytest.importorskip(missing_from)
     task = Forecasting(series=series)
     values = task.read_split().series.values
@@ -232,18 +232,18 @@ def test_the_built_in_series(series, steps, gaps, missing_from):
         (values_of(), {"test": 0.0}, "test must be a fraction in \\(0, 1\\), got 0.0"),
     ],
 )
-def test_series_that_cannot_be_used_are_refused(write, values, options, message):
+def test_forecasting_of_invalid_series_raises(write, values, options, message):
     with pytest.raises(ValueError, match=message) as raised:
         Forecasting(write(values), **(SETTINGS | options)).load(seed=0)
     assert "\n" not in str(raised.value)
 
 
-def test_a_straight_line_is_forecast_without_a_division_by_rounding(write):
+def test_straight_line_is_not_scaled_by_rounding_errors(write):
     data = Forecasting(write(0.1 * np.arange(100)), **SETTINGS).load(seed=0)
     (batch,) = data.eval_sets["test"]()
     assert np.abs(batch.inputs).max() < 10
 
 
-def test_a_file_error_is_a_data_error(tmp_path):
+def test_forecasting_of_missing_file_raises_data_error(tmp_path):
     with pytest.raises(DataError, match=r"none.csv: cannot be read"):
         Forecasting(tmp_path / "none.csv").load(seed=0)

@@ -1,11 +1,11 @@
-"""Formal languages against rules that answer for one string in plain Python."""
+"""Formal languages against rules in plain Python for one string."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from rnnlab.tasks.batch import IGNORE
+from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.tasks.formal import LANGUAGES, FormalLanguage
 
 
@@ -62,12 +62,12 @@ def rows(batch, query):
         inputs, targets = inputs[mask].tolist(), targets[mask].tolist()
         length = inputs.index(query)
         assert inputs[length:] == [query] * (len(inputs) - length)
-        assert targets[:length] == [IGNORE] * length
+        assert targets[:length] == [IGNORE_INDEX] * length
         yield inputs[:length], targets[length:]
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.__name__)
-def test_answers_are_right(answer):
+def test_answers_equal_plain_python(answer):
     name = answer.__name__
     for size in SIZES.get(name, (None, 2, 7)):
         task = FormalLanguage(name, size, evaluation_size=100, batch_size=100)
@@ -78,11 +78,11 @@ def test_answers_are_right(answer):
                 assert answers == answer(text, used)
 
 
-def test_answers_cover_the_registry():
+def test_plain_python_answers_cover_all_languages():
     assert {answer.__name__ for answer in ANSWERS} | {"missing_duplicate"} == set(LANGUAGES)
 
 
-def test_missing_duplicate_continues_the_copy():
+def test_missing_duplicate_answer_continues_the_copy():
     task = FormalLanguage("missing_duplicate", 10_000, train_length=10, batch_size=2000)
     data = task.load(seed=0)
     kept = Counter()
@@ -102,13 +102,13 @@ def test_missing_duplicate_continues_the_copy():
 @pytest.mark.parametrize(
     ("words", "value"), [("1+2*3", 2), ("1-1-1", 4), ("0*1+4*3-2", 0), ("3", 3), ("0-2*3*4", 1)]
 )
-def test_the_published_examples_of_modular_arithmetic(words, value):
+def test_modular_arithmetic_equals_published_examples(words, value):
     symbols = [5 + "+-*".index(word) if word in "+-*" else int(word) for word in words]
     assert modular_arithmetic(symbols, 5) == [value]
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
-def test_lengths_are_uniform_within_their_bounds(name):
+def test_lengths_are_uniform_within_bounds(name):
     task = FormalLanguage(
         name, train_length=6, test_lengths=(7, 12), batch_size=50, evaluation_size=3000
     )
@@ -129,7 +129,7 @@ def test_lengths_are_uniform_within_their_bounds(name):
         assert max(abs(n / 3000 * len(allowed) - 1) for n in shares.values()) < 0.2
 
 
-def test_padding_is_to_the_longest_that_may_come():
+def test_padding_reaches_the_greatest_possible_length():
     data = FormalLanguage("parity").load(seed=0)
     assert data.train_batch(0).inputs.shape == (128, 41)
     assert {batch.inputs.shape for batch in data.eval_sets["test"]()} == {(128, 257)}
@@ -161,13 +161,13 @@ def test_published_sizes():
 
 
 @pytest.mark.parametrize("name", ["even_pairs", "parity", "cycle_navigation"])
-def test_nothing_is_gained_without_reading_a_balanced_language(name):
+def test_length_alone_of_balanced_languages_is_chance(name):
     data = FormalLanguage(name, test_lengths=(41, 64)).load(seed=0)
     chance = 1 / data.out_features
     assert all(abs(floor - chance) < 0.05 for floor in data.baselines().values())
 
 
-def test_a_place_in_a_sorted_string_says_much_about_its_symbol():
+def test_length_alone_of_bucket_sort_exceeds_majority_class():
     data = FormalLanguage("bucket_sort", 4, test_lengths=(60, 70), evaluation_size=300).load(seed=0)
     right, all_of = 0, 0
     for batch in data.eval_sets["test"]():

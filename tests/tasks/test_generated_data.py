@@ -1,4 +1,4 @@
-"""What every generated task keeps, whatever it asks, and the parts they share."""
+"""Contract of every generated task, and the functions that they share."""
 
 import itertools
 from collections import Counter
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnlab.tasks.adding import Adding
-from rnnlab.tasks.batch import IGNORE, Batch, scored
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
 from rnnlab.tasks.copying import CopyMemory, SelectiveCopying
 from rnnlab.tasks.formal import LANGUAGES, FormalLanguage
 from rnnlab.tasks.generated_data import majority_accuracy, sample_without_replacement
@@ -42,7 +42,7 @@ def real(batch):
 
 
 @tasks
-def test_batches_depend_on_task_seed_and_number_alone(task):
+def test_batches_depend_on_task_seed_and_number_only(task):
     data, again, other = task.load(seed=3), task.load(seed=3), task.load(seed=4)
     last = again.train_batch(5)  # not in order
     assert same(data.train_batch(0), again.train_batch(0))
@@ -53,16 +53,16 @@ def test_batches_depend_on_task_seed_and_number_alone(task):
 
 
 @tasks
-def test_heldout_sets_are_the_same_for_every_seed_and_batch_size(task):
+def test_eval_sets_do_not_depend_on_seed_and_batch_size(task):
     data, other = task.load(seed=3), replace(task, batch_size=7).load(seed=4)
     assert list(data.eval_sets) == ["valid", "test"]
     for name in data.eval_sets:
         first, second = list(data.eval_sets[name]()), list(other.eval_sets[name]())
         assert [len(batch.inputs) for batch in first] == [6, 6, 6, 6]
-        assert sum(scored(batch).any(1).sum() for batch in first) == 20
+        assert sum(loss_mask(batch).any(1).sum() for batch in first) == 20
         assert all(same(x, y) for x, y in zip(first, data.eval_sets[name](), strict=True))
         wanted, found = (
-            [row.tobytes() for batch in batches for row in batch.targets[scored(batch)]]
+            [row.tobytes() for batch in batches for row in batch.targets[loss_mask(batch)]]
             for batches in (first, second)
         )
         assert wanted == found
@@ -72,11 +72,11 @@ def test_heldout_sets_are_the_same_for_every_seed_and_batch_size(task):
 
 
 @tasks
-def test_arrays_are_what_a_batch_promises(task):
+def test_batches_have_the_documented_shapes_and_dtypes(task):
     data = task.load(seed=0)
     heldout = [real(batch) for name in data.eval_sets for batch in data.eval_sets[name]()]
     for batch in (data.train_batch(0), *heldout):
-        assert scored(batch).any(tuple(range(1, batch.targets.ndim))).all()
+        assert loss_mask(batch).any(tuple(range(1, batch.targets.ndim))).all()
         if data.vocab_size is None:
             assert batch.inputs.dtype == batch.targets.dtype == np.float32
             assert batch.inputs.shape[-1] == data.in_features
@@ -86,20 +86,20 @@ def test_arrays_are_what_a_batch_promises(task):
         assert batch.inputs.shape == batch.targets.shape
         assert batch.inputs.min() >= 0
         assert batch.inputs.max() < data.vocab_size
-        asked = batch.targets[batch.targets != IGNORE]
+        asked = batch.targets[batch.targets != IGNORE_INDEX]
         assert asked.min() >= 0
         assert asked.max() < data.out_features
         if batch.mask is not None and not batch.mask.all():
             assert batch.mask.any(1).all()
             assert not (np.diff(batch.mask.astype(int), axis=1) > 0).any()
-            assert (batch.targets[~batch.mask] == IGNORE).all()
+            assert (batch.targets[~batch.mask] == IGNORE_INDEX).all()
             assert (batch.inputs[~batch.mask] == 0).all()
             ends = batch.mask.sum(1) - 1
-            assert (batch.targets[np.arange(len(ends)), ends] != IGNORE).all()
+            assert (batch.targets[np.arange(len(ends)), ends] != IGNORE_INDEX).all()
 
 
 @tasks
-def test_training_batches_have_one_shape_and_floors_are_numbers(task):
+def test_training_batches_have_one_shape_and_baselines_are_numbers(task):
     data = task.load(seed=0)
     if not getattr(task, "pad_to_multiple", None):
         assert len({data.train_batch(n).inputs.shape for n in range(4)}) == 1
@@ -109,7 +109,7 @@ def test_training_batches_have_one_shape_and_floors_are_numbers(task):
     assert data.metrics[0] in ("accuracy", "nll", "mse")
 
 
-def test_distinct_makes_every_arrangement_as_likely():
+def test_sample_without_replacement_is_uniform():
     counts = Counter(
         map(tuple, sample_without_replacement(np.random.default_rng(0), 24_000, 3, 4).tolist())
     )
@@ -117,8 +117,8 @@ def test_distinct_makes_every_arrangement_as_likely():
     assert max(abs(count - 1000) for count in counts.values()) < 5 * 1000**0.5
 
 
-def test_majority_share_counts_scored_targets_of_all_batches():
-    targets = np.array([[1, 0, IGNORE], [1, 2, 2]], np.int32)
+def test_majority_accuracy_counts_scored_targets_of_all_batches():
+    targets = np.array([[1, 0, IGNORE_INDEX], [1, 2, 2]], np.int32)
     mask = np.array([[True, True, False], [True, True, False]])
     batches = [Batch(targets, targets, mask), Batch(targets[:1], targets[:1])]
     assert majority_accuracy(batches) == 3 / 6
@@ -160,7 +160,7 @@ def test_majority_share_counts_scored_targets_of_all_batches():
         ),
     ],
 )
-def test_settings_out_of_range_are_named(kind, settings, message):
+def test_tasks_with_settings_out_of_range_raise(kind, settings, message):
     with pytest.raises(ValueError, match=message) as raised:
         kind(**settings)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""ListOps against a stack machine that reads the printed row."""
+"""ListOps against a stack machine that reads the printed tokens."""
 
 import statistics
 from collections import Counter
@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rnnlab.tasks.batch import IGNORE
+from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.tasks.data import RngStream, rng_for
 from rnnlab.tasks.listops import SYMBOLS, ListOps, sample_tree
 
@@ -41,18 +41,18 @@ def rows(batch):
     for tokens, targets, mask in zip(batch.inputs, batch.targets, batch.mask, strict=True):
         if not mask.any():  # fills the last batch
             continue
-        assert (targets[: mask.sum() - 1] == IGNORE).all()
+        assert (targets[: mask.sum() - 1] == IGNORE_INDEX).all()
         yield [SYMBOLS[token] for token in tokens[mask]], int(targets[mask][-1])
 
 
-def test_the_machine_of_this_file():
+def test_token_machine_evaluates_known_expressions():
     assert evaluate(["[MAX", "2", "9", "[MIN", "4", "7", "]", "0", "]"])[0] == 9
     words = ["[SM", "9", "8", "[MED", "1", "4", "2", "7", "]", "]"]
     assert evaluate(words) == (0, 3, [("[MED", 4), ("[SM", 3)])
     assert evaluate(["5"]) == (5, 1, [])
 
 
-def test_rows_have_their_values_and_keep_the_bounds():
+def test_trees_have_their_values_and_lengths_in_bounds():
     data = TASK.load(seed=0)
     for batch in (data.train_batch(0), data.train_batch(2), *data.eval_sets["test"]()):
         assert batch.inputs.shape[1] == 120
@@ -99,7 +99,7 @@ def test_trees_follow_the_published_process():
         assert max(abs(share * len(kinds) - 1) for share in shares) < 0.12
 
 
-def test_every_row_of_the_finite_training_set_comes_once_an_epoch():
+def test_each_training_example_occurs_once_per_epoch():
     def epoch(seed, batch_size):
         task = ListOps(10, 60, max_depth=4, max_args=4, train_size=24, batch_size=batch_size)
         data = task.load(seed)
@@ -111,7 +111,7 @@ def test_every_row_of_the_finite_training_set_comes_once_an_epoch():
     assert len(set(first)) > 20
 
 
-def test_rows_are_padded_to_a_multiple():
+def test_batches_are_padded_to_a_multiple():
     task = ListOps(10, 60, max_depth=4, max_args=4, batch_size=4, pad_to_multiple=16)
     data = task.load(seed=0)
     widths = set()
@@ -124,13 +124,13 @@ def test_rows_are_padded_to_a_multiple():
     assert len(widths) > 1
 
 
-def test_majority_share_is_that_of_the_test_set():
+def test_majority_class_baseline_is_that_of_the_test_set():
     data = TASK.load(seed=0)
     answers = Counter(value for batch in data.eval_sets["test"]() for _, value in rows(batch))
     assert data.baselines() == {"majority class": answers.most_common(1)[0][1] / 25}
 
 
-def test_lengths_that_no_tree_has_are_named():
+def test_listops_with_unreachable_lengths_raises():
     data = ListOps(10, 20, max_depth=2, max_args=2).load(seed=0)
     with pytest.raises(
         ValueError,
@@ -142,4 +142,4 @@ def test_lengths_that_no_tree_has_are_named():
 def test_padding_is_blank():
     batch = TASK.load(seed=0).train_batch(1)
     assert not batch.inputs[~batch.mask].any()
-    assert np.array_equal(batch.mask.sum(1), (batch.targets != IGNORE).argmax(1) + 1)
+    assert np.array_equal(batch.mask.sum(1), (batch.targets != IGNORE_INDEX).argmax(1) + 1)

@@ -1,4 +1,4 @@
-"""Readers: what they read, and that what they refuse is named in one line with its place."""
+"""Readers: what they return, and one-line errors with a location."""
 
 import io
 import math
@@ -48,7 +48,7 @@ def refused(read, path, message, *arguments, **options):
         ("a\u2028b\x0cc".encode(), "a\u2028b\x0cc"),
     ],
 )
-def test_text_is_read(file, raw, wanted):
+def test_read_text_normalizes_line_ends_and_byte_order_mark(file, raw, wanted):
     assert read_text(file(raw)) == wanted
 
 
@@ -65,11 +65,11 @@ def test_text_is_read(file, raw, wanted):
         ("hello".encode("utf-16"), "looks like UTF-16"),
     ],
 )
-def test_bytes_that_are_no_text_are_refused(file, raw, message):
+def test_read_text_of_other_bytes_raises(file, raw, message):
     refused(read_text, file(raw), message)
 
 
-def test_files_that_cannot_be_read_are_refused(tmp_path, file, monkeypatch):
+def test_read_text_of_unreadable_file_raises(tmp_path, file, monkeypatch):
     refused(read_text, tmp_path / "none", "cannot be read: No such file")
     refused(read_text, tmp_path, "is a directory")
     monkeypatch.setattr(text_module, "MAX_FILE_BYTES", 3)
@@ -83,7 +83,7 @@ def series(file, text, *arguments, **options):
     return read_series(file(text, "a.csv"), *arguments, **options)
 
 
-def test_a_column_is_read_by_name_with_gaps(file):
+def test_read_series_reads_named_column_with_gaps(file):
     text = '\na,"b, c"\n1,2.5\n,NA\n-1e3,\n+.5,nan\n\n7,"8"\n,\n\n'
     read = series(file, text, "b, c")
     np.testing.assert_array_equal(read.values, [2.5, math.nan, math.nan, math.nan, 8])
@@ -91,7 +91,7 @@ def test_a_column_is_read_by_name_with_gaps(file):
     np.testing.assert_array_equal(series(file, text, "a").values, [1, math.nan, -1000, 0.5, 7])
 
 
-def test_the_only_column_beside_the_date_is_taken(file):
+def test_read_series_without_column_takes_the_only_one(file):
     for name in ("Date", "ds", "when"):
         read = series(file, f"{name},x\n2020-01-01,1\n2020-01-02,2\n")
         assert read.column == "x"
@@ -115,7 +115,7 @@ def test_the_only_column_beside_the_date_is_taken(file):
         (["2020-03-29T00:00+00:00", "2020-03-29T03:00+02:00"], [0, 1], 1 / 24),
     ],
 )
-def test_missing_dates_are_gaps(file, dates, places, days):
+def test_read_series_with_missing_dates_has_gaps(file, dates, places, days):
     rows = "\n".join(f"{date},{k}" for k, date in enumerate(dates))
     read = series(file, f"date,x\n{rows}\n")
     assert len(read.dates) == len(read.values) == places[-1] + 1
@@ -125,7 +125,7 @@ def test_missing_dates_are_gaps(file, dates, places, days):
     assert (np.diff(read.dates) > np.timedelta64(0)).all()
 
 
-def test_month_ends_stay_month_ends(file):
+def test_read_series_of_month_ends_keeps_month_ends(file):
     read = series(file, "date,x\n2020-01-31,1\n2020-02-29,1\n2020-04-30,1\n")
     assert read.dates.astype("datetime64[D]").astype(str).tolist() == [
         "2020-01-31",
@@ -183,11 +183,11 @@ def test_month_ends_stay_month_ends(file):
         ),
     ],
 )
-def test_tables_that_are_none_are_refused(file, text, arguments, message):
+def test_read_series_of_invalid_table_raises(file, text, arguments, message):
     refused(read_series, file(text, "a.csv"), message, *arguments)
 
 
-def test_a_blank_line_is_a_gap_where_it_can_be_nothing_else(file):
+def test_read_series_of_one_column_reads_blank_lines_as_gaps(file):
     np.testing.assert_array_equal(series(file, "a\n1\n\n3\n\n").values, [1, math.nan, 3])
     read = series(file, "a,b\n1,2\n,\n3,4\n,\n", "a")
     np.testing.assert_array_equal(read.values, [1, math.nan, 3])
@@ -198,7 +198,7 @@ def test_a_blank_line_is_a_gap_where_it_can_be_nothing_else(file):
 HEADER = "#note\n@problemName Toy\n@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n"
 
 
-def test_sequences_of_different_lengths_are_read(file):
+def test_read_ts_reads_sequences_of_different_lengths(file):
     read = read_ts(file(HEADER + "1,2,?:4,5,6:b\n\n 7 : -8e-1 : a \n"))
     np.testing.assert_array_equal(read.sequences[0], [[1, 4], [2, 5], [np.nan, 6]])
     np.testing.assert_array_equal(read.sequences[1], np.array([[7, -0.8]], np.float32))
@@ -207,7 +207,7 @@ def test_sequences_of_different_lengths_are_read(file):
     assert read.sequences[0].dtype == np.float32
 
 
-def test_labels_and_counts_are_optional(file):
+def test_read_ts_without_labels_and_counts_reads_sequences(file):
     read = read_ts(file("@classLabel false\n@data\n1,2:3,4\n"))
     assert read.labels is None
     assert read.sequences[0].tolist() == [[1, 3], [2, 4]]
@@ -246,7 +246,7 @@ def test_labels_and_counts_are_optional(file):
         ("@univariate true\n@data\n1:2\n", "line 3: must have 1 dimensions, got 2"),
     ],
 )
-def test_ts_files_that_disagree_with_themselves_are_refused(file, text, message):
+def test_read_ts_of_inconsistent_file_raises(file, text, message):
     refused(read_ts, file(text, "a.ts"), message)
 
 
@@ -259,7 +259,7 @@ def archive(tmp_path, **arrays):
     return path
 
 
-def test_rows_with_lengths_are_read(tmp_path):
+def test_read_npz_with_lengths_masks_padding(tmp_path):
     path = archive(
         tmp_path,
         inputs=np.array([[1, 2, 250], [3, 4, 5]], np.uint8),
@@ -273,7 +273,7 @@ def test_rows_with_lengths_are_read(tmp_path):
     assert batch.inputs.dtype == batch.targets.dtype == np.int32
 
 
-def test_values_are_read_and_gaps_of_targets_stay(tmp_path):
+def test_read_npz_of_values_keeps_unscored_targets(tmp_path):
     inputs = np.array([[[1.0], [np.nan]]])
     targets = np.array([[[np.nan, 2.0], [3.0, 4.0]]])
     mask = np.array([[True, False]])
@@ -354,11 +354,11 @@ IDS = np.array([[0, 1], [2, 3]])
         ({"inputs": IDS, "targets": np.full((2, 2), 2**64 - 1, np.uint64)}, "got 18446744073709"),
     ],
 )
-def test_archives_that_do_not_fit_are_refused(tmp_path, arrays, message):
+def test_read_npz_of_invalid_arrays_raises(tmp_path, arrays, message):
     refused(read_npz, archive(tmp_path, **arrays), message, vocab_size=4, num_classes=4)
 
 
-def test_files_that_are_no_archives_are_refused(tmp_path, file):
+def test_read_npz_of_other_files_raises(tmp_path, file):
     refused(read_npz, tmp_path / "none.npz", "does not exist")
     refused(read_npz, file("text", "a.npz"), "is not an .npz file")
     packed = io.BytesIO()
@@ -373,7 +373,7 @@ def test_files_that_are_no_archives_are_refused(tmp_path, file):
     refused(read_npz, file(bytes(damaged), "c.npz"), "c.npz: cannot be read")
 
 
-def test_an_archive_that_is_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+def test_read_npz_of_too_large_archive_raises_before_unpacking(tmp_path, monkeypatch):
     path = archive(tmp_path, inputs=IDS, targets=IDS)
     monkeypatch.setattr(npz, "MAX_ARRAY_BYTES", 100)
     refused(read_npz, path, "bytes of arrays; at most 100 are read: split it")

@@ -1,10 +1,10 @@
-"""Sequences of a user's own and the Japanese Vowels: parts, scaling, labels, floors, batching."""
+"""Sequences from files: splits, standardization, labels, baselines and batching."""
 
 import numpy as np
 import pytest
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE, scored
+from rnnlab.tasks.batch import IGNORE_INDEX, loss_mask
 from rnnlab.tasks.batching.strategies import training_batches
 from rnnlab.tasks.labelled_data import pad_labelled
 from rnnlab.tasks.readers.ts import read_ts
@@ -24,13 +24,13 @@ def sequences_of(batches):
             length = int(mask.sum())
             if length:
                 assert mask[:length].all()
-                assert (y[: length - 1] == IGNORE).all()
-                assert (y[length:] == IGNORE).all()
+                assert (y[: length - 1] == IGNORE_INDEX).all()
+                assert (y[length:] == IGNORE_INDEX).all()
                 assert (x[length:] == 0).all()
                 yield x[:length], int(y[length - 1])
 
 
-def test_two_files_are_scaled_by_the_training_part(tmp_path):
+def test_two_files_are_standardized_by_the_training_part(tmp_path):
     train = written(tmp_path / "train.ts", "1,2:0,0:a\n3:4:b\n5,6,7:1,2,3:a\n8,9:5,5:b\n")
     test = written(tmp_path / "test.ts", "1:1:b\n10,20:0,0:a\n")
     data = Sequences(train, test, batch_size=1, valid=0.5).load(seed=0)
@@ -51,7 +51,7 @@ def test_two_files_are_scaled_by_the_training_part(tmp_path):
         np.testing.assert_allclose(x, (y - steps.mean(axis=0)) / steps.std(axis=0), rtol=1e-5)
 
 
-def test_the_shipped_vowels():
+def test_default_vowels_have_published_sizes():
     pytest.importorskip("sktime", reason="ships the files")
     data = Sequences().load(seed=0)
     assert (data.in_features, data.out_features) == (12, 9)
@@ -65,11 +65,20 @@ def test_the_shipped_vowels():
     steps = np.concatenate([x for x, _ in train]).astype(float)
     np.testing.assert_allclose(steps.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(steps.std(axis=0), 1, atol=1e-5)
-    floors = data.baselines()
-    assert set(floors) == {"majority class", "logistic regression", "linear SVM", "MLP"}
 
 
-def test_token_ids_with_a_class_at_every_step(tmp_path):
+def test_baselines_of_labelled_sequences_include_classifiers(tmp_path):
+    pytest.importorskip("sklearn")
+    values = np.random.default_rng(0).normal(size=(60, 4, 2))
+    labels = np.arange(60) % 3
+    np.savez(tmp_path / "a.npz", inputs=values + labels[:, None, None], targets=labels)
+    baselines = Sequences(tmp_path / "a.npz").load(seed=0).baselines()
+    assert set(baselines) == {"majority class", "logistic regression", "linear SVM", "MLP"}
+    assert baselines["majority class"] == pytest.approx(1 / 3)
+    assert baselines["logistic regression"] > 2 / 3
+
+
+def test_token_ids_with_a_class_per_time_step_are_read(tmp_path):
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 5, (20, 6))
     ids[0, 0], ids[0, 1] = 7, 0
@@ -80,11 +89,11 @@ def test_token_ids_with_a_class_at_every_step(tmp_path):
     parts += [batch for batches in data.eval_sets.values() for batch in batches()]
     for batch in parts:
         np.testing.assert_array_equal(batch.targets[batch.mask], batch.inputs[batch.mask] % 3)
-        assert (batch.targets[~batch.mask] == IGNORE).all()
+        assert (batch.targets[~batch.mask] == IGNORE_INDEX).all()
     assert set(data.baselines()) == {"majority class"}
 
 
-def test_values_stay_in_their_own_units(tmp_path):
+def test_value_errors_are_in_the_units_of_the_data(tmp_path):
     rng = np.random.default_rng(0)
     inputs = np.concatenate([rng.normal(5, 3, (30, 4, 1)), np.ones((30, 4, 1))], axis=-1)
     targets = 100 + 10 * rng.normal(size=(30, 4, 2))
@@ -107,7 +116,7 @@ def test_values_stay_in_their_own_units(tmp_path):
     assert len(shifts) == 1
     assert np.allclose(shifts.pop(), 100, atol=5)
     floor = data.baselines()["training mean"]
-    steps = scored(test)
+    steps = loss_mask(test)
     assert floor["rmse"] == pytest.approx(
         data.target_scale * np.sqrt(np.mean(test.targets[steps] ** 2))
     )
@@ -126,7 +135,7 @@ def whole():
 
 
 @pytest.mark.parametrize("batching", ["pad", "bucket", "pack"])
-def test_each_sequence_comes_once_an_epoch_with_its_class(whole, batching):
+def test_each_sequence_occurs_once_per_epoch_with_its_class(whole, batching):
     take = training_batches(whole, batching, 8, seed=0)
     last = np.cumsum(whole.mask.sum(axis=1))  # the number of each sequence's last step
     ends = dict(zip(last.tolist(), (np.arange(40) % 7).tolist(), strict=True))
@@ -137,7 +146,7 @@ def test_each_sequence_comes_once_an_epoch_with_its_class(whole, batching):
         new = batch.inputs[batch.mask].ravel().tolist()
         real, n = real + len(new), n + 1
         seen |= set(new)
-        at = scored(batch)
+        at = loss_mask(batch)
         asked |= dict(
             zip(batch.inputs[at].ravel().tolist(), batch.targets[at].tolist(), strict=True)
         )
@@ -149,7 +158,7 @@ def test_each_sequence_comes_once_an_epoch_with_its_class(whole, batching):
     assert real <= len(steps) + 8 * 11
 
 
-def test_buckets_and_packs_read_less_padding(whole):
+def test_buckets_and_packs_have_less_padding(whole):
     pad_batch = {}
     for batching in ("pad", "bucket", "pack"):
         take = training_batches(whole, batching, 4, seed=0)
@@ -159,7 +168,7 @@ def test_buckets_and_packs_read_less_padding(whole):
     assert pad_batch["pad"] < pad_batch["bucket"] < pad_batch["pack"]
 
 
-def test_classes_are_known_by_their_names(tmp_path):
+def test_classes_of_test_file_are_matched_by_name(tmp_path):
     train = written(tmp_path / "train.ts", "1,2:0,0:a\n3:4:b\n5,6,7:1,2,3:a\n8,9:5,5:b\n")
     turned = "@classLabel true b a\n@data\n1:1:b\n10:0:a\n"
     (tmp_path / "test.ts").write_text(turned)
@@ -173,7 +182,7 @@ def test_classes_are_known_by_their_names(tmp_path):
         Sequences(train, tmp_path / "other.ts", valid=0.5).load(seed=0)
 
 
-def test_statistics_hold_beside_a_large_mean(tmp_path):
+def test_standardization_with_large_mean_keeps_the_deviation(tmp_path):
     rng = np.random.default_rng(0)
     inputs = rng.normal(10_000, 1, (2000, 10, 3))
     inputs[..., 2] = 0.1
@@ -188,7 +197,7 @@ def test_statistics_hold_beside_a_large_mean(tmp_path):
     assert abs(batch.targets.mean()) < 1e-3
 
 
-def test_bad_archives_are_refused(tmp_path):
+def test_sequences_of_invalid_archives_raise(tmp_path):
     file = tmp_path / "a.npz"
     ids = np.random.default_rng(0).integers(0, 4, (30, 5))
     np.savez(file, inputs=ids, targets=ids)
@@ -211,14 +220,14 @@ def test_bad_archives_are_refused(tmp_path):
     np.savez(file, inputs=values[..., :1], targets=values)
     with pytest.raises(DataError, match=r"target 1 must be scored in the training part"):
         Sequences(file).load(seed=0)
-    sparse = np.full((30, 5), IGNORE)
+    sparse = np.full((30, 5), IGNORE_INDEX)
     sparse[0] = [0, 1, 0, 1, 0]
     np.savez(file, inputs=np.abs(sparse), targets=sparse)
     with pytest.raises(DataError, match=r"must have a scored target in its \w+ part"):
         Sequences(file).load(seed=0)
 
 
-def test_bad_files_are_refused(tmp_path):
+def test_sequences_of_invalid_files_raise(tmp_path):
     good = written(tmp_path / "good.ts", "1,2:0,0:a\n3:4:b\n5:6:a\n7:8:b\n")
     with pytest.raises(DataError, match=r"gap.ts, line 5, dimension 2: has a missing value"):
         Sequences(good, written(tmp_path / "gap.ts", "1:?:b\n"), valid=0.5).load(seed=0)

@@ -12,7 +12,7 @@ from rnnlab.train.config import TrainConfig
 
 
 @pytest.mark.parametrize("name", RENAMED)
-def test_former_names_are_read(name):
+def test_stored_settings_with_former_names_are_read(name):
     task = TASKS[name]()
     settings = serialization.dump(task)
     former = {new: old for old, new in RENAMED[name].items()}
@@ -24,7 +24,7 @@ def test_former_names_are_read(name):
     assert current_settings(name, settings) == settings
 
 
-def test_a_run_without_a_validation_part_is_read_as_one(tmp_path):
+def test_stored_run_without_validation_part_keeps_its_split(tmp_path):
     data = {"path": None, "unit": "byte", "length": 16, "heldout": 0.2, "stateful": True}
     config = {
         **{"experiment": "old", "preset": "cpu", "varied": {}, "task": "Text", "data": data},
@@ -36,7 +36,7 @@ def test_a_run_without_a_validation_part_is_read_as_one(tmp_path):
     assert experiment.data == Text(None, "byte", 16, valid=0, test=0.2, stateful=True)
 
 
-def test_fingerprints_of_generated_data_are_those_of_former_names():
+def test_fingerprints_do_not_depend_on_renamed_settings():
     assert stored_repr(ListOps(pad_to_multiple=16)) == repr(ListOps(pad_to_multiple=16)).replace(
         "pad_to_multiple", "multiple"
     )

@@ -1,4 +1,4 @@
-"""Text: windows, streams and held-out scoring against the text itself."""
+"""Text against the text itself: windows, streams and evaluation."""
 
 import hashlib
 import random
@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from rnnlab.tasks.batch import scored
+from rnnlab.tasks.batch import loss_mask
 from rnnlab.tasks.text import Text, decode, default_text, encode
 
 STORY = "".join(random.Random(0).choices("abcdefghij klmnop", k=400))
@@ -58,7 +58,7 @@ def test_eval_sets_score_every_symbol_once_given_its_predecessor(
         targets, inputs, shapes = [], [], set()
         for batch in data.eval_sets[name]():
             shapes.add(batch.inputs.shape)
-            np.testing.assert_array_equal(scored(batch), batch.mask)
+            np.testing.assert_array_equal(loss_mask(batch), batch.mask)
             targets += batch.targets[batch.mask].tolist()
             inputs += batch.inputs[batch.mask].tolist()
         assert text_of(data, targets) == STORY[start:end]
@@ -101,7 +101,7 @@ def test_streams_continue_row_by_row_and_begin_with_a_reset(story):
     assert len(offsets) > 3
 
 
-def test_bytes_and_characters_are_coded_and_back(tmp_path):
+def test_decode_inverts_encode(tmp_path):
     path = tmp_path / "words.txt"
     words = "naïve café über 水 " * 30
     path.write_text(words)
@@ -117,11 +117,11 @@ def test_bytes_and_characters_are_coded_and_back(tmp_path):
         decode(np.array([0, 99]), ("a", "b", "c"))
 
 
-def test_a_cut_character_is_shown_as_one():
+def test_decode_of_incomplete_utf8_has_replacement_character():
     assert decode(np.array([0]), ("<0xE6>", "<0xB0>")) == "\ufffd"
 
 
-def test_the_default_text_is_known_by_its_digest():
+def test_fingerprint_of_default_text_is_its_digest():
     data = Text().load(seed=0)
     assert data.fingerprint == hashlib.sha256(default_text().encode()).hexdigest()
     assert decode(data.train_batch(0).inputs[0], data.vocabulary) in default_text()
@@ -141,6 +141,6 @@ def test_the_default_text_is_known_by_its_digest():
         ({"evaluation_length": 0}, "evaluation_length must be an int >= 1, got 0"),
     ],
 )
-def test_settings_that_do_not_fit_are_named(story, options, message):
+def test_text_with_invalid_settings_raises(story, options, message):
     with pytest.raises(ValueError, match=message):
         Text(story, **options).load(seed=0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnlab.tasks.batch import IGNORE
+from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.train.losses import LOSSES, binary, categorical, loss_function, squared_error_loss
 from rnnlab.train.metrics import METRICS, MetricAccumulator
 
@@ -16,7 +16,7 @@ from rnnlab.train.metrics import METRICS, MetricAccumulator
 def plain_categorical(outputs, targets, mask):
     total, count = 0.0, 0
     for row in np.ndindex(targets.shape):
-        if targets[row] != IGNORE and mask[row]:
+        if targets[row] != IGNORE_INDEX and mask[row]:
             logits = [float(v) for v in outputs[row]]
             total -= logits[targets[row]] - math.log(sum(math.exp(v) for v in logits))
             count += 1
@@ -77,7 +77,7 @@ def test_loss_gradient_is_0_where_there_is_no_target(example, name):
     outputs, mask, classes, labels = example
     targets = classes if name == "categorical" else labels
     gradient = jax.grad(LOSSES[name])(jnp.array(outputs), jnp.array(targets), jnp.array(mask))
-    scored = classes != IGNORE if name == "categorical" else ~np.isnan(labels)
+    scored = classes != IGNORE_INDEX if name == "categorical" else ~np.isnan(labels)
     scored = scored & (mask if name == "categorical" else mask[..., None])
     assert np.isfinite(gradient).all()
     assert not np.asarray(gradient)[~scored].any()
@@ -86,7 +86,9 @@ def test_loss_gradient_is_0_where_there_is_no_target(example, name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_without_targets_is_0(name):
-    targets = jnp.full((2, 3), IGNORE) if name == "categorical" else jnp.full((2, 3, 4), jnp.nan)
+    targets = (
+        jnp.full((2, 3), IGNORE_INDEX) if name == "categorical" else jnp.full((2, 3, 4), jnp.nan)
+    )
     assert float(LOSSES[name](jnp.ones((2, 3, 4)), targets)) == 0
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 from rnnlab import GRU, Block, MinLSTM
 from rnnlab.models import SequenceModel
 from rnnlab.models.config import ModelConfig
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import categorical
 from rnnlab.train.optimizer import named_parameters, optimizer, schedule, weight_decay_mask
@@ -54,7 +54,7 @@ def pieces():
     alone = [tokens(1, length, seed=length) for length in (4, 7)]
     longest = 7
     inputs = np.zeros((2, longest), np.int32)
-    targets = np.full((2, longest), IGNORE, np.int32)
+    targets = np.full((2, longest), IGNORE_INDEX, np.int32)
     mask = np.zeros((2, longest), bool)
     for row, piece in enumerate(alone):
         length = piece.inputs.shape[1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.batching.sampler import permutation
 from rnnlab.validation import require_positive_int
 
@@ -63,8 +63,8 @@ def pad(
 
 
 def ignore_value(targets: np.ndarray) -> float:
-    """Returns the target of a time step that is not scored: `IGNORE` for classes, else NaN."""
-    return IGNORE if np.issubdtype(targets.dtype, np.integer) else np.nan
+    """Returns the target of unscored time steps: `IGNORE_INDEX` for classes, else NaN."""
+    return IGNORE_INDEX if np.issubdtype(targets.dtype, np.integer) else np.nan
 
 
 def split_batches(dataset: Batch, batch_size: int) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.readers.errors import data_error
 
 _KEYS = ("inputs", "targets", "lengths", "mask")
@@ -23,7 +23,7 @@ def read_npz(
     Arrays of the file:
 
     - `inputs`: token ids (examples, time) or values (examples, time, in_features);
-    - `targets`: classes (examples, time), `IGNORE` where not scored; or one class per example
+    - `targets`: classes (examples, time), `IGNORE_INDEX` where not scored; or one class per example
       (examples,), which goes to its last time step; or values (examples, time, out_features), NaN
       where not scored;
     - `lengths` (examples,) or `mask` (examples, time), only if there is padding, which must be on
@@ -147,7 +147,7 @@ def _ids(
     wrong = np.argwhere(wrong & real)
     if len(wrong):
         example, step = map(int, wrong[0])
-        ignored = f", or {IGNORE} if not scored" if lowest == IGNORE else ""
+        ignored = f", or {IGNORE_INDEX} if not scored" if lowest == IGNORE_INDEX else ""
         reason = f"{name} must be in [0, {limit}){ignored}, got {ids[example, step]}; fix it"
         raise data_error(path, reason, example=example, time_step=step)
     checked = np.full(ids.shape, lowest, np.int32)
@@ -166,9 +166,9 @@ def _targets(path: Path, targets: np.ndarray, real: np.ndarray, limit: int | Non
             raise data_error(path, reason, example=example, time_step=step)
         return targets
     if targets.ndim == 2:
-        return _ids(path, "targets", targets, real, limit, lowest=IGNORE)
+        return _ids(path, "targets", targets, real, limit, lowest=IGNORE_INDEX)
     labels = _ids(path, "targets", targets[:, None], real[:, :1], limit, lowest=0)
-    placed = np.full(real.shape, IGNORE, np.int32)
+    placed = np.full(real.shape, IGNORE_INDEX, np.int32)
     np.put_along_axis(placed, real.sum(axis=1)[:, None] - 1, labels, axis=1)
     return placed
 

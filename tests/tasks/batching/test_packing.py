@@ -1,4 +1,4 @@
-"""Packing: nothing lost, nothing twice, no overlap, and resets exactly at starts."""
+"""Packing keeps every time step once, without overlap, with resets at starts."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from rnnlab.tasks.batching.packing import first_fit_decreasing, pack
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(9, 20))
-def test_each_step_is_packed_once(lengths, length):
+def test_each_time_step_is_packed_once(lengths, length):
     # Every step of every sequence has a number of its own, from 1.
     ends = np.cumsum(lengths)
     sequences = [np.arange(end - size, end) + 1 for end, size in zip(ends, lengths, strict=True)]
@@ -30,7 +30,7 @@ def test_each_step_is_packed_once(lengths, length):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(9, 20))
-def test_rows_are_first_fit_longest_first(lengths, length):
+def test_packing_is_first_fit_decreasing(lengths, length):
     packing = first_fit_decreasing(lengths, length)
     room, wanted = [], {}
     for s in sorted(range(len(lengths)), key=lambda s: (-lengths[s], s)):
@@ -44,7 +44,7 @@ def test_rows_are_first_fit_longest_first(lengths, length):
     assert packing.rows == len(room)
 
 
-def test_targets_are_packed_as_their_inputs():
+def test_targets_are_packed_like_their_inputs():
     rng = np.random.default_rng(0)
     inputs = [rng.normal(size=(size, 2)) for size in (3, 5, 2)]
     targets = [x.sum(axis=-1) for x in inputs]
@@ -53,7 +53,7 @@ def test_targets_are_packed_as_their_inputs():
     np.testing.assert_array_equal(np.where(mask, rows.sum(axis=-1), np.nan), packed)
 
 
-def test_what_does_not_fit_is_refused():
+def test_packing_of_invalid_lengths_raises():
     with pytest.raises(ValueError, match=r"lengths\[1\] must be in 1 to 6, got 7"):
         first_fit_decreasing([3, 7], 6)
     with pytest.raises(ValueError, match=r"lengths\[0\] must be in 1 to 6, got 0"):

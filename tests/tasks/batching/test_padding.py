@@ -1,18 +1,18 @@
-"""Padding and buckets: nothing lost, nothing twice, and no padding where there is data."""
+"""Padding and buckets keep every example once and mask only padding."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnlab.tasks.batch import IGNORE, Batch, scored
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
 from rnnlab.tasks.batching.padding import BucketSampler, pad, split_batches
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=25)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
-def test_rows_hold_their_sequences_and_padding(shape):
+def test_pad_keeps_sequences_and_masks_padding(shape):
     rng = np.random.default_rng(0)
     sequences = [rng.normal(size=(length, *shape)) for length in (3, 0, 5, 1)]
     array, mask = pad(sequences, 6, value=-9, rows=5)
@@ -26,7 +26,7 @@ def test_rows_hold_their_sequences_and_padding(shape):
     assert pad(sequences)[0].shape == (4, 5, *shape)
 
 
-def test_sequences_that_do_not_fit_are_refused():
+def test_pad_with_too_few_rows_or_steps_raises():
     with pytest.raises(ValueError, match=r"sequences\[1\] must have <= 3 time steps, got 4"):
         pad([np.zeros(2), np.zeros(4)], 3)
     with pytest.raises(ValueError, match="sequences must have at least one"):
@@ -36,7 +36,7 @@ def test_sequences_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize("values", [True, False])
-def test_cutting_keeps_every_row_and_one_shape(values):
+def test_split_batches_keeps_examples_in_one_shape(values):
     inputs = np.arange(14, dtype=np.int32).reshape(7, 2)
     targets = inputs[..., None].astype(np.float32) if values else inputs
     reset = inputs % 3 == 0
@@ -45,16 +45,16 @@ def test_cutting_keeps_every_row_and_one_shape(values):
     assert {batch.inputs.shape for batch in batches} == {(3, 2)}
     kept = [batch.inputs[batch.mask.any(axis=1)] for batch in batches]
     np.testing.assert_array_equal(np.concatenate(kept), inputs)
-    asked = [batch.targets[scored(batch)] for batch in batches]
+    asked = [batch.targets[loss_mask(batch)] for batch in batches]
     np.testing.assert_array_equal(np.concatenate(asked), targets.ravel())
     np.testing.assert_array_equal(np.concatenate([b.reset for b in batches])[:7], reset)
     last = batches[-1].targets[1:]
-    assert np.isnan(last).all() if values else (last == IGNORE).all()
+    assert np.isnan(last).all() if values else (last == IGNORE_INDEX).all()
 
 
 @settings(max_examples=40, deadline=None)
 @given(LENGTHS, st.integers(1, 6), st.integers(0, 3))
-def test_every_row_is_in_one_batch_of_an_epoch(lengths, batch_size, seed):
+def test_each_example_is_in_one_bucket_batch_per_epoch(lengths, batch_size, seed):
     bounds = (2, 5, 12)
     buckets = BucketSampler(lengths, bounds, batch_size, seed)
     size = buckets.batches_per_epoch
@@ -72,7 +72,7 @@ def test_every_row_is_in_one_batch_of_an_epoch(lengths, batch_size, seed):
             assert promoted < batch_size
 
 
-def test_buckets_follow_seed_and_number_alone():
+def test_bucket_batches_depend_on_seed_and_number_only():
     lengths = np.random.default_rng(0).integers(1, 12, 60).tolist()
 
     def batches(seed):
@@ -98,6 +98,6 @@ def test_buckets_follow_seed_and_number_alone():
         ([1], (), r"bounds must increase, got \(\)"),
     ],
 )
-def test_buckets_that_do_not_fit_are_refused(lengths, bounds, message):
+def test_bucket_sampler_with_invalid_bounds_raises(lengths, bounds, message):
     with pytest.raises(ValueError, match=message):
         BucketSampler(lengths, bounds, 2, 0)

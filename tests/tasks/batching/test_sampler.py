@@ -1,4 +1,4 @@
-"""Orders: every row once an epoch, whatever the batch size, from the batch number alone."""
+"""Epoch samplers draw each example once per epoch, from the batch number only."""
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +17,7 @@ def test_each_epoch_is_a_permutation(size, data, seed, shuffle):
         assert sorted(rows[epoch * size : (epoch + 1) * size]) == list(range(size))
 
 
-def test_a_batch_depends_on_seed_and_number_alone():
+def test_batch_depends_on_seed_and_number_only():
     order = EpochSampler(50, 8, seed=3)
     batches = [order.indices(n).tolist() for n in range(30)]
     again = EpochSampler(50, 8, seed=3)
@@ -31,14 +31,14 @@ def test_epochs_differ():
     assert order.indices(0).tolist() != order.indices(1).tolist()
 
 
-def test_writing_into_a_batch_changes_no_other():
+def test_indices_are_copies():
     order = EpochSampler(6, 6, seed=0)
     kept = order.indices(0).copy()
     order.indices(0)[:] = 0
     assert (order.indices(0) == kept).all()
 
 
-def test_sizes_that_do_not_fit_are_refused():
+def test_epoch_sampler_with_invalid_sizes_raises():
     with pytest.raises(ValueError, match="batch_size must be <= 5, the number of examples, got 6"):
         EpochSampler(5, 6, seed=0)
     with pytest.raises(ValueError, match="size must be an int >= 1, got 0"):

@@ -1,4 +1,4 @@
-"""Features of the classical models by hand, and what they can and cannot tell apart."""
+"""Features and accuracies of the scikit-learn baselines on made-up sequences."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from rnnlab.optional import package_data_path, require_module
 from rnnlab.tasks.reference import classical
 
 
-def test_features_are_flat_padded_and_standardised_by_the_training_part():
+def test_features_are_flat_padded_and_standardized():
     train = [np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[3.0, 5.0]])]
     test = [np.array([[2.0, 7.0], [1.5, 2.5], [9.0, 9.0]]), np.ones((1, 2))]
     fitted, asked = classical.features(train, test)
@@ -16,7 +16,7 @@ def test_features_are_flat_padded_and_standardised_by_the_training_part():
     np.testing.assert_allclose(asked, [[0, 0, 0, 0], [-1, 0, -1, -1]])
 
 
-def test_separable_classes_are_told_apart_and_noise_is_not():
+def test_accuracies_of_separable_classes_exceed_those_of_noise():
     pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=400)
@@ -28,7 +28,7 @@ def test_separable_classes_are_told_apart_and_noise_is_not():
         assert all(low <= score <= high for score in scores.values()), scores
 
 
-def test_missing_packages_are_named_with_the_remedy(tmp_path):
+def test_require_module_of_missing_package_names_the_remedy(tmp_path):
     with pytest.raises(
         ValueError, match=r"no_such must be installed; run .* install 'rnnlab\[data\]'"
     ):

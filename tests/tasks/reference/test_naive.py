@@ -1,4 +1,4 @@
-"""Naive forecasts against a search backwards from each origin."""
+"""Naive forecasts against a backward search from each origin."""
 
 import math
 
@@ -28,7 +28,7 @@ def seasonal(values, t, h, season):
 
 @pytest.mark.parametrize("season", [1, 2, 5, 30])
 @pytest.mark.parametrize("horizon", [1, 4, 7])
-def test_forecasts_equal_a_search_backwards(season, horizon):
+def test_forecasts_equal_backward_search(season, horizon):
     values = series(23, season)
     steps = range(len(values))
     wanted = [[newest(values, t)] * horizon for t in steps]
@@ -37,7 +37,7 @@ def test_forecasts_equal_a_search_backwards(season, horizon):
     np.testing.assert_array_equal(seasonal_naive(values, horizon, season), wanted)
 
 
-def test_nothing_after_the_origin_is_used():
+def test_forecasts_do_not_read_after_the_origin():
     values = series(40)
     changed = values.copy()
     changed[20:] = 100.0
@@ -50,7 +50,7 @@ def test_nothing_after_the_origin_is_used():
         assert (forecast(changed)[20:] == 100).any()
 
 
-def test_errors_are_over_scored_entries():
+def test_rmse_mae_ignores_unscored_entries():
     actual = np.array([[1.0, np.nan], [4.0, 2.0]])
     forecast = np.array([[0.0, 9.0], [4.0, 4.0]])
     assert rmse_mae(forecast, actual) == {"rmse": pytest.approx(math.sqrt(5 / 3)), "mae": 1.0}
