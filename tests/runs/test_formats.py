@@ -5,7 +5,7 @@ that time. It was made by:
 
     task = Adding(length=8, batch_size=4, evaluation_size=8)
     small = {"width": 4, "depth": 1, "expansion": 1, "conv_size": 2, "mlp_expansion": None}
-    training = TrainConfig(steps=4, evaluate_every=2, log_every=1, schedule="plateau")
+    training = TrainConfig(steps=4, eval_every=2, log_every=1, schedule="plateau")
     experiment = Experiment(task, ModelConfig(**small, dropout=0.1), training)
     run(folder, "golden", "cpu", experiment, {}, Reporter())
 """
