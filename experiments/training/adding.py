@@ -1,11 +1,11 @@
-"""Which cells learn to add two marked numbers over 600 steps?
+"""Which cells learn to add two marked numbers over 600 time steps?
 
 Command:  rnnlab run experiments/training/adding.py --preset cpu
 Device:   one core of a shared x86 machine; 17 minutes for the four cells.
 Expected: mean squared error below 0.005 for at least one minimal and one classic cell; the best
           constant has 1/6.
 Paper:    with about 70,000 parameters, LSTM 0.164, GRU 5.3e-5, RNN 0.177, TCN 5.8e-5
-          (arXiv 1803.01271, table 1, whose markers are anywhere).
+          (arXiv 1803.01271, table 1, where the markers may be anywhere).
 """
 
 from rnnlab.models.config import ModelConfig

@@ -2,10 +2,10 @@
 
 Command:  rnnlab run experiments/training/context_length.py --preset cpu
 Device:   2 cores of a shared x86 machine; 15 minutes for 12 runs.
-Expected: every model reads 2048 characters an update and is judged on windows of 512. Its loss
-          falls as the window grows from 32 to 128, and less after; every run stays below the
-          unigram by 1 nat. A recurrent model trained on short windows still uses what it carries
-          further; the Transformer, beyond the positions it was trained on, does not.
+Expected: every model reads 2048 characters per update and is evaluated on windows of 512. Its loss
+          falls as the window grows from 32 to 128, and less beyond; every run stays below the
+          unigram by 1 nat. A recurrent model trained on short windows uses its carry beyond them;
+          the Transformer does not use positions beyond those it was trained on.
 Paper:    none.
 """
 

@@ -1,12 +1,12 @@
-"""Which cells can hold ten symbols over a silence?
+"""Which cells can remember ten symbols over a delay?
 
 Command:  rnnlab run experiments/training/copy_memory.py --preset cpu
 Device:   one core of a shared x86 machine; 7 minutes for the four cells.
-Expected: with a silence of 20 steps, at least one minimal and one classic cell below half of the
-          memoryless floor of 10 ln 8 / 40 = 0.520 nats. (The size was chosen after trials: over 100
-          steps minGRU did not leave its floor in so few updates.)
-Paper:    with a silence of 1000, LSTM 0.0204, GRU 0.0197, RNN 0.0202, the memoryless floor, and TCN
-          3.5e-5 (arXiv 1803.01271, table 1).
+Expected: with a delay of 20 time steps, at least one minimal and one classic cell below half of the
+          memoryless baseline of 10 ln 8 / 40 = 0.520 nats. (The delay was chosen after trials: with
+          100 time steps minGRU stayed at its baseline for this number of updates.)
+Paper:    with a delay of 1000, LSTM 0.0204, GRU 0.0197, RNN 0.0202, the memoryless baseline, and
+          TCN 3.5e-5 (arXiv 1803.01271, table 1).
 """
 
 from rnnlab.models.config import ModelConfig

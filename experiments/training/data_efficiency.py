@@ -1,10 +1,10 @@
-"""How does each model's score depend on the share of the data that it is trained on?
+"""How does the score of each model depend on the fraction of the data that it is trained on?
 
 Command:  rnnlab run experiments/training/data_efficiency.py --preset cpu
 Device:   one core of a shared x86 machine; 5 minutes for 18 runs.
-Expected: digits read by rows, in 8 steps: every score rises with the share; with all data each
-          model has at least 0.90, and with a tenth at least 0.50, where the commonest digit has
-          0.10.
+Expected: digits read by image rows, in 8 time steps: every score rises with the fraction; with all
+          data each model has at least 0.90, and with a tenth at least 0.50, where the most common
+          digit has 0.10.
 Paper:    none.
 """
 

@@ -1,4 +1,4 @@
-"""Does a cell forecast a series with gaps better than last year's value does?
+"""Does a cell forecast a series with gaps better than the value of last year?
 
 Command:  rnnlab run experiments/training/forecasting.py --preset cpu
           rnnlab run experiments/training/forecasting.py --data.path FILE --data.column NAME
@@ -7,8 +7,8 @@ Expected: weekly CO2, 13 weeks ahead, walk-forward over the last 15%: an RMSE of
           seasonal naive forecast's.
 Paper:    none.
 
-The second command trains on a CSV file of your own, with a header, a column of values, gaps, and a
-column of dates where it has one.
+The second command trains on your own CSV file, with a header, a column of values, gaps, and a
+column of dates if it has one.
 """
 
 from rnnlab.models.config import ModelConfig

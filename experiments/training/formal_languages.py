@@ -1,10 +1,10 @@
-"""Which formal languages does each cell learn so that it holds on strings six times as long?
+"""Which formal languages does each cell learn so that it generalizes to strings six times as long?
 
 Command:  rnnlab run experiments/training/formal_languages.py --preset cpu
-Device:   one core of a shared x86 machine; 45 minutes for 28 runs, beside other work.
-Expected: strings of up to 40 in training, of 41 to 256 when asked. Even pairs is solved by all
-          cells (above 95%); each language by the best cell at least 2 points above the commonest
-          answer for its length. Modular arithmetic and missing duplicate may stay at that floor.
+Device:   one core of a shared x86 machine; 45 minutes for 28 runs, with other load.
+Expected: strings of up to 40 in training, of 41 to 256 in the test. Even pairs is solved by all
+          cells (above 95%); each language by the best cell at least 2 points above the most common
+          answer for its length. Modular arithmetic and missing duplicate may stay at that baseline.
 Paper:    500,000 updates (arXiv 2410.01201, version 3, whose figures could not be checked).
 """
 

@@ -1,8 +1,8 @@
 """Can a cell evaluate nested list operations from a flat string?
 
 Command:  rnnlab run experiments/training/listops.py --preset cpu
-Device:   one core of a shared x86 machine; 17 minutes for the four cells, beside other work.
-Expected: on expressions of 20 to 80 symbols, at least 10 points above the commonest answer.
+Device:   one core of a shared x86 machine; 17 minutes for the four cells, with other load.
+Expected: on expressions of 20 to 80 symbols, at least 10 points above the most common answer.
 Paper:    lengths 500 to 2000, 250,000 updates; convolution and MLP help (arXiv 2410.01201,
           version 3, whose figures could not be checked). A Transformer has 36.37% there, as the
           authors of the benchmark report (arXiv 2011.04006).

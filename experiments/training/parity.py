@@ -1,10 +1,11 @@
-"""Can a minimal cell track parity, and does the range of its decay decide?
+"""Can a minimal cell track parity, and does it depend on the range of its decay?
 
 Command:  rnnlab run experiments/training/parity.py --preset cpu
 Device:   one core of a shared x86 machine; 5 minutes for 6 runs.
-Expected: trained to length 40 and asked at 41 to 256, a decay in (0, 1) stays near 50%, below 65%,
-          while one in (-1, 1) reaches 95% or more. The floor is the commonest answer for a length.
-Paper:    positive decays cannot solve parity (arXiv 2411.12537); arXiv 2410.01201 leaves it out.
+Expected: trained up to length 40 and tested at 41 to 256, a decay in (0, 1) stays near 50%, below
+          65%, and one in (-1, 1) reaches 95% or more. The baseline is the most common answer for a
+          length.
+Paper:    positive decays cannot solve parity (arXiv 2411.12537); arXiv 2410.01201 does not test it.
 """
 
 from rnnlab.models.config import ModelConfig

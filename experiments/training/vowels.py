@@ -1,9 +1,9 @@
-"""Does a masked bidirectional cell recognise speakers from sequences of many lengths?
+"""Does a masked bidirectional cell recognize speakers from sequences of different lengths?
 
 Command:  rnnlab run experiments/training/vowels.py --preset cpu
 Device:   one core of a shared x86 machine; 6 minutes for 12 runs.
 Expected: test accuracy of minGRU at least 0.96, a mean over 3 seeds; every cell at least 0.90. The
-          commonest speaker has 0.08.
+          most common speaker has 0.08.
 Paper:    none of minimal cells. Kernel methods reach 0.978 to 0.986, an ensemble of LSTMs 0.989, as
           their authors report.
 """
