@@ -58,6 +58,7 @@ BENCHMARK_VALUES: dict[str, dict[Any, str]] = {
     "setting": {"as it is": "default", "--keep-pages": "--malloc-keep-memory"},
     "how": {"as it is": "default"},
     "implementation": {"plain JAX": "naive JAX"},
+    "weights": {"as initialised, norm 1": "as initialized, norm 1"},
 }
 """Values in the records of benchmarks, by key."""
 
