@@ -87,32 +87,43 @@ def parity(out: Path, device: jax.Device) -> Iterator[records.Record]:
         found = (h, *pull(dh))
         name = f"linear, {dtype}" + (", reverse" * reverse) + (", reset" * flags)
         yield _parity(out, device, name, a.shape, found, (wanted, *gradients))
-    for name, coefficients, count in (
-        ("mingru", MinGRUCoefficients(), 2),
-        ("minlstm", MinLSTMCoefficients(), 3),
+    for name, coefficients, count, num_params in (
+        ("mingru", MinGRUCoefficients(), 2, 0),
+        ("minlstm", MinLSTMCoefficients(), 3, 0),
+        ("learned rates", _with_learned_rates, 2, 1),
     ):
-        keys = jax.random.split(jax.random.key(1), count + 4)
+        keys = jax.random.split(jax.random.key(1), count + num_params + 4)
         shape = (2, 777, 200)
-        pre = [jax.random.normal(k, shape) for k in keys[:count]]
+        preactivations = [jax.random.normal(k, shape) for k in keys[:count]]
+        params = [jax.random.normal(k, (200,)) for k in keys[count + 4 :]]
         states = [jax.random.normal(k, (2, 200)) for k in keys[count : count + 2]]
-        reset = jax.random.bernoulli(keys[-2], 0.1, shape[:2])
-        mask = jax.random.bernoulli(keys[-1], 0.8, shape[:2])
-        run = partial(_gated, coefficients, reset, mask)
-        found = jax.jit(partial(run, "pallas"))(pre, *states)
+        operands = preactivations, params, *states
+        flags = {
+            "reset": jax.random.bernoulli(keys[count + 2], 0.1, shape[:2]),
+            "mask": jax.random.bernoulli(keys[count + 3], 0.8, shape[:2]),
+        }
+        run = partial(_gated, coefficients, flags)
+        found = jax.jit(partial(run, "pallas"))(*operands)
         with jax.enable_x64(True):
-            wide = [np.asarray(x, np.float64) for x in (*pre, *states)]
-            wanted = jax.jit(partial(run, "sequential"))(wide[:count], *wide[count:])
+            wide = jax.tree.map(lambda x: np.asarray(x, np.float64), operands)
+            wanted = jax.jit(partial(run, "sequential"))(*wide)
         yield _parity(out, device, f"{name}, reset and mask", shape, found, wanted)
 
 
-def _gated(coefficients, reset, mask, backend, pre, h0, init):
+def _with_learned_rates(gate, x, rate):
+    """Coefficients with a learned rate per feature."""
+    a = jax.nn.sigmoid(rate * gate)
+    return a, (1 - a) * x
+
+
+def _gated(coefficients, flags, backend, *operands):
     """The states and the gradients of all operands; the states are their own cotangent."""
 
-    def states(pre, h0, init):
-        run = partial(gated_scan, coefficients, reset=reset, mask=mask, backend=backend)
-        return run(pre, h0, reset_state=init)[0]
+    def states(preactivations, params, h0, reset_state):
+        run = partial(gated_scan, coefficients, backend=backend, **flags)
+        return run(preactivations, h0, params=params, reset_state=reset_state)[0]
 
-    h, pull = jax.vjp(states, pre, h0, init)
+    h, pull = jax.vjp(states, *operands)
     return jax.tree.leaves((h, pull(h)))
 
 
