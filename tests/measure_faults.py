@@ -24,7 +24,8 @@ from faults.harness import LAST_STEP, Lab
 from rich.progress import track
 
 from rnnlab import records
-from rnnlab.records import Record, commit, environment
+from rnnlab.provenance import environment, git_revision
+from rnnlab.records import Record
 
 OUT = Path(__file__).parents[1] / "experiments" / "results"
 PARALLEL_TRIALS = 2
@@ -205,7 +206,7 @@ def main(command: Reliability) -> int:
         part = PARTS[name]
         trials = command.trials or part.trials
         # Trial k draws its moment with seed k.
-        around = {"seed": 0, "commit": commit(), **environment(jax.devices()[0])}
+        around = {"seed": 0, "commit": git_revision(), **environment(jax.devices()[0])}
         found, failed = [], []
         for record in track(part.run(lab, command.folder / name, trials), name, total=trials):
             if name == "flips":
