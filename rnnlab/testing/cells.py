@@ -1,5 +1,6 @@
 """The contract of a cell, as checks."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -245,11 +246,13 @@ def _example(cell, key, batch):
     xs = jax.random.normal(xs_key, (*batch, LENGTH, cell.in_features), jnp.float32)
     xs = xs.astype(getattr(cell, "dtype", jnp.float32))
 
-    @jax.jit
-    def run(carry, xs, reset=None, mask=None):
-        return cell(carry, xs, reset=reset, mask=mask)
+    return functools.partial(_call, *nnx.split(cell)), jax.tree.unflatten(treedef, leaves), xs
 
-    return run, jax.tree.unflatten(treedef, leaves), xs
+
+@functools.partial(jax.jit, static_argnums=0)
+def _call(graphdef, params, carry, xs, reset=None, mask=None):
+    """One call of a cell; all checks share what is compiled for a cell and a shape."""
+    return nnx.merge(graphdef, params, copy=True)(carry, xs, reset=reset, mask=mask)
 
 
 def _flags(xs):

@@ -54,6 +54,7 @@ STREAMING = {
     "mixed stack": mixed_stack,
 }
 
+slow = pytest.mark.slow
 # Whole models, which are stacks of blocks: tests/models/test_sequence_model.py.
 SLOW = ("stack of blocks", "minlstm associative")
 QUICK = [name for name in STREAMING if name not in SLOW]
@@ -73,13 +74,16 @@ def bidirectional(name):
     return build(make)
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=slow) for n in SLOW)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
 def test_streaming(name, check):
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](streaming(name), jax.random.key(2))
 
 
-@pytest.mark.parametrize("name", [*CELLS, "block"])
+@pytest.mark.parametrize(
+    "name",
+    ["mingru", "lstm", *(pytest.param(n, marks=slow) for n in ("rnn", "gru", "minlstm", "block"))],
+)
 @pytest.mark.parametrize("check", SEQUENCE_CHECKS)
 def test_bidirectional(name, check):
     SEQUENCE_CHECKS[check](bidirectional(name), jax.random.key(3))
