@@ -1,4 +1,4 @@
-"""`rnnlab compare`: runs side by side, as a table and as a picture."""
+"""`rnnlab compare`: finished runs in one table and one figure."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from rnnlab.train.metrics import METRICS
 
 
 def compare(command: Compare) -> int:
-    """Shows the table and writes the picture. Returns the exit code.
+    """Prints the table and writes the figure. Returns the exit code.
 
     Raises:
-      ValueError: a folder holds no finished run.
+      ValueError: a directory contains no finished run, or the runs have different metrics.
     """
     from rnnlab.cli.plot_runs import curves_figure
     from rnnlab.plotting import save_figure
 
     if not command.folders:
-        raise ValueError("no folder is given; one of runs, or a results.jsonl, is needed")
-    results = [row for path in command.folders for row in results_of(path)]
-    metrics = list(dict.fromkeys(row["metric"] for row in results))
+        raise ValueError("compare needs at least one run directory or file of results; name one")
+    results = [result for path in command.folders for result in results_of(path)]
+    metrics = list(dict.fromkeys(result["metric"] for result in results))
     if len(metrics) != 1:
-        raise ValueError(f"the runs are judged by {metrics}; compare those of one metric")
+        raise ValueError(f"the runs must share one metric, got {metrics}; name others")
     print_table(result_table(results))
     save_figure(curves_figure(results), command.out)
     print("Written:", command.out)
@@ -35,72 +35,79 @@ def compare(command: Compare) -> int:
 
 
 def results_of(path: Path) -> list[Record]:
-    """The results of a run's folder, of all runs below a folder, or of a file of rows.
+    """Returns the results of a run, of all runs below a directory, or of a file of records.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there are none.
     """
     if path.is_file():
         results = list(read(path))
         if not results or not all(map(is_result, results)):
-            raise DataError(f"{path} holds no results of runs; give a results.jsonl")
+            raise DataError(f"{path} contains no results of runs; name a results.jsonl")
         return results
     found = [RunDirectory(path).result] if RunDirectory(path).result.exists() else []
     found = found or sorted(path.glob("**/result.json"))
     if not found:
-        raise ValueError(f"{path} holds no finished run; `rnnlab resume` finishes one")
+        raise ValueError(f"{path} contains no finished run; `rnnlab resume` finishes one")
     return [RunDirectory(file.parent).read_result() for file in found]
 
 
 def result_table(results: Sequence[Record]) -> Table:
-    """A line a run: what was varied, its size, its metrics on the last held-out set, its speed."""
-    varied = list(dict.fromkeys(name for row in results for name in row["grid"]))
-    headings = [name.rpartition(".")[2] for name in varied]
-    sets = [list(row["metrics"])[-1] for row in results]
-    names = list(
-        dict.fromkeys(m for row, s in zip(results, sets, strict=True) for m in row["metrics"][s])
-    )
-    floors = dict.fromkeys(
+    """Returns a table with one row per run: its grid settings, size, metrics, baselines and speed.
+
+    Metrics are those of the last evaluation set.
+    """
+    settings = list(dict.fromkeys(name for result in results for name in result["grid"]))
+    sets = [list(result["metrics"])[-1] for result in results]
+    scores = [result["metrics"][name] for result, name in zip(results, sets, strict=True)]
+    metrics = list(dict.fromkeys(metric for score in scores for metric in score))
+    baselines = dict.fromkeys(
         (name, metric)
-        for row in results
-        for name, values in row["baselines"].items()
+        for result in results
+        for name, values in result["baselines"].items()
         for metric in values
     )
-    of = "/".join(dict.fromkeys(sets))
-    headings += ["parameters", "state, bytes", *(f"{of} {name}" for name in names)]
-    headings += [f"{name} ({metric})" for name, metric in floors]
-    headings += ["best step", "seconds to it", "tokens/s"]
+    set_names = "/".join(dict.fromkeys(sets))
+    headings = [name.rpartition(".")[2] for name in settings]
+    headings += ["parameters", "state, bytes", *(f"{set_names} {metric}" for metric in metrics)]
+    headings += [f"{name} ({metric})" for name, metric in baselines]
+    headings += ["best step", "seconds to best step", "tokens/s"]
     lines = []
-    for row, of in zip(results, sets, strict=True):
-        line = [text(row["grid"].get(name, "")) for name in varied]
-        line += [f"{row['parameters']:,}", f"{row['state_bytes']:,}"]
-        line += [number(row["metrics"][of].get(m)) for m in names]
-        line += [number(row["baselines"].get(name, {}).get(metric)) for name, metric in floors]
-        seconds, speed = row["seconds_to_best"], row["tokens_per_second"]
-        line += [str(row["best_step"]), "" if seconds is None else f"{seconds:.0f}"]
+    for result, score in zip(results, scores, strict=True):
+        line = [format_setting(result["grid"].get(name, "")) for name in settings]
+        line += [f"{result['parameters']:,}", f"{result['state_bytes']:,}"]
+        line += [format_metric(score.get(metric)) for metric in metrics]
+        line += [format_metric(result["baselines"].get(n, {}).get(m)) for n, m in baselines]
+        seconds, speed = result["seconds_to_best"], result["tokens_per_second"]
+        line += [str(result["best_step"]), "" if seconds is None else f"{seconds:.0f}"]
         line += ["" if speed is None else f"{speed:,.0f}"]
         lines.append(tuple(line))
-    breaks = [
+    breaks = frozenset(
         k
-        for k, (row, after) in enumerate(itertools.pairwise(results))
-        if row["cell"] != after["cell"]
-    ]
-    device_labels = "; ".join(dict.fromkeys(map(device_label, results)))
-    runs = ", ".join(dict.fromkeys(f"{r['experiment']}, preset {r['preset']}" for r in results))
-    title = f"{device_labels}; {runs}"
-    return Table(title, tuple(headings), lines, frozenset(breaks))
+        for k, (result, after) in enumerate(itertools.pairwise(results))
+        if result["cell"] != after["cell"]
+    )
+    devices = "; ".join(dict.fromkeys(map(device_label, results)))
+    presets = dict.fromkeys(f"{r['experiment']}, preset {r['preset']}" for r in results)
+    return Table(f"{devices}; {', '.join(presets)}", tuple(headings), lines, breaks)
 
 
-def better(row: Record) -> str:
-    """Which direction of a result's metric is better, in a word."""
-    return "higher" if METRICS[row["metric"]].higher_is_better else "lower"
+def better_direction(result: Record) -> str:
+    """Returns "higher" or "lower": which values of the result's metric are better."""
+    return "higher" if METRICS[result["metric"]].higher_is_better else "lower"
 
 
-def text(value: object) -> str:
+def format_setting(value: object) -> str:
+    """Returns a setting as text; the values of a list are separated by spaces."""
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def number(value: float | None) -> str:
+def format_metric(value: float | None) -> str:
+    """Returns a metric with 4 decimals or 3 significant digits, and nothing for None.
+
+    >>> format_metric(0.5), format_metric(123456.0), format_metric(None)
+    ('0.5000', '1.23e+05', '')
+    """
     if value is None:
         return ""
     return f"{value:.4f}" if 1e-3 <= abs(value) < 100 or value == 0 else f"{value:.3g}"

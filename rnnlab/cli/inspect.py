@@ -1,4 +1,4 @@
-"""`rnnlab inspect`: a trained model's gradients, memory, gates and states, as pictures."""
+"""`rnnlab inspect`: figures of a trained model's gradients, memory, gates and states."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,18 +12,17 @@ from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.text import encode
 
-STEPS = 120
-"""Of a run's own data, where no text is given."""
+MAX_INSPECT_STEPS = 120
+"""Time steps that are read of a run's own data."""
 
 
 def inspect(command: Inspect) -> int:
-    """Shows the table and writes the pictures. Returns the exit code.
+    """Prints the table and writes the figures. Returns the exit code.
 
     Raises:
-      ValueError: text was given for a run of something else, is too short, or has symbols that the
-        run's data has not.
+      DataError: the text has symbols that the run's data does not have.
+      ValueError: text was given for a run on other data, or is too short.
     """
-    # They draw, and that takes most of a second to import.
     from rnnlab.analysis import report
     from rnnlab.plotting import save_figure
 
@@ -40,23 +39,23 @@ def inspect(command: Inspect) -> int:
 
 
 def _longest(batch: Batch) -> np.ndarray:
-    """The inputs of a batch's longest row, without padding, up to the next sequence in it."""
+    """Returns the inputs of a batch's longest example, without padding, up to its first reset."""
     mask = np.ones(batch.inputs.shape[:2], bool) if batch.mask is None else batch.mask
-    row = int(np.argmax(mask.sum(1)))
-    end = int(mask[row].sum())
-    if batch.reset is not None and batch.reset[row, 1:end].any():
-        end = 1 + int(np.argmax(batch.reset[row, 1:end]))
-    return batch.inputs[row, :end]
+    n = int(np.argmax(mask.sum(1)))
+    end = int(mask[n].sum())
+    if batch.reset is not None and batch.reset[n, 1:end].any():
+        end = 1 + int(np.argmax(batch.reset[n, 1:end]))
+    return batch.inputs[n, :end]
 
 
 def _inputs(command: Inspect, data: TaskData) -> tuple[Array, list[str] | None]:
-    """One sequence, and what its steps are called."""
+    """Returns one sequence and the labels of its time steps."""
     if command.text is None:
-        xs = jnp.asarray(_longest(data.train_batch(0))[:STEPS])
+        xs = jnp.asarray(_longest(data.train_batch(0))[:MAX_INSPECT_STEPS])
         return xs, [data.vocabulary[int(k)] for k in xs] if data.vocabulary else None
     if not data.vocabulary:
-        raise ValueError(f"{command.folder} is no run of text; leave --text out")
+        raise ValueError(f"{command.folder} is not a run on text; omit --text")
     ids = encode(command.text, data.vocabulary)
     if len(ids) < 2:
-        raise ValueError(f"text has {len(ids)} symbols; at least 2 are needed")
+        raise ValueError(f"text must have at least 2 symbols, got {len(ids)}; use a longer --text")
     return jnp.asarray(ids, jnp.int32), [data.vocabulary[k] for k in ids]

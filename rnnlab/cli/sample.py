@@ -1,4 +1,4 @@
-"""`rnnlab sample`: text from a trained model."""
+"""`rnnlab sample`: generate text with a trained model."""
 
 import jax
 import numpy as np
@@ -8,24 +8,23 @@ from rnnlab.models.generate import generate
 from rnnlab.runs.api import load_trained_model
 from rnnlab.tasks.text import decode, encode
 
-LONGEST = 1_000_000
-"""The most symbols that are written at once."""
+MAX_SAMPLE_LENGTH = 1_000_000
 
 
 def sample(command: Sample) -> int:
     """Prints the prompt and its continuation. Returns the exit code.
 
     Raises:
-      DataError: the prompt has a symbol that the run's text has not.
-      ValueError: the run is none of text, or an option is out of range.
+      DataError: the prompt has a symbol that the run's text does not have.
+      ValueError: the run is not on text, or an option is out of range.
     """
-    if not 1 <= command.length <= LONGEST:
-        raise ValueError(f"length is {command.length}; a number from 1 to {LONGEST:,} is needed")
+    if not 1 <= command.length <= MAX_SAMPLE_LENGTH:
+        raise ValueError(f"length must be in 1 to {MAX_SAMPLE_LENGTH:,}, got {command.length}")
     if not 0 <= command.seed < 2**32:
-        raise ValueError(f"seed is {command.seed}; a number from 0 to {2**32 - 1} is needed")
+        raise ValueError(f"seed must be in 0 to {2**32 - 1}, got {command.seed}")
     model, data = load_trained_model(command.folder, strict=command.strict)
     if not data.vocabulary:
-        raise ValueError(f"{command.folder} is no run of text; sample needs one")
+        raise ValueError(f"{command.folder} is not a run on text; name one that is")
     prompt = encode(command.prompt, data.vocabulary)
     tokens = generate(
         model,

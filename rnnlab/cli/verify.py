@@ -1,4 +1,4 @@
-"""`rnnlab verify`: what of a run's folder is sound."""
+"""`rnnlab verify`: check the files of run directories."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,51 +19,51 @@ from rnnlab.tables import Table, print_table
 
 
 class Finding(NamedTuple):
-    """What was found of one part of a run."""
+    """The state of one file or checkpoint of a run."""
 
-    part: str
+    path: str
     state: str
-    sound: bool
+    valid: bool
 
 
 def verify(command: Verify) -> int:
-    """Prints a table a run. Returns the exit code.
+    """Prints one table per run. Returns the exit code.
 
     Raises:
-      BusyError: a process writes in one.
-      CheckpointError: there is no run, or something is damaged.
+      RunLockedError: a process writes to one of the runs.
+      CheckpointError: there is no run, or a file is corrupt.
     """
-    alone = RunDirectory(command.folder).config.is_file()
+    is_run = RunDirectory(command.folder).config.is_file()
     found = sorted(path.parent for path in command.folder.glob("**/config.json"))
-    folders = [command.folder] if alone else found
+    folders = [command.folder] if is_run else found
     if not folders:
-        raise CheckpointError(f"{command.folder} holds no run; give a run's folder")
-    damaged = []
+        raise CheckpointError(f"{command.folder} contains no run; name a run directory")
+    corrupt = []
     for folder in folders:
         require_unlocked(folder)
         findings = list(findings_of(folder))
-        lines = [(f.part, f.state) for f in findings]
-        print_table(Table(str(folder), ("part", "state"), lines, frozenset()))
-        damaged += [f"{folder / f.part}: {f.state}" for f in findings if not f.sound]
-    if damaged:
-        more = f"; and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        lines = [(f.path, f.state) for f in findings]
+        print_table(Table(str(folder), ("file", "state"), lines, frozenset()))
+        corrupt += [f"{folder / f.path}: {f.state}" for f in findings if not f.valid]
+    if corrupt:
+        more = f"; and {len(corrupt) - 1} more" if len(corrupt) > 1 else ""
         raise CheckpointError(
-            f"{damaged[0]}{more}; bring it back from a copy, or, of checkpoints, go on from a "
-            "sound one by `rnnlab resume`, with --from-step where the run is finished"
+            f"{corrupt[0]}{more}; restore it from a backup; a run with a corrupt checkpoint can be "
+            "resumed from a valid one with `rnnlab resume`, or --from-step if it is finished"
         )
     return 0
 
 
 def findings_of(path: Path) -> Iterator[Finding]:
-    """A line for every part of a run's folder."""
+    """Yields the state of every file and checkpoint of a run."""
     folder = RunDirectory(path)
     try:
         settings = _check_settings(path)
         metadata = {"config": settings}
-        yield Finding("config.json", f"sound: {settings['experiment']}, {settings['task']}", True)
+        yield Finding("config.json", f"valid: {settings['experiment']}, {settings['task']}", True)
     except (ValueError, OSError) as error:
         metadata = {}
-        yield Finding("config.json", f"damaged: {error}", False)
+        yield Finding("config.json", f"corrupt: {error}", False)
     checkpoints = CheckpointStore(path, metadata)
     yield _read(folder.environment, folder.read_environment)
     if folder.result.exists():
@@ -76,17 +76,17 @@ def findings_of(path: Path) -> Iterator[Finding]:
     for step in steps:
         try:
             checkpoints.verify(step)
-            state, sound = "sound", True
+            state, valid = "valid", True
         except CorruptCheckpointError as error:
-            state, sound = f"damaged: {error}", False
+            state, valid = f"corrupt: {error}", False
         except CheckpointError as error:
-            state, sound = f"not of this run: {error}", False
+            state, valid = f"of another run: {error}", False
         pointers = checkpoints.latest_path, checkpoints.best_path
         marks = [pointer.stem for pointer in pointers if _points_at(pointer, step)]
-        yield Finding(f"checkpoints/{step}", ", ".join([state, *marks]), sound)
+        yield Finding(f"checkpoints/{step}", ", ".join([state, *marks]), valid)
     for pointer in (checkpoints.latest_path, checkpoints.best_path):
         if pointer.exists() and not any(_points_at(pointer, step) for step in steps):
-            yield Finding(pointer.name, "damaged: the step that it names is missing", False)
+            yield Finding(pointer.name, "corrupt: its checkpoint is missing", False)
     stale = "left by a killed process; `rnnlab resume` removes it"
     for kind, state in (
         *((f"checkpoints/*{suffix}", stale) for suffix in (TMP_SUFFIX, TRASH_SUFFIX)),
@@ -112,24 +112,24 @@ def _read(file: Path, read: Callable[[], object]) -> Finding:
     try:
         read()
     except (ValueError, OSError) as error:
-        return Finding(file.name, f"damaged: {error}", False)
-    return Finding(file.name, "sound", True)
+        return Finding(file.name, f"corrupt: {error}", False)
+    return Finding(file.name, "valid", True)
 
 
 def _metrics(folder: RunDirectory) -> Iterator[Finding]:
     if not folder.metrics.exists():
         return
-    with catch_warnings(record=True) as torn:
+    with catch_warnings(record=True) as incomplete:
         simplefilter("always")
         try:
             count = sum(1 for _ in records.read(folder.metrics))
             with catch_warnings(action="ignore"):
                 folder.read_metrics()
         except (ValueError, OSError) as error:
-            yield Finding(folder.metrics.name, f"damaged: {error}", False)
+            yield Finding(folder.metrics.name, f"corrupt: {error}", False)
             return
-    cut = ", a last line that was cut off is left out" if torn else ""
-    yield Finding(folder.metrics.name, f"sound: {count} rows{cut}", True)
+    note = ", without an incomplete last line" if incomplete else ""
+    yield Finding(folder.metrics.name, f"valid: {count} records{note}", True)
 
 
 def _points_at(pointer: Path, step: int) -> bool:
