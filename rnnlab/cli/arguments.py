@@ -80,7 +80,7 @@ def read(kind: Any, arguments: Sequence[str], *, prog: str, **options: Any) -> A
 
 
 def one_line(box: str, prog: str) -> str:
-    """Returns the text of tyro's error box in one line, with the closest option and a hint.
+    """Returns tyro's error box as one line, with the closest option and where to find help.
 
     >>> one_line('''
     ... ╭─ Unrecognized options ────────╮
