@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 SETTINGS: dict[str, dict[str, str]] = {
-    "data": {},
     "train": {
         "final_rate": "end_lr_fraction",
         "decay_gates": "weight_decay_gates",
@@ -22,6 +21,15 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
 }
 """Settings of `config.json` and of results, by section."""
+
+TASK_SETTINGS: dict[str, dict[str, str]] = {
+    "Chorales": {"quarters": "quarters_per_step"},
+    "Digits": {"share": "train_fraction"},
+    "ListOps": {"multiple": "pad_to_multiple"},
+    "MQAR": {"power": "gap_exponent"},
+    "Text": {"unit": "token", "heldout": "test"},
+}
+"""Settings of tasks, by task."""
 
 MODEL_SETTINGS = {
     "conv_size": "conv_kernel_size",
@@ -107,6 +115,12 @@ def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(current["grid"], Mapping):
             names = {f"model.{old}": f"model.{new}" for old, new in MODEL_SETTINGS.items()}
             current["grid"] = {names.get(name, name): x for name, x in current["grid"].items()}
+    task = str(current.get("task"))
+    if isinstance(data := current.get("data"), Mapping):
+        current["data"] = _current_task(task, data)
+    if isinstance(current["grid"], Mapping):
+        names = {f"data.{old}": f"data.{new}" for old, new in TASK_SETTINGS.get(task, {}).items()}
+        current["grid"] = {names.get(name, name): x for name, x in current["grid"].items()}
     for section in SETTINGS:
         if isinstance(settings := current.get(section), Mapping):
             named = (_current_setting(f"{section}.{key}", x) for key, x in settings.items())
@@ -150,6 +164,22 @@ def _current_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
     if current.get("readout") == "step":
         current["readout"] = "last"
+    return current
+
+
+def _current_task(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a task with current names.
+
+    A `Text` with `heldout` is from before it had a validation part: its run selects the best step
+    on the test part, and continues to do so.
+
+    >>> _current_task("Text", {"length": 64, "heldout": 0.1})
+    {'length': 64, 'test': 0.1, 'valid': 0.0}
+    """
+    names = TASK_SETTINGS.get(task, {})
+    current = {names.get(name, name): value for name, value in settings.items()}
+    if task == "Text" and "heldout" in settings:
+        current["valid"] = 0.0
     return current
 
 

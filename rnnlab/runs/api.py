@@ -27,7 +27,6 @@ from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory, validate_run_name
 from rnnlab.runs.train_run import train_run
 from rnnlab.tasks.data import Task, TaskData
-from rnnlab.tasks.stored_settings import current_settings
 from rnnlab.train.callbacks import Reporter
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.optimizer import recurrent_regularizer
@@ -222,13 +221,12 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
 
 
 def _load_task(name: str, stored: object, where: str) -> Task:
-    """Returns a run's task, whose settings may have been stored under earlier names."""
+    """Returns a run's task from its stored settings."""
     try:
         kind = find_task(name)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    settings = current_settings(name, stored) if isinstance(stored, dict) else stored
-    return serialization.load(kind, settings, f"{where}: data")
+    return serialization.load(kind, stored, f"{where}: data")
 
 
 def _require_same_data(run_dir: RunDirectory, experiment: Experiment[Task]) -> TaskData:

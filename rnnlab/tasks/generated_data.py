@@ -9,8 +9,7 @@ import numpy as np
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
-from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.stored_settings import stored_repr
+from rnnlab.tasks.fingerprint import settings_fingerprint
 
 Sampler = Callable[[np.random.Generator, int], Batch]
 """Generates a batch of a given number of examples."""
@@ -62,7 +61,7 @@ def generated_data(
         baselines=lambda: baselines(sets["test"]()),
         vocab_size=vocab_size,
         in_features=in_features,
-        fingerprint=fingerprint(stored_repr(task)),
+        fingerprint=settings_fingerprint(task),
     )
 
 

@@ -10,9 +10,8 @@ from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.batching.sampler import EpochSampler
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
-from rnnlab.tasks.fingerprint import fingerprint
+from rnnlab.tasks.fingerprint import settings_fingerprint
 from rnnlab.tasks.generated_data import majority_accuracy
-from rnnlab.tasks.stored_settings import stored_repr
 from rnnlab.validation import require_positive_int
 
 SYMBOLS = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
@@ -112,7 +111,7 @@ class ListOps:
             eval_sets={"valid": eval_set(0), "test": test},
             baselines=lambda: {"majority class": majority_accuracy(test())},
             vocab_size=len(SYMBOLS),
-            fingerprint=fingerprint(stored_repr(self)),
+            fingerprint=settings_fingerprint(self),
         )
 
 
