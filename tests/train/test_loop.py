@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -58,12 +59,39 @@ def state(path):
     return {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
 
 
-def test_run_writes_its_settings_metrics_and_result(tmp_path):
-    lines = []
-    result = run(tmp_path / "run", adding(), Reporter(log=lines.append))
-    folder = RunDirectory(tmp_path / "run")
-    assert json.loads(folder.result.read_text()) == json.loads(json.dumps(result))
-    assert load_run(tmp_path / "run")[2] == adding()
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture
+def finished(shared, implicit_promotion, quick_compile):
+    """The directory of a finished run of `adding()`, which tests share and do not change."""
+    path = shared / "run"
+    if not path.exists():
+        lines = []
+        result = run(path, adding(), Reporter(log=lines.append))
+        (shared / "result.json").write_text(json.dumps(result))
+        (shared / "lines.txt").write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def interrupted(shared, implicit_promotion, quick_compile, tmp_path):
+    """A copy of a run of `adding()` that SIGTERM stopped after its first update."""
+    path = shared / "interrupted"
+    if not path.exists():
+        with pytest.raises(StopRequested) as stopped:
+            run(path, adding(), stop(1, signal.SIGTERM))
+        assert stopped.value.exit_code == 143
+    return shutil.copytree(path, tmp_path / "run")
+
+
+def test_run_writes_its_settings_metrics_and_result(finished, shared):
+    result = json.loads((shared / "result.json").read_text())
+    folder = RunDirectory(finished)
+    assert json.loads(folder.result.read_text()) == result
+    assert load_run(finished)[2] == adding()
     environment = json.loads(folder.environment.read_text())
     assert {"versions", "cores", "commit", "data_fingerprint", "command"} <= set(environment)
     rows = folder.read_metrics()
@@ -81,7 +109,7 @@ def test_run_writes_its_settings_metrics_and_result(tmp_path):
     assert result["baselines"] == {"constant": {"mse": pytest.approx(1 / 6)}}
     assert result["parameters"] > 0
     assert result["state_bytes"] == 4 * (4 + 4)
-    assert any("parameters" in line for line in lines)
+    assert "parameters" in (shared / "lines.txt").read_text()
 
 
 def test_run_writes_tensorboard_events(tmp_path):
@@ -93,56 +121,54 @@ def test_run_writes_tensorboard_events(tmp_path):
         assert name in content
 
 
-def test_run_repeated_has_the_same_bits(tmp_path):
-    for name in ("one", "two"):
-        run(tmp_path / name, adding())
-    assert parameters(tmp_path / "one") == parameters(tmp_path / "two")
-    assert state(tmp_path / "one") == state(tmp_path / "two")
-    run(tmp_path / "three", adding(seed=1))
-    assert parameters(tmp_path / "one") != parameters(tmp_path / "three")
+def test_run_repeated_has_the_same_bits(finished, tmp_path):
+    run(tmp_path / "again", adding())
+    assert parameters(finished) == parameters(tmp_path / "again")
+    assert state(finished) == state(tmp_path / "again")
+    run(tmp_path / "other", adding(seed=1))
+    assert parameters(finished) != parameters(tmp_path / "other")
 
 
 def stop(at, number=signal.SIGINT):
-    """Sends a signal to this process after an update, as Ctrl-C does."""
+    """Send a signal to this process after an update, as Ctrl-C does."""
 
-    def advance(step, metrics):
+    def on_update(step, metrics):
         if step == at:
             os.kill(os.getpid(), number)
 
-    return Reporter(advance)
+    return Reporter(on_update)
 
 
 @pytest.mark.parametrize(
     ("kind", "at"), [("shuffled", 3), ("shuffled", 4), ("stateful", 6), ("accumulated", 1)]
 )
-def test_run_stopped_and_resumed_has_the_same_bits(tmp_path, kind, at):
+def test_run_stopped_and_resumed_has_the_same_bits(finished, tmp_path, kind, at):
     options = {"grad_accum_steps": 2} if kind == "accumulated" else {}
-    make = stateful if kind == "stateful" else lambda _, **options: adding(**options)
-    whole = run(tmp_path / "whole", make(tmp_path, **options))
+    experiment = stateful(tmp_path) if kind == "stateful" else adding(**options)
+    whole = finished
+    if kind != "shuffled":
+        whole = tmp_path / "whole"
+        run(whole, experiment)
     with pytest.raises(StopRequested) as stopped:
-        run(tmp_path / "parts", make(tmp_path, **options), stop(at))
+        run(tmp_path / "parts", experiment, stop(at))
     assert stopped.value.exit_code == 130
     assert not RunDirectory(tmp_path / "parts").result.exists()
     result = resume(tmp_path / "parts", Reporter())
     if at < 6:  # stopped at its last step, a run evaluates that step after its last checkpoint
-        assert state(tmp_path / "parts") == state(tmp_path / "whole")
-    assert parameters(tmp_path / "parts") == parameters(tmp_path / "whole")
-    assert result["metrics"] == whole["metrics"]
+        assert state(tmp_path / "parts") == state(whole)
+    assert parameters(tmp_path / "parts") == parameters(whole)
+    assert result["metrics"] == RunDirectory(whole).read_result()["metrics"]
     assert [point[0] for point in result["curve"]] == [0, 2, 4, 6]
 
 
-def test_run_on_sigterm_stops_between_updates(tmp_path):
-    with pytest.raises(StopRequested) as stopped:
-        run(tmp_path / "run", adding(), stop(1, signal.SIGTERM))
-    assert stopped.value.exit_code == 143
-    assert CheckpointStore(tmp_path / "run", {}).saved_steps() == [0, 1]
+def test_run_on_sigterm_stops_between_updates(interrupted):
+    assert CheckpointStore(interrupted, {}).saved_steps() == [0, 1]
 
 
-def test_resume_of_a_finished_run_returns_its_result(tmp_path):
-    result = run(tmp_path / "run", adding())
-    before = RunDirectory(tmp_path / "run").metrics.read_bytes()
-    assert resume(tmp_path / "run", Reporter())["metrics"] == result["metrics"]
-    assert RunDirectory(tmp_path / "run").metrics.read_bytes() == before
+def test_resume_of_a_finished_run_returns_its_result(finished):
+    before = RunDirectory(finished).metrics.read_bytes()
+    assert resume(finished, Reporter()) == RunDirectory(finished).read_result()
+    assert RunDirectory(finished).metrics.read_bytes() == before
 
 
 def test_run_without_improvement_stops_early(tmp_path):
@@ -159,10 +185,9 @@ def test_run_keeps_the_best_and_the_two_latest_checkpoints(tmp_path):
     assert len(list(checkpoints.folder.iterdir())) == len(checkpoints.saved_steps())
 
 
-def test_run_in_the_directory_of_another_run_is_an_error(tmp_path):
-    run(tmp_path / "run", adding())
+def test_run_in_the_directory_of_another_run_is_an_error(finished, tmp_path):
     with pytest.raises(ValueError, match="holds a run of other settings"):
-        run(tmp_path / "run", adding(seed=1))
+        run(finished, adding(seed=1))
     with pytest.raises(ValueError, match="must be a run's directory"):
         resume(tmp_path / "none", Reporter())
 
@@ -193,10 +218,8 @@ def _nan_data(self, seed):
     return dataclasses.replace(data, eval_sets={"valid": eval_set})
 
 
-def test_resume_of_another_model_names_the_leaves(tmp_path):
-    with pytest.raises(StopRequested):
-        run(tmp_path / "run", adding(), stop(1))
-    config = tmp_path / "run" / "config.json"
+def test_resume_of_another_model_names_the_leaves(interrupted):
+    config = interrupted / "config.json"
     stored = json.loads(config.read_text())
     for change, message in (
         (
@@ -208,7 +231,7 @@ def test_resume_of_another_model_names_the_leaves(tmp_path):
     ):
         config.write_text(json.dumps(stored | {"model": stored["model"] | change}))
         with pytest.raises(ValueError, match=message):
-            resume(tmp_path / "run", Reporter())
+            resume(interrupted, Reporter())
 
 
 def test_run_with_token_ids_out_of_range_names_them(tmp_path):
@@ -228,8 +251,8 @@ def test_run_with_token_ids_out_of_range_names_them(tmp_path):
 
 def test_experiment_seed_determines_the_initial_parameters():
     data = adding().data.load(0)
-    one, two = (experiments.build(adding(seed=s), data) for s in (0, 0))
-    other = experiments.build(adding(seed=1), data)
+    one, two = (experiments.build_model(adding(seed=s), data) for s in (0, 0))
+    other = experiments.build_model(adding(seed=1), data)
     leaves = [np.concatenate([p.ravel() for p in jax.tree.leaves(m)]) for m in (one, two, other)]
     assert (leaves[0] == leaves[1]).all()
     assert (leaves[0] != leaves[2]).any()

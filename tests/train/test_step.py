@@ -84,14 +84,18 @@ def check_padding_and_packing(of, limit):
         assert_near(loss_and_gradient(of, batch), (value, gradient), limit)
 
 
-@pytest.mark.parametrize("cell", ["mingru", "gru", "transformer", "mamba", "tcn"])
-def test_padding_changes_no_loss_and_packing_no_gradient(cell):
+def some_slow(everyday, slow):
+    return [*everyday, *(pytest.param(value, marks=pytest.mark.slow) for value in slow)]
+
+
+@pytest.mark.parametrize("cell", some_slow(["mingru", "gru"], ["transformer", "mamba", "tcn"]))
+def test_loss_and_gradient_of_padded_and_packed_equal_separate(cell):
     check_padding_and_packing(model(cell), 1e-5)
 
 
-# Not of attention: `jax.nn.dot_product_attention` takes its softmax in float32.
-@pytest.mark.parametrize("cell", [MinLSTM, GRU])
-def test_padding_and_packing_in_float64(cell, x64):
+# Not for attention: `jax.nn.dot_product_attention` computes its softmax in float32.
+@pytest.mark.parametrize("cell", some_slow([MinLSTM], [GRU]))
+def test_loss_and_gradient_of_padded_and_packed_equal_separate_in_float64(cell, x64):
     options = {"rngs": nnx.Rngs(0), "param_dtype": jnp.float64}
     block = Block(8, cell, conv_kernel_size=3, **options)
     of = SequenceModel(block, VOCABULARY, vocab_size=VOCABULARY, **options)
@@ -106,7 +110,7 @@ def stacked(*batches):
     return jax.tree.map(lambda *x: jnp.stack(x), *batches)
 
 
-def test_accumulated_batches_are_one_large_batch():
+def test_accumulated_batches_equal_one_large_batch():
     large = tokens(4, 6)
     halves = [Batch(large.inputs[k : k + 2], large.targets[k : k + 2]) for k in (0, 2)]
     of, settings = model(), TrainConfig()
@@ -117,8 +121,8 @@ def test_accumulated_batches_are_one_large_batch():
     assert int(two.step) == 1
 
 
-@pytest.mark.parametrize("cell", ["mingru", "lstm", "transformer"])
-def test_kept_states_carry_values_but_no_gradient(cell):
+@pytest.mark.parametrize("cell", some_slow(["mingru", "lstm"], ["transformer"]))
+def test_stateful_carry_passes_values_but_no_gradient(cell):
     """Two windows of a stream: the second starts from the first's state, cut off the gradient."""
     of = model(cell)
     settings = TrainConfig(learning_rate=1e-9)
@@ -141,7 +145,7 @@ def test_kept_states_carry_values_but_no_gradient(cell):
     assert float(second["loss"]) != pytest.approx(float(fresh), rel=1e-4)
 
 
-def test_a_learned_initial_state_learns():
+def test_learned_initial_state_is_updated():
     of = model(learn_initial_state=True)
     settings = TrainConfig()
     before = of.body.layers[0].cell.carry[...]
@@ -150,7 +154,7 @@ def test_a_learned_initial_state_learns():
     assert (before != after).all()
 
 
-def test_a_reset_forgets_the_kept_state():
+def test_reset_clears_the_stateful_carry():
     of, settings = model(), TrainConfig(learning_rate=1e-9)
     window = tokens(2, 6)
     reset = np.zeros((2, 6), bool)
@@ -163,7 +167,7 @@ def test_a_reset_forgets_the_kept_state():
     assert float(metrics["loss"]) == pytest.approx(fresh, rel=1e-5)
 
 
-def test_dropout_follows_the_seed_and_the_step():
+def test_dropout_depends_on_the_seed_and_the_step():
     of, batch = model(dropout=0.5), stacked(tokens(2, 6))
     step = step_of(of, TrainConfig(learning_rate=1e-9))
 
@@ -179,27 +183,20 @@ def test_dropout_follows_the_seed_and_the_step():
     assert len(set(losses(0))) == 3
 
 
-def test_the_step_is_compiled_once_and_takes_its_state():
-    of, settings = model(), TrainConfig()
-    step, state = step_of(of, settings), initial_state(of, settings)
-    given = state
-    for seed in range(3):
-        state, _ = step(state, stacked(tokens(2, 6, seed=seed)))
-    assert step._cache_size() == 1
-    assert given.params["head_bias"][...].is_deleted()
-
-
-def test_it_learns():
+def test_update_compiles_once_donates_its_state_and_learns():
     of, settings = model(), TrainConfig(learning_rate=1e-2)
-    step, state, batch = step_of(of, settings), initial_state(of, settings), stacked(tokens(4, 6))
-    first = None
+    step, batch = step_of(of, settings), stacked(tokens(4, 6))
+    initial = state = initial_state(of, settings)
+    losses = []
     for _ in range(60):
         state, metrics = step(state, batch)
-        first = first or float(metrics["loss"])
-    assert float(metrics["loss"]) < 0.3 * first
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.3 * losses[0]
+    assert step._cache_size() == 1
+    assert initial.params["head_bias"][...].is_deleted()
 
 
-def test_penalties_weigh_recurrent_kernels():
+def test_recurrent_regularizer_changes_only_recurrent_kernels():
     of, batch = model("gru"), stacked(tokens(2, 6))
     plain, l2 = (
         TrainConfig(grad_clip_norm=None),
@@ -224,7 +221,7 @@ def test_penalties_weigh_recurrent_kernels():
         step(state, batch)
 
 
-def test_weight_decay_reaches_matrices_alone():
+def test_weight_decay_mask_selects_matrices():
     params = nnx.state(model("mingru+mamba", depth=2), nnx.Param)
     for gates in (True, False):
         for (path, p), (_, yes) in zip(
@@ -242,14 +239,14 @@ def test_weight_decay_reaches_matrices_alone():
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop"])
-def test_every_rule_moves_against_the_gradient(name):
+def test_every_optimizer_moves_against_the_gradient(name):
     settings = TrainConfig(optimizer=name, grad_clip_norm=None)
     rule, params = optimizer(settings), {"w": jnp.ones((2, 2))}
     updates, _ = rule.update({"w": jnp.full((2, 2), 3.0)}, rule.init(params), params)
     assert (updates["w"] < 0).all()
 
 
-def test_the_schedule_warms_up_and_ends():
+def test_schedule_warms_up_and_decays():
     settings = TrainConfig(steps=100, warmup_steps=10, schedule="cosine", end_lr_fraction=0.1)
     rate = schedule(settings)
     values = [float(rate(k)) for k in (0, 5, 10, 55, 100)]
@@ -258,7 +255,7 @@ def test_the_schedule_warms_up_and_ends():
     assert float(constant(99)) == pytest.approx(1e-3)
 
 
-def test_the_rate_is_reduced_on_a_plateau():
+def test_learning_rate_is_reduced_on_a_plateau():
     of = model()
     settings = TrainConfig(schedule="plateau", plateau_patience=2)
     state = initial_state(of, settings)
@@ -288,6 +285,6 @@ def test_the_rate_is_reduced_on_a_plateau():
         ({"patience": 0}, "patience must be a finite number > 0, got 0"),
     ],
 )
-def test_settings_out_of_range_are_refused(options, message):
+def test_settings_out_of_range_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**options)
