@@ -26,7 +26,7 @@ DISK_FULL_PATTERN = re.compile(
 
 
 def require_disk(folder: Path, size: int, what: str) -> None:
-    """Raise unless 2 × `size` bytes are free: the old checkpoint stays until the new one is complete.
+    """Raise unless 2 × `size` bytes are free: the old checkpoint stays until the new one is there.
 
     Args:
       folder: a directory, which may not exist yet.

@@ -89,8 +89,8 @@ def recover_best(
         if path.exists():
             store.move_away(path, CORRUPT_DIR)
         log(
-            f"rnnlab: warning: the best checkpoint, step {best}, is corrupt: {error}; the best step "
-            "is chosen from the following ones"
+            f"rnnlab: warning: the best checkpoint, step {best}, is corrupt: {error}; the best "
+            "step is now chosen from later ones"
         )
         return False
     store.set_best(best)

@@ -50,8 +50,8 @@ class RunDirectory:
         run_dir = cls(path)
         if run_dir.config.exists():
             raise ValueError(
-                f"{path} must be a new directory, and holds a run of other settings; choose another "
-                f"--out, or resume that run with `rnnlab resume {path}`"
+                f"{path} must be a new directory, and holds a run of other settings; choose "
+                f"another --out, or resume that run with `rnnlab resume {path}`"
             )
         mkdir_durable(path)
         write_json(run_dir.environment, environment)
@@ -129,9 +129,7 @@ def _read_valid(path: Path, is_valid: Callable[[Any], bool]) -> Record:
         if not is_valid(record):
             raise ValueError("its content is not what rnnlab writes")
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read: {error}; restore it from a backup"
-        ) from None
+        raise CheckpointError(f"{path} cannot be read: {error}; restore it from a backup") from None
     return record
 
 

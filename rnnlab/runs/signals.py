@@ -47,7 +47,7 @@ class StopSignal:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Return a context in which a signal is only recorded; `raise_if_set` is called at its end."""
+        """Return a context that only records signals and calls `raise_if_set` at its end."""
         self._deferred = True
         try:
             yield

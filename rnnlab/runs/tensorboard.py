@@ -10,7 +10,7 @@ from rnnlab.records import Record
 
 
 class TensorBoardWriter:
-    """Writes every finite number of a metrics record as a scalar; does nothing without tensorboardX.
+    """Writes the finite numbers of metrics records as scalars; does nothing without tensorboardX.
 
     The event file is only a copy: where it cannot be written, one warning reports it.
     """

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import pytest
 from example_state import ABOUT, same, tree
 
-from rnnlab.errors import (CheckpointError, CorruptCheckpointError, InsufficientResourcesError)
-from rnnlab.atomic_io import (read_json, write_json)
+from rnnlab.atomic_io import read_json, write_json
+from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
 from rnnlab.runs.checkpoints import store as module
 from rnnlab.runs.checkpoints.store import CheckpointStore
 
@@ -161,7 +161,9 @@ def test_save_that_fails_in_orbax_is_an_error_and_leaves_nothing(stored, monkeyp
         raise ValueError("RESOURCE_EXHAUSTED: ... No space left on device [os_error_code='28']")
 
     monkeypatch.setattr(module.ocp, "save", full)
-    with pytest.raises(InsufficientResourcesError, match=r"step 4 could not be saved in .*RESOURCE_EXHAUSTED"):
+    with pytest.raises(
+        InsufficientResourcesError, match=r"step 4 could not be saved in .*RESOURCE_EXHAUSTED"
+    ):
         checkpoints.save(4, tree(4), best=False)
     assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["1", "2", "3"]
     monkeypatch.undo()
@@ -173,7 +175,9 @@ def test_save_without_free_disk_space_is_an_error(stored, monkeypatch):
     checkpoints, _ = stored
     usage = shutil.disk_usage(checkpoints.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(InsufficientResourcesError, match=r"step 4 needs 0.3 MB .* got 0.0 MB; free disk space"):
+    with pytest.raises(
+        InsufficientResourcesError, match=r"step 4 needs 0.3 MB .* got 0.0 MB; free disk space"
+    ):
         checkpoints.save(4, tree(4), best=False)
 
 

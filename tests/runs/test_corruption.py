@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from example_state import ABOUT, same, tree
 
-from rnnlab.errors import (CheckpointError, CorruptCheckpointError, InsufficientResourcesError)
-from rnnlab.runs.checkpoints import store as module
+from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
 from rnnlab.runs.checkpoints import manifest
+from rnnlab.runs.checkpoints import store as module
 from rnnlab.runs.checkpoints.store import CheckpointStore
 
 
@@ -84,11 +84,15 @@ def test_edited_manifest_is_corruption(stored):
     text = path.read_text(encoding="utf-8")
     assert text.count('"seed": 0') == 1
     path.write_text(text.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
-    with pytest.raises(CorruptCheckpointError, match=r"manifest.json differs from what was written"):
+    with pytest.raises(
+        CorruptCheckpointError, match=r"manifest.json differs from what was written"
+    ):
         checkpoints.verify(3)
 
 
-def test_restore_latest_without_a_valid_step_is_an_error_and_without_steps_is_none(stored, tmp_path):
+def test_restore_latest_without_a_valid_step_is_an_error_and_without_steps_is_none(
+    stored, tmp_path
+):
     checkpoints, lines = stored
     for step in (1, 2, 3):
         (checkpoints.folder / str(step) / manifest.MANIFEST_FILE).write_text("{", encoding="utf-8")
@@ -96,7 +100,9 @@ def test_restore_latest_without_a_valid_step_is_an_error_and_without_steps_is_no
         checkpoints.restore_latest(tree())
     assert len(lines) == 3
     shutil.rmtree(checkpoints.folder)
-    with pytest.raises(CheckpointError, match="3, the latest checkpoint, is missing, and there is no"):
+    with pytest.raises(
+        CheckpointError, match="3, the latest checkpoint, is missing, and there is no"
+    ):
         checkpoints.restore_latest(tree())
     assert CheckpointStore(tmp_path / "other", ABOUT).restore_latest(tree()) is None
 
@@ -127,7 +133,9 @@ def test_symlink_to_a_file_is_corruption(stored, tmp_path):
     file = checkpoints.folder / "3" / "state" / "commit_success.txt"
     shutil.move(file, tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CorruptCheckpointError, match=r"commit_success.txt must be .* got a symlink"):
+    with pytest.raises(
+        CorruptCheckpointError, match=r"commit_success.txt must be .* got a symlink"
+    ):
         checkpoints.verify(3)
 
 

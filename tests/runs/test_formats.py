@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from rnnlab.cli import main
-from rnnlab.runs.api import (resume, load_trained_model)
+from rnnlab.runs.api import load_trained_model, resume
 from rnnlab.runs.checkpoints import manifest
-from rnnlab.train.callbacks import Reporter
 from rnnlab.runs.resume_policy import ResumePolicy
+from rnnlab.train.callbacks import Reporter
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -43,7 +43,9 @@ def test_golden_run_has_the_first_format():
 
 def test_resume_continues_a_run_of_the_first_format(tmp_path):
     shutil.copytree(GOLDEN, tmp_path / "run")
-    policy = ResumePolicy(allow_device_change=True, allow_cores_change=True, allow_versions_change=True)
+    policy = ResumePolicy(
+        allow_device_change=True, allow_cores_change=True, allow_versions_change=True
+    )
     result = resume(tmp_path / "run", Reporter(), policy)
     assert result["best_step"] == 4
     assert result["metrics"]["valid"]["mse"] == pytest.approx(0.9500197, rel=1e-4)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rnnlab.errors import (RunLockedError, CheckpointError)
+from rnnlab.errors import CheckpointError, RunLockedError
 from rnnlab.runs.lock import lock_run
 
 HOLDER = """

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from rnnlab.errors import InsufficientResourcesError
-from rnnlab.runs.resources import (available_memory, require_memory)
+from rnnlab.runs.resources import available_memory, require_memory
 
 CPU = jax.devices("cpu")[0]
 UNLIMITED = "9223372036854771712\n"
@@ -91,7 +91,9 @@ def test_available_memory_of_an_accelerator_is_its_own(tmp_path, unchecked):
 
 def test_require_memory_raises_only_above_the_available_memory():
     require_memory(1 << 20, "it", "width")
-    with pytest.raises(InsufficientResourcesError, match=r"^it needs about .* GB .* has .* GB; lower width$"):
+    with pytest.raises(
+        InsufficientResourcesError, match=r"^it needs about .* GB .* has .* GB; lower width$"
+    ):
         require_memory(PHYSICAL + 1, "it", "width")
 
 

@@ -12,27 +12,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnlab.runs import api as experiments
 from rnnlab import provenance, records
+from rnnlab.errors import CheckpointError, DataError
 from rnnlab.models.config import ModelConfig
-from rnnlab.errors import (CheckpointError, DataError)
 from rnnlab.runs import api
-from rnnlab.runs.api import (Experiment, load_run, resume, load_trained_model)
-from rnnlab.tasks import (Adding, Text)
+from rnnlab.runs import api as experiments
+from rnnlab.runs.api import Experiment, load_run, load_trained_model, resume
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.store import CheckpointStore
+from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.runs.signals import StopRequested
+from rnnlab.tasks import Adding, Text
 from rnnlab.train.callbacks import Reporter
 from rnnlab.train.config import TrainConfig
-from rnnlab.runs.resume_policy import ResumePolicy
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
 GOLDEN = Path(__file__).parent.parent / "data" / "checkpoint_v1"
-SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.2)
+SMALL = ModelConfig(
+    width=4, depth=1, expansion=1, conv_kernel_size=2, mlp_expansion=None, dropout=0.2
+)
 STEPS = 20
-ANYWHERE = ResumePolicy(allow_device_change=True, allow_cores_change=True, allow_versions_change=True)
+ANYWHERE = ResumePolicy(
+    allow_device_change=True, allow_cores_change=True, allow_versions_change=True
+)
 
 
 def stateful(folder):
@@ -61,11 +65,11 @@ def decided(folder):
     """The digests of the last step's leaves, and the metrics without times."""
     leaves = manifest.read_verified_manifest(folder / "checkpoints" / str(STEPS)).leaves
     digests = {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
-    read_metrics = {
+    logged = {
         (row["step"], row.get("set")): {k: v for k, v in row.items() if "second" not in k}
         for row in RunDirectory(folder).read_metrics()
     }
-    return digests, read_metrics
+    return digests, logged
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def golden(tmp_path):
     return Path(shutil.copytree(GOLDEN, tmp_path / "run"))
 
 
-def metadata(monkeypatch, golden, **changes):
+def set_environment(monkeypatch, golden, **changes):
     """Give this process the environment of the golden run, except for some changes."""
     body = json.loads((golden / "checkpoints" / "4" / "integrity.json").read_text())
     made = body["about"]
@@ -108,29 +112,31 @@ def metadata(monkeypatch, golden, **changes):
 
 
 def test_resume_on_other_cores_is_an_error_unless_allowed(golden, monkeypatch):
-    metadata(monkeypatch, golden, cores=7)
+    set_environment(monkeypatch, golden, cores=7)
     with pytest.raises(CheckpointError, match=r"cores must be 2, .* got 7.*set NPROC=2"):
         resume(golden, Reporter())
     assert not (golden / "result.json").exists()
     resume(golden, Reporter(), ResumePolicy(allow_cores_change=True))
-    read_metrics = list(records.read(golden / "metrics.jsonl"))
-    assert [row["cores"] for row in read_metrics if "resumed_from" in row] == [7]
+    logged = list(records.read(golden / "metrics.jsonl"))
+    assert [row["cores"] for row in logged if "resumed_from" in row] == [7]
 
 
 @pytest.mark.parametrize("other", [{"processor": "another"}, {"device": "A GPU"}])
 def test_resume_on_another_device_is_an_error_unless_allowed(golden, monkeypatch, other):
-    made = metadata(monkeypatch, golden, **other)
+    made = set_environment(monkeypatch, golden, **other)
     (name,) = other.values()
-    with pytest.raises(CheckpointError, match=rf"device must be {made['processor']}, .* got {name}"):
+    with pytest.raises(
+        CheckpointError, match=rf"device must be {made['processor']}, .* got {name}"
+    ):
         resume(golden, Reporter())
     resume(golden, Reporter(), ResumePolicy(allow_device_change=True))
-    read_metrics = list(records.read(golden / "metrics.jsonl"))
-    assert [row | other for row in read_metrics if "resumed_from" in row] == read_metrics[-1:]
+    logged = list(records.read(golden / "metrics.jsonl"))
+    assert [row | other for row in logged if "resumed_from" in row] == logged[-1:]
 
 
 def test_resume_with_other_versions_is_an_error_unless_allowed(golden, monkeypatch):
-    made = metadata(monkeypatch, golden)
-    metadata(monkeypatch, golden, versions=made["versions"] | {"jax": "9.9", "torch": "0"})
+    made = set_environment(monkeypatch, golden)
+    set_environment(monkeypatch, golden, versions=made["versions"] | {"jax": "9.9", "torch": "0"})
     with pytest.raises(CheckpointError, match=r"jax must be 0\.10\.2, .* got 9\.9"):
         resume(golden, Reporter())
     resume(golden, Reporter(), ResumePolicy(allow_versions_change=True))

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.errors import (CheckpointError, DataError)
-from rnnlab.runs.api import (Experiment, resume, run, load_trained_model)
 from rnnlab.atomic_io import write_json
-from rnnlab.tasks import Adding
+from rnnlab.errors import CheckpointError, DataError
+from rnnlab.models.config import ModelConfig
+from rnnlab.runs.api import Experiment, load_trained_model, resume, run
 from rnnlab.runs.checkpoints.store import CheckpointStore
-from rnnlab.train.callbacks import Reporter
-from rnnlab.train.loop_state import LoopState
 from rnnlab.runs.resume import recover_best
+from rnnlab.tasks import Adding
+from rnnlab.train.callbacks import Reporter
 from rnnlab.train.config import TrainConfig
+from rnnlab.train.loop_state import LoopState
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -36,7 +36,9 @@ def progress(**values):
 def test_recover_best_points_to_a_valid_step(checkpoints):
     checkpoints.best_path.unlink()
     said = []
-    assert recover_best(checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=4), said.append)
+    assert recover_best(
+        checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=4), said.append
+    )
     assert checkpoints.best_step() == 2
     assert said == []
 
@@ -54,10 +56,14 @@ def test_recover_best_quarantines_a_corrupt_step(checkpoints, tmp_path):
 def test_recover_best_accepts_a_pointer_newer_than_the_state(checkpoints):
     """Saved on a signal, evaluated by the next process, which is killed right after that."""
     checkpoints.set_best(4)
-    checkpoints.archive_after(3, "elsewhere")  # as pruned: step 2 is what the state of 4 holds for best
+    checkpoints.archive_after(
+        3, "elsewhere"
+    )  # as pruned: step 2 is what the state of 4 holds for best
     (checkpoints.folder / "2").rename(checkpoints.folder / "4")
     said = []
-    assert recover_best(checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=2), said.append)
+    assert recover_best(
+        checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=2), said.append
+    )
     assert said == []
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from rnnlab.runs import serialization
-from rnnlab.models.config import ModelConfig
 from rnnlab.tasks import TASKS
 from rnnlab.train.config import TrainConfig
 

@@ -54,8 +54,8 @@ def parameters(path):
 def state(path):
     """Every array of the newest checkpoint, as its digest."""
     checkpoints = CheckpointStore(path, {})
-    restore_latest = checkpoints.folder / str(checkpoints.saved_steps()[-1])
-    leaves = manifest.read_verified_manifest(restore_latest).leaves
+    newest = checkpoints.folder / str(checkpoints.saved_steps()[-1])
+    leaves = manifest.read_verified_manifest(newest).leaves
     return {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
 
 

@@ -109,7 +109,9 @@ class CheckpointStore:
                 )
             leaves = _flatten(tree)
             require_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
-            _, failure = call_quietly(lambda: self._write(tmp, leaves), lambda: remove_persistently(tmp))
+            _, failure = call_quietly(
+                lambda: self._write(tmp, leaves), lambda: remove_persistently(tmp)
+            )
             if failure:
                 message = f"step {step} could not be saved in {self.folder}: {failure.reason}"
                 if failure.out_of_resources:
@@ -198,7 +200,9 @@ class CheckpointStore:
         manifest.verify_leaves(path, listed, stored)
         leaves, treedef = jax.tree.flatten(template)
         arrays = [stored[name] for name in wanted]
-        tree = treedef.unflatten([_as_leaf(x, leaf) for x, leaf in zip(arrays, leaves, strict=True)])
+        tree = treedef.unflatten(
+            [_as_leaf(x, leaf) for x, leaf in zip(arrays, leaves, strict=True)]
+        )
         return Checkpoint(step, tree, listed.metadata)
 
     def verify(self, step: int) -> None:
@@ -223,7 +227,7 @@ class CheckpointStore:
         return later
 
     def move_away(self, path: Path, archive_dir: str) -> None:
-        """Move a file or directory of the run into a subdirectory of it, replacing nothing there."""
+        """Move a file or directory of the run into a subdirectory without replacing anything."""
         folder = self.folder.parent / archive_dir
         mkdir_durable(folder)
         target, number = folder / path.name, 1
