@@ -68,9 +68,3 @@ def test_commands_are_those_of_the_command_line(page):
             command, flags = command_line.parse(words)
         if words[0] == "run" and (ROOT / command.file).exists():  # not FILE
             experiments(load_presets(ROOT / command.file)[command.preset], flags)
-
-
-def test_links_lead_somewhere():
-    for page in [ROOT / "CONTRIBUTING.md", *(ROOT / name for name in PAGES)]:
-        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
