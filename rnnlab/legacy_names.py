@@ -89,6 +89,9 @@ MANIFEST_FILE, METADATA_KEY = "integrity.json", "about"
 TMP_SUFFIXES = (".new", ".old")
 """Suffixes of unfinished and of half-deleted files and directories."""
 
+CORRUPT_DIR, ARCHIVE_DIR = "damaged", "retired"
+"""Subdirectories of a run for corrupt and for archived checkpoints."""
+
 PARAMETERS: dict[str, str] = {}
 """Names of parameters: dotted ends of their paths in the model, as in "cell.carry"."""
 

@@ -87,12 +87,14 @@ def findings_of(path: Path) -> Iterator[Finding]:
     for pointer in (checkpoints.latest_path, checkpoints.best_path):
         if pointer.exists() and not any(_points_at(pointer, step) for step in steps):
             yield Finding(pointer.name, "corrupt: its checkpoint is missing", False)
+    quarantines = CORRUPT_DIR, legacy_names.CORRUPT_DIR
+    archives = ARCHIVE_DIR, legacy_names.ARCHIVE_DIR
     stale = "left by a killed process; `rnnlab resume` removes it"
     for kind, state in (
         *((f"checkpoints/*{suffix}", stale) for suffix in (TMP_SUFFIX, TRASH_SUFFIX)),
         *((f"checkpoints/*{suffix}", stale) for suffix in legacy_names.TMP_SUFFIXES),
-        *((f"{name}/*", "kept for inspection") for name in (CORRUPT_DIR, "damaged")),
-        *((f"{name}/*", "archived by --from-step") for name in (ARCHIVE_DIR, "retired")),
+        *((f"{name}/*", "kept for inspection") for name in quarantines),
+        *((f"{name}/*", "archived by --from-step") for name in archives),
     ):
         for left in sorted(path.glob(kind)):
             yield Finding(str(left.relative_to(path)), state, True)
