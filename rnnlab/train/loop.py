@@ -86,8 +86,9 @@ class TrainingLoop:
         evaluated = int(self.progress.last_eval_step) == start
         if self._is_due(start, config.eval_every) and not evaluated:
             self._evaluate()
-        accumulated = config.grad_accum_steps
-        stream = prefetch_batches(data, accumulated, start, config.steps, self._stop_if_requested)
+        stream = prefetch_batches(
+            data, config.grad_accum_steps, start, config.steps, self._stop_if_requested
+        )
         for step, batches in enumerate(stream, start + 1):
             if self._out_of_patience():
                 break
