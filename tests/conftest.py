@@ -92,41 +92,6 @@ def implicit_promotion():
         yield
 
 
-EXPERIMENT = '''
-"""Is this a question?
-
-Command:  rnnlab run {name}
-"""
-
-from pathlib import Path
-
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Text
-from rnnlab.train.config import TrainConfig
-
-PRESETS = {{
-    "cpu": Preset(
-        Experiment(
-            Text(Path("{text}"), length=8, batch_size=4),
-            ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None),
-            TrainConfig(steps=4, eval_every=2, log_every=1),
-        ),
-        {{"model.cell": ("mingru", "gru")}},
-    )
-}}
-'''
-
-
-@pytest.fixture
-def experiment(tmp_path):
-    """The file of a small experiment with a text that every model learns."""
-    text, file = tmp_path / "text.txt", tmp_path / "small.py"
-    text.write_text("abcabcabc " * 60, encoding="utf-8")
-    file.write_text(EXPERIMENT.format(name=file.name, text=text), encoding="utf-8")
-    return str(file)
-
-
 @pytest.fixture
 def stored(tmp_path):
     """A store with checkpoints of steps 1 to 3, step 1 the best, and its log lines."""

@@ -93,7 +93,8 @@ def _lock(command: object, arguments: list[str]) -> AbstractContextManager[froze
 
 def _configure_malloc(arguments: list[str]) -> None:
     """Keeps freed memory if a flag or the command asks for it, before the first array is made."""
-    trains = any(arguments[: len(words)] == words for words in TRAINING_COMMANDS)
+    words = [word for word in arguments if word not in (DEBUG, KEEP, NO_KEEP)]
+    trains = any(words[: len(command)] == command for command in TRAINING_COMMANDS)
     if NO_KEEP in arguments or not (trains or KEEP in arguments):
         return
     if not keep_memory() and KEEP in arguments:

@@ -1,4 +1,6 @@
-"""`rnnlab inspect`: its table, its pictures, its one-line errors."""
+"""`rnnlab inspect`: its table, its figures, its one-line errors."""
+
+import shutil
 
 import pytest
 
@@ -8,18 +10,9 @@ from rnnlab.cli import main
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
 
-def run(experiment, out, *flags):
-    assert main.main(["run", experiment, "--out", str(out), *flags]) == 0
-    (folder,) = (p for p in out.iterdir() if p.is_dir())
-    return folder
-
-
-def test_a_run_of_text_is_drawn(experiment, tmp_path, capsys):
-    cells = ["--model.cell", "mingru+transformer", "--model.depth", "2", "--model.width", "8"]
-    folder = run(experiment, tmp_path / "runs", *cells)
-    out = tmp_path / "pictures"
-    capsys.readouterr()
-    assert main.main(["inspect", str(folder), "--text", "abca bc", "--out", str(out)]) == 0
+def test_inspect_with_a_text_draws_every_layer(trained_runs, tmp_path, capsys):
+    run, out = trained_runs / "cell=mingru+transformer,seed=0", tmp_path / "figures"
+    assert main.main(["inspect", str(run), "--text", "abca bc", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     for word in ("layer 1", "MinGRU", "layer 2", "Attention", "Lyapunov", "7 time steps"):
         assert word in printed
@@ -29,27 +22,26 @@ def test_a_run_of_text_is_drawn(experiment, tmp_path, capsys):
     assert all(p.stat().st_size > 5_000 for p in out.iterdir())
 
 
-def test_without_a_text_the_runs_own_data_is_read(experiment, tmp_path, capsys):
-    folder = run(experiment, tmp_path / "runs", "--model.cell", "gru")
-    capsys.readouterr()
-    assert main.main(["inspect", str(folder)]) == 0
+def test_inspect_without_a_text_reads_the_data_of_the_run(trained_run, tmp_path, capsys):
+    run = shutil.copytree(trained_run, tmp_path / trained_run.name)
+    assert main.main(["inspect", str(run)]) == 0
     assert "8 time steps" in capsys.readouterr().out
-    assert (folder / "inspect" / "gates_cell.png").exists() is False
-    assert (folder / "inspect" / "gates_layer_1.png").exists()
+    assert (run / "inspect" / "gates_layer_1.png").exists()
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "code"),
-    [("a", "text has 1 symbols; at least 2 are needed", 2), ("abz", "'z' at place 2", 3)],
+    ("text", "message", "code"),
+    [
+        ("a", "text must have at least 2 symbols, got 1", errors.USAGE_ERROR),
+        ("abz", "got 'z' at index 2", errors.DATA),
+    ],
 )
-def test_a_text_that_cannot_be_read_is_refused(text, said, code, experiment, tmp_path, capsys):
-    folder = run(experiment, tmp_path / "runs", "--model.cell", "gru")
-    capsys.readouterr()
-    assert main.main(["inspect", str(folder), "--text", text]) == code
-    assert said in capsys.readouterr().err
-    assert not (folder / "inspect").exists()
+def test_inspect_with_an_invalid_text_is_refused(text, message, code, trained_run, capsys):
+    assert main.main(["inspect", str(trained_run), "--text", text]) == code
+    assert message in capsys.readouterr().err
+    assert not (trained_run / "inspect").exists()
 
 
-def test_a_folder_without_a_run_is_named(tmp_path, capsys):
+def test_inspect_of_a_directory_without_a_run_names_it(tmp_path, capsys):
     assert main.main(["inspect", str(tmp_path)]) == errors.CHECKPOINT
     assert str(tmp_path) in capsys.readouterr().err

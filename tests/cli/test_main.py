@@ -1,4 +1,4 @@
-"""The command before anything heavy: signals, the lock, and what goes wrong in one line."""
+"""The entry point before JAX is imported: signals, locks, errors in one line, imports on use."""
 
 import os
 import signal
@@ -54,7 +54,7 @@ def raising(error):
         (StopRequested(signal.SIGTERM), 143, "stopped by SIGTERM"),
     ],
 )
-def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, said):
+def test_every_error_is_one_line_and_an_exit_code(monkeypatch, capsys, error, code, said):
     monkeypatch.setattr(parser, "dispatch", raising(error))
     assert main.main(["list"]) == code
     printed = capsys.readouterr()
@@ -64,7 +64,7 @@ def test_every_error_is_one_line_and_a_code(monkeypatch, capsys, error, code, sa
     assert said in printed.err
 
 
-def test_debug_shows_where_an_error_came_from(monkeypatch, capsys):
+def test_debug_flag_prints_the_traceback(monkeypatch, capsys):
     monkeypatch.setattr(parser, "dispatch", raising(ValueError("x")))
     assert main.main(["list", "--debug"]) == errors.USAGE_ERROR
     printed = capsys.readouterr().err
@@ -82,7 +82,7 @@ print(code, "jax" in sys.modules)
 
 
 @pytest.mark.parametrize("words", [["resume", "{run}"], ["run", "x.py", "--out={runs}"]])
-def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path, monkeypatch, words):
+def test_locked_run_is_refused_before_jax_is_imported(tmp_path, monkeypatch, words):
     run = tmp_path / "run"
     words = [word.format(run=run, runs=tmp_path) for word in words]
     monkeypatch.setattr(sys, "argv", ["rnnlab", *words])
@@ -90,10 +90,10 @@ def test_a_busy_run_is_refused_before_jax_is_imported(tmp_path, monkeypatch, wor
     with lock_run(run):
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "7 False\n"
-    assert f"{run} is written by process {os.getpid()} on " in done.stderr
+    assert f"{run} is locked by process {os.getpid()} on " in done.stderr
 
 
-def test_another_command_is_not_refused_for_a_run_that_is_busy(tmp_path, monkeypatch):
+def test_other_command_on_a_locked_run_is_not_refused_early(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["rnnlab", "run", "x.py", "--out", str(tmp_path)])
     with lock_run(tmp_path / "run"):
         reject_duplicate_command(tmp_path, ["run", "y.py", "--out", str(tmp_path)])
@@ -110,20 +110,20 @@ def sent(stop_signal, *numbers, wait):
         stop_signal.seen = stop_signal.number
 
 
-def test_a_signal_waits_where_it_is_deferred_and_is_acted_on_after():
+def test_deferred_signal_raises_afterwards():
     stop_signal = StopSignal()
     with pytest.raises(StopRequested, match="SIGTERM"):
         sent(stop_signal, signal.SIGTERM, wait=True)
     assert stop_signal.seen == signal.SIGTERM
 
 
-def test_a_signal_raises_at_once_elsewhere():
+def test_signal_raises_immediately():
     with pytest.raises(StopRequested, match="SIGINT") as stopped:
         sent(StopSignal(), signal.SIGINT, wait=False)
     assert stopped.value.exit_code == 130
 
 
-def test_a_second_signal_has_its_usual_effect(request):
+def test_second_signal_has_its_default_effect(request):
     # A process that a shell started in the background ignores SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
@@ -133,7 +133,7 @@ def test_a_second_signal_has_its_usual_effect(request):
 
 
 @pytest.mark.parametrize("milliseconds", [100, 200, 300, 400, 600])
-def test_a_signal_during_the_imports_is_obeyed_without_a_trace(tmp_path, milliseconds):
+def test_signal_during_the_imports_ends_the_process_quietly(tmp_path, milliseconds):
     """Before Python has read the first file of rnnlab the process ends as any other does."""
     command = [sys.executable, "-m", "rnnlab.cli.main", "verify", str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -147,21 +147,29 @@ def test_a_signal_during_the_imports_is_obeyed_without_a_trace(tmp_path, millise
     )
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams_hurt_nobody(tmp_path, closed):
+@pytest.mark.parametrize(
+    ("words", "closed", "code"),
+    [
+        ("list --folder", ">&-", errors.USAGE_ERROR),
+        ("list --folder", "2>&-", errors.USAGE_ERROR),
+        ("list --folder", "<&-", errors.USAGE_ERROR),
+        ("verify", ">&- 2>&- <&-", errors.CHECKPOINT),
+    ],
+)
+def test_closed_streams_do_not_break_a_command(tmp_path, words, closed, code):
     write_json(tmp_path / "config.json", {})
-    command = f'"{sys.executable}" -m rnnlab.cli.main verify "{tmp_path}" {closed}'
+    command = f'"{sys.executable}" -m rnnlab.cli.main {words} "{tmp_path}" {closed}'
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
-    assert done.returncode == errors.CHECKPOINT
+    assert done.returncode == code
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_name_that_is_not_utf_8_is_refused(capsys):
+def test_argument_that_is_not_utf_8_is_refused(capsys):
     assert main.main(["verify", "a\udcff"]) == errors.USAGE_ERROR
     assert "is not UTF-8" in capsys.readouterr().err
 
 
-def test_handlers_are_put_back_when_the_last_has_left():
+def test_signal_handlers_are_restored_at_the_last_exit():
     before = signal.getsignal(signal.SIGTERM)
     with StopSignal() as stop_signal:
         inside = signal.getsignal(signal.SIGTERM)

@@ -1,10 +1,10 @@
-"""What tyro says of a command's words, as the lab tells it."""
+"""Shell completion, and errors of the command line in one line."""
 
 import pytest
 
 from rnnlab import errors
 from rnnlab.cli import main
-from rnnlab.cli.arguments import condensed
+from rnnlab.cli.arguments import one_line
 
 TITLE = "# Bash completion for {}\n"
 
@@ -19,7 +19,7 @@ def completion(words, capsys):
     return printed.out
 
 
-def test_completion_of_the_command_is_printed_or_written(tmp_path, capsys):
+def test_completion_of_the_command_prints_or_writes_a_script(tmp_path, capsys):
     script = completion(["--tyro-print-completion", "bash"], capsys)
     assert TITLE.format("rnnlab") in script
     assert "resume" in script
@@ -28,7 +28,7 @@ def test_completion_of_the_command_is_printed_or_written(tmp_path, capsys):
     assert path.read_text(encoding="utf-8") == script.removesuffix("\n")
 
 
-def test_completion_of_an_experiments_flags_is_printed_or_written(experiment, tmp_path, capsys):
+def test_completion_of_an_experiment_prints_or_writes_a_script(experiment, tmp_path, capsys):
     run = ["run", experiment]
     script = completion([*run, "--tyro-print-completion", "bash"], capsys)
     assert TITLE.format("rnnlab run FILE") in script
@@ -40,26 +40,26 @@ def test_completion_of_an_experiments_flags_is_printed_or_written(experiment, tm
 
 
 @pytest.mark.parametrize("flag", ["--tyro-print-completion", "--tyro-write-completion"])
-def test_a_shell_that_has_no_completion_is_refused(experiment, tmp_path, capsys, flag):
+def test_completion_of_an_unknown_shell_is_refused(experiment, tmp_path, capsys, flag):
     path = tmp_path / "script"
     for words in ([], ["run", experiment]):
         assert main.main([*words, flag, "csh", str(path)]) == errors.USAGE_ERROR
         printed = capsys.readouterr()
         assert printed.out == ""
         assert printed.err.startswith("rnnlab: error: Shell should be one `bash`")
-        assert "but got csh; `rnnlab" in printed.err
+        assert "but got csh; see `rnnlab" in printed.err
         assert printed.err.count("\n") == 1
     assert not path.exists()
 
 
-def test_a_script_that_cannot_be_written_is_told(tmp_path, capsys):
+def test_completion_to_an_unwritable_path_is_an_error(tmp_path, capsys):
     path = tmp_path / "none" / "script"
     words = ["--tyro-write-completion", "bash", str(path)]
     assert main.main(words) == errors.RESOURCES
     assert f"No such file or directory: '{path}'" in capsys.readouterr().err
 
 
-def test_an_unknown_flag_is_told_in_one_line(experiment, capsys):
+def test_unknown_flag_is_an_error_of_one_line(experiment, capsys):
     for words in (["list", "--stpes"], ["run", experiment, "--stpes"]):
         assert main.main(words) == errors.USAGE_ERROR
         printed = capsys.readouterr()
@@ -71,12 +71,12 @@ def test_an_unknown_flag_is_told_in_one_line(experiment, capsys):
 @pytest.mark.parametrize(
     ("box", "said"),
     [
-        ("", "the arguments are not understood; `rnnlab --help` has all"),
-        ("\n", "the arguments are not understood; `rnnlab --help` has all"),
-        ("Odd.", "Odd; `rnnlab --help` has all"),
-        ("╭─ Odd ─╮\n╰───────╯", "Odd; `rnnlab --help` has all"),
-        ("╭─ Odd ─╮\n│ It is. │\n╰───────╯", "It is; `rnnlab --help` has all"),
+        ("", "the arguments are invalid; see `rnnlab --help`"),
+        ("\n", "the arguments are invalid; see `rnnlab --help`"),
+        ("Odd.", "Odd; see `rnnlab --help`"),
+        ("╭─ Odd ─╮\n╰───────╯", "Odd; see `rnnlab --help`"),
+        ("╭─ Odd ─╮\n│ It is. │\n╰───────╯", "It is; see `rnnlab --help`"),
     ],
 )
-def test_what_is_said_is_condensed_however_little_it_is(box, said):
-    assert condensed(box, "rnnlab") == said
+def test_error_box_of_any_content_becomes_one_line(box, said):
+    assert one_line(box, "rnnlab") == said

@@ -1,4 +1,4 @@
-"""The lab's commands: run and its flags and sweeps, resume, compare, sample, list."""
+"""The commands run, resume, compare, sample and list, and the flags of an experiment."""
 
 import json
 import os
@@ -20,32 +20,38 @@ def folders(out):
     return sorted(p.name for p in Path(out).iterdir() if p.is_dir())
 
 
-def test_a_preset_is_run_with_all_of_its_sweep(experiment, tmp_path, capsys):
+def test_run_of_a_preset_trains_its_grid_once(experiment, tmp_path, capsys):
     out = tmp_path / "runs"
     assert main.main(["run", experiment, "--out", str(out)]) == 0
     assert folders(out) == ["cell=gru,seed=0", "cell=mingru,seed=0"]
     results = list(records.read(out / "results.jsonl"))
     assert [r["cell"] for r in results] == ["mingru", "gru"]
-    for key in ("device", "versions", "seed", "command", "xla_flags", "commit", "parameters"):
+    keys = ("device", "versions", "seed", "command", "xla_flags", "commit", "parameters")
+    for key in (*keys, "malloc_keep_memory"):
         assert key in results[0]
     assert results[0]["baselines"]["uniform"]["nll"] > 0
     printed = capsys.readouterr().out
     for word in ("mingru", "test nll", "Kneser-Ney n-gram (nll)", "tokens/s", str(out)):
         assert word in printed
 
-    # The same runs once more: they are there. Others: nothing is overwritten.
+    # The same runs again are not trained again, and others do not overwrite them.
     assert main.main(["run", experiment, "--out", str(out)]) == 0
     assert "mingru" in capsys.readouterr().out
-    assert main.main(["run", experiment, "--out", str(out), "--model.width", "3"]) == 2
+    command = ["run", experiment, "--out", str(out), "--model.width", "3"]
+    assert main.main(command) == errors.USAGE_ERROR
     assert "holds a run of other settings" in capsys.readouterr().err
     assert len(list(records.read(out / "results.jsonl"))) == 2
 
-    # They are compared, and text is drawn from one of them.
-    picture = tmp_path / "picture.png"
-    assert main.main(["compare", str(out), "--out", str(picture)]) == 0
-    assert picture.stat().st_size > 10_000
-    assert "gru" in capsys.readouterr().out
-    run = str(out / "cell=mingru,seed=0")
+
+def test_compare_draws_the_runs_of_a_directory(trained_runs, tmp_path, capsys):
+    figure = tmp_path / "figure.png"
+    assert main.main(["compare", str(trained_runs), "--out", str(figure)]) == 0
+    assert figure.stat().st_size > 10_000
+    assert "mingru+transformer" in capsys.readouterr().out
+
+
+def test_sample_with_a_seed_is_reproducible(trained_run, capsys):
+    run = str(trained_run)
     options = ["--prompt", "abc", "--length", "20", "--temperature", "0.5", "--top-k", "2"]
     texts = []
     for seed in ("1", "1", "2"):
@@ -55,19 +61,18 @@ def test_a_preset_is_run_with_all_of_its_sweep(experiment, tmp_path, capsys):
     assert len(texts[0]) == 3 + 20 + 1
     assert texts[0] == texts[1]
     assert main.main(["sample", run, "--prompt", "xyz"]) == errors.DATA
-    assert "text has 'x' at place 0" in capsys.readouterr().err
-    assert main.main(["resume", run]) == 0
+    assert "got 'x' at index 0" in capsys.readouterr().err
 
 
-def parsed(experiment, *flags):
+def planned(experiment, *flags):
     from rnnlab.runs.grid import load_presets
 
     preset = load_presets(Path(experiment))["cpu"]
     return experiments(preset, flags)
 
 
-def test_comma_lists_are_every_combination(experiment):
-    runs = parsed(experiment, "--model.cell", "rnn,lstm", "--train.seed", "0,1", "--model.width=3")
+def test_comma_lists_give_every_combination(experiment):
+    runs = planned(experiment, "--model.cell", "rnn,lstm", "--train.seed", "0,1", "--model.width=3")
     assert [(e.model.cell, e.train.seed, e.model.width) for e, _ in runs] == [
         ("rnn", 0, 3),
         ("rnn", 1, 3),
@@ -77,10 +82,10 @@ def test_comma_lists_are_every_combination(experiment):
     assert runs[1][1] == {"model.cell": "rnn", "train.seed": 1}
 
 
-def test_a_flag_replaces_the_presets_sweep_of_it(experiment):
-    runs = parsed(experiment, "--model.cell", "lstm")
+def test_flag_of_a_grid_setting_replaces_the_grid(experiment):
+    runs = planned(experiment, "--model.cell", "lstm")
     assert [e.model.cell for e, _ in runs] == ["lstm"]
-    lists = parsed(experiment, "--model.depth=1,2")
+    lists = planned(experiment, "--model.depth=1,2")
     assert [(e.model.cell, e.model.depth) for e, _ in lists] == [
         ("mingru", 1),
         ("mingru", 2),
@@ -89,8 +94,8 @@ def test_a_flag_replaces_the_presets_sweep_of_it(experiment):
     ]
 
 
-def test_flags_are_typed(experiment):
-    ((run, _),) = parsed(
+def test_flags_have_the_types_of_their_settings(experiment):
+    ((run, _),) = planned(
         experiment,
         *(
             "--model.cell",
@@ -115,7 +120,7 @@ def test_flags_are_typed(experiment):
     [
         (["--preset", "gpu"], "preset must be one of 'cpu', got 'gpu'"),
         (["--model.cell", "mingur"], "did you mean 'mingru'"),
-        (["--train.steps", "0"], "steps is 0"),
+        (["--train.steps", "0"], "steps must be"),
         (["--model.width", "0"], "width must be an int >= 1, got 0"),
         (
             ["--model.cell", "gru,transformer", "--model.heads", "3"],
@@ -127,22 +132,22 @@ def test_flags_are_typed(experiment):
             ["--model.cell", "gru+rnn"],
             "depth must be >= 2 for cell 'gru+rnn', got 1; raise --model.depth",
         ),
-        (["--model.bidirectional"], "bidirectional is True for a task"),
+        (["--model.bidirectional"], "bidirectional must be False for a task"),
         (["--train.recurrent-l1", "0.1"], "recurrent_l1 and recurrent_l2 must be 0"),
         (["--seeds", "0,,1"], "--train.seed must be values separated by commas only, got '0,,1'"),
         (["--seeds", "0,0"], "two runs are"),
     ],
 )
-def test_bad_values_get_one_line_and_exit_2(experiment, tmp_path, capsys, flags, message):
-    refused(experiment, tmp_path, capsys, flags, message, errors.USAGE_ERROR)
+def test_invalid_value_is_one_line_and_exit_code_2(experiment, tmp_path, capsys, flags, message):
+    check_refused(experiment, tmp_path, capsys, flags, message, errors.USAGE_ERROR)
 
 
-def test_bad_data_gets_one_line_and_exit_3(experiment, tmp_path, capsys):
+def test_missing_data_is_one_line_and_exit_code_3(experiment, tmp_path, capsys):
     flags = ["--data.path", "nothing.txt"]
-    refused(experiment, tmp_path, capsys, flags, "nothing.txt", errors.DATA)
+    check_refused(experiment, tmp_path, capsys, flags, "nothing.txt", errors.DATA)
 
 
-def refused(experiment, tmp_path, capsys, flags, message, code):
+def check_refused(experiment, tmp_path, capsys, flags, message, code):
     out = tmp_path / "runs"
     assert main.main(["run", experiment, *flags, "--out", str(out)]) == code
     error = capsys.readouterr().err.strip()
@@ -152,16 +157,16 @@ def refused(experiment, tmp_path, capsys, flags, message, code):
     assert not out.exists()
 
 
-def test_a_mistyped_flag_is_refused_with_a_suggestion(experiment, tmp_path, capsys):
-    command = ["run", experiment, "--train.step", "3", "--out", str(tmp_path / "runs")]
+def test_mistyped_flag_is_refused_with_a_suggestion(experiment, tmp_path, capsys):
+    command = ["run", experiment, "--train.learnin-rate", "3", "--out", str(tmp_path / "runs")]
     assert main.main(command) == errors.USAGE_ERROR
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "did you mean --train.steps INT?" in error
+    assert "did you mean --train.learning-rate FLOAT?" in error
     assert not (tmp_path / "runs").exists()
 
 
-def test_help_names_the_experiments_settings(experiment, capsys):
+def test_help_of_an_experiment_lists_its_settings(experiment, capsys):
     with pytest.raises(SystemExit) as stop:
         main.main(["run", experiment, "--help"])
     assert stop.value.code == 0
@@ -170,7 +175,7 @@ def test_help_names_the_experiments_settings(experiment, capsys):
         assert flag in printed
 
 
-def test_what_is_no_experiment_is_refused(tmp_path, capsys):
+def test_file_without_an_experiment_is_refused(tmp_path, capsys):
     other = tmp_path / "other.py"
     other.write_text("x = 1\n", encoding="utf-8")
     for path in (tmp_path / "none.py", other):
@@ -192,22 +197,22 @@ def test_what_is_no_experiment_is_refused(tmp_path, capsys):
         assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_an_interrupted_run_says_how_to_go_on(experiment, tmp_path, capsys, monkeypatch):
+def test_interrupted_run_prints_how_to_resume_it(experiment, tmp_path, capsys, monkeypatch):
     out = tmp_path / "runs"
-    log = RunDirectory.log
+    append = RunDirectory.append_metrics
 
     def interrupt(self, row):
-        log(self, row)
+        append(self, row)
         if row["step"] == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(RunDirectory, "log", interrupt)
+    monkeypatch.setattr(RunDirectory, "append_metrics", interrupt)
     arguments = ["run", experiment, "--model.cell", "mingru", "--out", str(out)]
     assert main.main(arguments) == 130
     folder = out / "cell=mingru,seed=0"
     assert f"`rnnlab resume {folder}`" in capsys.readouterr().err
     assert not (out / "results.jsonl").exists()
-    monkeypatch.setattr(RunDirectory, "log", log)
+    monkeypatch.setattr(RunDirectory, "append_metrics", append)
     assert main.main(["resume", str(folder)]) == 0
     result = json.loads((folder / "result.json").read_text())
     assert result["steps"] == 4
@@ -217,7 +222,7 @@ def test_an_interrupted_run_says_how_to_go_on(experiment, tmp_path, capsys, monk
         assert list(records.read(out / "results.jsonl")) == [result]
 
 
-def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monkeypatch):
+def test_locked_run_is_refused(experiment, tmp_path, capsys, monkeypatch):
     """By `resume`, and by `run` where the folder holds these settings or none."""
     out = tmp_path / "runs"
     folder = out / "cell=mingru,seed=0"
@@ -226,7 +231,7 @@ def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monk
     def refused(*command):
         assert main.main(list(command)) == errors.LOCKED
         error = capsys.readouterr().err.strip()
-        assert f"rnnlab: error: {folder} is written by process {os.getpid()} on " in error
+        assert f"rnnlab: error: {folder} is locked by process {os.getpid()} on " in error
 
     with lock_run(folder):
         refused(*arguments)
@@ -237,7 +242,7 @@ def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monk
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "log", interrupt)
+        patch.setattr(RunDirectory, "append_metrics", interrupt)
         assert main.main(arguments) == 130
     capsys.readouterr()
     with lock_run(folder):
@@ -246,7 +251,7 @@ def test_a_run_that_another_writes_is_refused(experiment, tmp_path, capsys, monk
     assert main.main(["resume", str(folder)]) == 0
 
 
-def test_the_experiments_are_listed(capsys):
+def test_list_shows_every_experiment(capsys):
     root = Path(__file__).parent.parent.parent
     folder = root / "experiments" / "training"
     assert main.main(["list", "--folder", str(folder)]) == 0

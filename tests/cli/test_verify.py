@@ -1,4 +1,4 @@
-"""`rnnlab verify`: a whole run's folder, and what of it is sound."""
+"""`rnnlab verify`: valid and corrupt run directories."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ def verified(folder, capsys):
     return code, said.out + said.err
 
 
-def test_a_sound_run_is_sound_and_stays_as_it_is(run, capsys):
+def test_verify_of_a_valid_run_changes_nothing(run, capsys):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
     code, said = verified(run, capsys)
     assert code == 0
-    assert "damaged" not in said
+    assert "corrupt" not in said
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
 
 
@@ -60,22 +60,23 @@ def edit(path, there, instead):
         ("metrics.jsonl", lambda run: (run / "metrics.jsonl").write_text("x\ny\n")),
     ],
 )
-def test_what_is_damaged_is_named(run, capsys, part, damage):
+def test_verify_names_the_corrupt_file(run, capsys, part, damage):
     damage(run)
-    assert part in [finding.part for finding in findings_of(run) if not finding.sound]
+    assert part in [finding.path for finding in findings_of(run) if not finding.valid]
     code, said = verified(run, capsys)
     assert code == errors.CHECKPOINT
     assert f"rnnlab: error: {run / part}: " in said
 
 
-def test_a_torn_row_and_what_a_killed_process_left_are_told_and_sound(run, capsys):
+def test_verify_after_a_killed_process_reports_valid_leftovers(run, capsys):
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 4, "lo')
     (run / "checkpoints" / "6.new").mkdir()
     (run / "damaged" / "2").mkdir(parents=True)
     code, said = verified(run, capsys)
     assert code == 0
-    for part in ("cut off is left out", "left by a killed process", "damaged/2", "kept for a look"):
+    parts = ("without an incomplete last line", "left by a killed process")
+    for part in (*parts, "damaged/2", "kept for inspection"):
         assert part in said
 
 
@@ -83,37 +84,37 @@ def test_a_torn_row_and_what_a_killed_process_left_are_told_and_sound(run, capsy
     "row",
     [{}, {"step": [1]}, {"step": 1, "set": "valid"}, {"step": 1, "resumed_from": "x"}],
 )
-def test_rows_of_another_kind_are_damage(run, capsys, row):
+def test_verify_of_invalid_metrics_is_an_error(run, capsys, row):
     records.append(run / "metrics.jsonl", row)
     code, said = verified(run, capsys)
     assert code == errors.CHECKPOINT
-    assert "has what is no row of metrics" in said
+    assert "contains an invalid metrics record" in said
 
 
 @pytest.mark.parametrize("name", ["environment.json", "latest.json", "metrics.jsonl"])
-def test_a_pipe_for_a_file_is_damage_and_not_waited_for(run, capsys, name):
+def test_verify_of_a_pipe_does_not_block(run, capsys, name):
     (run / name).unlink()
     os.mkfifo(run / name)
     code, said = verified(run, capsys)
     assert code == errors.CHECKPOINT
-    assert "is no file" in said
+    assert f"{run / name}: corrupt: " in said
 
 
-def test_names_with_brackets_are_shown_as_they_are(tmp_path, capsys):
+def test_verify_prints_names_with_brackets(tmp_path, capsys):
     shutil.copytree(GOLDEN, tmp_path / "a[" / "b]")
     code, said = verified(tmp_path / "a[" / "b]", capsys)
     assert code == 0
     assert "a[/b]" in said
 
 
-def test_a_run_that_is_being_written_is_not_judged(run, capsys):
+def test_verify_of_a_locked_run_is_refused(run, capsys):
     with lock_run(run):
         code, said = verified(run, capsys)
     assert code == errors.LOCKED
-    assert f"{run} is written by process" in said
+    assert f"{run} is locked by process" in said
 
 
-def test_all_runs_below_a_folder_are_verified(run, tmp_path, capsys):
+def test_verify_of_a_directory_checks_every_run_below_it(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "more" / "run")
     (tmp_path / "more" / "run" / "checkpoints" / "4" / "integrity.json").write_text("")
     code, said = verified(tmp_path, capsys)
