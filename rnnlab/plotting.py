@@ -1,4 +1,4 @@
-"""Figures: one colour and one label per cell, and saving a figure whole or not at all."""
+"""Figures: one color and one label per cell, and saving a figure whole or not at all."""
 
 import itertools
 from collections.abc import Iterable
@@ -12,11 +12,9 @@ if TYPE_CHECKING:  # matplotlib takes most of a second to import
     from matplotlib.figure import Figure
 
 # From the muted palette of Paul Tol, in an order that keeps neighbours apart. No cell has one of
-# these colours.
-OTHER_COLORS = (
-    *("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499", "#88CCEE"),
-)
-"""Colours of everything that is not a cell: backends, layers of a model, a user's own cells."""
+# these colors.
+OTHER_COLORS = (*("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499"),)
+"""Colors of everything that is not a cell: backends, layers of a model, a user's own cells."""
 FORMATS = ("png", "svg", "pdf")
 
 
@@ -30,7 +28,7 @@ def cell_label(name: str) -> str:
 
 
 def series_colors(names: Iterable[str]) -> dict[str, str]:
-    """A colour per name: a cell's own colour, and for other names the next of `OTHER_COLORS`.
+    """A color per name: a cell's own color, and for other names the next of `OTHER_COLORS`.
 
     Args:
       names: names of cells, in any case, or of anything else.

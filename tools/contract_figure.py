@@ -9,15 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from rnnlab.plotting import OTHER_COLORS
-
-RESET, _, _, _, OTHER, _, _, REAL = OTHER_COLORS
-PADDING = "#EEEEEE"
-"""Colors of time steps; none of them is the color of a cell in other figures."""
+# Pale colors, which no cell has.
+REAL, OTHER, PADDING, RESET = "#BBCCEE", "#FFCCCC", "#EEEEEE", "#332288"
 
 
 def steps(axes: Axes, y: float, colors: list[str], first: float = 0.0) -> None:
-    """Draw time steps as boxes."""
+    """One box per input."""
     for t, color in enumerate(colors):
         axes.add_patch(
             FancyBboxPatch(
@@ -47,20 +44,24 @@ def contract() -> Figure:
     panels = figure.subplots(3, 2)
 
     axes = panels[0, 0]
-    panel(axes, "A call over a sequence", "carry, ys = cell(carry, xs)")
+    panel(axes, "Sequence call", "carry, ys = cell(carry, xs)")
     steps(axes, 0.4, [REAL] * 7)
     arrow(axes, (-1.5, 0.8), (-0.05, 0.8), "carry")
     arrow(axes, (7.05, 0.8), (8.6, 0.8), "carry")
 
     axes = panels[0, 1]
-    panel(axes, "equals its time steps, one after another", "carry, y = cell.step(carry, x)")
+    panel(axes, "Streaming: one step per input, equal outputs", "carry, y = cell.step(carry, x)")
     for t in range(7):
         steps(axes, 0.4, [REAL], 1.4 * t - 0.4)
         arrow(axes, (1.4 * t - 0.86, 0.8), (1.4 * t - 0.36, 0.8))
     axes.text(-1.25, 1.0, "carry", ha="center", va="bottom", fontsize=9)
 
     axes = panels[1, 0]
-    panel(axes, "and its pieces, wherever it is cut", "only the carry passes from piece to piece")
+    panel(
+        axes,
+        "Chunking: one call per chunk, equal outputs",
+        "The carry is all that a chunk needs from the chunk before.",
+    )
     steps(axes, 0.4, [REAL] * 3)
     steps(axes, 0.4, [REAL] * 4, 4.6)
     arrow(axes, (-1.5, 0.8), (-0.05, 0.8), "carry")
@@ -70,9 +71,9 @@ def contract() -> Figure:
     axes = panels[1, 1]
     panel(
         axes,
-        "reset: several sequences in one row",
-        "reset[t]: the state is initial_carry before input t. Nothing passes\n"
-        "a reset, forward or backward, not even NaN.",
+        "reset: several sequences in one example",
+        "reset[t] sets the state to initial_carry before input t. No value or gradient\n"
+        "passes a reset, NaN included.",
     )
     steps(axes, 0.4, [REAL] * 3 + [OTHER] * 4)
     axes.plot([3, 3], [0.1, 1.5], color=RESET, linewidth=2.5)
@@ -82,8 +83,8 @@ def contract() -> Figure:
     panel(
         axes,
         "mask: sequences of different lengths",
-        "mask[t] = False: the state is kept, y[t] is 0, the input is not read.\n"
-        "The returned carry is the one after the last real step.",
+        "mask[t] = False keeps the state, sets y[t] to 0 and ignores the input.\n"
+        "The returned carry is the state after the last real step.",
     )
     steps(axes, 1.0, [REAL] * 7)
     steps(axes, 0.0, [OTHER] * 4 + [PADDING] * 3)
@@ -95,8 +96,8 @@ def contract() -> Figure:
     panel(
         axes,
         "Bidirectional: each sequence within its own length",
-        "The backward cell starts at the last real step, and resets are\n"
-        "shifted accordingly. There is no step.",
+        "The backward cell starts at the last real step; its resets are shifted by one.\n"
+        "It has no step method.",
     )
     steps(axes, 0.4, [REAL] * 4 + [PADDING] * 3)
     arrow(axes, (0.1, 1.5), (4.0, 1.5), "forward")

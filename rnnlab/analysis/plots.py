@@ -106,7 +106,7 @@ def gate_figure(
         features are drawn, those that vary most, ordered by their mean.
       labels: the symbol read at each time step; None numbers the time steps.
       title: title of the figure.
-      colorbar_label: label of the colour bar.
+      colorbar_label: label of the color bar.
 
     >>> figure = gate_figure({"z": np.full((4, 8), 0.5)}, list("scan"))
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -164,13 +164,13 @@ def trajectory_figure(
 def text_figure(
     labels: Sequence[str], values: ArrayLike, *, title: str, colorbar_label: str
 ) -> Figure:
-    """A text whose characters are coloured by a value: a unit's state, or an attribution.
+    """A text whose characters are colored by a value: a unit's state, or an attribution.
 
     Args:
       labels: the characters.
       values: one per character; blue is negative, red positive.
       title: title of the figure.
-      colorbar_label: label of the colour bar.
+      colorbar_label: label of the color bar.
 
     >>> figure = text_figure("a b", [0.5, 0.0, -1.0], title="Unit 3", colorbar_label="state")
     >>> [text.get_text() for text in figure.axes[0].texts]
@@ -252,7 +252,7 @@ def spectrum_figure(
     *,
     title: str = "Eigenvalues of the Jacobian of a time step",
 ) -> Figure:
-    """Eigenvalues in the complex plane with the unit circle, one colour per name.
+    """Eigenvalues in the complex plane with the unit circle, one color per name.
 
     >>> figure = spectrum_figure({"rnn": np.linalg.eigvals(np.array([[0.0, 0.9], [-0.9, 0.0]]))})
     >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()

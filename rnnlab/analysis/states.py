@@ -57,7 +57,7 @@ class PCA(NamedTuple):
     """Principal components of states.
 
     Attributes:
-      projected: the centred states in the coordinates of the components.
+      projected: the centered states in the coordinates of the components.
       explained_variance_ratio: the fraction of the variance per component, in descending order.
       directions: unit vectors; the largest entry of each is positive.
     """
