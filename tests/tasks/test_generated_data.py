@@ -74,8 +74,8 @@ def test_eval_sets_do_not_depend_on_seed_and_batch_size(task):
 @tasks
 def test_batches_have_the_documented_shapes_and_dtypes(task):
     data = task.load(seed=0)
-    heldout = [real(batch) for name in data.eval_sets for batch in data.eval_sets[name]()]
-    for batch in (data.train_batch(0), *heldout):
+    examples = [real(batch) for name in data.eval_sets for batch in data.eval_sets[name]()]
+    for batch in (data.train_batch(0), *examples):
         assert loss_mask(batch).any(tuple(range(1, batch.targets.ndim))).all()
         if data.vocab_size is None:
             assert batch.inputs.dtype == batch.targets.dtype == np.float32
