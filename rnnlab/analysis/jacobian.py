@@ -19,7 +19,7 @@ from jaxtyping import Float
 from rnnlab.analysis._batching import batch_axes, cast_carry, check_steps
 from rnnlab.analysis.states import states
 from rnnlab.cells.backends.lax_scan import preceding
-from rnnlab.cells.minimal import MinimalCell
+from rnnlab.cells.linear import LinearCell
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
@@ -130,11 +130,11 @@ def lyapunov_exponents(
     size = sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: cell.initial_carry(()))))
     if count > size:
         raise ValueError(f"count must be <= {size}, the numbers in the state, got {count}")
-    if isinstance(cell, MinimalCell):
-        rates = jnp.log(jnp.abs(decays(cell, carry, xs))).mean(-2)
-        return lax.top_k(rates, count)[0]
     axes = batch_axes(cell, xs)
     check_steps(xs, axes)
+    if _has_diagonal_jacobian(cell):
+        rates = jnp.log(jnp.abs(decays(cell, carry, xs))).mean(-2)
+        return lax.top_k(rates, count)[0]
     graphdef, params = nnx.split(cell)
     run = partial(_exponents, graphdef, count, params)
     for _ in range(axes):
@@ -164,11 +164,16 @@ def _exponents(graphdef, count, params, carry, xs):
 
 
 def decays(
-    cell: MinimalCell,
-    carry: Float[Array, "*batch features"],
+    cell: LinearCell,
+    carry: Any,
     xs: Float[Array, "*batch time in_features"],
 ) -> Float[Array, "*batch time features"]:
-    """The decays `a` of a linear cell: the diagonal of its Jacobian, whose other entries are 0.
+    """The decays `a` of a linear cell at every time step, or their magnitudes if they are complex.
+
+    They are the diagonal of the Jacobian of the state, whose other entries are 0.
+
+    Raises:
+      ValueError: the cell has no decay per feature.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -177,5 +182,24 @@ def decays(
     >>> decays(cell, cell.initial_carry(()), jnp.zeros((1, 3)))
     Array([[0.5, 0.5, 0.5, 0.5]], dtype=float32)
     """
+    gates = cell.gate_values(carry, xs) if isinstance(cell, LinearCell) else {}
+    if "decay" not in gates:
+        raise ValueError(
+            f"cell must have one decay per feature, got {type(cell).__name__}; pass a linear cell"
+        )
     low, high = cell.decay_range
-    return low + (high - low) * cell.gate_values(carry, xs)["decay"]
+    return low + (high - low) * gates["decay"]
+
+
+def _has_diagonal_jacobian(cell: nnx.Module) -> bool:
+    """Whether the carry is the state of one linear recurrence with one decay per entry."""
+    if not isinstance(cell, LinearCell):
+        return False
+
+    def example():
+        carry = cell.initial_carry(())
+        return carry, cell.gate_values(carry, jnp.zeros((1, cell.in_features)))
+
+    carry, gates = jax.eval_shape(example)
+    shapes = [x.shape for x in jax.tree.leaves(carry)]
+    return "decay" in gates and shapes == [gates["decay"].shape[1:]]

@@ -29,6 +29,7 @@ from rnnlab.bench.timing import (
     time_keys,
 )
 from rnnlab.bench.torch_programs import (
+    LOG_SPACE,
     TorchVariant,
     available,
     torch_program,
@@ -42,6 +43,7 @@ from rnnlab.bench.variants import (
     naive_variant,
     variant_program,
 )
+from rnnlab.cells.linear import LinearCell
 from rnnlab.cells.minimal import MinimalCell
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
@@ -156,23 +158,25 @@ class LibraryCase:
 
 def library_cases(cell: str, platform: str) -> list[LibraryCase]:
     """The implementations of a cell that can run on a platform, rnnlab's own first."""
-    minimal = issubclass(find_cell(cell).load(), MinimalCell)
-    backend = resolve_backend("auto", platform) if minimal else "scan"
+    entry = find_cell(cell)
+    linear, minimal = (issubclass(entry.load(), base) for base in (LinearCell, MinimalCell))
+    backend = resolve_backend("auto", platform) if linear else "scan"
     found = [LibraryCase(cell, "rnnlab", backend, _bind(cell_variant, cell, "auto"))]
-    if minimal and platform != "cpu" and resolve_backend("pallas", platform) == "pallas":
+    if linear and platform != "cpu" and resolve_backend("pallas", platform) == "pallas":
         found.append(LibraryCase(cell, "rnnlab", "pallas", _bind(cell_variant, cell, "pallas")))
     if minimal:
         naive = _bind(naive_variant, cell)
         found.append(LibraryCase(cell, "naive JAX", "associative_scan", naive))
-    if find_cell(cell).flax is not None:
+    if entry.flax is not None:
         found.append(LibraryCase(cell, "flax.nnx.RNN", "scan", _bind(flax_variant, cell)))
     if cell == "lstm" and platform == "gpu":
         found.append(LibraryCase(cell, "rnnlab", "cudnn", _bind(cell_variant, cell, "cudnn")))
     if available(cell, platform):
         native = "cuDNN" if platform == "gpu" else "native"
-        backend = "log space" if minimal else native
+        backend = LOG_SPACE if entry.torch == LOG_SPACE else native
         found.append(LibraryCase(cell, "torch", backend, _bind(torch_variant, cell)))
-        if minimal and platform == "gpu" and importlib.util.find_spec("accelerated_scan"):
+        has_warp = importlib.util.find_spec("accelerated_scan") is not None
+        if backend == LOG_SPACE and platform == "gpu" and has_warp:
             warp = importlib.import_module("accelerated_scan.warp")
 
             def accelerated(workload: Workload) -> TorchVariant:

@@ -11,7 +11,7 @@ from rnnlab.bench import speedup_table
 from rnnlab.bench.base import Benchmark, OnProgress, Workload, find_device
 from rnnlab.bench.speedup_table import USER
 from rnnlab.bench.timing import TimedProgram, compile_keys, time_interleaved, time_keys
-from rnnlab.bench.torch_programs import available, torch_program, torch_variant
+from rnnlab.bench.torch_programs import LOG_SPACE, available, torch_program, torch_variant
 from rnnlab.bench.variants import (
     PASSES,
     cell_variant,
@@ -191,7 +191,7 @@ def variants_of(cell: str, backends: Sequence[str], platform: str) -> list[Speed
             return torch_program(torch_variant(cell, workload), pass_)
 
         native = "cuDNN" if platform == "gpu" else "native"
-        backend = entry.torch if entry.torch == "log space" else native
+        backend = LOG_SPACE if entry.torch == LOG_SPACE else native
         found.append(SpeedupCase(cell, "torch", backend, torch))
     return found
 

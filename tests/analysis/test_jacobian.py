@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 from linear_cell import LinearRNN, inputs, rotation
 
 from rnnlab import CELLS, GRU, LSTM, MinGRU
@@ -14,6 +15,7 @@ from rnnlab.analysis import (
     spectral_radius,
     states,
 )
+from rnnlab.cells.linear import LinearCell
 
 
 @pytest.mark.parametrize("radius", [0.9, 1.0, 1.1])
@@ -55,13 +57,8 @@ def test_jacobians_equal_those_of_the_sequence_call(name, getkey):
     carry = jax.tree.map(lambda c: c + 0.1, cell.initial_carry(()))
     found = jacobians(cell, carry, xs)
     product = np.linalg.multi_dot([np.asarray(j) for j in found[::-1]])
-    leaves, treedef = jax.tree.flatten(carry)
-
-    def last(flat):
-        carry = jax.tree.unflatten(treedef, jnp.split(flat, len(leaves)))
-        return jnp.concatenate(jax.tree.leaves(cell(carry, xs)[0]))
-
-    expected = jax.jacrev(last)(jnp.concatenate(leaves))
+    flat, unravel = ravel_pytree(carry)
+    expected = jax.jacrev(lambda flat: ravel_pytree(cell(unravel(flat), xs)[0])[0])(flat)
     np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -95,3 +92,42 @@ def test_lyapunov_exponents_beyond_the_state_size_is_an_error():
     cell = GRU(3, 4, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="count must be <= 4"):
         lyapunov_exponents(cell, cell.initial_carry(()), jnp.ones((9, 3)), 5)
+
+
+class Leaky(LinearCell):
+    """A user's linear cell: a learned decay per feature, and an output other than the state."""
+
+    def __init__(self, in_features, features, *, rngs):
+        super().__init__(in_features, features, rngs=rngs)
+        self.project = nnx.Linear(in_features, features, rngs=rngs)
+        self.rate = nnx.Param(jnp.linspace(-1.0, 2.0, features))
+
+    def preactivations(self, xs):
+        return (self.project(xs),)
+
+    def operands(self):
+        return (self.rate[...],)
+
+    @staticmethod
+    def coefficients(x, rate):
+        a = jax.nn.sigmoid(rate + 0.1 * x)
+        return a, (1 - a) * x
+
+    def readout(self, h, xs):
+        return jnp.tanh(h)
+
+
+def test_lyapunov_exponents_of_a_users_linear_cell_are_its_mean_log_decays(getkey):
+    cell = Leaky(3, 4, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(getkey(), (30, 3))
+    carry = cell.initial_carry(())
+    found = lyapunov_exponents(cell, carry, xs, 4)
+    diagonal = jnp.diagonal(jacobians(cell, carry, xs), axis1=-2, axis2=-1)
+    np.testing.assert_allclose(decays(cell, carry, xs), diagonal, rtol=1e-5)
+    np.testing.assert_allclose(found, -np.sort(-np.log(diagonal).mean(0)), rtol=1e-4)
+
+
+def test_decays_of_a_nonlinear_cell_is_an_error():
+    cell = GRU(3, 4, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="one decay per feature, got GRU"):
+        decays(cell, cell.initial_carry(()), jnp.ones((5, 3)))

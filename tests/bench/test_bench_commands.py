@@ -79,7 +79,7 @@ def test_bench_every_benchmark_writes_records(tmp_path, name, options):
     [
         (["speedup", "--device", "tpu"], "device", "tpu"),
         (["speedup", "--cells", "gruu"], "cell", "gruu"),
-        (["speedup", "--cells", "mamba"], "cell", "mamba"),
+        (["speedup", "--cells", "transformer"], "cell", "transformer"),
         (["speedup", "--lengths", "0"], "lengths", "0"),
         (["speedup", "--lengths"], "lengths", "empty"),
         (["speedup", "--dtype", "int8"], "dtype", "int8"),
