@@ -18,6 +18,10 @@ from jaxtyping import Bool, Float, Key
 
 from rnnlab.validation import require_flags, require_floating, require_shape
 
+SATURATION_MARGIN = 0.01
+"""A gate, scaled to [0, 1], is saturated within this distance of either end: its derivative is then
+at most 1/25 of the maximum."""
+
 
 class Recurrent(nnx.Module):
     """Base class of cells and layers.

@@ -7,9 +7,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float
 
-SATURATION_MARGIN = 0.01
-"""A gate within this distance of 0 or 1 is saturated: its gradient is at most a twenty-fifth of the
-largest that a sigmoid has."""
+from rnnlab.recurrent import SATURATION_MARGIN
 
 
 class GateStatistics(NamedTuple):
@@ -69,7 +67,7 @@ def _statistics(gate, mask):
         # Selected with `where`: padding may hold NaN.
         return jnp.where(weights > 0, x, 0).sum(0) / weights.sum()
 
-    centre = mean(values)
-    std = jnp.sqrt(mean((values - centre[None]) ** 2))
+    center = mean(values)
+    std = jnp.sqrt(mean((values - center[None]) ** 2))
     low, high = ((x < SATURATION_MARGIN).astype(values.dtype) for x in (values, 1 - values))
-    return GateStatistics(centre, std, mean(low), mean(high))
+    return GateStatistics(center, std, mean(low), mean(high))

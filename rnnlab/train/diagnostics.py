@@ -11,11 +11,8 @@ from flax import nnx
 
 from rnnlab.layers import Block
 from rnnlab.models import SequenceModel
+from rnnlab.recurrent import SATURATION_MARGIN
 from rnnlab.tasks.batch import Batch
-
-SATURATION_MARGIN = 0.01
-"""Distance from either end of a gate's range, scaled to [0, 1], within which it is saturated: its
-derivative is then at most 1/25 of the maximum."""
 
 VANISHED = 1e-6
 """Fraction of the largest layer's gradient norm below which a layer's gradient has vanished."""
