@@ -1,4 +1,4 @@
-"""Sampling from a model of tokens: the whole continuation inside one compiled loop."""
+"""Generate tokens with a model: one compiled loop for the whole continuation."""
 
 from functools import partial
 from typing import Any
@@ -21,17 +21,17 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
 ) -> Int[Array, "*batch length"]:
-    """`length` tokens after `prompt`, each drawn from the model's prediction and fed back.
+    """Returns `length` tokens after `prompt`, each sampled from the model's prediction.
 
-    The model keeps its carry alone: memory does not grow with what has been generated.
+    Only the carry is kept, so that memory does not grow with the number of generated tokens.
 
     Args:
-      model: predicts the next token at every step.
-      prompt: at least one token id a row.
-      length: tokens to generate, at least 1.
-      key: of the draws.
-      temperature: divides the logits; 0 always takes the likeliest token.
-      top_k: draws from the k likeliest tokens alone; None from all.
+      model: predicts the next token at every time step.
+      prompt: at least one token id per example.
+      length: number of tokens to generate, at least 1.
+      key: key of the samples.
+      temperature: divides the logits; 0 always takes the most likely token.
+      top_k: sample only from the k most likely tokens; None: from all.
 
     Raises:
       ValueError: an argument is out of range.
@@ -43,35 +43,35 @@ def generate(
     (2, 6)
     """
     if prompt.shape[-1] < 1:
-        raise ValueError("prompt is empty; at least one token is needed")
+        raise ValueError("prompt must have at least one token per example, got none")
     if length < 1:
-        raise ValueError(f"length is {length}; at least 1 is needed")
-    if not temperature >= 0:
-        raise ValueError(f"temperature is {temperature}; at least 0 is needed")
-    largest, least = float(jnp.finfo("float32").max), float(jnp.finfo("float32").tiny)
-    if temperature > largest:
-        raise ValueError(f"temperature is {temperature}; at most {largest:g} is needed")
+        raise ValueError(f"length must be >= 1, got {length}")
+    smallest, largest = float(jnp.finfo("float32").tiny), float(jnp.finfo("float32").max)
+    if not 0 <= temperature <= largest:
+        raise ValueError(f"temperature must be in [0, {largest:g}], got {temperature}")
     if top_k is not None and not 1 <= top_k <= model.features:
-        raise ValueError(f"top_k is {top_k}; a number from 1 to {model.features} is needed")
+        raise ValueError(f"top_k must be in 1 to {model.features}, got {top_k}")
     graphdef, params = nnx.split(model)
-    return _generate(graphdef, length, temperature < least, top_k, params, prompt, key, temperature)
+    return _generate(
+        graphdef, length, temperature < smallest, top_k, params, prompt, key, temperature
+    )
 
 
-def draw(
+def sample_token(
     logits: Float[Array, "*batch classes"],
     key: Key[Array, ""],
     temperature: float | Array,
     top_k: int | None = None,
 ) -> Int[Array, "*batch"]:
-    """A class for each row of logits, from the `top_k` likeliest.
+    """Samples a class from each example's logits, only from the `top_k` most likely if given.
 
     >>> import jax, jax.numpy as jnp
-    >>> draw(jnp.array([0.0, 9.0, 1.0]), jax.random.key(0), 1.0, top_k=1)
+    >>> sample_token(jnp.array([0.0, 9.0, 1.0]), jax.random.key(0), 1.0, top_k=1)
     Array(1, dtype=int32)
     """
     if top_k is not None:
-        least = lax.top_k(logits, top_k)[0][..., -1:]
-        logits = jnp.where(logits < least, -jnp.inf, logits)
+        smallest = lax.top_k(logits, top_k)[0][..., -1:]
+        logits = jnp.where(logits < smallest, -jnp.inf, logits)
     return jax.random.categorical(key, logits / temperature)
 
 
@@ -92,7 +92,7 @@ def _generate(
     def choose(logits, t):
         if greedy:
             return jnp.argmax(logits, -1).astype(jnp.int32)
-        return draw(logits, jax.random.fold_in(key, t), temperature, top_k)
+        return sample_token(logits, jax.random.fold_in(key, t), temperature, top_k)
 
     def body(state, t):
         carry, token = state

@@ -1,4 +1,4 @@
-"""Sequence in, predictions out: an embedding, a body of any cells, a head."""
+"""A sequence model: an embedding, a body of cells or layers, and a head."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,28 +20,28 @@ READOUTS = ("last", "mean")
 
 
 class ModelCarry(NamedTuple):
-    """A model's state: its body's carry, and the running mean's, () without one."""
+    """The carry of a model: those of its body and of its running mean, () without one."""
 
     body: Any
     readout: Any
 
 
 class SequenceModel(nnx.Module):
-    """Embeds its input, runs a body over it, and reads predictions off at every step.
+    """Embeds its input, runs a body over it, and makes predictions at every time step.
 
         y[t] = head(readout(norm(body(embed(x[t])))))
 
-    What the `out_features` predictions of a step are is the loss's choice: logits of the next token
-    or of a class, logits of several labels, or values. A label of a whole sequence is read at its
-    last step. The model keeps the cell contract, so that it streams, cuts, packs and pads as its
-    body does; inputs are values (*batch, time, in_features), or token ids (*batch, time).
+    The loss decides what the `out_features` predictions mean: logits of the next token or of a
+    class, logits of several labels, or values. The label of a whole sequence is predicted at its
+    last time step. The model keeps the contract of a cell: it streams, chunks, packs and pads as
+    its body does. Inputs are values (*batch, time, in_features) or token ids (*batch, time).
 
     Args:
-      body: a cell, block or stack of the contract; `Bidirectional` bodies cannot `step`.
-      out_features: predictions a step.
-      rngs: source of the parameters' keys.
-      vocab_size: number of token ids, which are embedded; None for values.
-      in_features: width of values, which are projected; None for tokens.
+      body: a cell, block or stack; a model with a `Bidirectional` body has no `step`.
+      out_features: number of predictions per time step.
+      rngs: source of the keys of the parameters.
+      vocab_size: number of token ids; None if the inputs are values.
+      in_features: number of values per time step; None if the inputs are tokens.
       readout: what predictions are made from: `"last"` is the body's output at the time step,
         `"mean"` the mean of its outputs so far, which at the last step is that of the sequence.
       tie_embeddings: whether the head shares the embedding's matrix.
@@ -49,9 +49,9 @@ class SequenceModel(nnx.Module):
       param_dtype: dtype of the parameters.
 
     Raises:
-      ValueError: neither or both of vocab_size and in_features are given, tied weights do not fit,
-        or a call's shapes or dtypes do not fit. Token ids out of range are not seen: check them
-        on the host, since JAX clamps them.
+      ValueError: neither or both of vocab_size and in_features are given, the sizes do not allow
+        tied embeddings, or the shapes or dtypes of a call are invalid. Token ids out of range are
+        not detected, JAX clamps them: validate them on the host.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -78,8 +78,8 @@ class SequenceModel(nnx.Module):
     ):
         if (vocab_size is None) == (in_features is None):
             raise ValueError(
-                f"vocab_size is {vocab_size} and in_features is {in_features}; one of them is "
-                "needed: vocab_size for token ids, in_features for values"
+                "exactly one of vocab_size (for token ids) and in_features (for values) must be "
+                f"given, got vocab_size={vocab_size} and in_features={in_features}"
             )
         require_one_of("readout", readout, READOUTS)
         sizes = {"vocab_size": vocab_size, "in_features": in_features, "out_features": out_features}
@@ -96,8 +96,8 @@ class SequenceModel(nnx.Module):
         self.dtype = compute_dtype(dtype, param_dtype)
         self.body = body
         width = body.in_features
-        # Of length about 1: the residual stream then starts at the scale of what is added to it,
-        # and tied logits at that of a fresh head.
+        # Embeddings of norm about 1: the residual stream then starts at the scale of the branches,
+        # and tied logits at that of a separate head.
         init = nnx.initializers.normal(width**-0.5)
         self.embedding = (
             None
@@ -119,7 +119,7 @@ class SequenceModel(nnx.Module):
         self.head_bias = nnx.Param(jnp.zeros((out_features,), param_dtype))
 
     def initial_carry(self, batch_shape: Sequence[int]) -> ModelCarry:
-        """The body's initial carry and an empty mean."""
+        """Returns the initial carry of the body and of the running mean."""
         mean = () if self.mean is None else self.mean.initial_carry(batch_shape)
         return ModelCarry(self.body.initial_carry(batch_shape), mean)
 
@@ -132,8 +132,11 @@ class SequenceModel(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
-        """The last carry and the predictions of all steps, 0 where masked. No key: no dropout."""
-        carry, xs, reset, mask = self._checked(carry, xs, reset, mask, time=True)
+        """Returns the last carry and the predictions of all time steps, 0 where masked.
+
+        Dropout needs a key.
+        """
+        carry, xs, reset, mask = self._validate(carry, xs, reset, mask, time=True)
         return self.predict(carry, self.embed(xs), reset=reset, mask=mask, key=key)
 
     def step(
@@ -145,15 +148,15 @@ class SequenceModel(nnx.Module):
         mask: Bool[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch out_features"]]:
-        """One step."""
-        carry, x, reset, mask = self._checked(carry, x, reset, mask, time=False)
+        """Returns the carry and the predictions of one time step."""
+        carry, x, reset, mask = self._validate(carry, x, reset, mask, time=False)
         mean = None if self.mean is None else self.mean.step
         return self._run(self.body.step, mean, carry, self.embed(x), key, reset=reset, mask=mask)
 
     def embed(
         self, xs: Float[Array, "*batch in_features"] | Int[Array, "*batch"]
     ) -> Float[Array, "*batch width"]:
-        """What the body reads for values, with their last axis, or for token ids."""
+        """Returns the inputs of the body for values or token ids."""
         if self.project is not None:
             return self.project(xs)
         return jnp.take(self.embedding[...], xs, axis=0, mode="clip").astype(self.dtype)
@@ -167,18 +170,21 @@ class SequenceModel(nnx.Module):
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
-        """A call without its embedding: `model(carry, xs)` is `predict(carry, embed(xs))`."""
+        """Returns the result of a call for embedded inputs.
+
+        `model(carry, xs)` is `model.predict(carry, model.embed(xs))`.
+        """
         return self._run(self.body, self.mean, carry, embedded, key, reset=reset, mask=mask)
 
-    def _checked(self, carry, xs, reset, mask, *, time):
+    def _validate(self, carry, xs, reset, mask, *, time):
         if self.vocab_size is None:
             return validate_call(self, carry, xs, reset, mask, time=time)
         name, xs = ("xs", jnp.asarray(xs)) if time else ("x", jnp.asarray(xs))
         if not jnp.issubdtype(xs.dtype, jnp.integer) or xs.ndim < time:
             layout = "(*batch, time)" if time else "(*batch,)"
             raise ValueError(
-                f"{name} has shape {xs.shape} and dtype {xs.dtype}; token ids, integers of shape "
-                f"{layout}, are needed"
+                f"{name} must be token ids, integers of shape {layout}, got shape {xs.shape} and "
+                f"dtype {xs.dtype}"
             )
         reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
         require_flags(xs.shape, f"the shape of {name}", reset=reset, mask=mask)

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as JSON and back: all of a run's settings, checked as they are read."""
+"""Convert settings, frozen dataclasses, to JSON values and back."""
 
 import dataclasses
 import types
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def dump(value: Any) -> Any:
-    """A settings dataclass as plain JSON values.
+    """Returns a settings dataclass as JSON values.
 
     >>> from rnnlab.train.config import TrainConfig
     >>> load(TrainConfig, dump(TrainConfig(steps=3))) == TrainConfig(steps=3)
@@ -27,15 +27,15 @@ def dump(value: Any) -> Any:
 
 
 def load(kind: type, value: Any, where: str = "config") -> Any:
-    """A dataclass of type `kind` from what `dump` wrote.
+    """Returns a dataclass of type `kind` from the output of `dump`.
 
-    A field that is missing has its default, so that settings written by an earlier rnnlab are read.
+    A missing field gets its default, so that the settings of earlier versions can be read.
 
     Raises:
       ValueError: a field is unknown, of another type, or missing without a default; names it.
     """
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}; an object of {kind.__name__} is needed")
+        raise ValueError(f"{where} must be a JSON object, got {value!r}")
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
     names = [f.name for f in fields]
@@ -50,7 +50,7 @@ def load(kind: type, value: Any, where: str = "config") -> Any:
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the annotation `hint` wants it."""
+    """Returns `value` as an instance of the annotation `hint`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -60,7 +60,7 @@ def _read(hint: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal:
         if value in arguments:
             return value
-        raise ValueError(f"{where} is {value!r}; one of {arguments} is needed")
+        raise ValueError(f"{where} must be one of {arguments}, got {value!r}")
     if origin is tuple and isinstance(value, list):
         inner = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
         if len(inner) == len(value):
@@ -71,11 +71,13 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         try:
             return float(value)
         except OverflowError:
-            raise ValueError(f"{where} is too large; a finite number is needed") from None
+            raise ValueError(
+                f"{where} must be a finite number, got one that is too large"
+            ) from None
     if (
         isinstance(hint, type)
         and isinstance(value, hint)
         and (hint is bool) == isinstance(value, bool)  # to Python a bool is an int
     ):
         return value
-    raise ValueError(f"{where} is {value!r}; {getattr(hint, '__name__', hint)} is needed")
+    raise ValueError(f"{where} must be {getattr(hint, '__name__', hint)}, got {value!r}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab import errors, records
+from rnnlab import Adding, Experiment, ModelConfig, Preset, errors, records
 from rnnlab.cli import main
 from rnnlab.cli.experiment_flags import experiments
 from rnnlab.runs.lock import lock_run
@@ -92,6 +92,33 @@ def test_flag_of_a_grid_setting_replaces_the_grid(experiment):
         ("gru", 1),
         ("gru", 2),
     ]
+
+
+def test_option_of_some_cells_applies_to_their_runs(experiment):
+    runs = planned(experiment, "--model.cell", "gru,transformer", "--model.heads", "1,2")
+    assert [(e.model.cell, e.model.options.get("heads")) for e, _ in runs] == [
+        ("gru", None),
+        ("transformer", 1),
+        ("transformer", 2),
+    ]
+    assert [set(varied) - {"model.cell", "train.seed"} for _, varied in runs] == [
+        set(),
+        {"model.heads"},
+        {"model.heads"},
+    ]
+
+
+def test_grid_of_an_option_is_dropped_for_a_cell_without_it():
+    preset = Preset(
+        Experiment(Adding(), ModelConfig("mingru", depth=1)),
+        {"model.gate_range": ((0, 1), (-1, 1))},
+        {"minlstm": {"forget_bias": 2.0}},
+    )
+    assert len(experiments(preset, [])) == 2
+    ((_, varied),) = experiments(preset, ["--model.cell", "gru"])
+    assert varied == {"model.cell": "gru", "train.seed": 0}
+    runs = experiments(preset, ["--model.cell", "minlstm"])
+    assert [run.model.options["forget_bias"] for run, _ in runs] == [2.0, 2.0]
 
 
 def test_flags_have_the_types_of_their_settings(experiment):

@@ -1,4 +1,4 @@
-"""Sampling: one compiled loop that equals a plain one, and what its options mean."""
+"""Generation: the compiled loop equals a plain loop; temperature, top_k and errors."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from rnnlab.models.config import ModelConfig
-from rnnlab.models.generate import draw, generate
+from rnnlab.models.generate import generate, sample_token
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +18,18 @@ def model():
     return made
 
 
-def test_it_is_step_after_step(model):
+def test_generate_equals_a_loop_of_steps(model):
     prompt, key = jnp.array([[1, 2], [3, 0]]), jax.random.key(1)
     tokens = generate(model, prompt, 6, key, temperature=0.7, top_k=3)
     seen = prompt
     for t in range(6):
         logits = model(model.initial_carry((2,)), seen)[1][:, -1]
-        token = draw(logits, jax.random.fold_in(key, t), 0.7, 3)
+        token = sample_token(logits, jax.random.fold_in(key, t), 0.7, 3)
         seen = jnp.concatenate([seen, token[:, None]], 1)
     np.testing.assert_array_equal(tokens, seen[:, 2:])
 
 
-def test_temperature_0_takes_the_likeliest(model):
+def test_temperature_0_takes_the_most_likely_token(model):
     prompt = jnp.array([1, 2, 3])
     tokens = generate(model, prompt, 5, jax.random.key(0), temperature=0.0)
     cold = generate(model, prompt, 5, jax.random.key(9), top_k=1)
@@ -38,12 +38,12 @@ def test_temperature_0_takes_the_likeliest(model):
     assert int(tokens[0]) == int(first)
 
 
-def test_draws_have_the_models_probabilities():
+def test_samples_have_the_probabilities_of_the_model():
     logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
     keys = jax.random.split(jax.random.key(0), 20_000)
     for temperature, top_k in ((1.0, None), (2.0, None), (1.0, 2)):
         counts = np.bincount(
-            jax.vmap(lambda k, t=temperature, n=top_k: draw(logits, k, t, n))(keys)
+            jax.vmap(lambda k, t=temperature, n=top_k: sample_token(logits, k, t, n))(keys)
         )
         wanted = np.array([0.5, 0.3, 0.15, 0.05]) ** (1 / temperature)
         wanted[top_k or 4 :] = 0
@@ -55,13 +55,13 @@ def test_draws_have_the_models_probabilities():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 0}, "length is 0"),
-        ({"temperature": -1.0}, "temperature is -1.0"),
-        ({"top_k": 6}, "top_k is 6; a number from 1 to 5"),
-        ({"prompt": jnp.zeros((0,), jnp.int32)}, "prompt is empty"),
+        ({"length": 0}, "length must be >= 1, got 0"),
+        ({"temperature": -1.0}, r"temperature must be in .*, got -1.0"),
+        ({"top_k": 6}, "top_k must be in 1 to 5, got 6"),
+        ({"prompt": jnp.zeros((0,), jnp.int32)}, "prompt must have at least one token"),
     ],
 )
-def test_options_out_of_range_are_refused(model, options, message):
+def test_option_out_of_range_is_refused(model, options, message):
     arguments = {"prompt": jnp.array([1]), "length": 3, "key": jax.random.key(0)} | options
     with pytest.raises(ValueError, match=message):
         generate(model, **arguments)

@@ -188,7 +188,7 @@ def test_state_bytes_of_recurrent_cells_are_those_of_the_carry():
         ),
         (
             lambda: SequenceModel(MinGRU(4, 4, rngs=nnx.Rngs(0)), 5, rngs=nnx.Rngs(0)),
-            "vocab_size is None and in_features is None",
+            "exactly one of vocab_size",
         ),
         (
             lambda: SequenceModel(
@@ -202,7 +202,7 @@ def test_state_bytes_of_recurrent_cells_are_those_of_the_carry():
         ),
         (
             lambda: token_model()(token_model().initial_carry((1,)), jnp.ones((1, 3))),
-            "token ids, integers of shape",
+            "must be token ids, integers of shape",
         ),
     ],
 )

@@ -1,0 +1,59 @@
+"""The settings of models: fields, options of cells, equality, and errors."""
+
+import re
+
+import pytest
+from flax import nnx
+
+from rnnlab.models.config import ModelConfig, available_options, settings_class
+from rnnlab.registry import REGISTRY
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.mark.parametrize("cell", [*REGISTRY, "lstm+minlstm"])
+def test_settings_of_every_cell_describe_the_same_config(cell):
+    config = ModelConfig(cell)
+    settings = config.settings()
+    assert set(available_options(cell)) <= set(settings)
+    assert ModelConfig.from_settings(settings) == config
+    assert hash(ModelConfig.from_settings(settings)) == hash(config)
+    assert vars(settings_class(cell)()) | {"cell": cell} == settings
+
+
+def test_option_of_its_default_value_is_equal_to_no_option():
+    assert ModelConfig("minlstm", options={"forget_bias": 0.0}) == ModelConfig("minlstm")
+    assert ModelConfig("minlstm", options={"forget_bias": 1.0}) != ModelConfig("minlstm")
+
+
+@pytest.mark.parametrize(
+    ("cell", "option", "message"),
+    [
+        ("gru", "heads", "option 'heads' is unknown for cell 'gru'; its options are reset_after"),
+        ("minlstm", "forget_bais", "did you mean 'forget_bias'?"),
+        ("rnn", "widht", "did you mean 'width'?"),
+    ],
+)
+def test_unknown_option_names_those_of_the_cell(cell, option, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ModelConfig(cell, options={option: 1})
+
+
+def test_option_of_several_cells_applies_to_each_and_defaults_to_its_own():
+    def biases(options):
+        config = ModelConfig("lstm+minlstm", width=4, expansion=1, options=options)
+        model = config.build(2, in_features=2, rngs=nnx.Rngs(0))
+        lstm, minlstm = (layer.cell for layer in model.body.layers)
+        return lstm.bias[...].max(), minlstm.forget_bias[...].max()
+
+    assert settings_class("lstm+minlstm")().forget_bias is None
+    assert biases({}) == (1, 0)
+    assert biases({"forget_bias": None}) == (1, 0)
+    assert biases({"forget_bias": 2.0}) == (2, 2)
+
+
+def test_override_of_the_cell_drops_its_options():
+    config = ModelConfig("minlstm", width=8, options={"forget_bias": 2.0})
+    assert config.override({"width": 4}).options == {"forget_bias": 2.0}
+    assert config.override({"cell": "lstm"}) == ModelConfig("lstm", width=8)
+    assert config.override({"cell": "lstm", "forget_bias": 3.0}).options == {"forget_bias": 3.0}
