@@ -1,4 +1,4 @@
-"""Draw the figure of the contract page.
+"""Draws the figure of the contract page.
 
 Command:  python tools/contract_figure.py    (writes docs/contract.png)
 """

@@ -9,7 +9,7 @@ EXAMPLE = re.compile(r"^([ ]*)>>> .*(?:\n\1\S.*|\n\1[ ]+\S.*)*", re.MULTILINE)
 
 
 class Fences(griffe.Extension):
-    """Put code fences around every example."""
+    """Puts code fences around every example."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring:

@@ -14,7 +14,7 @@ OUTSIDE = re.compile(r"\]\(((?:\.\./)+)((?:experiments|notebooks)/[^)#\s]+)")
 
 
 def on_files(files: Files, config) -> Files:
-    """Add every file outside docs/ that a page links to."""
+    """Adds every file outside docs/ that a page links to."""
     linked = {
         match[2]
         for page in files.documentation_pages()
@@ -27,5 +27,5 @@ def on_files(files: Files, config) -> Files:
 
 
 def on_page_markdown(markdown: str, page, config, files) -> str:
-    """Remove one `../` from each such link."""
+    """Removes one `../` from each such link."""
     return OUTSIDE.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}", markdown)

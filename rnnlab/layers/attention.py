@@ -94,7 +94,7 @@ class Attention(WindowLayer):
         self.kernel = nnx.Param(kernel)
 
     def initial_carry(self, batch_shape: Sequence[int]) -> AttentionCarry:
-        """Return an empty window: zeros of (*batch_shape, window - 1, ...), float32 or wider."""
+        """Returns an empty window: zeros of (*batch_shape, window - 1, ...), float32 or wider."""
         shape, dtype = (*batch_shape, self.window - 1), accumulation_dtype(self.dtype)
         return AttentionCarry(
             jnp.zeros((*shape, self.features), dtype),
@@ -113,7 +113,7 @@ class Attention(WindowLayer):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> Float[Array, "*batch heads time positions"]:
-        """Return the attention weights `w[t, s]` of each head, 0 at masked time steps.
+        """Returns the attention weights `w[t, s]` of each head, 0 at masked time steps.
 
         The first `window - 1` positions are the steps of the carry, the rest those of the call.
         """
@@ -176,7 +176,7 @@ def attention(
     heads: int,
     window: int,
 ) -> Float[Array, "batch time features"]:
-    """Return causal attention of the last `time` positions over a sliding window.
+    """Returns causal attention of the last `time` positions over a sliding window.
 
     A query attends to a position if it is valid, in the same segment, and at most `window - 1`
     steps earlier. A query that is not finite, or attends to a key or value that is not, gives NaN
@@ -204,7 +204,7 @@ def attention(
 
 @jax.custom_vjp
 def _drop_nan_gradients(ys):
-    """Return ys; in the backward pass, replace cotangents that are not finite by 0.
+    """Returns ys; in the backward pass, replaces cotangents that are not finite by 0.
 
     The gradient with respect to a value is a sum over queries of weight times cotangent. A weight
     of 0 times NaN would carry the NaN of one packed segment to the values of all others.
@@ -221,7 +221,7 @@ _drop_nan_gradients.defvjp(
 def apply_rope(
     x: Float[Array, "batch time heads features"], first: int
 ) -> Float[Array, "batch time heads features"]:
-    """Rotate features j and j + d/2 by the angle `position * 10000**(-2 j / d)` (RoPE).
+    """Rotates features j and j + d/2 by the angle `position * 10000**(-2 j / d)` (RoPE).
 
     Positions count from `first`. The dot product of two rotated vectors depends only on the
     difference of their positions.
@@ -247,7 +247,7 @@ def apply_rope(
 
 
 def _flatten_batch(f, batch_shape, *trees):
-    """Call `f` with the batch axes of all arrays merged, and restore them in its result."""
+    """Calls `f` with the batch axes of all arrays merged, and restores them in its result."""
     size = math.prod(batch_shape)
     flat = jax.tree.map(lambda x: x.reshape(size, *x.shape[len(batch_shape) :]), trees)
     return jax.tree.map(lambda x: x.reshape(*batch_shape, *x.shape[1:]), f(*flat))
@@ -259,7 +259,7 @@ def _append(carry, new):
 
 
 def _attention_mask(valid, segments, time, window):
-    """Return which positions each of the last `time` attends to: (batch, time, positions)."""
+    """Returns which positions each of the last `time` attends to: (batch, time, positions)."""
     batch, positions = valid.shape
     index = jnp.arange(positions, dtype=jnp.int32)
     distance = index[positions - time :, None] - index[None]
@@ -270,7 +270,7 @@ def _attention_mask(valid, segments, time, window):
 
 
 def _rotate_heads(queries, keys, heads):
-    """Split both into heads and rotate them; the queries are those of the last positions."""
+    """Splits both into heads and rotates them; the queries are those of the last positions."""
     first = keys.shape[1] - queries.shape[1]
     queries, keys = _split_heads(queries, heads), _split_heads(keys, heads)
     return apply_rope(queries, first), apply_rope(keys, 0)

@@ -1,4 +1,4 @@
-"""Run two cells over a sequence, one from each end."""
+"""Runs two cells over a sequence, one from each end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ MERGES = ("concat", "sum")
 
 
 class Bidirectional(Recurrent):
-    """Run `forward` from the first step and `backward` from the last, and merge their outputs.
+    """Runs `forward` from the first step and `backward` from the last, and merges their outputs.
 
     The backward cell reads each sequence reversed within its own length, so `mask` must be right
     padding. It reads neither inputs nor resets in padding. A reset at input t separates two
@@ -69,7 +69,7 @@ class Bidirectional(Recurrent):
             self.features += backward.features
 
     def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, Any]:
-        """Return the pair of the cells' initial carries."""
+        """Returns the pair of the cells' initial carries."""
         return self.forward.initial_carry(batch_shape), self.backward.initial_carry(batch_shape)
 
     def run_sequence(self, carry, xs, reset, mask, key):
@@ -98,7 +98,7 @@ class Bidirectional(Recurrent):
 
 
 def _reverse_time(x: Array, mask: Array | None) -> Array:
-    """Reverse each sequence of (*batch, time, features) within its length; padding stays last."""
+    """Reverses each sequence of (*batch, time, features) within its length; padding stays last."""
     if mask is None:
         return jnp.flip(x, -2)
     length = jnp.sum(mask, -1, keepdims=True)

@@ -99,7 +99,7 @@ class Block(Recurrent):
         )
 
     def initial_carry(self, batch_shape: Sequence[int]) -> BlockCarry:
-        """Return the empty window of the convolution and the initial carry of the cell."""
+        """Returns the empty window of the convolution and the initial carry of the cell."""
         conv = () if self.conv is None else self.conv.initial_carry(batch_shape)
         return BlockCarry(conv, self.cell.initial_carry(batch_shape))
 
@@ -119,7 +119,7 @@ class Block(Recurrent):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> Float[Array, "*batch time width"]:
-        """Return the inputs of the cell when the block reads `xs`, to inspect gates and states."""
+        """Returns the inputs of the cell when the block reads `xs`, to inspect gates and states."""
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         return self._cell_input(self.conv, carry, xs, reset, mask)[1]
 

@@ -64,7 +64,7 @@ class CausalConv(WindowLayer):
         self.bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window features"]:
-        """Return a window of zeros, (*batch_shape, kernel_size - 1, features), float32 or wider."""
+        """Returns zeros of shape (*batch_shape, kernel_size - 1, features), float32 or wider."""
         return jnp.zeros(
             (*batch_shape, self.kernel_size - 1, self.features), accumulation_dtype(self.dtype)
         )

@@ -17,7 +17,7 @@ def dropout(
     *,
     broadcast_axis: int | None = None,
 ) -> Float[Array, "*shape"]:
-    """Set each entry to 0 with probability `rate` and scale the others by `1 / (1 - rate)`.
+    """Sets each entry to 0 with probability `rate` and scales the others by `1 / (1 - rate)`.
 
     Without a key, x is returned unchanged. All entries along `broadcast_axis` share one draw; with
     the time axis, this is variational dropout.
@@ -46,11 +46,11 @@ def dropout(
 
 
 def require_rate(name: str, rate: float) -> None:
-    """Raise ValueError unless `rate` is in [0, 1)."""
+    """Raises ValueError unless `rate` is in [0, 1)."""
     if not 0 <= rate < 1:
         raise ValueError(f"{name} must be in [0, 1), got {rate}")
 
 
 def key_option(layer: Any, key: Array | None) -> dict[str, Array | None]:
-    """Return `{"key": key}` for a `Recurrent`; the contract of other cells has no key."""
+    """Returns `{"key": key}` for a `Recurrent`; the contract of other cells has no key."""
     return {"key": key} if isinstance(layer, Recurrent) else {}

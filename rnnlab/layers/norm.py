@@ -14,7 +14,7 @@ EPSILON = 1e-6
 
 
 class RMSNorm(nnx.Module):
-    """Divide by the root mean square over features, then scale each feature.
+    """Divides by the root mean square over features, then scales each feature.
 
         y = scale * x / sqrt(mean(x**2) + 1e-6)
 

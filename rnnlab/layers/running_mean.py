@@ -42,7 +42,7 @@ class RunningMean(Recurrent):
         self.dtype = compute_dtype(dtype, dtype)
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch sums"]:
-        """Return zeros, float32 or wider."""
+        """Returns zeros, float32 or wider."""
         return jnp.zeros((*batch_shape, self.features + 1), accumulation_dtype(self.dtype))
 
     def run_sequence(self, carry, xs, reset, mask, key):
@@ -57,7 +57,7 @@ class RunningMean(Recurrent):
         return carry, self._mean(carry)
 
     def _with_count(self, carry: Array, x: Array, mask: Array | None) -> Array:
-        """Append the count of each step, 0 in padding, to the inputs, which are 0 there already."""
+        """Appends the count of each step, 0 in padding, to the inputs, which are 0 there."""
         count = jnp.ones(x.shape[:-1], carry.dtype) if mask is None else mask.astype(carry.dtype)
         return jnp.concatenate([x.astype(carry.dtype), jnp.expand_dims(count, -1)], -1)
 

@@ -51,7 +51,7 @@ class Stack(Recurrent):
         self.dtype = layers[-1].dtype
 
     def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, ...]:
-        """Return the initial carry of each layer."""
+        """Returns the initial carry of each layer."""
         return tuple(layer.initial_carry(batch_shape) for layer in self.layers)
 
     def run_sequence(self, carry, xs, reset, mask, key):

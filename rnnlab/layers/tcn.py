@@ -70,7 +70,7 @@ class DilatedConv(WindowLayer):
         self.bias = nnx.Param(jnp.zeros((width,), param_dtype))
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window width"]:
-        """Return a window of zeros, float32 or wider."""
+        """Returns a window of zeros, float32 or wider."""
         return jnp.zeros(
             (*batch_shape, self.lags[-1], self.features), accumulation_dtype(self.dtype)
         )
@@ -145,7 +145,7 @@ class TemporalBlock(Recurrent):
         self.second = DilatedConv(width, kernel_size, dilation, **options)
 
     def initial_carry(self, batch_shape: Sequence[int]) -> TemporalBlockCarry:
-        """Return the empty windows of both convolutions."""
+        """Returns the empty windows of both convolutions."""
         return TemporalBlockCarry(
             self.first.initial_carry(batch_shape), self.second.initial_carry(batch_shape)
         )

@@ -19,7 +19,7 @@ class WindowLayer(Recurrent):
 
 
 def segment_ids(reset: Bool[Array, "*batch time"], size: int) -> Int[Array, "*batch positions"]:
-    """Return the segment numbers of `size` carried positions, all 0, and of the new time steps.
+    """Returns the segment numbers of `size` carried positions, all 0, and of the new time steps.
 
     >>> import jax.numpy as jnp
     >>> print(segment_ids(jnp.array([False, True, False]), 2))
@@ -37,7 +37,7 @@ def causal_taps(
     *,
     reset: Bool[Array, "*batch time"] | None = None,
 ) -> list[Float[Array, "*batch time features"]]:
-    """Return, for each lag up to `size`, the inputs that many steps before each step.
+    """Returns, for each lag up to `size`, the inputs that many steps before each step.
 
         taps[k][t] = xs[t - lags[k]]
 
@@ -76,7 +76,7 @@ def push_window(
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> Float[Array, "*batch size features"]:
-    """Return the window after `xs`: it ends with the last real input and is 0 before a reset.
+    """Returns the window after `xs`: it ends with the last real input and is 0 before a reset.
 
     `mask` must be right padding. A reset in padding also clears the window.
 
