@@ -56,7 +56,7 @@ STREAMING = {
 
 slow = pytest.mark.slow
 # Whole models, which are stacks of blocks: tests/models/test_sequence_model.py.
-SLOW = ("stack of blocks", "minlstm associative")
+SLOW = ("stack of blocks", "minlstm associative", "gru reset before")
 QUICK = [name for name in STREAMING if name not in SLOW]
 
 
@@ -89,8 +89,10 @@ def test_bidirectional(name, check):
     SEQUENCE_CHECKS[check](bidirectional(name), jax.random.key(3))
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, jnp.bfloat16) for name in CELLS), ("mingru", jnp.float16), ("lstm", jnp.float16)],
+)
 @pytest.mark.parametrize(
     "check", ["sequence_equals_steps", "resumes_at_any_cut", "carry_keeps_its_type"]
 )

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rnnlab import CELLS, GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
+from rnnlab import CELLS as ALL_CELLS
+from rnnlab import GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
 from rnnlab.dtypes import accumulation_dtype
 
 BATCH, TIME, IN = 3, 5, 2
@@ -23,6 +24,8 @@ BIASES = (0, -8, -12, 8, -20, 20, -90, 90, -100, 100, -1000, 1000)
 DTYPES = ("float32", "float16", "float64", "bfloat16")
 DEMANDS = {"float64": 1e-13, "float32": 5e-6}
 SLOW = pytest.mark.slow
+# Mamba has a test of its own; its biases are not those of gates.
+CELLS = {name: cell for name, cell in ALL_CELLS.items() if name != "mamba"}
 VARIANTS = {
     **CELLS,
     "rnn relu": partial(VanillaRNN, activation="relu"),
@@ -139,7 +142,7 @@ def cases():
 @pytest.mark.parametrize(("name", "dtype"), [*cases()])
 def test_open_and_shut_gates(name, dtype):
     """Finite, and where there is an oracle, values equal to its own, bias by bias."""
-    for seed in range(4):
+    for seed in range(2):
         with jax.enable_x64(dtype == "float64"):
             params, carry, xs, *flags = example(name, dtype, seed)
             (last, ys), gradients = both(name, dtype)(params, carry, xs, *flags)

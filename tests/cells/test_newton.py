@@ -18,7 +18,7 @@ OPTIONS = [
 ]
 CELLS = pytest.mark.parametrize(("cell", "options"), OPTIONS, ids=str)
 SHORT, LONG = 7, 200
-TANH = [(VanillaRNN, {}), *OPTIONS[2:]]
+TANH = [(VanillaRNN, {}), (GRU, {}), (LSTM, {})]
 
 
 def example(length, features=5, scale=1.0):
@@ -60,8 +60,18 @@ def hold(found, wanted, limit):
         assert jnp.max(jnp.abs(x - ref)) <= limit * jnp.maximum(1, jnp.max(jnp.abs(ref)))
 
 
-@CELLS
-@pytest.mark.parametrize("flags", [False, True])
+@pytest.mark.parametrize(
+    ("cell", "options", "flags"),
+    [
+        (VanillaRNN, {}, True),
+        (GRU, {}, True),
+        (LSTM, {}, True),
+        pytest.param(LSTM, {}, False, marks=pytest.mark.slow),
+        pytest.param(VanillaRNN, {"activation": "relu"}, True, marks=pytest.mark.slow),
+        pytest.param(GRU, {"reset_after": False}, True, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_equals_the_loop(quick_compile, cell, options, flags):
     xs, dys, reset, mask = example(SHORT)
     given = (reset, mask) if flags else (None, None)
