@@ -66,7 +66,7 @@ def test_commands_are_those_of_the_command_line(page):
         words = shlex.split(re.split(r" {2,}", line)[0])  # what follows two spaces explains it
         words = [word for word in words if word not in (main.KEEP, main.NO_KEEP, "--help")]
         if words[0] != "COMMAND":
-            command, flags = command_line.parse(words)
+            command, flags, _ = command_line.parse(words)
         if words[0] != "run" or any(map(is_reference, flags)):  # a file of the reader's
             continue
         if (ROOT / command.file).exists():  # not FILE

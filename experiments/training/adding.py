@@ -8,10 +8,7 @@ Paper:    with about 70,000 parameters, LSTM 0.164, GRU 5.3e-5, RNN 0.177, TCN 5
           (arXiv 1803.01271, table 1, where the markers may be anywhere).
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Adding
-from rnnlab.train.config import TrainConfig
+from rnnlab import Adding, Experiment, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

@@ -14,10 +14,7 @@ Paper:    on Shakespeare (preset paper, with --data.path FILE): test loss in nat
           (arXiv 2410.01201, section 4.2).
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Text
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, ModelConfig, Preset, Text, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

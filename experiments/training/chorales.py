@@ -9,10 +9,7 @@ Paper:    on the .mat file, with about 300,000 parameters: LSTM 8.45, GRU 8.43, 
           (arXiv 1803.01271, table 1). The pieces of music21, which the preset cpu uses, are others.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Chorales
-from rnnlab.train.config import TrainConfig
+from rnnlab import Chorales, Experiment, ModelConfig, Preset, TrainConfig
 
 MODEL = ModelConfig(width=64, depth=1, expansion=2, dropout=0.3)
 TRAIN = TrainConfig(

@@ -9,10 +9,7 @@ Expected: every model reads 2048 characters per update and is evaluated on windo
 Paper:    none.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Text
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, ModelConfig, Preset, Text, TrainConfig
 
 WINDOWS = ((32, 64), (128, 16), (512, 4))
 

@@ -9,10 +9,7 @@ Paper:    with a delay of 1000, LSTM 0.0204, GRU 0.0197, RNN 0.0202, the memoryl
           TCN 3.5e-5 (arXiv 1803.01271, table 1).
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import CopyMemory
-from rnnlab.train.config import TrainConfig
+from rnnlab import CopyMemory, Experiment, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

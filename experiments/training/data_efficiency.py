@@ -8,10 +8,7 @@ Expected: digits read by image rows, in 8 time steps: every score rises with the
 Paper:    none.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Digits
-from rnnlab.train.config import TrainConfig
+from rnnlab import Digits, Experiment, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

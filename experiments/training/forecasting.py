@@ -11,10 +11,7 @@ The second command trains on your own CSV file, with a header, a column of value
 column of dates if it has one.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Forecasting
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, Forecasting, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

@@ -8,10 +8,7 @@ Expected: strings of up to 40 in training, of 41 to 256 in the test. Even pairs 
 Paper:    500,000 updates (arXiv 2410.01201, version 3, whose figures could not be checked).
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import FormalLanguage
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, FormalLanguage, ModelConfig, Preset, TrainConfig
 
 LANGUAGES = (
     "even_pairs",

@@ -8,10 +8,7 @@ Paper:    lengths 500 to 2000, 250,000 updates; convolution and MLP help (arXiv 
           authors of the benchmark report (arXiv 2011.04006).
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import ListOps
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, ListOps, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

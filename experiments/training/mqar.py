@@ -10,10 +10,7 @@ Paper:    attention solves it at width 64 (arXiv 2312.04927, figure 2, with voca
           (arXiv 2508.19029): vary it, as in --train.learning-rate 1e-3,3e-3,1e-2.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import MQAR
-from rnnlab.train.config import TrainConfig
+from rnnlab import MQAR, Experiment, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

@@ -8,10 +8,7 @@ Expected: trained up to length 40 and tested at 41 to 256, a decay in (0, 1) sta
 Paper:    positive decays cannot solve parity (arXiv 2411.12537); arXiv 2410.01201 does not test it.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import FormalLanguage
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, FormalLanguage, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

@@ -8,10 +8,7 @@ Paper:    length 4096, 16 tokens, 400,000 updates: minGRU reaches 99.5% with 3 l
           from 1 to 2 layers is large (arXiv 2410.01201, section 4.1).
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import SelectiveCopying
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, ModelConfig, Preset, SelectiveCopying, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

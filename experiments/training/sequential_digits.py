@@ -10,10 +10,7 @@ Paper:    on the 28 x 28 digits of MNIST, LSTM 87.2, GRU 96.2, RNN 21.5, TCN 99.
           table 1): other images, whose files would have to be downloaded.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Digits
-from rnnlab.train.config import TrainConfig
+from rnnlab import Digits, Experiment, ModelConfig, Preset, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

@@ -8,10 +8,7 @@ Paper:    none of minimal cells. Kernel methods reach 0.978 to 0.986, an ensembl
           their authors report.
 """
 
-from rnnlab.models.config import ModelConfig
-from rnnlab.runs.api import Experiment, Preset
-from rnnlab.tasks import Sequences
-from rnnlab.train.config import TrainConfig
+from rnnlab import Experiment, ModelConfig, Preset, Sequences, TrainConfig
 
 PRESETS = {
     "cpu": Preset(

@@ -1,6 +1,6 @@
 """Parse the command line into a command and execute it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,15 @@ docs/performance.md for the measurements.
 """
 
 
+HELP_FLAGS = {"-h", "--help"}
+
+
 class Parsed(NamedTuple):
-    """A command and the flags of `run` that set values of the experiment."""
+    """A command; for `run` also the flags of the experiment, and whether to show its help."""
 
     command: Any
-    flags: list[str]
+    flags: Sequence[str] = ()
+    asks_for_help: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,29 +71,27 @@ def parse(arguments: Sequence[str]) -> Parsed:
     }
     kind = _command_type(arguments)
     if arguments[:1] != ["run"] or len(arguments) == 1:
-        return Parsed(tyro_arguments.read(kind, arguments, **options), [])
-    if arguments[1].startswith("-") or not _asks_for_help(arguments):
-        return Parsed(*tyro_arguments.read(kind, arguments, return_unknown_args=True, **options))
-    return Parsed(Run(Path(arguments[1])), arguments[2:])
+        return Parsed(tyro_arguments.read(kind, arguments, **options))
+    # The help of an experiment's file lists its settings, which are known when it is loaded.
+    asks_for_help = not arguments[1].startswith("-") and not HELP_FLAGS.isdisjoint(arguments)
+    if asks_for_help:
+        arguments = [word for word in arguments if word not in HELP_FLAGS]
+    read = tyro_arguments.read(kind, arguments, return_unknown_args=True, **options)
+    return Parsed(*read, asks_for_help)
 
 
 def dispatch(parsed: Parsed, session: Session) -> int:
     """Executes a command. Returns the exit code."""
-    command, flags = parsed
+    command = parsed.command
     with session.stop_signal.deferred():  # an interrupted import of a compiled module is final
-        benchmark = type(command) not in HANDLERS
-        handler = load("rnnlab.cli.bench:run" if benchmark else HANDLERS[type(command)])
+        handler = load(HANDLERS.get(type(command), "rnnlab.cli.bench:run"))
     if isinstance(command, Run):
-        if _asks_for_help(flags):
-            load("rnnlab.cli.run:print_help")(command, flags)
-        return handler(command, flags, session)
+        if parsed.asks_for_help:
+            load("rnnlab.cli.run:print_help")(command, parsed.flags)
+        return handler(command, parsed.flags, session)
     if isinstance(command, Resume):
         return handler(command, session)
-    return handler(command.benchmark if hasattr(command, "benchmark") else command)
-
-
-def _asks_for_help(arguments: Iterable[str]) -> bool:
-    return not {"-h", "--help"}.isdisjoint(arguments)
+    return handler(getattr(command, "benchmark", command))
 
 
 def _command_type(arguments: Sequence[str]) -> Any:
