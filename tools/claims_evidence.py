@@ -3,11 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import NamedTuple
 
 from rnnlab.cli.commands import ALIASES
 from rnnlab.records import Record
 
 ROOT = Path(__file__).parent.parent
+
+
+class Claim(NamedTuple):
+    """A table row, in the order of `claims.HEADINGS`."""
+
+    claim: str
+    original_setting: str
+    in_original_setting: str
+    against_strongest_baseline: str
+    weakest_link: str
+    command: str
+    records: str
+    verdict: str
 
 
 def reported_value(record: Record) -> float:

@@ -5,15 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from rnnlab.analysis.heatmaps import MAX_UNITS, visible_symbol
+from rnnlab.analysis.heatmaps import attention_figure as attention_figure
+from rnnlab.analysis.heatmaps import gate_figure as gate_figure
+from rnnlab.analysis.heatmaps import text_figure as text_figure
 from rnnlab.plotting import cell_label, series_colors
-
-MAX_UNITS = 40
-"""Most units that a heat map shows: those that vary most."""
-CHARS_PER_ROW = 64
-"""Characters per line of a text figure."""
 
 
 def gradient_flow_figure(
@@ -92,39 +90,6 @@ def horizon_figure(
     return figure
 
 
-def gate_figure(
-    gates: Mapping[str, ArrayLike],
-    labels: Sequence[str] | None = None,
-    *,
-    title: str = "Gates",
-    colorbar_label: str = "gate, from closed (0) to open (1)",
-) -> Figure:
-    """Gates over a sequence as heat maps from 0 to 1, one per gate.
-
-    Args:
-      gates: (time, features) by name, from `gate_values` of one sequence. At most `MAX_UNITS`
-        features are drawn, those that vary most, ordered by their mean.
-      labels: the symbol read at each time step; None numbers the time steps.
-      title: title of the figure.
-      colorbar_label: label of the color bar.
-
-    >>> figure = gate_figure({"z": np.full((4, 8), 0.5)}, list("scan"))
-    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    ['s', 'c', 'a', 'n']
-    """
-    figure = Figure(figsize=(11, 0.7 + 2.7 * len(gates)), layout="constrained")
-    panels = figure.subplots(len(gates), 1, squeeze=False)[:, 0]
-    for axes, (name, values) in zip(panels, gates.items(), strict=True):
-        shown = _most_varied(np.asarray(values, np.float64))
-        image = axes.imshow(shown.T, aspect="auto", cmap="viridis", vmin=0, vmax=1)
-        axes.set(title=f"{name}", ylabel="units, ordered by mean")
-        axes.set_yticks([])
-        _label_steps(axes, labels, len(shown))
-    figure.colorbar(image, ax=list(panels), label=colorbar_label)
-    figure.suptitle(title, fontsize=11)
-    return figure
-
-
 def trajectory_figure(
     projected: ArrayLike,
     labels: Sequence[str] | None = None,
@@ -149,7 +114,9 @@ def trajectory_figure(
     axes.plot(x, y, color="0.75", linewidth=0.8, zorder=1)
     points = axes.scatter(x, y, c=np.arange(len(x)), s=14, cmap="viridis", zorder=2)
     for at, label in zip(zip(x, y, strict=True), labels or (), strict=False):
-        axes.annotate(_visible(label), at, xytext=(3, 3), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            visible_symbol(label), at, xytext=(3, 3), textcoords="offset points", fontsize=8
+        )
     figure.colorbar(points, label="time step")
     names = ("first component", "second component")
     if explained_variance_ratio is not None:
@@ -158,92 +125,6 @@ def trajectory_figure(
             for name, ratio in zip(names, np.asarray(explained_variance_ratio), strict=False)
         ]
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
-    return figure
-
-
-def text_figure(
-    labels: Sequence[str], values: ArrayLike, *, title: str, colorbar_label: str
-) -> Figure:
-    """A text whose characters are colored by a value: a unit's state, or an attribution.
-
-    Args:
-      labels: the characters.
-      values: one per character; blue is negative, red positive.
-      title: title of the figure.
-      colorbar_label: label of the color bar.
-
-    >>> figure = text_figure("a b", [0.5, 0.0, -1.0], title="Unit 3", colorbar_label="state")
-    >>> [text.get_text() for text in figure.axes[0].texts]
-    ['a', '·', 'b']
-    """
-    values = np.asarray(values, np.float64)
-    if len(labels) != len(values) or not len(values):
-        raise ValueError(
-            f"labels and values must have one length >= 1, got {len(labels)} and {len(values)}"
-        )
-    lines = -(-len(labels) // CHARS_PER_ROW)
-    width = min(len(labels), CHARS_PER_ROW)
-    size = 1.6 + 0.155 * width, max(1.9, 1.0 + 0.32 * lines)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    grid = np.full(lines * width, np.nan)
-    grid[: len(values)] = values
-    bound = float(np.nanmax(np.abs(values))) or 1.0
-    image = axes.imshow(
-        grid.reshape(lines, width), cmap="RdBu_r", norm=Normalize(-bound, bound), aspect="auto"
-    )
-    for k, label in enumerate(labels):
-        strong = abs(values[k]) > 0.6 * bound
-        axes.text(
-            k % width,
-            k // width,
-            _visible(label),
-            ha="center",
-            va="center",
-            fontsize=8,
-            family="monospace",
-            color="white" if strong else "black",
-            parse_math=False,
-        )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(title, fontsize=10)
-    figure.colorbar(image, label=colorbar_label, fraction=0.05, aspect=8)
-    return figure
-
-
-def attention_figure(
-    weights: ArrayLike, labels: Sequence[str] | None = None, *, title: str = "Attention"
-) -> Figure:
-    """Attention weights, one panel per head.
-
-    Args:
-      weights: (heads, time, time) of one sequence, from `attention_weights`.
-      labels: the symbol read at each time step.
-      title: title of the figure.
-
-    >>> figure = attention_figure(np.tile(np.eye(4), (2, 1, 1)))
-    >>> [axes.get_title() for axes in figure.axes[:2]]
-    ['head 1', 'head 2']
-    """
-    weights = np.asarray(weights)
-    across = min(len(weights), 4)
-    down = -(-len(weights) // across)
-    figure = Figure(figsize=(3.4 * across + 1, 3.3 * down + 0.4), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False)
-    for head, axes in enumerate(panels.flat):
-        if head >= len(weights):
-            axes.remove()
-            continue
-        image = axes.imshow(weights[head], cmap="magma", vmin=0, vmax=1)
-        axes.set_title(f"head {head + 1}", fontsize=9)
-        axes.set(xlabel="attended time step", ylabel="attending time step")
-        if labels is not None and len(labels) <= 40:
-            shown = [_visible(label) for label in labels]
-            axes.set_xticks(range(len(shown)), shown, fontsize=6)
-            axes.set_yticks(range(len(shown)), shown, fontsize=6)
-    figure.colorbar(image, ax=list(panels.flat)[: len(weights)], label="weight", shrink=0.8)
-    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -306,22 +187,3 @@ def _figure(width: float = 7.6, height: float = 4.6) -> tuple[Figure, Axes]:
 def _normalize_by_max(values: np.ndarray) -> np.ndarray:
     largest = values.max(0, keepdims=True)
     return values / np.where(largest > 0, largest, 1)
-
-
-def _most_varied(values: np.ndarray) -> np.ndarray:
-    chosen = np.argsort(-values.std(0), kind="stable")[:MAX_UNITS]
-    return values[:, chosen[np.argsort(values[:, chosen].mean(0), kind="stable")]]
-
-
-def _label_steps(axes: Axes, labels: Sequence[str] | None, length: int) -> None:
-    if labels is None or length > 120:
-        axes.set_xlabel("time step")
-        return
-    shown = [_visible(label) for label in labels]
-    axes.set_xticks(range(length), shown, fontsize=7, family="monospace")
-    axes.set_xlabel("symbol read")
-
-
-def _visible(label: str) -> str:
-    """A symbol as it is drawn, with visible signs for white space."""
-    return {" ": "·", "\n": "¶", "\t": "→"}.get(label, label)

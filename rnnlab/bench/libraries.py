@@ -21,6 +21,7 @@ from rnnlab.bench.base import (
     key_column,
     time_quartiles,
 )
+from rnnlab.bench.speedup_table import USER
 from rnnlab.bench.timing import (
     TimedProgram,
     compile_keys,
@@ -41,13 +42,15 @@ from rnnlab.bench.variants import (
     cell_variant,
     flax_variant,
     naive_variant,
+    require_cell,
+    user_variant,
     variant_program,
 )
 from rnnlab.cells.linear import LinearCell
 from rnnlab.cells.minimal import MinimalCell
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
-from rnnlab.registry import cell_entries, compared_cells, find_cell, minimal_counterparts
+from rnnlab.registry import compared_cells, find_cell, minimal_counterparts
 from rnnlab.scan import resolve_backend
 from rnnlab.tables import device_label, format_ms, format_ratio
 
@@ -69,7 +72,7 @@ class LibrariesBenchmark(Benchmark):
 
     Attributes:
       shapes: batch x time x width.
-      cells: names of cells.
+      cells: names of cells, or FILE.py:CLASS.
       passes: forward, train (forward, backward and optimizer step).
       repeats: timed rounds.
       device: cpu, gpu, tpu, or auto for the one that JAX prefers.
@@ -84,7 +87,7 @@ class LibrariesBenchmark(Benchmark):
     out: Path = Path("runs/libraries")
 
     name = "libraries"
-    choices: ClassVar = {"cells": cell_entries(), "passes": PASSES}
+    choices: ClassVar = {"passes": PASSES}
     section_keys = ("batch_size", "length", "width", "pass")
     columns = (
         SHAPE,
@@ -98,6 +101,11 @@ class LibrariesBenchmark(Benchmark):
         ),
         Column("max output difference", lambda r: f"{r['difference']:.0e}"),
     )
+
+    def validate(self) -> None:
+        super().validate()
+        for cell in self.cells:
+            require_cell(cell)
 
     def cases(self) -> Sequence[str]:
         return self.shapes
@@ -159,6 +167,8 @@ class LibraryCase:
 def library_cases(cell: str, platform: str) -> list[LibraryCase]:
     """The implementations of a cell that can run on a platform, rnnlab's own first."""
     entry = find_cell(cell)
+    if entry.is_user_defined:
+        return [LibraryCase(entry.label, USER, "default", _bind(user_variant, cell))]
     linear, minimal = (issubclass(entry.load(), base) for base in (LinearCell, MinimalCell))
     backend = resolve_backend("auto", platform) if linear else "scan"
     found = [LibraryCase(cell, "rnnlab", backend, _bind(cell_variant, cell, "auto"))]

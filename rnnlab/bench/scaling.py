@@ -19,10 +19,10 @@ from rnnlab.bench.timing import (
     time_keys,
 )
 from rnnlab.bench.variants import module_variant, variant_program
-from rnnlab.cells import CELLS
 from rnnlab.cells.mamba import Mamba
 from rnnlab.layers import Attention, Block
 from rnnlab.records import Record
+from rnnlab.registry import cell_entries, find_cell
 from rnnlab.tables import Table, device_label, format_ms
 
 AXES = {"length": "length", "batch": "batch_size", "width": "width"}
@@ -42,11 +42,11 @@ def _mamba(workload: Workload) -> nnx.Module:
 
 
 def _cell(name: str, workload: Workload) -> nnx.Module:
-    return CELLS[name](workload.width, workload.width, rngs=nnx.Rngs(0))
+    return find_cell(name).load()(workload.width, workload.width, rngs=nnx.Rngs(0))
 
 
 LAYERS: dict[str, Callable[[Workload], nnx.Module]] = {
-    **{name: partial(_cell, name) for name in CELLS},
+    **{name: partial(_cell, name) for name in cell_entries()},
     "transformer": _transformer,
     "mamba": _mamba,
 }
@@ -64,7 +64,7 @@ class ScalingBenchmark(Benchmark):
 
     Attributes:
       start: batch x time x width, the shape that every axis passes through.
-      layers: a cell's name, transformer or mamba.
+      layers: a cell's name, transformer or mamba, or FILE.py:CLASS.
       axes: length, batch, width.
       lengths, batches, widths: the points of each axis.
       repeats: timed rounds.
@@ -87,11 +87,14 @@ class ScalingBenchmark(Benchmark):
     out: Path = Path("runs/scaling")
 
     name = "scaling"
-    choices: ClassVar = {"layers": LAYERS, "axes": AXES}
+    choices: ClassVar = {"axes": AXES}
 
     def validate(self) -> None:
         super().validate()
         parse_shape(self.start)
+        for layer in self.layers:
+            if layer not in LAYERS:
+                find_cell(layer)
 
     def cases(self) -> Sequence[str]:
         return self.axes
@@ -112,7 +115,7 @@ class ScalingBenchmark(Benchmark):
             state_bytes = {}
             for name in names:
                 on_progress(f"{case} {point}: compiling {name}")
-                module = LAYERS[name](workload)
+                module = LAYERS.get(name, partial(_cell, name))(workload)
                 state_bytes[name] = _state_bytes(module)
                 programs[name] = variant_program(module_variant(module), "train", workload)
             small = [n for n in names if _fits(programs[n], self.memory_cap)]
@@ -123,7 +126,7 @@ class ScalingBenchmark(Benchmark):
                 step = time_keys(seconds.get(name), "step_seconds")
                 median = step["step_seconds"]
                 yield {
-                    "layer": name,
+                    "layer": name if name in LAYERS else find_cell(name).label,
                     "axis": case,
                     **workload.sizes,
                     "repeats": self.repeats,
@@ -202,7 +205,7 @@ def exponent(measured: Sequence[Record], value: str) -> float | None:
 
 
 def _order(layer: str) -> int:
-    return list(LAYERS).index(layer)
+    return list(LAYERS).index(layer) if layer in LAYERS else len(LAYERS)
 
 
 def _rounded(x: float | None) -> str:

@@ -17,6 +17,7 @@ from rnnlab.bench.variants import (
     cell_variant,
     flax_variant,
     python_loop,
+    require_cell,
     user_variant,
     variant_program,
 )
@@ -74,10 +75,7 @@ class SpeedupBenchmark(Benchmark):
     def validate(self) -> None:
         super().validate()
         for cell in self.cells or ():
-            entry = find_cell(cell)
-            if entry.kind != "cell":
-                known = ", ".join(cell_entries())
-                raise ValueError(f"cells must be cells ({known}, or FILE.py:CLASS), got {cell!r}")
+            require_cell(cell)
 
     def resolved(self) -> "SpeedupBenchmark":
         defaults = {

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from rnnlab.bench.timing import (
 )
 from rnnlab.models.config import ModelConfig, count_parameters
 from rnnlab.records import Record
-from rnnlab.registry import REGISTRY, cell_entries
+from rnnlab.registry import cell_entries, find_cell
 from rnnlab.tables import device_label, format_ratio
 
 VOCAB_SIZE = 256
@@ -38,7 +38,7 @@ class StreamingBenchmark(Benchmark):
     once, without the lower bound. Writes OUT/rows.jsonl and prints the table.
 
     Attributes:
-      cells: names of cells or layers.
+      cells: names of cells or layers, or FILE.py:CLASS; "+" joins those of one model.
       batches: parallel streams.
       lengths: tokens per stream.
       max_tokens: streams times tokens beyond which a combination is skipped.
@@ -59,7 +59,6 @@ class StreamingBenchmark(Benchmark):
     out: Path = Path("runs/streaming")
 
     name = "streaming"
-    choices: ClassVar = {"cells": tuple(REGISTRY)}
     section_keys = ("cell",)
     columns = (
         key_column("cell", "model"),
@@ -75,6 +74,12 @@ class StreamingBenchmark(Benchmark):
         Column("XLA temp memory, kB", lambda r: f"{r['temp_bytes'] / 1e3:,.1f}"),
         Column("compile, s", lambda r: f"{r['compile_seconds']:.1f}"),
     )
+
+    def validate(self) -> None:
+        super().validate()
+        for cell in self.cells:
+            for name in cell.split("+"):
+                find_cell(name)
 
     def cases(self) -> Sequence[tuple[str, int, int]]:
         """Cell, streams and tokens per stream."""
@@ -106,7 +111,7 @@ class StreamingBenchmark(Benchmark):
             measured = _time_once(loop)
         end, _ = jax.eval_shape(_loop(graphdef, length), params, carry, tokens)
         yield {
-            "cell": cell,
+            "cell": "+".join(_name(part) for part in cell.split("+")),
             "batch_size": batch_size,
             "length": length,
             "width": self.width,
@@ -127,6 +132,11 @@ class StreamingBenchmark(Benchmark):
             f"width {first['width']}, depth {first['depth']}, vocabulary {VOCAB_SIZE}, on "
             f"{device_label(first)}; {first['dtype']}"
         )
+
+
+def _name(cell: str) -> str:
+    entry = find_cell(cell)
+    return entry.label if entry.is_user_defined else cell
 
 
 def _loop(graphdef: Any, length: int) -> Callable[..., tuple[Any, Array]]:

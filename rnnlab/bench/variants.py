@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from rnnlab.bench.base import Workload
 from rnnlab.bench.timing import TimedProgram, compile_program
-from rnnlab.registry import find_cell
+from rnnlab.registry import cell_entries, find_cell
 
 PASSES = ("forward", "train")
 OPTIMIZER = optax.adamw(1e-3)
@@ -157,6 +157,13 @@ def make_cell(name: str, workload: Workload, **options: Any) -> nnx.Module:
     return find_cell(name).load()(
         workload.width, workload.width, rngs=nnx.Rngs(0), dtype=workload.dtype, **options
     )
+
+
+def require_cell(name: str) -> None:
+    """Raise ValueError unless the name is that of a cell, or `FILE.py:CLASS`."""
+    if find_cell(name).kind != "cell":
+        known = ", ".join(cell_entries())
+        raise ValueError(f"cells must be cells ({known}, or FILE.py:CLASS), got {name!r}")
 
 
 def variant_program(variant: LayerVariant, pass_: str, workload: Workload) -> TimedProgram:

@@ -38,6 +38,13 @@ class Mine(nnx.Module):
         return self.inner.step(carry, x, reset=reset, mask=mask)
 
 
+class InModels(Mine):
+    """A cell that models can build: they pass a dtype."""
+
+    def __init__(self, in_features, features, *, rngs, dtype=None):
+        super().__init__(in_features, features, rngs=rngs)
+
+
 class Careless(Mine):
     """Ignores the mask."""
 
@@ -85,6 +92,28 @@ def test_check_cell_finds_a_user_cell_that_ignores_masks(file):
     check_cell(names["Mine"])
     with pytest.raises(AssertionError, match=r"outputs in padding|carry of a (padded )?row"):
         check_cell(names["Careless"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["libraries", "--shapes", "2x8x4", "--cells"],
+        [
+            *("scaling", "--start", "2x8x4", "--axes", "length", "--lengths", "4", "--repeats"),
+            *("1", "--layers"),
+        ],
+        [
+            *("streaming", "--batches", "1", "--lengths", "3", "--width", "4", "--depth", "1"),
+            *("--repeats", "1", "--cells"),
+        ],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_bench_of_a_cell_from_a_file_is_measured(arguments, file, tmp_path):
+    command = ["bench", *arguments, f"{file}:InModels", "--out", str(tmp_path)]
+    assert main.main(command) == 0
+    (record,) = records.read(tmp_path / "rows.jsonl")
+    assert record.get("cell", record.get("layer")) == "InModels"
 
 
 def test_speedup_variants_of_a_cell_without_a_torch_peer_include_no_torch(monkeypatch):

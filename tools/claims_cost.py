@@ -1,0 +1,145 @@
+"""Claims about speed, size and accuracy, for the table of claims."""
+
+from claims_evidence import Claim, current_command, timing_limits
+from committed_records import committed_records
+
+from rnnlab.bench.scaling import exponent
+from rnnlab.registry import LABELS
+from rnnlab.tables import format_ratio
+
+
+def faster_claim(minimal: str, classic: str, length: int, claimed: str) -> Claim:
+    """Training speed relative to the classic cell."""
+    file = "speedup_paper_size"
+    records = [r for r in committed_records(file) if (r["length"], r["pass"]) == (length, "train")]
+    own = min(
+        r["step_seconds"]
+        for r in records
+        if (r["cell"], r["implementation"]) == (minimal, "rnnlab")
+    )
+    ratios = {r["implementation"]: r["step_seconds"] / own for r in records if r["cell"] == classic}
+    loop = ratios.pop("Python loop")
+    fastest = min(ratios, key=ratios.get)
+    sizes = f"batch {records[0]['batch_size']}, width {records[0]['width']}"
+    return Claim(
+        f"{LABELS[minimal]} trains {claimed} faster than the {LABELS[classic]} "
+        f"at length {length:,}",
+        "T4 GPU, batch 64, against a Python loop (arXiv 2410.01201, section 4.1)",
+        f"{format_ratio(loop)}x, {sizes}, on a CPU; on a GPU: open",
+        f"{format_ratio(ratios[fastest])}x against the fastest {LABELS[classic]} of this run, "
+        f"{fastest}",
+        timing_limits(records),
+        current_command(records),
+        file,
+        "The direction is true on this CPU, also against the Python loop; the size is open: no GPU "
+        "was measured.",
+    )
+
+
+def parameters_claim() -> Claim:
+    """Number of parameters relative to the classic cell."""
+    file = "parameters"
+    records = committed_records(file)
+    fractions = {
+        (r["cell"], r["features"] // r["in_features"]): r["parameters"] / r["classic_parameters"]
+        for r in records
+    }
+    return Claim(
+        "Up to 87% fewer parameters",
+        "minGRU against GRU, the state 4 times as wide as the input (arXiv 2410.01201, 3.1.3)",
+        f"{1 - fractions['mingru', 4]:.0%} fewer; minLSTM against LSTM "
+        f"{1 - fractions['minlstm', 4]:.0%}",
+        f"at equal widths {1 - fractions['mingru', 1]:.0%} and {1 - fractions['minlstm', 1]:.0%}",
+        "bare cells: the block around a cell is not counted",
+        current_command(records),
+        file,
+        "True of the bare cell in its setting; a block around it has parameters of its own.",
+    )
+
+
+def transformer_claim() -> Claim:
+    """Cost relative to a Transformer layer."""
+    file = "scaling"
+    records = [r for r in committed_records(file) if r["axis"] == "length"]
+    by_layer = {n: [r for r in records if r["layer"] == n] for n in ("mingru", "transformer")}
+    slopes = {n: exponent(rs, "temp_bytes") for n, rs in by_layer.items()}
+    longest = max(r["length"] for r in by_layer["transformer"] if r["step_seconds"])
+    at = {n: next(r for r in rs if r["length"] == longest) for n, rs in by_layer.items()}
+    ratio = at["transformer"]["step_seconds"] / at["mingru"]["step_seconds"]
+    return Claim(
+        "Far cheaper than Transformers, whose memory grows quadratically",
+        "argument, without a number",
+        f"memory of a training step grows as length to the power {slopes['transformer']:.2f}, and "
+        f"{slopes['mingru']:.2f} for minGRU",
+        f"{format_ratio(ratio)}x the time at length {longest:,}: a Transformer layer with its MLP "
+        "against a bare cell of equal width",
+        timing_limits(records) + "; attention is not a fused kernel",
+        current_command(records),
+        file,
+        "True of attention as it is written here; a fused kernel would keep the quadratic time "
+        "and not the quadratic memory.",
+    )
+
+
+def constant_cost_claim() -> Claim:
+    """Cost per time step at inference."""
+    file = "streaming"
+    records = [r for r in committed_records(file) if r["cell"] == "mingru" and r["batch_size"] == 1]
+    first, last = records[0], records[-1]
+    return Claim(
+        "Constant memory and time per step at inference",
+        "argument",
+        f"after {first['length']:,} and {last['length']:,} tokens: "
+        f"{1e6 * first['seconds'] / first['length']:.1f} and "
+        f"{1e6 * last['seconds'] / last['length']:.1f} µs per token, "
+        f"{first['state_bytes']:,} and {last['state_bytes']:,} bytes of state",
+        "the same holds for every recurrent cell, old or new, and for attention over a window",
+        timing_limits(records),
+        current_command(records),
+        file,
+        "True, and true of every recurrent network.",
+    )
+
+
+def batch_size_claim() -> Claim:
+    """Throughput gained by a batch."""
+    file = "scaling"
+    records = [r for r in committed_records(file) if r["axis"] == "batch"]
+
+    def gain(layer):
+        speed = {r["batch_size"]: r["tokens_per_second"] for r in records if r["layer"] == layer}
+        return f"{LABELS[layer]} {format_ratio(speed[32] / speed[1])}x"
+
+    return Claim(
+        "A batch of 32 processes 14x the tokens per second of a batch of 1",
+        "quoted for recurrent networks on GPUs",
+        "on a CPU: " + ", ".join(map(gain, ("rnn", "gru", "lstm"))),
+        ", ".join(map(gain, ("mingru", "minlstm"))),
+        timing_limits(records),
+        current_command(records),
+        file,
+        "Open on a GPU; on two cores a larger batch gains less, and slows a minimal cell a little.",
+    )
+
+
+def log_space_claim() -> Claim:
+    """Accuracy of the log-space form."""
+    file = "scan_accuracy"
+    records = [
+        r for r in committed_records(file) if (r["gates"], r["dtype"]) == ("N(0, 1)", "float32")
+    ]
+    longest = max(r["length"] for r in records)
+    error = {r["form"]: f"{r['relative_error']:.0e}" for r in records if r["length"] == longest}
+    return Claim(
+        "Numerical stability requires log space",
+        "argument (arXiv 2410.01201, section 3.1)",
+        f"relative error at {longest:,} steps, float32: the published log form "
+        f"{error['published log form']}",
+        f"real space {error['sequential']} by a loop, {error['associative']} in parallel; log "
+        f"pairs {error['log pairs']}",
+        "one seed of random decays and inputs",
+        current_command(records),
+        file,
+        "Not true. The error of the published form grows with the length where states forget; "
+        "that of log pairs and of real space does not.",
+    )
