@@ -39,9 +39,9 @@ class Mine(nnx.Module):
 
 
 class InModels(Mine):
-    """A cell that models can build: they pass a dtype."""
+    """A cell that models can build: they pass dtypes."""
 
-    def __init__(self, in_features, features, *, rngs, dtype=None):
+    def __init__(self, in_features, features, *, rngs, dtype=None, param_dtype=None):
         super().__init__(in_features, features, rngs=rngs)
 
 
