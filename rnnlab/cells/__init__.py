@@ -1,6 +1,7 @@
 """The cells: one contract, one file each."""
 
 from rnnlab.cells.gru import GRU as GRU
+from rnnlab.cells.linear import LinearCarry as LinearCarry
 from rnnlab.cells.linear import LinearCell as LinearCell
 from rnnlab.cells.lstm import LSTM as LSTM
 from rnnlab.cells.lstm import LSTMCarry as LSTMCarry

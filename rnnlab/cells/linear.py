@@ -5,7 +5,7 @@ before the coefficients, in the coefficients, and in what is read out of the sta
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 import jax.numpy as jnp
 from flax import nnx
@@ -22,6 +22,13 @@ from rnnlab.validation import require_one_of, require_positive_int
 UNIT_NORMAL = nnx.initializers.normal(1.0)
 Layer = Callable[[Recurrent, Any, Array], tuple[Any, Array]]
 """Runs a layer over a sequence or one time step: `apply(layer, carry, xs) -> (carry, ys)`."""
+
+
+class LinearCarry(NamedTuple):
+    """The carry of the layers before the gates, and the state."""
+
+    before: Any
+    state: Any
 
 
 class Recurrence(Protocol):
@@ -103,7 +110,7 @@ class LinearCell(Recurrent):
     carry: nnx.Param | None = None
     """The learned initial state, or None for zeros."""
     carry_type: Callable[[Any, Any], Any] | None = None
-    """Pairs the carry of `before_gates` with the state, e.g. a NamedTuple; None: no such carry."""
+    """Pairs the carry of `before_gates` with the state, as `LinearCarry`; None: no such carry."""
 
     def __init__(
         self,
