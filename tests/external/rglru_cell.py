@@ -13,8 +13,8 @@ DECAY_SCALE = 8.0
 def rglru_coefficients(recurrence_gate, input_gate, x, decay):
     """The coefficients of RG-LRU: `decay` is Lambda, learned per feature and constant in time.
 
-        r = sigmoid(recurrence_gate),  i = sigmoid(input_gate)
-        a = exp(-c r softplus(Lambda)),  b = sqrt(1 - a^2) i x
+    r = sigmoid(recurrence_gate),  i = sigmoid(input_gate)
+    a = exp(-c r softplus(Lambda)),  b = sqrt(1 - a^2) i x
     """
     log_a = -DECAY_SCALE * jax.nn.sigmoid(recurrence_gate) * jax.nn.softplus(decay)
     # expm1 keeps 1 - a^2 exact near a = 1; the bound keeps the square root's gradient finite.
