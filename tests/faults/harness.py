@@ -130,7 +130,7 @@ class Lab:
         defaults = {"env": self.environment, "cwd": self.folder, **pipes}
         return subprocess.Popen(command, **defaults | options)
 
-    def wait(self, process: subprocess.Popen, timeout: float = 120) -> Outcome:
+    def wait(self, process: subprocess.Popen, timeout: float = 300) -> Outcome:
         """Waits until a process ends."""
         start = time.perf_counter()
         try:
