@@ -76,7 +76,9 @@ def bidirectional(name):
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=slow) for n in SLOW)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
-def test_streaming(name, check):
+def test_streaming(request, name, check):
+    if name not in CELLS:  # cells are compiled as users compile them, what is built of them quickly
+        request.getfixturevalue("quick_compile")
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](streaming(name), jax.random.key(2))
 
 
@@ -85,6 +87,7 @@ def test_streaming(name, check):
     ["mingru", "lstm", *(pytest.param(n, marks=slow) for n in ("rnn", "gru", "minlstm", "block"))],
 )
 @pytest.mark.parametrize("check", SEQUENCE_CHECKS)
+@pytest.mark.usefixtures("quick_compile")
 def test_bidirectional(name, check):
     SEQUENCE_CHECKS[check](bidirectional(name), jax.random.key(3))
 
