@@ -36,6 +36,7 @@ MODEL_SETTINGS = {
     "tied": "tie_embeddings",
     "learned_carry": "learn_initial_state",
     "context": "window",
+    "gate_range": "decay_range",
 }
 """Settings of models from before each cell had options of its own."""
 

@@ -182,7 +182,7 @@ def cell_options(cls: type) -> dict[str, CellOption]:
     those of its base class follow.
 
     >>> options = cell_options(find_cell("minlstm").load())
-    >>> options["forget_bias"].default, options["gate_range"].default
+    >>> options["forget_bias"].default, options["decay_range"].default
     (0.0, (0, 1))
     """
     options: dict[str, CellOption] = {}

@@ -90,14 +90,14 @@ def candidate(x, kind):
     return np.tanh(x) if kind == "tanh" else x
 
 
-def gate_range(a, low):
+def decay_range(a, low):
     return a if low == 0 else 2 * a - 1
 
 
 def mingru_step(p, h, x, kind="positive", low=0):
     z = sigmoid(x @ p["update_kernel"] + p["update_bias"])
     c = candidate(x @ p["candidate_kernel"] + p["candidate_bias"], kind)
-    return gate_range(1 - z, low) * h + z * c
+    return decay_range(1 - z, low) * h + z * c
 
 
 def minlstm_step(p, h, x, kind="positive", low=0, normalize=True):
@@ -106,7 +106,7 @@ def minlstm_step(p, h, x, kind="positive", low=0, normalize=True):
     c = candidate(x @ p["candidate_kernel"] + p["candidate_bias"], kind)
     if normalize:
         f, i = f / (f + i), i / (f + i)
-    return gate_range(f, low) * h + i * c
+    return decay_range(f, low) * h + i * c
 
 
 def rnn_step(p, h, x, activation="tanh"):

@@ -68,7 +68,7 @@ def test_registry_does_not_import_jax():
 
 def test_cell_options_are_keyword_only_parameters_with_their_docs():
     options = cell_options(CELLS["minlstm"])
-    assert {"candidate", "gate_range", "normalize", "forget_bias", "backend"} <= set(options)
+    assert {"candidate", "decay_range", "normalize", "forget_bias", "backend"} <= set(options)
     assert not {"rngs", "dtype", "param_dtype", "kernel_init"} & set(options)
     assert options["normalize"].type is bool
     assert options["normalize"].doc.startswith("divides both gates by their sum")

@@ -28,8 +28,8 @@ TASKS = {
     "CO2 forecast": ("forecasting", {}),
     "nested list operations": ("listops", {}),
     "associative recall": ("mqar", {}),
-    "parity, decay in (0, 1)": ("parity", {"gate_range": [0, 1]}),
-    "parity, decay in (-1, 1)": ("parity", {"gate_range": [-1, 1]}),
+    "parity, decay in (0, 1)": ("parity", {"decay_range": [0, 1]}),
+    "parity, decay in (-1, 1)": ("parity", {"decay_range": [-1, 1]}),
     "cycle navigation": ("formal_languages", {"language": "cycle_navigation"}),
     "selective copying, 3 layers": ("selective_copying", {"depth": 3}),
     "digits, one pixel per step": ("sequential_digits", {}),
@@ -94,6 +94,6 @@ def results(records: Sequence[Record]) -> Table:
 def _matches(record: Record, setting: dict) -> bool:
     varied = {name.rpartition(".")[2]: value for name, value in record["grid"].items()}
     if record["experiment"] == "parity":
-        varied.setdefault("gate_range", [0, 1])
+        varied.setdefault("decay_range", [0, 1])
     is_plain = record["preset"] == "cpu" and not record["data"].get("path")
     return is_plain and setting == {k: v for k, v in varied.items() if k not in ("cell", "seed")}

@@ -31,7 +31,7 @@ PRESETS = {
         ),
         {
             "model.cell": ("mingru",),
-            "model.gate_range": ((0, 1), (-1, 1)),
+            "model.decay_range": ((0, 1), (-1, 1)),
             "train.seed": (0, 1, 2),
         },
         # The decay must change a state's sign and the input leave it as it is: b may be 0.

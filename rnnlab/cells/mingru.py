@@ -22,11 +22,11 @@ class MinGRUCoefficients:
     """
 
     candidate: str = "positive"
-    gate_range: tuple[int, int] = (0, 1)
+    decay_range: tuple[int, int] = (0, 1)
 
     def __call__(self, update: Array, candidate: Array) -> tuple[Array, Array]:
         z, a = sigmoid_pair(update)
-        return rescale_decay(a, self.gate_range), z * CANDIDATES[self.candidate](candidate)
+        return rescale_decay(a, self.decay_range), z * CANDIDATES[self.candidate](candidate)
 
 
 class MinGRU(MinimalCell):
@@ -40,7 +40,7 @@ class MinGRU(MinimalCell):
       in_features, features: width of the input and of the state.
       rngs: source of the parameters' keys.
       candidate: g, one of `"positive"` (the paper's, default), `"identity"`, `"tanh"`.
-      gate_range: range of the decay: (0, 1), or (-1, 1) for a decay of `2 (1 - z) - 1`.
+      decay_range: range of the decay: (0, 1), or (-1, 1) for a decay of `2 (1 - z) - 1`.
       learn_initial_state: whether the initial state is a parameter; otherwise it is zeros.
       initial_state_init: initialiser of that parameter.
       kernel_init, bias_init: initialisers of each projection.
@@ -68,4 +68,4 @@ class MinGRU(MinimalCell):
     @property
     def coefficients(self) -> MinGRUCoefficients:
         """The pointwise function from the pre-activations to (a, b)."""
-        return MinGRUCoefficients(self.candidate, self.gate_range)
+        return MinGRUCoefficients(self.candidate, self.decay_range)

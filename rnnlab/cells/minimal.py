@@ -12,7 +12,7 @@ from rnnlab.cells.linear import UNIT_NORMAL, LinearCell, LinearCellOptions
 from rnnlab.recurrent import dense
 from rnnlab.validation import require_one_of
 
-GATE_RANGES = ((0, 1), (-1, 1))
+DECAY_RANGES = ((0, 1), (-1, 1))
 
 
 def paper_g(x: Array) -> Array:
@@ -43,19 +43,19 @@ def _sigmoid_pair_jvp(primals, tangents):
     return (s, c), (ds, -ds)
 
 
-def rescale_decay(a: Array, gate_range: tuple[int, int]) -> Array:
-    """Returns a decay in (0, 1) rescaled to `gate_range`: `a` itself, or `2 a - 1` for (-1, 1).
+def rescale_decay(a: Array, decay_range: tuple[int, int]) -> Array:
+    """Returns a decay in (0, 1) rescaled to `decay_range`: `a` itself, or `2 a - 1` for (-1, 1).
 
     Negative decays let a state change its sign, as parity needs. Source: arXiv 2411.12537.
     """
-    return a if gate_range == (0, 1) else 2 * a - 1
+    return a if decay_range == (0, 1) else 2 * a - 1
 
 
 class MinimalCellOptions(LinearCellOptions, total=False):
     """Keyword arguments of `MinimalCell`, for the constructors of its subclasses."""
 
     candidate: Literal["positive", "identity", "tanh"]
-    gate_range: tuple[int, int]
+    decay_range: tuple[int, int]
     kernel_init: nnx.Initializer
     bias_init: nnx.Initializer
 
@@ -68,7 +68,7 @@ class MinimalCell(LinearCell):
 
     Args:
       candidate: activation of the candidate: `"positive"` (the paper's g), `"identity"`, `"tanh"`.
-      gate_range: range of the decay, (0, 1) or (-1, 1), which lets a state change its sign.
+      decay_range: range of the decay, (0, 1) or (-1, 1), which lets a state change its sign.
       kernel_init, bias_init: initialisers of each projection.
       others: as in `LinearCell`.
     """
@@ -82,7 +82,7 @@ class MinimalCell(LinearCell):
         *,
         rngs: nnx.Rngs,
         candidate: Literal["positive", "identity", "tanh"] = "positive",
-        gate_range: tuple[int, int] = (0, 1),
+        decay_range: tuple[int, int] = (0, 1),
         learn_initial_state: bool = False,
         initial_state_init: nnx.Initializer = UNIT_NORMAL,
         kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
@@ -91,10 +91,10 @@ class MinimalCell(LinearCell):
     ):
         super().__init__(in_features, features, rngs=rngs, **options)
         require_one_of("candidate", candidate, CANDIDATES)
-        gate_range = tuple(gate_range) if isinstance(gate_range, list) else gate_range
-        require_one_of("gate_range", gate_range, GATE_RANGES)
+        decay_range = tuple(decay_range) if isinstance(decay_range, list) else decay_range
+        require_one_of("decay_range", decay_range, DECAY_RANGES)
         self.candidate = candidate
-        self.gate_range = gate_range
+        self.decay_range = decay_range
         for name in self.projections:
             kernel = kernel_init(rngs.params(), (in_features, features), self.param_dtype)
             # These kernels are recurrent weights: an option of training decides on their decay.
@@ -104,11 +104,6 @@ class MinimalCell(LinearCell):
         # Drawn last, so that it changes no other parameter.
         if learn_initial_state:
             self._draw_initial_state(initial_state_init, rngs)
-
-    @property
-    def decay_range(self) -> tuple[int, int]:
-        """Range of the decay, the option `gate_range`."""
-        return self.gate_range
 
     def preactivations(
         self, inputs: Float[Array, "*batch in_features"]

@@ -27,7 +27,7 @@ class MinLSTMCoefficients:
     """
 
     candidate: str = "positive"
-    gate_range: tuple[int, int] = (0, 1)
+    decay_range: tuple[int, int] = (0, 1)
     normalize: bool = True
 
     def __call__(self, forget: Array, input: Array, candidate: Array) -> tuple[Array, Array]:
@@ -35,7 +35,7 @@ class MinLSTMCoefficients:
             a, i = _normalized_gates(forget, input)
         else:
             a, i = jax.nn.sigmoid(forget), jax.nn.sigmoid(input)
-        return rescale_decay(a, self.gate_range), i * CANDIDATES[self.candidate](candidate)
+        return rescale_decay(a, self.decay_range), i * CANDIDATES[self.candidate](candidate)
 
 
 @jax.custom_jvp
@@ -85,7 +85,7 @@ class MinLSTM(MinimalCell):
       forget_bias: added to the initial bias of the forget gate. The paper's ablation trains faster
         with it raised; its released configurations have 3.
       candidate: g, one of `"positive"` (the paper's, default), `"identity"`, `"tanh"`.
-      gate_range: range of the decay: (0, 1), or (-1, 1) for a decay of `2 a - 1`.
+      decay_range: range of the decay: (0, 1), or (-1, 1) for a decay of `2 a - 1`.
       learn_initial_state: whether the initial state is a parameter; otherwise it is zeros.
       initial_state_init: initialiser of that parameter.
       kernel_init, bias_init: initialisers of each projection.
@@ -126,4 +126,4 @@ class MinLSTM(MinimalCell):
     @property
     def coefficients(self) -> MinLSTMCoefficients:
         """The pointwise function from the pre-activations to (a, b)."""
-        return MinLSTMCoefficients(self.candidate, self.gate_range, self.normalize)
+        return MinLSTMCoefficients(self.candidate, self.decay_range, self.normalize)

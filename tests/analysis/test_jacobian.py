@@ -63,7 +63,7 @@ def test_jacobians_equal_those_of_the_sequence_call(name, getkey):
 
 
 def test_lyapunov_exponents_of_a_minimal_cell_are_its_mean_log_decays(getkey):
-    cell = MinGRU(3, 4, rngs=nnx.Rngs(0), gate_range=(-1, 1))
+    cell = MinGRU(3, 4, rngs=nnx.Rngs(0), decay_range=(-1, 1))
     xs = jax.random.normal(getkey(), (2, 60, 3))
     carry = cell.initial_carry((2,))
     a = decays(cell, carry, xs)

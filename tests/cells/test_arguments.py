@@ -45,8 +45,8 @@ def test_bad_carries(unchecked, name):
         (MinGRU, {"candidate": "relu"}, "candidate must be one of 'positive'.* got 'relu'"),
         (
             MinLSTM,
-            {"gate_range": (0, 2)},
-            r"gate_range must be one of \(0, 1\), \(-1, 1\), got \(0, 2\)",
+            {"decay_range": (0, 2)},
+            r"decay_range must be one of \(0, 1\), \(-1, 1\), got \(0, 2\)",
         ),
         (MinGRU, {"backend": "scan"}, "backend must be one of 'auto', 'sequential'.* got 'scan'"),
         (
@@ -60,7 +60,7 @@ def test_bad_carries(unchecked, name):
             {"activation": "gelu"},
             "activation must be one of 'tanh', 'relu'.* got 'gelu'",
         ),
-        (MinGRU, {"gate_range": None}, "gate_range must be .* got None"),
+        (MinGRU, {"decay_range": None}, "decay_range must be .* got None"),
         (GRU, {"dtype": jnp.int32}, "dtype must be a real floating dtype, got int32"),
         (MinLSTM, {"param_dtype": jnp.int8}, "param_dtype must be a real floating dtype, got int8"),
     ],

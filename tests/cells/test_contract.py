@@ -40,7 +40,7 @@ def mixed_stack(rngs):
 STREAMING = {
     **{name: functools.partial(cell, 3, 4) for name, cell in CELLS.items()},
     "mingru associative": functools.partial(
-        MinGRU, 3, 4, backend="associative", gate_range=(-1, 1), candidate="tanh"
+        MinGRU, 3, 4, backend="associative", decay_range=(-1, 1), candidate="tanh"
     ),
     "minlstm associative": functools.partial(
         MinLSTM, 3, 4, backend="associative", normalize=False, candidate="identity", forget_bias=3.0

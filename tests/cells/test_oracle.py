@@ -25,7 +25,7 @@ VARIANTS = {
 }
 for _kind in ("positive", "identity", "tanh"):
     for _low in (0, -1):
-        _options = {"candidate": _kind, "gate_range": (_low, 1)}
+        _options = {"candidate": _kind, "decay_range": (_low, 1)}
         _reference = {"kind": _kind, "low": _low}
         VARIANTS[f"mingru {_kind} {_low}"] = (
             MinGRU,

@@ -149,13 +149,13 @@ CANDIDATES = {
     "tanh": torch.tanh,
 }
 OPTIONS = [
-    {"candidate": candidate, "gate_range": gate_range}
+    {"candidate": candidate, "decay_range": decay_range}
     for candidate in CANDIDATES
-    for gate_range in [(0, 1), (-1, 1)]
+    for decay_range in [(0, 1), (-1, 1)]
 ]
 
 
-def loop(coefficients, candidate, gate_range, reset=None, mask=None):
+def loop(coefficients, candidate, decay_range, reset=None, mask=None):
     """`h = a h + b` a step at a time, with the contract's flags: reset first, then hold."""
 
     def run(p, h, xs):
@@ -163,7 +163,7 @@ def loop(coefficients, candidate, gate_range, reset=None, mask=None):
         for t in range(xs.shape[1]):
             x = xs[:, t]
             a, share = coefficients(p, x)
-            a = 2 * a - 1 if gate_range == (-1, 1) else a
+            a = 2 * a - 1 if decay_range == (-1, 1) else a
             g = CANDIDATES[candidate](x @ p["candidate_kernel"] + p["candidate_bias"])
             start = h if reset is None else torch.where(reset[:, t, None], p["carry"], h)
             new = a * start + share * g
@@ -212,7 +212,7 @@ def test_flags_and_a_learned_carry(getkey, x64, make, coefficients, backend):
     reset = (np.arange(TIME) + rows) % 3 == 0
     mask = (np.arange(TIME) + rows) % 4 != 3
     init = nnx.initializers.normal(1.0)
-    options = {"candidate": "tanh", "gate_range": (-1, 1)}
+    options = {"candidate": "tanh", "decay_range": (-1, 1)}
     theirs = loop(coefficients, **options, reset=torch.tensor(reset), mask=torch.tensor(mask))
     ours = cell(
         make,

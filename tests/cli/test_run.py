@@ -111,7 +111,7 @@ def test_option_of_some_cells_applies_to_their_runs(experiment):
 def test_grid_of_an_option_is_dropped_for_a_cell_without_it():
     preset = Preset(
         Experiment(Adding(), ModelConfig("mingru", depth=1)),
-        {"model.gate_range": ((0, 1), (-1, 1))},
+        {"model.decay_range": ((0, 1), (-1, 1))},
         {"minlstm": {"forget_bias": 2.0}},
     )
     assert len(experiments(preset, [])) == 2
@@ -127,7 +127,7 @@ def test_flags_have_the_types_of_their_settings(experiment):
         *(
             "--model.cell",
             "mingru",
-            "--model.gate-range",
+            "--model.decay-range",
             "-1",
             "1",
             "--model.conv-kernel-size",
@@ -135,7 +135,7 @@ def test_flags_have_the_types_of_their_settings(experiment):
         ),
         *("--data.stateful", "--train.grad-clip-norm", "0.5", "--data.path", "a,b.txt"),
     )
-    assert run.model.options["gate_range"] == (-1, 1)
+    assert run.model.options["decay_range"] == (-1, 1)
     assert run.model.conv_kernel_size is None
     assert run.data.stateful
     assert run.train.grad_clip_norm == 0.5

@@ -95,8 +95,8 @@ def test_dropout_preserves_the_mean(getkey):
 
 
 def test_block_builds_its_cell_with_any_callable():
-    signed = functools.partial(MinGRU, gate_range=(-1, 1), candidate="tanh")
-    assert Block(4, signed, rngs=nnx.Rngs(0)).cell.gate_range == (-1, 1)
+    signed = functools.partial(MinGRU, decay_range=(-1, 1), candidate="tanh")
+    assert Block(4, signed, rngs=nnx.Rngs(0)).cell.decay_range == (-1, 1)
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,10 @@ def test_gate_values_of_classic_cells_match_their_equations(make, getkey):
             assert_close(gates[name][:, t], wanted, name)
 
 
-@pytest.mark.parametrize("gate_range", [(0, 1), (-1, 1)])
+@pytest.mark.parametrize("decay_range", [(0, 1), (-1, 1)])
 @pytest.mark.parametrize("make", [MinGRU, MinLSTM])
-def test_gate_values_of_minimal_cells_are_scaled_to_0_1(make, gate_range, getkey):
-    cell = make(3, 4, rngs=nnx.Rngs(0), gate_range=gate_range)
+def test_gate_values_of_minimal_cells_are_scaled_to_0_1(make, decay_range, getkey):
+    cell = make(3, 4, rngs=nnx.Rngs(0), decay_range=decay_range)
     xs = 1000 * jax.random.normal(getkey(), (2, 5, 3))
     decay = cell.gate_values(cell.initial_carry((2,)), xs)["decay"]
     assert decay.shape == (2, 5, 4)
