@@ -64,13 +64,20 @@ def _y_limits(results: Sequence[Record]) -> tuple[float, float]:
 
 
 def _baselines(results: Sequence[Record]) -> dict[str, float]:
-    """Returns the values of the trivial baselines in the metric that is drawn."""
+    """Returns the values of the trivial baselines in the metric that is drawn.
+
+    They are of the last evaluation set, which their names mention if the curve is of another one.
+    """
     return {
-        name: values[result["metric"]]
+        _baseline_label(name, list(result["metrics"])): values[result["metric"]]
         for result in results
         for name, values in result["baselines"].items()
         if result["metric"] in values
     }
+
+
+def _baseline_label(name: str, sets: Sequence[str]) -> str:
+    return name if sets[0] == sets[-1] else f"{name} ({sets[-1]} set)"
 
 
 def _grid_label(result: Record) -> str:

@@ -24,8 +24,9 @@ class Text:
 
     The text is split into a validation part (its beginning), a training part and a test part (its
     end). The validation part selects the best step, the test part is reported. The training part
-    lies next to the test part because neighbouring pages resemble each other. The vocabulary is the
-    sorted set of symbols of the whole text.
+    lies next to the test part because neighboring pages resemble each other. Parts of a text differ
+    in difficulty, so compare losses on the same part only. The vocabulary is the sorted set of
+    symbols of the whole text.
 
     Shuffled training draws windows at random starts. Stateful training cuts the training part into
     `batch_size` consecutive streams and reads them window by window: `reset` is True at the first
