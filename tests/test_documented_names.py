@@ -1,4 +1,4 @@
-"""What pages name in backticks exists: modules, functions, options and files; links resolve.
+"""Names in backticks on pages exist: modules, functions, options and files; links resolve.
 
 `python tests/test_documented_names.py` lists all names and links that do not.
 """
@@ -123,7 +123,7 @@ def broken_links(page: Path) -> list[str]:
         if not target.exists():
             found.append(f"{name}: {link} does not exist")
         elif anchor and target.suffix == ".md" and anchor not in anchors(target):
-            found.append(f"{name}: {link} has no such heading")
+            found.append(f"{name}: {link} has no heading of this name")
     return found
 
 

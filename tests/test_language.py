@@ -49,7 +49,7 @@ FORBIDDEN: dict[str, str] = {
     r"(?<!there )\bis no (?!longer|more|less|fewer|greater|better|worse|slower|faster)\w+": (
         "is not a ..."
     ),
-    r"\b(?:is|are|was|were|has|have) none\b": "is missing, has no ...",
+    r"\b(?:is|are|was|were) (?-i:none)\b": "is missing, has no ...",
     r"\bno such (?!file)": "is unknown, is missing",
     # Resume.
     r"\bgo(?:es|ing|ne)? on\b|\bwent on\b": "resume, continue",
@@ -85,7 +85,7 @@ FORBIDDEN: dict[str, str] = {
     r"\bstrangers?'?\b": "untrusted, third-party",
     r"\bwithout a word\b": "without a message",
     # Files.
-    r"\bsound\b": "valid",
+    r"\b(?:is|are|was|be|left|still) sound\b|\bsound (?:and|one|step|file|run)": "valid",
     r"\bdamage(?:d|s)?\b": "corrupt",
     r"\broom\b": "free space",
     r"\bmend(?:s|ed|ing)?\b": "fix",
@@ -119,7 +119,7 @@ PENDING: frozenset[str] = frozenset(
     {
         r"\b(?:is|are) no numbers?\b",
         r"(?<!there )\bis no (?!longer|more|less|fewer|greater|better|worse|slower|faster)\w+",
-        r"\b(?:is|are|was|were|has|have) none\b",
+        r"\b(?:is|are|was|were) (?-i:none)\b",
         r"\bno such (?!file)",
         r"\bgo(?:es|ing|ne)? on\b|\bwent on\b",
         PER,
@@ -133,7 +133,7 @@ PENDING: frozenset[str] = frozenset(
         r"\b(?:tells?|told)\b",
         r"\b(?:says?|said)\b",
         r"\bhurts?\b|\bharm(?:s|ed)?\b",
-        r"\bsound\b",
+        r"\b(?:is|are|was|be|left|still) sound\b|\bsound (?:and|one|step|file|run)",
         r"\bdamage(?:d|s)?\b",
         r"\b(?:leave|leaves|left) (?:it |them )?out\b",
         r"\b(?:is|are) needed\b",
@@ -177,6 +177,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
 
 def markdown(text: str) -> Iterator[tuple[int, str]]:
     """The lines of a page outside code, links' targets and comments."""
+    text = re.sub(r"<!-- rows: .*?<!-- end -->", blank, text, flags=re.DOTALL)  # from records
     text = re.sub(r"<!--.*?-->", blank, text, flags=re.DOTALL)
     text = re.sub(r"^ *```.*?^ *```", blank, text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"\]\([^)]*\)", "]", text)

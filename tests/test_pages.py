@@ -1,4 +1,4 @@
-"""Pages say what the committed rows say, and their examples run."""
+"""Tables on pages match the committed records; examples on pages run."""
 
 import doctest
 import re
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("**/*.md"))]
 
 
-def test_tables_are_those_of_the_rows():
+def test_tables_match_the_committed_records():
     for name in update_tables.PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert update_tables.with_tables(text) == text, (
@@ -27,23 +27,23 @@ def test_tables_are_those_of_the_rows():
         )
 
 
-def test_every_table_stands_somewhere():
+def test_every_table_is_on_a_page():
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in update_tables.PAGES)
     assert set(re.findall(r"<!-- rows: (.*?) -->", text)) == set(update_tables.TABLES)
 
 
-def test_rows_say_where_they_are_from():
+def test_committed_records_have_their_provenance():
     from rnnlab.records import read
 
     files = list((ROOT / "experiments").glob("results/*/rows.jsonl"))
     assert files
     for path in files:
-        for row in read(path):
-            assert {"device", "versions", "seed", "command", "xla_flags"} <= set(row), path
+        for record in read(path):
+            assert {"device", "versions", "seed", "command", "xla_flags"} <= set(record), path
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_examples_run(page):
+def test_examples_on_a_page_run(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     names = {}
     # The pages' examples are written for JAX's defaults.
@@ -58,7 +58,7 @@ def test_examples_run(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_are_those_of_the_command_line(page):
+def test_commands_on_a_page_parse(page):
     """Every `rnnlab` command on a page parses: its names, its flags and their values."""
     text = (ROOT / page).read_text(encoding="utf-8")
     commands = re.findall(r"^ {4,8}(?:pip install \S+ && )?rnnlab (\S.*)", text, re.MULTILINE)

@@ -6,7 +6,7 @@
 >>> check_cell(rnnlab.MinGRU(3, 4, rngs=nnx.Rngs(0)))
 
 `CELL_CHECKS` and `SEQUENCE_CHECKS` map names to single checks, to be parametrised over; every check
-raises AssertionError. A Bidirectional cell keeps the second set alone: it has no step and no cut.
+raises AssertionError. A Bidirectional cell keeps only the second set: it has no step and no cut.
 """
 
 from rnnlab.testing.cells import CELL_CHECKS as CELL_CHECKS

@@ -107,7 +107,7 @@ def step_gradients_stop_at_a_reset(cell: nnx.Module, key: Array) -> None:
 
 
 def last_carry_of_packed_rows(cell: nnx.Module, key: Array) -> None:
-    """The carry after packed segments equals that of the last segment alone."""
+    """The carry after packed segments equals that of the last segment."""
     call, carry, xs = _example(cell, key, (2,))
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, CUT].set(True)
     alone = _run_piece(call, cell.initial_carry((2,)), xs[:, CUT:])[0]
@@ -160,7 +160,7 @@ def nan_stays_in_its_segment(cell: nnx.Module, key: Array) -> None:
     for clean, found in (outputs, gradients):
         assert jnp.isnan(found[:, 3:6]).any(), "the planted NaN must show in its own segment"
         for part in (slice(0, 3), slice(6, None)):
-            assert_close(found[:, part], clean[:, part], "the segments beside a NaN")
+            assert_close(found[:, part], clean[:, part], "the segments next to a NaN")
 
 
 def nan_in_padding_is_harmless(cell: nnx.Module, key: Array) -> None:
@@ -169,7 +169,7 @@ def nan_in_padding_is_harmless(cell: nnx.Module, key: Array) -> None:
     mask = jnp.arange(LENGTH)[None] < jnp.array([[LENGTH], [4]])
     poisoned = jnp.where(mask[..., None], xs, jnp.nan)
     clean = call(_loss_and_gradients, carry, xs, mask)
-    assert_close(call(_loss_and_gradients, carry, poisoned, mask), clean, "beside NaN in padding")
+    assert_close(call(_loss_and_gradients, carry, poisoned, mask), clean, "with NaN in padding")
 
 
 def batch_axes_are_vmap(cell: nnx.Module, key: Array) -> None:
@@ -268,7 +268,7 @@ def _gradient(graphdef, params, carry, xs, weights, reset=None):
 
     def loss(xs):
         ys = _widen(_run(graphdef, params, carry, xs, reset)[1])
-        # NaN outputs are left out, so that the other outputs' gradients show what they reach.
+        # NaN outputs are omitted, so that the other outputs' gradients show what they reach.
         return jnp.sum(jnp.where(jnp.isnan(ys), 0 * ys, weights.astype(ys.dtype) * jnp.sin(ys)))
 
     return jax.grad(loss)(xs)

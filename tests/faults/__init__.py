@@ -1,1 +1,1 @@
-"""Faults on purpose: real signals to real processes, damaged files, full disks, wrong input."""
+"""Injected faults: real signals to real processes, corrupt files, full disks, bad input."""

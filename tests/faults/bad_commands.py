@@ -1,4 +1,4 @@
-"""Bad commands: wrong flags and settings, runs that cannot be gone on with, places without room."""
+"""Bad commands: wrong flags and settings, runs that cannot be resumed, folders not writable."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def written(text: bytes) -> Callable[[Path], None]:
 
 
 def later_format(here: Path) -> None:
-    """The newest step's list is sound, but of a format that is not known yet."""
+    """Gives the newest step a valid manifest of a later format."""
     step = here / "run" / "checkpoints" / str(LAST_STEP)
     with mock.patch.object(manifest, "FORMAT", manifest.FORMAT + 1):
         manifest.write_manifest(step, {}, {})
@@ -81,7 +81,7 @@ CASES = [
     ),
     Case(
         2,
-        "a rate that is no number",
+        "a learning rate of NaN",
         "run FILE --train.learning-rate nan",
         USAGE_ERROR,
         "a finite number",
@@ -118,7 +118,7 @@ CASES = [
         RESOURCES,
         "of memory, and",
     ),
-    Case(5, "no such experiment", "run none.py", USAGE_ERROR, "none.py is not a file"),
+    Case(5, "a missing experiment", "run none.py", USAGE_ERROR, "none.py is not a file"),
     Case(5, "a folder for an experiment", "run .", USAGE_ERROR, ". is not a file"),
     Case(5, "an empty experiment", "run a.py", USAGE_ERROR, "must define PRESETS", files(a_py="")),
     Case(
@@ -131,7 +131,7 @@ CASES = [
     ),
     Case(
         6,
-        "settings that are no JSON",
+        "settings that are not JSON",
         "resume RUN",
         USAGE_ERROR,
         "config.json is not JSON",

@@ -19,7 +19,7 @@ def arrays(**values: np.ndarray) -> Callable[[Path], None]:
 
 
 def sparse(here: Path) -> None:
-    """A file of one line of more than a gigabyte, which takes no room."""
+    """A file of one line of more than a gigabyte, which takes no disk space."""
     with (here / "a.txt").open("wb") as file:
         file.truncate(1100 << 20)
 
@@ -44,7 +44,7 @@ DAYS = "date,x\n" + "\n".join(f"2020-01-{day:02d},{day % 5}" for day in range(1,
 RESULT = json.dumps({"varied": {}, "curve": []})
 
 CASES = [
-    Case(7, "no such text", TEXT, DATA, "a.txt: cannot be read: No such file"),
+    Case(7, "a missing text", TEXT, DATA, "a.txt: cannot be read: No such file"),
     Case(
         7,
         "a folder for a text",
@@ -171,7 +171,7 @@ CASES = [
     ),
     Case(
         15,
-        "targets that are no whole numbers",
+        "targets that are not integers",
         ROWS,
         DATA,
         "targets",

@@ -36,7 +36,7 @@ def second_writers(lab: Lab, out: Path, starts: int) -> list[Record]:
 
 
 def concurrent_start(lab: Lab, out: Path, writers: int) -> Record:
-    """Starts several processes in parallel on a stopped run: one runs, the others are refused."""
+    """Starts several processes in parallel on a stopped run: one runs, the others exit with 7."""
     folder = lab.copy_reference_without_result(out)
     (folder / "run.lock").touch()
     arguments = ["resume", str(folder), "--from-step", "10"]

@@ -159,7 +159,7 @@ def _kill_after(
 
 
 def _start(lab: Lab, process: subprocess.Popen) -> tuple[subprocess.Popen, Callable[[], Outcome]]:
-    """The process, and a function that waits for it; a thread reads its pipes meanwhile."""
+    """The process, and a function that waits for it while a thread reads its pipes."""
     found: list[Outcome] = []
     thread = threading.Thread(target=lambda: found.append(lab.wait(process)))
     thread.start()
