@@ -1,26 +1,24 @@
 """Names that earlier versions stored in files, and their current names.
 
 Files are never rewritten: readers translate names with the functions of this module. To rename a
-setting, a record's key or a parameter, add its old name to a table here.
+setting, a record's key or a checkpoint's leaf, add its old name to a table here.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-SETTINGS: dict[str, dict[str, str]] = {
-    "train": {
-        "final_rate": "end_lr_fraction",
-        "decay_gates": "weight_decay_gates",
-        "clip_norm": "grad_clip_norm",
-        "l1": "recurrent_l1",
-        "l2": "recurrent_l2",
-        "accumulation": "grad_accum_steps",
-        "evaluate_every": "eval_every",
-        "skip_spikes": "spike_factor",
-        "skip_limit": "max_consecutive_skips",
-    },
+TRAIN_SETTINGS = {
+    "final_rate": "end_lr_fraction",
+    "decay_gates": "weight_decay_gates",
+    "clip_norm": "grad_clip_norm",
+    "l1": "recurrent_l1",
+    "l2": "recurrent_l2",
+    "accumulation": "grad_accum_steps",
+    "evaluate_every": "eval_every",
+    "skip_spikes": "spike_factor",
+    "skip_limit": "max_consecutive_skips",
 }
-"""Settings of `config.json` and of results, by section."""
+"""Settings of trainings."""
 
 TASK_SETTINGS: dict[str, dict[str, str]] = {
     "Chorales": {"quarters": "quarters_per_step"},
@@ -54,9 +52,6 @@ CELLS_OF_OPTION = {
 }
 """The cells that such a setting belongs to; the settings of all other models listed it too."""
 
-VALUES: dict[str, dict[Any, Any]] = {}
-"""Values of settings, by "section.setting" with its current name."""
-
 RECORD_KEYS = {"varied": "grid", "floors": "baselines"}
 """Keys of results and of `config.json`."""
 
@@ -82,7 +77,7 @@ LEAVES = {
     "progress.health.skipped": "progress.loss_history.total_skips",
     "state.usual": "state.recent_stats",
 }
-"""Paths of a checkpoint's leaves outside the model."""
+"""Paths of a checkpoint's leaves. Those of the model have not changed."""
 
 MANIFEST_FILE, METADATA_KEY = "integrity.json", "about"
 """The manifest of a checkpoint of format 1, and the key of its metadata."""
@@ -92,9 +87,6 @@ TMP_SUFFIXES = (".new", ".old")
 
 CORRUPT_DIR, ARCHIVE_DIR = "damaged", "retired"
 """Subdirectories of a run for corrupt and for archived checkpoints."""
-
-PARAMETERS: dict[str, str] = {}
-"""Names of parameters: dotted ends of their paths in the model, as in "cell.carry"."""
 
 
 def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,31 +101,30 @@ def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "benchmark" in record:
         return _current_benchmark(record)
-    current = {RECORD_KEYS.get(key, key): value for key, value in record.items()}
-    if "grid" not in current or "train" not in current:
+    current = _renamed(record, RECORD_KEYS)
+    if not {"grid", "train"} <= current.keys():
         return dict(record)
-    if isinstance(current["grid"], Mapping):
-        current["grid"] = dict(_current_setting(*item) for item in current["grid"].items())
-    if isinstance(model := current.get("model"), Mapping) and "conv_kernel_size" not in model:
-        current["model"] = _current_model(model)
-        if isinstance(current["grid"], Mapping):
-            names = {f"model.{old}": f"model.{new}" for old, new in MODEL_SETTINGS.items()}
-            current["grid"] = {names.get(name, name): x for name, x in current["grid"].items()}
     task = str(current.get("task"))
+    names = {"data": TASK_SETTINGS.get(task, {}), "train": TRAIN_SETTINGS}
+    # The options of a user's cell may have any name: only settings without current names are old.
+    if isinstance(model := current.get("model"), Mapping) and "conv_kernel_size" not in model:
+        names["model"] = MODEL_SETTINGS
+        current["model"] = _current_model(model)
     if isinstance(data := current.get("data"), Mapping):
         current["data"] = _current_task(task, data)
-    if isinstance(current["grid"], Mapping):
-        names = {f"data.{old}": f"data.{new}" for old, new in TASK_SETTINGS.get(task, {}).items()}
-        current["grid"] = {names.get(name, name): x for name, x in current["grid"].items()}
-    for section in SETTINGS:
-        if isinstance(settings := current.get(section), Mapping):
-            named = (_current_setting(f"{section}.{key}", x) for key, x in settings.items())
-            current[section] = {name.removeprefix(f"{section}."): x for name, x in named}
+    if isinstance(train := current["train"], Mapping):
+        current["train"] = _renamed(train, TRAIN_SETTINGS)
+    if isinstance(grid := current["grid"], Mapping):
+        sections = [
+            {f"{section}.{old}": f"{section}.{new}" for old, new in settings.items()}
+            for section, settings in names.items()
+        ]
+        current["grid"] = _renamed(grid, {old: new for x in sections for old, new in x.items()})
     return current
 
 
 def _current_benchmark(record: Mapping[str, Any]) -> dict[str, Any]:
-    current = {BENCHMARK_KEYS.get(key, key): value for key, value in record.items()}
+    current = _renamed(record, BENCHMARK_KEYS)
     for key, values in BENCHMARK_VALUES.items():
         if key in current:
             current[key] = values.get(current[key], current[key])
@@ -146,12 +137,7 @@ def current_leaf(path: str) -> str:
     >>> current_leaf("progress.best"), current_leaf("state.params.head_kernel.value")
     ('progress.best_value', 'state.params.head_kernel.value')
     """
-    if path in LEAVES:
-        return LEAVES[path]
-    for old, new in PARAMETERS.items():
-        if path.endswith(f".{old}.value"):
-            return path.removesuffix(f"{old}.value") + f"{new}.value"
-    return path
+    return LEAVES.get(path, path)
 
 
 def _current_model(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,15 +166,11 @@ def _current_task(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     >>> _current_task("Text", {"length": 64, "heldout": 0.1})
     {'length': 64, 'test': 0.1, 'valid': 0.0}
     """
-    names = TASK_SETTINGS.get(task, {})
-    current = {names.get(name, name): value for name, value in settings.items()}
+    current = _renamed(settings, TASK_SETTINGS.get(task, {}))
     if task == "Text" and "heldout" in settings:
         current["valid"] = 0.0
     return current
 
 
-def _current_setting(name: str, value: Any) -> tuple[str, Any]:
-    section, _, setting = name.partition(".")
-    name = f"{section}.{SETTINGS.get(section, {}).get(setting, setting)}"
-    values = VALUES.get(name, {})
-    return name, values[value] if isinstance(value, str) and value in values else value
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in values.items()}
