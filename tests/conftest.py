@@ -21,7 +21,7 @@ import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 import tyro  # noqa: E402, F401  before doctests set builtins._, which tyro hashes on import
-from example_state import ABOUT, tree  # noqa: E402
+from example_state import METADATA, tree  # noqa: E402
 from faults.harness import Lab  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -96,7 +96,7 @@ def implicit_promotion():
 def stored(tmp_path):
     """A store with checkpoints of steps 1 to 3, step 1 the best, and its log lines."""
     lines = []
-    checkpoints = CheckpointStore(tmp_path, ABOUT, lines.append)
+    checkpoints = CheckpointStore(tmp_path, METADATA, lines.append)
     for step in (1, 2, 3):
         checkpoints.save(step, tree(step), best=step == 1)
     return checkpoints, lines

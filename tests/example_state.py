@@ -1,10 +1,10 @@
-"""A tree of every kind of leaf, and what its checkpoints belong to."""
+"""A tree with every kind of leaf, and the metadata of its checkpoints."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-ABOUT = {"config": {"train": {"steps": 8, "seed": 0}, "task": "Adding"}}
+METADATA = {"config": {"train": {"steps": 8, "seed": 0}, "task": "Adding"}}
 
 
 def tree(seed=0):
@@ -20,11 +20,12 @@ def tree(seed=0):
 
 
 def same(one, other):
+    """Whether two trees have the same bits."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    words = [tuple(map(words_of, pair)) for pair in pairs]
-    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in words)
+    arrays = [tuple(map(_as_array, pair)) for pair in pairs]
+    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in arrays)
 
 
-def words_of(x):
+def _as_array(x):
     key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(x) if key else x)

@@ -54,14 +54,14 @@ def test_write_error_of_a_wrong_path_advises_another_directory(tmp_path):
     with pytest.raises(InsufficientResourcesError) as raised:
         write_json(path, {})
     reason = os.strerror(errno.ENOTDIR)
-    said = f"{path} could not be written: {reason}; choose another directory"
-    assert str(raised.value) == said
+    message = f"{path} could not be written: {reason}; choose another directory"
+    assert str(raised.value) == message
 
 
 def test_write_error_without_errno_shows_its_message(tmp_path):
-    said = r"a could not be written: odd; choose another directory$"
+    message = r"a could not be written: odd; choose another directory$"
     with (
-        pytest.raises(InsufficientResourcesError, match=said),
+        pytest.raises(InsufficientResourcesError, match=message),
         raise_resource_errors(tmp_path / "a"),
     ):
         raise OSError("odd")

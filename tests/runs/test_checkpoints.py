@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-from example_state import ABOUT, same, tree
+from example_state import METADATA, same, tree
 
 from rnnlab.atomic_io import read_json, write_json
 from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
@@ -22,7 +22,7 @@ def test_restore_of_a_saved_step_returns_the_same_bits(stored):
     for step in (1, 2, 3):
         restored = checkpoints.restore(step, tree())
         assert same(restored.tree, tree(step))
-        assert restored.metadata == ABOUT
+        assert restored.metadata == METADATA
     assert checkpoints.restore_latest(tree()).step == 3
     assert lines == []
 
@@ -184,7 +184,7 @@ def test_save_without_free_disk_space_is_an_error(stored, monkeypatch):
 def test_save_flushes_the_files_before_the_name(tmp_path, monkeypatch):
     """And the directory that holds the name after it, then the pointers."""
     events = []
-    checkpoints = CheckpointStore(tmp_path, ABOUT)
+    checkpoints = CheckpointStore(tmp_path, METADATA)
     fsync, rename = module.fsync, module.Path.rename
 
     def synced(path):

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from example_state import ABOUT, same, tree
+from example_state import METADATA, same, tree
 
 from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
 from rnnlab.runs.checkpoints import manifest
@@ -71,7 +71,7 @@ def test_array_that_differs_from_its_digest_is_named(stored):
     listed = manifest.read_verified_manifest(where).leaves
     leaves = {name: np.zeros(x["shape"], x["dtype"]) for name, x in listed.items()}
     (where / manifest.MANIFEST_FILE).unlink()
-    manifest.write_manifest(where, leaves, ABOUT)
+    manifest.write_manifest(where, leaves, METADATA)
     with pytest.raises(CorruptCheckpointError, match=r"half in .* differs from what was stored"):
         checkpoints.verify(3)
     with pytest.raises(CorruptCheckpointError, match="differs from what was stored"):
@@ -104,7 +104,7 @@ def test_restore_latest_without_a_valid_step_is_an_error_and_without_steps_is_no
         CheckpointError, match="3, the latest checkpoint, is missing, and there is no"
     ):
         checkpoints.restore_latest(tree())
-    assert CheckpointStore(tmp_path / "other", ABOUT).restore_latest(tree()) is None
+    assert CheckpointStore(tmp_path / "other", METADATA).restore_latest(tree()) is None
 
 
 def test_missing_latest_step_is_named(stored):

@@ -31,8 +31,8 @@ def holder(folder):
 
 @pytest.fixture
 def held(tmp_path):
-    process, said = holder(tmp_path / "run")
-    assert said == "held"
+    process, printed = holder(tmp_path / "run")
+    assert printed == "held"
     yield tmp_path / "run", process
     process.kill()
     process.communicate()
@@ -74,8 +74,8 @@ def test_concurrent_writers_exactly_one_gets_the_lock(tmp_path):
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
     options = {"stdout": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, **options) for _ in range(4)]
-    said = [process.stdout.readline().split()[0] for process in started]
+    printed = [process.stdout.readline().split()[0] for process in started]
     for process in started:
         process.kill()
         process.communicate()
-    assert sorted(said) == ["held", "refused", "refused", "refused"]
+    assert sorted(printed) == ["held", "refused", "refused", "refused"]

@@ -114,5 +114,5 @@ def test_require_memory_respects_the_address_space_limit():
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout == "fits\n"
     assert done.returncode == 1
-    said = "a large model needs about 4.1 GB of memory, and the cpu has 4.0 GB; lower width"
-    assert done.stderr.endswith(f"rnnlab.errors.InsufficientResourcesError: {said}\n")
+    message = "a large model needs about 4.1 GB of memory, and the cpu has 4.0 GB; lower width"
+    assert done.stderr.endswith(f"rnnlab.errors.InsufficientResourcesError: {message}\n")

@@ -35,20 +35,20 @@ def progress(**values):
 
 def test_recover_best_points_to_a_valid_step(checkpoints):
     checkpoints.best_path.unlink()
-    said = []
+    lines = []
     assert recover_best(
-        checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=4), said.append
+        checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=4), lines.append
     )
     assert checkpoints.best_step() == 2
-    assert said == []
+    assert lines == []
 
 
 def test_recover_best_quarantines_a_corrupt_step(checkpoints, tmp_path):
     (checkpoints.folder / "2" / "manifest.json").unlink()
-    said = []
+    lines = []
     known = progress(best_value=1.0, best_step=2, last_eval_step=4)
-    assert not recover_best(checkpoints, 4, known, said.append)
-    assert "the best checkpoint, step 2, is corrupt" in said[0]
+    assert not recover_best(checkpoints, 4, known, lines.append)
+    assert "the best checkpoint, step 2, is corrupt" in lines[0]
     assert checkpoints.saved_steps() == [4]
     assert (tmp_path / "corrupt" / "2" / "state").is_dir()
 
@@ -60,11 +60,11 @@ def test_recover_best_accepts_a_pointer_newer_than_the_state(checkpoints):
         3, "elsewhere"
     )  # as pruned: step 2 is what the state of 4 holds for best
     (checkpoints.folder / "2").rename(checkpoints.folder / "4")
-    said = []
+    lines = []
     assert recover_best(
-        checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=2), said.append
+        checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=2), lines.append
     )
-    assert said == []
+    assert lines == []
 
 
 @pytest.fixture

@@ -106,13 +106,13 @@ def test_update_with_nan_parameters_is_skipped(stepped):
 def test_spike_is_skipped_only_with_a_spike_factor(stepped):
     for skip in (None, 8.0):
         step, state = stepped(spike_factor=skip)
-        taken = []
+        applied = []
         for k in range(SPIKE_MIN_HISTORY + 6):
             factor = 50.0 if k in (3, SPIKE_MIN_HISTORY + 2) else 1.0
             state, metrics = step(state, batch(k, factor=factor))
-            taken.append(bool(metrics["update_applied"]))
+            applied.append(bool(metrics["update_applied"]))
         # Before there are enough updates to judge by, none is a spike.
-        skipped = [k for k, was in enumerate(taken) if not was]
+        skipped = [k for k, was in enumerate(applied) if not was]
         assert skipped == ([] if skip is None else [SPIKE_MIN_HISTORY + 2])
 
 
@@ -156,8 +156,8 @@ def test_healthy_training_is_not_stopped(seed):
 def test_history_window_ignores_skipped_updates():
     history = LossHistory.empty()
     for step in range(1, 20):
-        taken = step % 3 != 0
-        history = check_divergence(history, step, 1.0 if taken else math.nan, 1.0, taken, LIMIT)
+        applied = step % 3 != 0
+        history = check_divergence(history, step, 1.0 if applied else math.nan, 1.0, applied, LIMIT)
     assert int(history.total_skips) == 6
     assert np.isfinite(history.recent).all()
 
@@ -186,27 +186,27 @@ def broken(monkeypatch):
     return make
 
 
-def run(path, experiment, say=lambda line: None):
-    return api.run(path, "test", "cpu", experiment, {}, Reporter(log=say))
+def run(path, experiment, log=lambda line: None):
+    return api.run(path, "test", "cpu", experiment, {}, Reporter(log=log))
 
 
 def test_run_counts_skipped_updates(tmp_path, broken):
     lines = []
     result = run(tmp_path / "run", broken(2, 5, 6), lines.append)
     assert result["skipped"] == 3
-    rows = [r for r in RunDirectory(tmp_path / "run").read_metrics() if "loss" in r]
-    assert [r["step"] for r in rows if r["loss"] is None] == [3, 6, 7]
-    assert [r["skipped"] for r in rows] == [0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 3, 3]
+    updates = [r for r in RunDirectory(tmp_path / "run").read_metrics() if "loss" in r]
+    assert [r["step"] for r in updates if r["loss"] is None] == [3, 6, 7]
+    assert [r["skipped"] for r in updates] == [0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 3, 3]
     assert sum("is skipped" in line for line in lines) == 3
 
 
 def test_run_with_too_many_skips_stops_and_keeps_valid_checkpoints(tmp_path, broken):
     with pytest.raises(TrainingDivergedError) as stopped:
         run(tmp_path / "run", broken(*range(5, 12)))
-    said = str(stopped.value)
-    assert "step 9: 4 consecutive updates were skipped as NaN, Inf or spikes" in said
+    message = str(stopped.value)
+    assert "step 9: 4 consecutive updates were skipped as NaN, Inf or spikes" in message
     for part in ("gradient norm nan", "learning rate 0.001", "checkpoint is step 8"):
-        assert part in said
+        assert part in message
     checkpoints = CheckpointStore(tmp_path / "run", {})
     for step in checkpoints.saved_steps():
         checkpoints.verify(step)

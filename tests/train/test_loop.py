@@ -94,11 +94,11 @@ def test_run_writes_its_settings_metrics_and_result(finished, shared):
     assert load_run(finished)[2] == adding()
     environment = json.loads(folder.environment.read_text())
     assert {"versions", "cores", "commit", "data_fingerprint", "command"} <= set(environment)
-    rows = folder.read_metrics()
-    updates = [r for r in rows if "loss" in r]
+    logged = folder.read_metrics()
+    updates = [r for r in logged if "loss" in r]
     assert [r["step"] for r in updates] == [1, 2, 3, 4, 5, 6]
     assert {"gradient_norm/layer 0", "update_ratio/layer 0"} <= set(updates[0])
-    evaluations = [r for r in rows if r.get("set") == "valid"]
+    evaluations = [r for r in logged if r.get("set") == "valid"]
     assert [r["step"] for r in evaluations] == [0, 2, 4, 6]
     assert 0 <= evaluations[0]["saturated/layer 0/decay"] <= 1
     best = min(evaluations, key=lambda r: r["mse"])

@@ -15,21 +15,21 @@ from rnnlab.train.metrics import METRICS, MetricAccumulator
 
 def plain_categorical(outputs, targets, mask):
     total, count = 0.0, 0
-    for row in np.ndindex(targets.shape):
-        if targets[row] != IGNORE_INDEX and mask[row]:
-            logits = [float(v) for v in outputs[row]]
-            total -= logits[targets[row]] - math.log(sum(math.exp(v) for v in logits))
+    for at in np.ndindex(targets.shape):
+        if targets[at] != IGNORE_INDEX and mask[at]:
+            logits = [float(v) for v in outputs[at]]
+            total -= logits[targets[at]] - math.log(sum(math.exp(v) for v in logits))
             count += 1
     return total / count
 
 
 def plain_binary(outputs, targets, mask):
     total, steps = 0.0, 0
-    for row in np.ndindex(mask.shape):
-        if not mask[row] or np.isnan(targets[row]).all():
+    for at in np.ndindex(mask.shape):
+        if not mask[at] or np.isnan(targets[at]).all():
             continue
         steps += 1
-        for x, y in zip(outputs[row], targets[row], strict=True):
+        for x, y in zip(outputs[at], targets[at], strict=True):
             if not math.isnan(y):
                 p = 1 / (1 + math.exp(-float(x)))
                 total -= y * math.log(p) + (1 - y) * math.log(1 - p)
