@@ -50,7 +50,13 @@ def token_model(**settings):
     return ModelConfig().override(SMALL | settings).build(5, vocab_size=5, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("cell", REGISTRY)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("rnn", "gru", "minlstm") else ())
+        for name in REGISTRY
+    ],
+)
 def test_contract_of_every_layer_holds_on_tokens(cell):
     options = {"heads": 2, "window": 6} if cell == "transformer" else {}
     model = token_model(cell=cell, readout="mean", depth=1, mlp_expansion=None, **options)
