@@ -52,8 +52,8 @@ MUTATIONS = {
     ),
     "atomic deletion of a step": (
         "rnnlab/runs/checkpoints/store.py",
-        "(self.folder / str(step)).rename(aside)\n            shutil.rmtree(aside)",
-        "shutil.rmtree(self.folder / str(step))",
+        "self.path(step).rename(trash)\n            shutil.rmtree(trash)",
+        "shutil.rmtree(self.path(step))",
         "tests/faults/test_faults.py::test_interrupted_deletion_leaves_every_step_valid",
     ),
     "archive of later steps": (
