@@ -245,10 +245,16 @@ def in_parts(steps, kind, backend, pre, h0, reset):
 def test_scan_in_parts_equals_the_whole(kind, backend, steps, length):
     arguments, expected = problem(kind, "float32", length)
     found = program(kind, backend, partial(in_parts, steps))(*arguments)
-    check(found, expected, kind, "float32", inexact_examples(kind, "float32", length))
+    inexact = inexact_examples(kind, "float32", length)
+    check(found, expected, kind, "float32", inexact)
+    # Each step rounds differently in a part. The errors add up where decays are equal and near 1;
+    # elsewhere they cancel in part.
+    eps = float(jnp.finfo(jnp.float32).eps)
+    limits = np.full(3 * COUNT, max(1e-6, length**0.5 * eps))
+    limits[inexact] = length * eps
     for x, whole in zip(found, program(kind, backend)(*arguments), strict=True):
         axes = tuple(range(1, x.ndim))
-        assert (jnp.abs(x - whole).max(axes) <= 1e-6 * jnp.abs(whole).max(axes)).all()
+        assert (np.abs(x - whole).max(axes) <= limits * np.abs(whole).max(axes)).all()
 
 
 @KIND
