@@ -104,7 +104,7 @@ def measure_cell(cell: NonlinearCell, xs: Array, repeats: int) -> Record:
         programs.append(compile_program(run, layer.params, xs, dys))
         results.append(jax.jit(run)(layer.params, xs, dys))
     (ys, gradients), (reference_ys, reference_gradients) = results
-    report = cell.convergence(carry, xs)
+    report = cell.newton_info(carry, xs)
     seconds, loop = time_interleaved([p.call for p in programs], repeats)
     return {
         "batch_size": xs.shape[0],

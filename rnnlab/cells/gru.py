@@ -1,5 +1,7 @@
 """The gated recurrent unit."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -8,71 +10,57 @@ from jax.typing import DTypeLike
 
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.cells.step_functions import (
-    Equations,
-    Gates,
-    both,
-    own_weights,
+    GateInputs,
+    StepFunctions,
+    add_inputs,
     recurrent_gates,
-    with_one_matmul,
 )
 from rnnlab.dtypes import accumulation_dtype
 
 
-def gru_sums(recurrent: Gates, pre: Gates, candidate_bias: Array) -> Gates:
-    """`x W + h U + b` of r and z, and the two parts of n: `x W + b` and `h U + b_hn`."""
+def gru_preactivations(
+    recurrent: GateInputs, inputs: GateInputs, candidate_bias: Array
+) -> GateInputs:
+    """Returns `x W + h U + b` of r and z, and the two parts of n: `x W + b` and `h U + b_hn`."""
     r, z, n = recurrent
-    pre_r, pre_z, pre_n = (p.astype(n.dtype) for p in pre)
-    return pre_r + r, pre_z + z, pre_n, n + jnp.broadcast_to(candidate_bias, n.shape)
+    input_r, input_z, input_n = (x.astype(n.dtype) for x in inputs)
+    return input_r + r, input_z + z, input_n, n + jnp.broadcast_to(candidate_bias, n.shape)
 
 
-def gru_pointwise(h: Array, sums: Gates) -> Array:
-    """The next state from the last one and `gru_sums`."""
-    r, z, pre_n, inner = sums
-    n = jnp.tanh(pre_n + jax.nn.sigmoid(r) * inner)
+def gru_update(h: Array, preactivations: GateInputs) -> Array:
+    """Returns the next state from the last one and `gru_preactivations`."""
+    r, z, input_n, recurrent_n = preactivations
+    n = jnp.tanh(input_n + jax.nn.sigmoid(r) * recurrent_n)
     return n + jax.nn.sigmoid(z) * (h - n)
 
 
-def gru_factors(
-    h: Array, pre: Gates, recurrent_kernel: Array, candidate_bias: Array
-) -> tuple[Array, Array]:
-    """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
-    recurrent = recurrent_gates(h, recurrent_kernel, pre)
-    r, z, pre_n, inner = gru_sums(recurrent, pre, candidate_bias)
-    r, z = jax.nn.sigmoid(r), jax.nn.sigmoid(z)
-    by_r, by_z, by_n = own_weights(recurrent_kernel, h)
-    n = jnp.tanh(pre_n + r * inner)
-    dn = (1 - n * n) * (r * (1 - r) * by_r * inner + r * by_n)
-    return jnp.ones_like(h), z + z * (1 - z) * by_z * (h - n) + (1 - z) * dn
+class ResetBeforeStep(StepFunctions):
+    """The step of a GRU that applies the reset gate before the candidate's matmul."""
+
+    single_matmul = False
+
+    def step(
+        self,
+        carry: Array,
+        inputs: GateInputs,
+        kernel: Array,
+        candidate_bias: Array,
+        dot: Any = None,
+    ) -> Array:
+        """Returns the next state, with one matmul for r and z and a second one for n."""
+        h, dot = carry, dot or recurrent_gates
+        gates, candidate = inputs[:2], inputs[2:]
+        gate_kernel, candidate_kernel = jnp.split(kernel, [2 * h.shape[-1]], axis=-1)
+        r, z = map(jax.nn.sigmoid, add_inputs(dot(h, gate_kernel, gates), gates))
+        (n,) = add_inputs(dot(r * h, candidate_kernel, candidate), candidate)
+        n = jnp.tanh(n + jnp.broadcast_to(candidate_bias, h.shape))
+        return n + z * (h - n)
 
 
-AFTER = with_one_matmul(gru_sums, gru_pointwise, gru_factors)
-
-
-def gru_before(h: Array, pre: Gates, recurrent_kernel: Array, candidate_bias: Array) -> Array:
-    """The next state where the reset gate is applied before the candidate's matmul."""
-    _, z, n = _gates_before(h, pre, recurrent_kernel, candidate_bias)
-    return n + z * (h - n)
-
-
-def gru_before_factors(
-    h: Array, pre: Gates, recurrent_kernel: Array, candidate_bias: Array
-) -> tuple[Array, Array]:
-    """As `gru_factors`."""
-    r, z, n = _gates_before(h, pre, recurrent_kernel, candidate_bias)
-    by_r, by_z, by_n = own_weights(recurrent_kernel, h)
-    dn = (1 - n * n) * (r + r * (1 - r) * by_r * h) * by_n
-    return jnp.ones_like(h), z + z * (1 - z) * by_z * (h - n) + (1 - z) * dn
-
-
-def _gates_before(h, pre, recurrent_kernel, candidate_bias):
-    gates, candidate = pre[:2], pre[2:]
-    kernel, candidate_kernel = jnp.split(recurrent_kernel, [2 * h.shape[-1]], axis=-1)
-    r, z = map(jax.nn.sigmoid, both(recurrent_gates(h, kernel, gates), gates))
-    (n,) = both(recurrent_gates(r * h, candidate_kernel, candidate), candidate)
-    return r, z, jnp.tanh(n + jnp.broadcast_to(candidate_bias, h.shape))
-
-
-BEFORE = Equations(gru_before, gru_before_factors)
+RESET_AFTER = StepFunctions(gru_preactivations, gru_update)
+RESET_BEFORE = ResetBeforeStep(None, None)
+gru_step = RESET_AFTER.step
+"""`gru_step(h, inputs, recurrent_kernel, candidate_bias)`: one time step on arrays."""
 
 
 class GRU(NonlinearCell):
@@ -111,7 +99,7 @@ class GRU(NonlinearCell):
     ((2, 8), (2, 5, 8))
     """
 
-    gates = 3
+    num_gates = 3
 
     def __init__(
         self,
@@ -145,10 +133,11 @@ class GRU(NonlinearCell):
         bias = self.candidate_bias[...].astype(accumulation_dtype(self.dtype))
         return (*super()._weights(), bias)
 
-    def _gates(self, sigmoids: Array) -> dict[str, Array]:
+    def _gate_dict(self, sigmoids: Array) -> dict[str, Array]:
         r, z, _ = jnp.split(sigmoids, 3, axis=-1)
         return {"r": r, "z": z}
 
     @property
-    def equations(self) -> Equations:
-        return AFTER if self.reset_after else BEFORE
+    def step_functions(self) -> StepFunctions:
+        """The step."""
+        return RESET_AFTER if self.reset_after else RESET_BEFORE

@@ -13,12 +13,10 @@ from jaxtyping import Float
 from rnnlab.cells.backends import cudnn
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.cells.step_functions import (
-    Equations,
-    Gates,
-    both,
-    own_weights,
-    recurrent_gates,
-    with_one_matmul,
+    GateInputs,
+    StepFunctions,
+    add_inputs,
+    own_state_gates,
 )
 
 
@@ -29,33 +27,43 @@ class LSTMCarry(NamedTuple):
     h: Float[Array, "*batch features"]
 
 
-def lstm_pointwise(carry: LSTMCarry, sums: Gates) -> LSTMCarry:
-    """The next states from the last and the sums `x W + h U + b` of the gates i, f, g, o."""
-    i, f, g, o = _gates(sums)
+def lstm_update(carry: LSTMCarry, preactivations: GateInputs) -> LSTMCarry:
+    """Returns the next states from the last ones and `x W + h U + b` of the gates i, f, g, o."""
+    i, f, g, o = _activate(preactivations)
     c = f * carry.c + i * g
     return LSTMCarry(c, o * jnp.tanh(c))
 
 
-def lstm_factors(
-    carry: LSTMCarry, pre: Gates, recurrent_kernel: Array
-) -> tuple[LSTMCarry, LSTMCarry]:
-    """A unit's derivative of its next states by its last ones, as a product. See `newton`.
-
-    All of it but what the output gate reads of h: h' follows c', and c' both states.
-    """
-    i, f, g, o = _gates(both(recurrent_gates(carry.h, recurrent_kernel, pre), pre))
-    by_i, by_f, by_g, _ = own_weights(recurrent_kernel, carry.h)
-    by_h = carry.c * f * (1 - f) * by_f + g * i * (1 - i) * by_i + i * (1 - g * g) * by_g
-    t = jnp.tanh(f * carry.c + i * g)
-    return LSTMCarry(jnp.ones_like(t), o * (1 - t * t)), LSTMCarry(f, by_h)
-
-
-def _gates(sums):
-    i, f, g, o = sums
+def _activate(preactivations):
+    i, f, g, o = preactivations
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-EQUATIONS = with_one_matmul(both, lstm_pointwise, lstm_factors)
+class LSTMStep(StepFunctions):
+    """The LSTM's step, with its two states."""
+
+    def diagonal_jacobian(
+        self, carry: LSTMCarry, inputs: GateInputs, kernel: Array
+    ) -> tuple[LSTMCarry, LSTMCarry]:
+        """Returns (p, q): h' follows c', and c' both states.
+
+        It leaves out what the output gate reads of h, which is no such product.
+        """
+        ones, zeros = jnp.ones_like(carry.c), jnp.zeros_like(carry.c)
+
+        def next_c(carry):
+            return self.step(carry, inputs, kernel, dot=own_state_gates).c
+
+        c, by_c = jax.jvp(next_c, (carry,), (LSTMCarry(ones, zeros),))
+        by_h = jax.jvp(next_c, (carry,), (LSTMCarry(zeros, ones),))[1]
+        *_, o = _activate(add_inputs(own_state_gates(carry.h, kernel, inputs), inputs))
+        h_by_c = jax.jvp(lambda c: o * jnp.tanh(c), (c,), (ones,))[1]
+        return LSTMCarry(ones, h_by_c), LSTMCarry(by_c, by_h)
+
+
+LSTM_STEP = LSTMStep(add_inputs, lstm_update)
+lstm_step = LSTM_STEP.step
+"""`lstm_step(carry, inputs, recurrent_kernel)`: one time step on arrays, without Flax."""
 
 
 class LSTM(NonlinearCell):
@@ -95,7 +103,7 @@ class LSTM(NonlinearCell):
     ((2, 8), (2, 8), (2, 5, 8))
     """
 
-    gates = 4
+    num_gates = 4
     backends = (*NonlinearCell.backends, "cudnn")
 
     def __init__(
@@ -134,7 +142,7 @@ class LSTM(NonlinearCell):
     def run_sequence(self, carry, xs, reset, mask, key):
         if self.backend != "cudnn":
             return super().run_sequence(carry, xs, reset, mask, key)
-        cudnn.check(self.dtype, reset)
+        cudnn.require_supported(self.dtype, reset)
         batch = xs.shape[:-2]
         flat = [x.reshape(-1, *x.shape[len(batch) :]) for x in (carry.c, carry.h, xs)]
         mask = None if mask is None else mask.reshape(-1, mask.shape[-1])
@@ -144,10 +152,11 @@ class LSTM(NonlinearCell):
         c, h, ys = (x.reshape(*batch, *x.shape[1:]) for x in results)
         return LSTMCarry(c, h), ys
 
-    def _gates(self, sigmoids: Array) -> dict[str, Array]:
+    def _gate_dict(self, sigmoids: Array) -> dict[str, Array]:
         i, f, _, o = jnp.split(sigmoids, 4, axis=-1)
         return {"i": i, "f": f, "o": o}
 
     @property
-    def equations(self) -> Equations:
-        return EQUATIONS
+    def step_functions(self) -> LSTMStep:
+        """The step."""
+        return LSTM_STEP

@@ -16,22 +16,22 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from rnnlab.cells.backends import lax_scan
-from rnnlab.cells.backends.newton import Report, solve
-from rnnlab.cells.step_functions import Equations, Gates, output, recurrent_dot, where
+from rnnlab.cells.backends.newton import NewtonInfo, solve
+from rnnlab.cells.step_functions import GateInputs, StepFunctions, hidden, recurrent_dot
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.recurrent import Recurrent, dense, time_axis_first, validate_call
+from rnnlab.recurrent import Recurrent, dense, time_axis_first, tree_where, validate_call
 from rnnlab.validation import require_one_of, require_positive_int
 
 
 class NonlinearCell(Recurrent):
-    """A cell with `gates` gates over input and state. Subclasses give one step's `equations`.
+    """A cell with `num_gates` gates over input and state. Subclasses define `step_functions`.
 
     Parameters: `kernel` (in_features, gates * features), `recurrent_kernel` (features,
     gates * features), each gate initialised on its own, and `bias` (gates * features,).
     The carry is one state of (*batch, features), or a tuple of them whose last is the output.
     """
 
-    gates: int
+    num_gates: int
     backends = ("auto", "scan", "newton")
 
     def __init__(
@@ -57,7 +57,7 @@ class NonlinearCell(Recurrent):
         def by_gate(init, shape):
             # Orthogonal initialisers factorise, which 16-bit dtypes cannot: draw, then cast.
             draw_dtype = accumulation_dtype(param_dtype)
-            parts = [init(rngs.params(), shape, draw_dtype) for _ in range(self.gates)]
+            parts = [init(rngs.params(), shape, draw_dtype) for _ in range(self.num_gates)]
             return nnx.Param(jnp.concatenate(parts, -1).astype(param_dtype))
 
         self.kernel = by_gate(kernel_init, (in_features, features))
@@ -65,9 +65,9 @@ class NonlinearCell(Recurrent):
         self.bias = by_gate(bias_init, (features,))
 
     @property
-    def equations(self) -> Equations:
-        """One object for equal options, as it keys a compiled program."""
-        raise TypeError(f"{type(self).__name__} defines no equations")
+    def step_functions(self) -> StepFunctions:
+        """The step of the cell, hashed by value, as it keys compiled programs."""
+        raise NotImplementedError(f"{type(self).__name__} must define step_functions")
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Any:
         """Zeros of shape (*batch_shape, features), float32 or wider."""
@@ -76,28 +76,30 @@ class NonlinearCell(Recurrent):
     def run_sequence(self, carry, xs, reset, mask, key):
         rows = self._project_gates(xs), time_axis_first(reset, -1), time_axis_first(mask, -1)
         init = self.initial_carry(xs.shape[:-2])
-        run = _at_once if self.backend == "newton" and xs.size else lax_scan.scan
-        carry, ys = run(self.equations, self.dtype, self._weights(), carry, init, rows)
+        run = _newton_scan if self.backend == "newton" and xs.size else lax_scan.scan
+        carry, ys = run(self.step_functions, self.dtype, self._weights(), carry, init, rows)
         return carry, jnp.moveaxis(ys, 0, -2)
 
-    def convergence(
+    def newton_info(
         self,
         carry: Any,
         xs: Float[Array, "*batch time in_features"],
         *,
         reset: Bool[Array, "*batch time"] | None = None,
-    ) -> Report:
+    ) -> NewtonInfo:
         """How `backend="newton"` would find the states: iterations, residual, convergence."""
         carry, xs, reset, _ = validate_call(self, carry, xs, reset, None, time=True)
         pre, reset = self._project_gates(xs), time_axis_first(reset, -1)
         init = self.initial_carry(xs.shape[:-2])
-        return solve(self.equations, self._weights(), carry, init, pre, reset)[1]
+        return solve(self.step_functions, self._weights(), carry, init, pre, reset)[1]
 
     def run_step(self, carry, x, reset, mask, key):
         init = self.initial_carry(x.shape[:-1])
-        pre = tuple(jnp.split(self._project(x), self.gates, axis=-1))
-        carry = lax_scan.advance(self.equations, self._weights(), carry, init, (pre, reset, mask))
-        return carry, output(carry).astype(self.dtype)
+        pre = tuple(jnp.split(self._project(x), self.num_gates, axis=-1))
+        carry = lax_scan.masked_step(
+            self.step_functions, self._weights(), carry, init, (pre, reset, mask)
+        )
+        return carry, hidden(carry).astype(self.dtype)
 
     def gate_values(
         self,
@@ -110,9 +112,9 @@ class NonlinearCell(Recurrent):
         """The gates of every step by their letters, on a scale from 0 to 1."""
         _, ys = self(carry, xs, reset=reset, mask=mask)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
-        h = self._read(output(carry), ys, reset, mask)
+        h = self._read(hidden(carry), ys, reset, mask)
         recurrent = recurrent_dot(h, self._weights()[0], self.dtype)
-        return self._gates(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
+        return self._gate_dict(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
 
     def _read(self, h: Array, ys: Array, reset: Array | None, mask: Array | None) -> Array:
         """The output state that each step reads: the last real step's, or what a reset put back."""
@@ -128,49 +130,51 @@ class NonlinearCell(Recurrent):
         if reset is None:
             return read
         cut = lax.cummax(jnp.where(reset, t, -1), axis) > before
-        return where(cut, output(self.initial_carry(ys.shape[:-1])), read)
+        return tree_where(cut, hidden(self.initial_carry(ys.shape[:-1])), read)
 
-    def _gates(self, sigmoids: Float[Array, "*batch time gates"]) -> dict[str, Array]:
+    def _gate_dict(self, sigmoids: Float[Array, "*batch time gates"]) -> dict[str, Array]:
         """The gates that are sigmoids, of those of all gates; the Elman RNN has none."""
         return {}
 
     def _weights(self) -> tuple[Array, ...]:
-        """What the equations need beside the state, in the states' dtype."""
+        """What the functions need beside the state, in the states' dtype."""
         return (self.recurrent_kernel[...].astype(accumulation_dtype(self.dtype)),)
 
     def _project(self, x: Array) -> Array:
         return dense(x, self.kernel[...], self.bias[...], self.dtype)
 
-    def _project_gates(self, xs: Array) -> Gates:
+    def _project_gates(self, xs: Array) -> GateInputs:
         """The projected inputs of all steps, time first, one array for each gate.
 
-        A loop reads its rows of several arrays much faster than it cuts a wide row in parts.
+        A loop reads its steps from several arrays much faster than it splits one wide array.
         """
-        xs = time_axis_first(xs, -2)  # while rows are narrow
-        kernels, biases = (jnp.split(x[...], self.gates, axis=-1) for x in (self.kernel, self.bias))
+        xs = time_axis_first(xs, -2)  # while the arrays are narrow
+        kernels, biases = (
+            jnp.split(x[...], self.num_gates, axis=-1) for x in (self.kernel, self.bias)
+        )
         return tuple(dense(xs, *of, self.dtype) for of in zip(kernels, biases, strict=True))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _at_once(equations, dtype, weights, carry, init, rows):
+def _newton_scan(functions, dtype, weights, carry, init, rows):
     """`lax_scan.scan` by `newton.solve`. Padding has to come last: with gaps, the loop runs."""
     pre, reset, mask = rows
 
     def at_once():
-        carries, _ = solve(equations, weights, carry, init, pre, reset)
+        carries, _ = solve(functions, weights, carry, init, pre, reset)
         if mask is None:
-            return jax.tree.map(lambda x: x[-1], carries), output(carries).astype(dtype)
-        # Steps in padding run on, and nothing of them is kept.
+            return jax.tree.map(lambda x: x[-1], carries), hidden(carries).astype(dtype)
+        # Steps in padding are computed too; none of their results is kept.
         after = jax.tree.map(lambda c, x: jnp.concatenate([c[None], x]), carry, carries)
         count = mask.sum(0)[None, ..., None]
         last = jax.tree.map(lambda x: jnp.take_along_axis(x, count, 0)[0], after)
         if reset is not None:  # one in padding counts, as it does in the loop
-            last = where(jnp.any(reset & ~mask, 0), init, last)
-        return last, output(carries).astype(dtype)
+            last = tree_where(jnp.any(reset & ~mask, 0), init, last)
+        return last, hidden(carries).astype(dtype)
 
     if mask is None:
         return at_once()
     gaps = jnp.any(mask[1:] & ~mask[:-1])
     return lax.cond(
-        gaps, lambda: lax_scan.scan(equations, dtype, weights, carry, init, rows), at_once
+        gaps, lambda: lax_scan.scan(functions, dtype, weights, carry, init, rows), at_once
     )

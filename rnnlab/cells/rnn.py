@@ -1,6 +1,6 @@
 """The Elman RNN: one gateless state."""
 
-from functools import lru_cache, partial
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -9,32 +9,21 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from rnnlab.cells.nonlinear import NonlinearCell
-from rnnlab.cells.step_functions import (
-    Equations,
-    Gates,
-    both,
-    own_weights,
-    recurrent_gates,
-    with_one_matmul,
-)
+from rnnlab.cells.step_functions import GateInputs, StepFunctions, add_inputs
 from rnnlab.validation import require_one_of
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
-def rnn_pointwise(h: Array, sums: Gates, activation: str = "tanh") -> Array:
-    """The next state from the sum `x W + h U + b`."""
-    (inner,) = sums
-    return ACTIVATIONS[activation](inner)
+@dataclass(frozen=True)
+class RNNUpdate:
+    """The next state from the pre-activation `x W + h U + b`, hashed by value."""
 
+    activation: str = "tanh"
 
-def rnn_factors(
-    h: Array, pre: Gates, recurrent_kernel: Array, activation: str = "tanh"
-) -> tuple[Array, Array]:
-    """A unit's derivative of its next state by its last one, as 1 and that. See `newton`."""
-    ones, (own,) = jnp.ones_like(h), own_weights(recurrent_kernel, h)
-    inner = both(recurrent_gates(h, recurrent_kernel, pre), pre)
-    return ones, own * jax.jvp(ACTIVATIONS[activation], inner, (ones,))[1]
+    def __call__(self, h: Array, preactivations: GateInputs) -> Array:
+        (total,) = preactivations
+        return ACTIVATIONS[self.activation](total)
 
 
 class VanillaRNN(NonlinearCell):
@@ -65,7 +54,7 @@ class VanillaRNN(NonlinearCell):
     ((2, 8), (2, 5, 8))
     """
 
-    gates = 1
+    num_gates = 1
 
     def __init__(
         self,
@@ -96,13 +85,6 @@ class VanillaRNN(NonlinearCell):
         self.activation = activation
 
     @property
-    def equations(self) -> Equations:
-        return _equations(self.activation)
-
-
-@lru_cache
-def _equations(activation: str) -> Equations:
-    pointwise, factors = (
-        partial(form, activation=activation) for form in (rnn_pointwise, rnn_factors)
-    )
-    return with_one_matmul(both, pointwise, factors)
+    def step_functions(self) -> StepFunctions:
+        """The step: `step_functions.step(h, (x W + b,), U)` returns the next state."""
+        return StepFunctions(add_inputs, RNNUpdate(self.activation))

@@ -1,65 +1,76 @@
-"""The form in which a classic cell gives its step to those that run it over time."""
+"""The step of a nonlinear cell, in the form that the loop over time and Newton's method take."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import DTypeLike
 
-Gates = tuple[Array, ...]
+GateInputs = tuple[Array, ...]
 """One array for each gate of a cell, in the order of its kernels."""
 
 
-class Equations(NamedTuple):
-    """A classic cell's step. All of it works over any leading axes.
+@dataclass(frozen=True)
+class StepFunctions:
+    """A step with one matmul: `update` of `preactivations` of the state's share of each gate.
 
-    `pre` is the projected input, one array for each gate, and the weights are the recurrent kernel
-    and, in the GRU, the bias of the candidate's recurrent part.
+    Hashed by value, as it keys compiled programs. All functions work over any leading axes.
 
     Attributes:
-      step: `(carry, pre, *weights) -> carry`.
-      factors: `(carry, pre, *weights) -> (p, q)`, each like a carry: the derivative of a unit's new
-        states by its old ones is taken to be the product `p q'`. See
-        `rnnlab.cells.backends.newton`.
-      sums: `(recurrent, pre, *others) -> sums`, what the gates' functions are applied to, from what
-        the state adds to each gate, the projected input, and the weights but the kernel: linear in
-        all of them. None where a step has a second matmul behind these functions.
-      pointwise: `(carry, sums) -> carry`, the rest of the step, each unit by itself.
+      preactivations: `(recurrent, inputs, *others) -> preactivations`, linear in all of its
+        arguments: what the state adds to each gate, the projected input of each gate, and the
+        weights except the recurrent kernel.
+      update: `(carry, preactivations) -> carry`, each unit independent of the others. None where
+        the step has a second matmul.
     """
 
-    step: Callable[..., Any]
-    factors: Callable[..., tuple[Any, Any]]
-    sums: Callable[..., Gates] | None = None
-    pointwise: Callable[[Any, Gates], Any] | None = None
+    single_matmul = True  # so that its gradient is one matmul over all time steps
+    preactivations: Callable[..., GateInputs] | None
+    update: Callable[[Any, GateInputs], Any] | None
+
+    def step(
+        self, carry: Any, inputs: GateInputs, kernel: Array, *others: Array, dot: Any = None
+    ) -> Any:
+        """Returns the carry after one time step.
+
+        Args:
+          carry: the carry before it.
+          inputs: the projected input of each gate.
+          kernel: the recurrent kernel.
+          others: further weights, such as the bias of the GRU's candidate.
+          dot: what multiplies the state by the kernel; None is `recurrent_gates`.
+        """
+        recurrent = (dot or recurrent_gates)(hidden(carry), kernel, inputs)
+        return self.update(carry, self.preactivations(recurrent, inputs, *others))
+
+    def diagonal_jacobian(self, carry: Any, inputs: GateInputs, *weights: Array) -> tuple[Any, Any]:
+        """Returns (p, q), each like a carry: a unit's new states by its old ones are about p q'.
+
+        Newton's method takes this part of the Jacobian, see `rnnlab.cells.backends.newton`.
+        """
+        ones = jnp.ones_like(carry)
+
+        def step(carry):
+            return self.step(carry, inputs, *weights, dot=own_state_gates)
+
+        return ones, jax.jvp(step, (carry,), (ones,))[1]
 
 
-def with_one_matmul(
-    sums: Callable[..., Gates],
-    pointwise: Callable[[Any, Gates], Any],
-    factors: Callable[..., tuple[Any, Any]],
-) -> Equations:
-    """Equations whose step is `pointwise` behind `sums` behind one matmul."""
-
-    def step(carry, pre, kernel, *others):
-        return pointwise(carry, sums(recurrent_gates(output(carry), kernel, pre), pre, *others))
-
-    return Equations(step, factors, sums, pointwise)
-
-
-def output(carry: Any) -> Array:
-    """The state that a classic cell puts out and its matmul reads: the last one of its carry."""
+def hidden(carry: Any) -> Array:
+    """Returns the state that is the output and that the matmul reads: the last of a carry."""
     return carry[-1] if isinstance(carry, tuple) else carry
 
 
-def with_output(carry: Any, h: Array) -> Any:
-    """The carry with another `output`."""
+def replace_hidden(carry: Any, h: Array) -> Any:
+    """Returns the carry with another `hidden` state."""
     return carry._replace(h=h) if isinstance(carry, tuple) else h
 
 
 def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
-    """`h @ kernel` with operands in `dtype` and the sum in h's.
+    """Returns `h @ kernel` with operands in `dtype` and the sum in h's dtype.
 
     The kernel is narrowed here and not before the loop, so that its cotangent is summed over time
     in its own dtype: in bfloat16 that sum loses its digits within a few thousand steps.
@@ -68,25 +79,26 @@ def recurrent_dot(h: Array, kernel: Array, dtype: DTypeLike) -> Array:
     return jnp.matmul(*operands, preferred_element_type=h.dtype)
 
 
-def recurrent_gates(h: Array, kernel: Array, pre: Gates) -> Gates:
-    """What the state adds to each gate of `pre`, in h's dtype."""
-    return tuple(jnp.split(recurrent_dot(h, kernel, pre[0].dtype), len(pre), axis=-1))
+def recurrent_gates(h: Array, kernel: Array, inputs: GateInputs) -> GateInputs:
+    """Returns what the state adds to each gate of `inputs`, in h's dtype."""
+    return tuple(jnp.split(recurrent_dot(h, kernel, inputs[0].dtype), len(inputs), axis=-1))
 
 
-def both(recurrent: Gates, pre: Gates) -> Gates:
-    """The sums of a cell that adds the two."""
-    return tuple(r + p.astype(r.dtype) for r, p in zip(recurrent, pre, strict=True))
+def own_state_gates(h: Array, kernel: Array, inputs: GateInputs) -> GateInputs:
+    """Returns `recurrent_gates`, whose derivative is that with respect to a unit's own state."""
+    fixed = lax.stop_gradient(h)
+    gates = recurrent_gates(fixed, kernel, inputs)
+    diagonals = recurrent_diagonals(kernel, h)
+    return tuple(g + w * (h - fixed) for g, w in zip(gates, diagonals, strict=True))
 
 
-def own_weights(kernel: Array, h: Array) -> list[Array]:
-    """What each gate of a unit reads of the unit's own state: the kernel's diagonals, like h."""
+def add_inputs(recurrent: GateInputs, inputs: GateInputs) -> GateInputs:
+    """Returns the pre-activations of a cell that adds the two."""
+    return tuple(r + x.astype(r.dtype) for r, x in zip(recurrent, inputs, strict=True))
+
+
+def recurrent_diagonals(kernel: Array, h: Array) -> list[Array]:
+    """Returns the diagonal of each gate's kernel, by which a unit reads its own state, like h."""
     features = len(kernel)
     by_gate = jnp.diagonal(kernel.reshape(features, -1, features), axis1=0, axis2=2)
     return [jnp.broadcast_to(own, h.shape) for own in by_gate]
-
-
-def where(flag: Array | None, x: Any, y: Any) -> Any:
-    """Carries, or trees like them, chosen by a flag that lacks their last axis; None is False."""
-    if flag is None:
-        return y
-    return jax.tree.map(lambda x, y: jnp.where(jnp.expand_dims(flag, -1), x, y), x, y)

@@ -52,7 +52,7 @@ def results(cell, options, backend, xs, dys, reset, mask, gain=1.0):
         found, pull = jax.vjp(outputs, params, carry, xs)
         return found, pull((found[0], dys))
 
-    return run(params, carry, xs), model.convergence(carry, xs, reset=reset)
+    return run(params, carry, xs), model.newton_info(carry, xs, reset=reset)
 
 
 def hold(found, wanted, limit):
@@ -137,13 +137,13 @@ def test_factors_are_the_derivative_by_a_units_own_states(x64, cell, options):
     weights = model._weights()
     carry = jax.tree.map(lambda x: x + 0.3, model.initial_carry(()))
     pre = tuple(x[0] for x in model._project_gates(jnp.full((1, 1), 0.7)))
-    p, q = model.equations.factors(carry, pre, *weights)
+    p, q = model.step_functions.diagonal_jacobian(carry, pre, *weights)
     p, q = (jnp.concatenate(jax.tree.leaves(x)) for x in (p, q))
-    jacobian = jax.jacfwd(lambda carry: model.equations.step(carry, pre, *weights))(carry)
+    jacobian = jax.jacfwd(lambda carry: model.step_functions.step(carry, pre, *weights))(carry)
     jacobian = jnp.array([x.item() for x in jax.tree.leaves(jacobian)]).reshape(len(p), len(q))
     if cell is LSTM:  # the product leaves out what the output gate reads of h
         o = jax.nn.sigmoid(pre[-1] + (carry.h @ weights[0])[-1:])
-        c = model.equations.step(carry, pre, *weights).c
+        c = model.step_functions.step(carry, pre, *weights).c
         missing = o * (1 - o) * weights[0][:, 3] * jnp.tanh(c)
         jacobian = jacobian.at[1, 1].add(-missing[0])
     np.testing.assert_allclose(p[:, None] * q[None, :], jacobian, rtol=1e-12)

@@ -10,7 +10,7 @@ from flax import nnx
 from jax import lax
 
 from rnnlab import GRU
-from rnnlab.cells.gru import AFTER
+from rnnlab.cells.gru import RESET_AFTER
 from rnnlab.cells.step_functions import recurrent_gates
 
 SHAPE = (8, 1024, 256)
@@ -37,7 +37,7 @@ def over_time(cell, rows, project=lambda row: row, unroll=1):
     weights = cell.recurrent_kernel[...], cell.candidate_bias[...]
 
     def body(h, row):
-        h = AFTER.step(h, project(row), *weights)
+        h = RESET_AFTER.step(h, project(row), *weights)
         return h, h
 
     start = cell.initial_carry(jax.tree.leaves(rows)[0].shape[1:2])
@@ -70,8 +70,8 @@ def _kept_forward(weights, pre):
     kernel, bias = weights
 
     def body(h, x):
-        sums = AFTER.sums(recurrent_gates(h, kernel, x), x, bias)
-        new, pull = jax.vjp(AFTER.pointwise, h, sums)
+        sums = RESET_AFTER.preactivations(recurrent_gates(h, kernel, x), x, bias)
+        new, pull = jax.vjp(RESET_AFTER.pointwise, h, sums)
         return new, (new, pull)
 
     hs, pulls = lax.scan(body, jnp.zeros_like(pre[0][0]), pre)[1]
@@ -105,11 +105,11 @@ def _projected(cell, xs):
 
 
 def _by_gate(x):
-    return tuple(jnp.split(x, GRU.gates, axis=-1))
+    return tuple(jnp.split(x, GRU.num_gates, axis=-1))
 
 
 def _of_gates(cell, xs):
-    kernels, biases = (jnp.split(x[...], GRU.gates, axis=-1) for x in (cell.kernel, cell.bias))
+    kernels, biases = (jnp.split(x[...], GRU.num_gates, axis=-1) for x in (cell.kernel, cell.bias))
     return tuple(xs @ kernel + bias for kernel, bias in zip(kernels, biases, strict=True))
 
 

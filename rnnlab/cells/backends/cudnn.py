@@ -54,7 +54,7 @@ def lstm(
     return jnp.where(empty, c, last_c[0]), jnp.where(empty, h, last_h[0]), ys
 
 
-def check(dtype: jnp.dtype, reset: Array | None) -> None:
+def require_supported(dtype: jnp.dtype, reset: Array | None) -> None:
     """Raises ValueError where cuDNN cannot run."""
     if dtype != jnp.float32:
         raise ValueError(f"backend 'cudnn' computes in float32, not {dtype}: use backend 'scan'")

@@ -29,7 +29,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from rnnlab.cells.backends.lax_scan import preceding
-from rnnlab.cells.step_functions import Equations, Gates, where
+from rnnlab.cells.step_functions import GateInputs, StepFunctions
+from rnnlab.recurrent import tree_where
 from rnnlab.scan import linear_scan
 
 ITERATIONS = 64
@@ -43,7 +44,7 @@ ROUNDING = 16
 """In the same units, a correction that may be rounding: it will do once it has ceased to shrink."""
 
 
-class Report(NamedTuple):
+class NewtonInfo(NamedTuple):
     """How an iteration ended.
 
     Attributes:
@@ -58,34 +59,36 @@ class Report(NamedTuple):
 
 
 def solve(
-    equations: Equations,
+    functions: StepFunctions,
     weights: tuple[Array, ...],
     carry: Any,
     init: Any,
-    pre: Gates,
+    pre: GateInputs,
     reset: Array | None,
-) -> tuple[Any, Report]:
+) -> tuple[Any, NewtonInfo]:
     """The carries after every step, time first, and how they were found.
 
     Args:
-      equations: one object for equal options, as it keys a compiled program.
-      weights: what the equations need beside the state.
+      functions: one object for equal options, as it keys a compiled program.
+      weights: what the functions need beside the state.
       carry, init: the state before the first step, and the one that resets put back.
       pre: projected inputs, (time, *batch, features) for each gate.
       reset: (time, *batch), or None.
 
     The carries can be differentiated once, in reverse mode.
     """
-    return _solve(equations, weights, carry, init, pre, reset)
+    return _solve(functions, weights, carry, init, pre, reset)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _solve(equations, weights, carry, init, pre, reset):
+def _solve(functions, weights, carry, init, pre, reset):
     def evaluate(states):
-        return equations.step(where(reset, init, preceding(states, carry)), pre, *weights)
+        return functions.step(tree_where(reset, init, preceding(states, carry)), pre, *weights)
 
     def correct(states, residual):
-        p, q = equations.factors(where(reset, init, preceding(states, carry)), pre, *weights)
+        p, q = functions.diagonal_jacobian(
+            tree_where(reset, init, preceding(states, carry)), pre, *weights
+        )
         b = _dot(q, _shifted(residual, 1))
         u = _scan(_dot(q, _shifted(p, 1)), b, reset)
         return jax.tree.map(lambda s, r, p: s + r + p * u, states, residual, p)
@@ -93,7 +96,7 @@ def _solve(equations, weights, carry, init, pre, reset):
     def loop():
         def body(state, row):
             x, cut = row
-            state = equations.step(where(cut, init, state), x, *weights)
+            state = functions.step(tree_where(cut, init, state), x, *weights)
             return state, state
 
         return lax.scan(body, carry, (pre, reset))[1]
@@ -102,22 +105,22 @@ def _solve(equations, weights, carry, init, pre, reset):
     return _iterate(evaluate, correct, loop, guess)
 
 
-def _solve_forward(equations, weights, carry, init, pre, reset):
-    states, report = _solve(equations, weights, carry, init, pre, reset)
+def _solve_forward(functions, weights, carry, init, pre, reset):
+    states, report = _solve(functions, weights, carry, init, pre, reset)
     return (states, report), (weights, carry, init, pre, reset, states)
 
 
-def _solve_backward(equations, residuals, cotangents):
+def _solve_backward(functions, residuals, cotangents):
     weights, carry, init, pre, reset, states = residuals
     dstates, _ = cotangents
-    before = where(reset, init, preceding(states, carry))
-    step = partial(_step, equations)
+    before = tree_where(reset, init, preceding(states, carry))
+    step = partial(_step, functions)
     _, pull = jax.vjp(step, before, pre, weights)
-    p, q = equations.factors(before, pre, *weights)
+    p, q = functions.diagonal_jacobian(before, pre, *weights)
 
     def earlier(dbefore):
         """What a step's cotangents of the state before it say of the step that left it."""
-        return _shifted(where(reset, jax.tree.map(jnp.zeros_like, dbefore), dbefore), -1)
+        return _shifted(tree_where(reset, jax.tree.map(jnp.zeros_like, dbefore), dbefore), -1)
 
     def evaluate(adjoint):
         return jax.tree.map(jnp.add, dstates, earlier(pull(adjoint)[0]))
@@ -135,7 +138,7 @@ def _solve_backward(equations, residuals, cotangents):
             adjoint = jax.tree.map(jnp.add, dstate, dlater)
             x, cut, state = at
             dbefore = jax.vjp(lambda s: step(s, x, weights), state)[1](adjoint)[0]
-            return where(cut, jax.tree.map(jnp.zeros_like, dbefore), dbefore), adjoint
+            return tree_where(cut, jax.tree.map(jnp.zeros_like, dbefore), dbefore), adjoint
 
         zeros = jax.tree.map(jnp.zeros_like, carry)
         return lax.scan(body, zeros, (dstates, pre, reset, before), reverse=True)[1]
@@ -143,18 +146,18 @@ def _solve_backward(equations, residuals, cotangents):
     adjoint, _ = _iterate(evaluate, correct, loop, jax.tree.map(jnp.zeros_like, dstates))
     dbefore, dpre, dweights = pull(adjoint)
     zeros = jax.tree.map(jnp.zeros_like, dbefore)
-    dcarry = jax.tree.map(lambda d: d[0], where(reset, zeros, dbefore))
+    dcarry = jax.tree.map(lambda d: d[0], tree_where(reset, zeros, dbefore))
     dinit = jax.tree.map(jnp.zeros_like, init)
     if reset is not None:
-        dinit = jax.tree.map(lambda d: d.sum(0), where(reset, dbefore, zeros))
+        dinit = jax.tree.map(lambda d: d.sum(0), tree_where(reset, dbefore, zeros))
     return dweights, dcarry, dinit, dpre, None
 
 
 _solve.defvjp(_solve_forward, _solve_backward)
 
 
-def _step(equations, before, pre, weights):
-    return equations.step(before, pre, *weights)
+def _step(functions, before, pre, weights):
+    return functions.step(before, pre, *weights)
 
 
 def _iterate(evaluate, correct, loop, guess):
@@ -181,7 +184,7 @@ def _iterate(evaluate, correct, loop, guess):
         unfinished, body, (jnp.int32(0), guess, unknown, unknown, jnp.bool_(False))
     )
     solution = lax.cond(converged, lambda: solution, loop)
-    return solution, Report(count, size, converged)
+    return solution, NewtonInfo(count, size, converged)
 
 
 def _shifted(tree, steps):
