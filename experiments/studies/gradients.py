@@ -27,6 +27,7 @@ from rnnlab import CELLS, VanillaRNN, provenance, records
 from rnnlab.analysis import gradient_flow, lyapunov_exponents
 from rnnlab.bench.base import Column, key_column, make_table
 from rnnlab.records import Record
+from rnnlab.registry import compared_cells
 from rnnlab.tables import Table, print_table
 
 OUT = Path(__file__).parent.parent / "results" / "gradients" / "rows.jsonl"
@@ -55,9 +56,8 @@ def cells() -> Iterator[tuple[str, nnx.Module, float]]:
             kernel *= radius / np.abs(np.linalg.eigvals(kernel)).max()
             cell.recurrent_kernel[...] = jnp.asarray(kernel)
             yield f"rnn, spectral radius {radius}", cell, scale
-    for name, cell in CELLS.items():
-        if name != "rnn":
-            yield name, cell(WIDTH, WIDTH, rngs=nnx.Rngs(0)), 1.0
+    for name in compared_cells():
+        yield name, CELLS[name](WIDTH, WIDTH, rngs=nnx.Rngs(0)), 1.0
 
 
 def last(ys: jax.Array) -> jax.Array:
