@@ -73,7 +73,7 @@ class CellEntry:
         return getattr(import_module(module), attribute)
 
 
-# Colours of Okabe and Ito's palette, which colour-blind readers can tell apart.
+# Colours of Okabe and Ito's palette, distinct for colour-blind readers.
 _ENTRIES = (
     CellEntry(
         name="rnn",
@@ -172,13 +172,13 @@ class CellOption(NamedTuple):
 
 
 NOT_OPTIONS = ("rngs", "dtype", "param_dtype")
-"""Constructor parameters that whoever builds a model sets for all layers alike."""
+"""Constructor parameters that a model sets for all of its layers."""
 
 
 def cell_options(cls: type) -> dict[str, CellOption]:
     """Returns the options of a cell by name: the keyword-only parameters of its constructor.
 
-    Initialisers (`*_init`) and `NOT_OPTIONS` are left out. Where a constructor takes `**options`,
+    Initialisers (`*_init`) and `NOT_OPTIONS` are omitted. Where a constructor takes `**options`,
     those of its base class follow.
 
     >>> options = cell_options(find_cell("minlstm").load())

@@ -83,7 +83,7 @@ class GRU(NonlinearCell):
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
         wider.
       param_dtype: dtype of the parameters.
-      backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
+      backend: `"scan"` and `"auto"` are `jax.lax.scan`; `"newton"` finds all states in parallel,
         see `rnnlab.cells.backends.newton`.
 
     Raises:

@@ -110,7 +110,7 @@ class LinearCell(Recurrent):
     carry: nnx.Param | None = None
     """The learned initial state, or None for zeros."""
     carry_type: Callable[[Any, Any], Any] | None = None
-    """Pairs the carry of `before_gates` with the state, as `LinearCarry`; None: no such carry."""
+    """Pairs the carry of `before_gates` with the state, as `LinearCarry`; None: they have none."""
 
     def __init__(
         self,

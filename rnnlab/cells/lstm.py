@@ -47,7 +47,7 @@ class LSTMStep(StepFunctions):
     ) -> tuple[LSTMCarry, LSTMCarry]:
         """Returns (p, q): h' follows c', and c' both states.
 
-        It leaves out what the output gate reads of h, which is no such product.
+        It omits what the output gate reads of h, which is not a product of this form.
         """
         ones, zeros = jnp.ones_like(carry.c), jnp.zeros_like(carry.c)
 
@@ -84,7 +84,7 @@ class LSTM(NonlinearCell):
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
         wider.
       param_dtype: dtype of the parameters.
-      backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
+      backend: `"scan"` and `"auto"` are `jax.lax.scan`; `"newton"` finds all states in parallel,
         see `rnnlab.cells.backends.newton`; `"cudnn"` is NVIDIA's kernel, see
         `rnnlab.cells.backends.cudnn`.
 

@@ -1,4 +1,4 @@
-"""What minGRU and minLSTM share: gates that are projections of the input, and their functions."""
+"""The base of minGRU and minLSTM: gates that are projections of the input."""
 
 from typing import Literal, Unpack
 

@@ -1,7 +1,7 @@
-"""What the classic cells share: gates that read the state, so time is a loop, `jax.lax.scan`.
+"""The base of cells whose gates read the state.
 
-Or, for `backend="newton"`, the root of one equation over all steps, see
-`rnnlab.cells.backends.newton`.
+Time is a loop, `jax.lax.scan`, or for `backend="newton"` the root of one equation over all steps,
+see `rnnlab.cells.backends.newton`.
 """
 
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ class NonlinearCell(Recurrent):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
     ) -> NewtonInfo:
-        """How `backend="newton"` would find the states: iterations, residual, convergence."""
+        """Returns the iterations, residual and convergence of `backend="newton"` on a sequence."""
         carry, xs, reset, _ = validate_call(self, carry, xs, reset, None, time=True)
         pre, reset = self._project_gates(xs), time_axis_first(reset, -1)
         init = self.initial_carry(xs.shape[:-2])
@@ -109,7 +109,7 @@ class NonlinearCell(Recurrent):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
     ) -> dict[str, Float[Array, "*batch time features"]]:
-        """The gates of every step by their letters, on a scale from 0 to 1."""
+        """Returns the gates at every time step by their letters, each in (0, 1)."""
         _, ys = self(carry, xs, reset=reset, mask=mask)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         h = self._read(hidden(carry), ys, reset, mask)
@@ -117,7 +117,7 @@ class NonlinearCell(Recurrent):
         return self._gate_dict(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
 
     def _read(self, h: Array, ys: Array, reset: Array | None, mask: Array | None) -> Array:
-        """The output state that each step reads: the last real step's, or what a reset put back."""
+        """Returns the hidden state that each step reads: after the last real step or reset."""
         t = jnp.broadcast_to(jnp.arange(ys.shape[-2], dtype=jnp.int32), ys.shape[:-1])
         axis = t.ndim - 1
         before = t - 1
@@ -133,18 +133,18 @@ class NonlinearCell(Recurrent):
         return tree_where(cut, hidden(self.initial_carry(ys.shape[:-1])), read)
 
     def _gate_dict(self, sigmoids: Float[Array, "*batch time gates"]) -> dict[str, Array]:
-        """The gates that are sigmoids, of those of all gates; the Elman RNN has none."""
+        """Returns the gates that are sigmoids by name; the Elman RNN has none."""
         return {}
 
     def _weights(self) -> tuple[Array, ...]:
-        """What the functions need beside the state, in the states' dtype."""
+        """The recurrent kernel and further weights of the step, in the dtype of the states."""
         return (self.recurrent_kernel[...].astype(accumulation_dtype(self.dtype)),)
 
     def _project(self, x: Array) -> Array:
         return dense(x, self.kernel[...], self.bias[...], self.dtype)
 
     def _project_gates(self, xs: Array) -> GateInputs:
-        """The projected inputs of all steps, time first, one array for each gate.
+        """Returns the projected inputs of all steps, time first, one array per gate.
 
         A loop reads its steps from several arrays much faster than it splits one wide array.
         """
@@ -157,10 +157,10 @@ class NonlinearCell(Recurrent):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _newton_scan(functions, dtype, weights, carry, init, rows):
-    """`lax_scan.scan` by `newton.solve`. Padding has to come last: with gaps, the loop runs."""
+    """Computes `lax_scan.scan` by `newton.solve`, or by the loop if the mask has gaps."""
     pre, reset, mask = rows
 
-    def at_once():
+    def in_parallel():
         carries, _ = solve(functions, weights, carry, init, pre, reset)
         if mask is None:
             return jax.tree.map(lambda x: x[-1], carries), hidden(carries).astype(dtype)
@@ -168,13 +168,13 @@ def _newton_scan(functions, dtype, weights, carry, init, rows):
         after = jax.tree.map(lambda c, x: jnp.concatenate([c[None], x]), carry, carries)
         count = mask.sum(0)[None, ..., None]
         last = jax.tree.map(lambda x: jnp.take_along_axis(x, count, 0)[0], after)
-        if reset is not None:  # one in padding counts, as it does in the loop
+        if reset is not None:  # a reset in padding counts, as in the loop
             last = tree_where(jnp.any(reset & ~mask, 0), init, last)
         return last, hidden(carries).astype(dtype)
 
     if mask is None:
-        return at_once()
+        return in_parallel()
     gaps = jnp.any(mask[1:] & ~mask[:-1])
     return lax.cond(
-        gaps, lambda: lax_scan.scan(functions, dtype, weights, carry, init, rows), at_once
+        gaps, lambda: lax_scan.scan(functions, dtype, weights, carry, init, rows), in_parallel
     )

@@ -38,7 +38,7 @@ class VanillaRNN(NonlinearCell):
       kernel_init, recurrent_init, bias_init: initialisers of W, U and b.
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. The carry is float32 or wider.
       param_dtype: dtype of the parameters.
-      backend: `"scan"` is `jax.lax.scan`, and `"auto"` too; `"newton"` finds all states at once,
+      backend: `"scan"` and `"auto"` are `jax.lax.scan`; `"newton"` finds all states in parallel,
         see `rnnlab.cells.backends.newton`.
 
     Raises:

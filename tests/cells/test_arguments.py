@@ -1,4 +1,4 @@
-"""What a cell refuses: one line that names the argument, its value and what is needed."""
+"""Bad arguments of cells raise ValueError with the argument, its value and what must hold."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from rnnlab import CELLS, GRU, LSTM, MinGRU, MinLSTM, VanillaRNN
         ({"reset": jnp.ones((5,), bool)}, r"reset must have shape \(2, 5\), .* got \(5,\)"),
     ],
 )
-def test_bad_calls(unchecked, name, change, message):
+def test_call_with_bad_arguments_raises(unchecked, name, change, message):
     cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
     arguments = {"xs": jnp.ones((2, 5, 3))} | change
     with pytest.raises(ValueError, match=message):
@@ -29,7 +29,7 @@ def test_bad_calls(unchecked, name, change, message):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_bad_carries(unchecked, name):
+def test_call_with_a_bad_carry_raises(unchecked, name):
     cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"carry.* must have shape \(2, .*4\), .* got \(3, .*4\)"):
         cell(cell.initial_carry((3,)), jnp.ones((2, 5, 3)))
@@ -65,13 +65,13 @@ def test_bad_carries(unchecked, name):
         (MinLSTM, {"param_dtype": jnp.int8}, "param_dtype must be a real floating dtype, got int8"),
     ],
 )
-def test_bad_options(unchecked, make, options, message):
+def test_constructor_with_a_bad_option_raises(unchecked, make, options, message):
     with pytest.raises(ValueError, match=message):
         make(3, 4, rngs=nnx.Rngs(0), **options)
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_bad_sizes(unchecked, name):
+def test_constructor_with_a_bad_size_raises(unchecked, name):
     with pytest.raises(ValueError, match="features must be an int >= 1, got 0"):
         CELLS[name](3, 0, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"in_features must be an int >= 1, got 2\.0"):
@@ -79,7 +79,7 @@ def test_bad_sizes(unchecked, name):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_carries_take_the_cells_dtype(unchecked, name):
+def test_carry_of_another_dtype_becomes_the_cells_dtype(unchecked, name):
     """NumPy's float64 and 16-bit carries come in; the cell's own dtype goes out."""
     cell = CELLS[name](3, 4, rngs=nnx.Rngs(0))
     start = cell.initial_carry((2,))
@@ -91,8 +91,8 @@ def test_carries_take_the_cells_dtype(unchecked, name):
         cell(jax.tree.map(lambda c: c.astype(int), start), jnp.ones((2, 5, 3)))
 
 
-def test_initialisation():
-    """The forget biases start where they are told to; recurrent kernels are orthogonal by gate."""
+def test_initial_parameters_have_the_chosen_biases():
+    """Forget biases have the given value; recurrent kernels are orthogonal per gate."""
     lstm = LSTM(3, 4, rngs=nnx.Rngs(0), forget_bias=2.0)
     assert lstm.bias[...].tolist() == [0.0] * 4 + [2.0] * 4 + [0.0] * 8
     assert MinLSTM(3, 4, rngs=nnx.Rngs(0), forget_bias=3.0).forget_bias[...].tolist() == [3.0] * 4

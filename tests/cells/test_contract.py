@@ -76,7 +76,7 @@ def bidirectional(name):
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=slow) for n in SLOW)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
-def test_streaming(request, name, check):
+def test_streaming_module_keeps_the_contract(request, name, check):
     if name not in CELLS:  # cells are compiled as users compile them, what is built of them quickly
         request.getfixturevalue("quick_compile")
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](streaming(name), jax.random.key(2))
@@ -88,7 +88,7 @@ def test_streaming(request, name, check):
 )
 @pytest.mark.parametrize("check", SEQUENCE_CHECKS)
 @pytest.mark.usefixtures("quick_compile")
-def test_bidirectional(name, check):
+def test_bidirectional_keeps_the_sequence_contract(name, check):
     SEQUENCE_CHECKS[check](bidirectional(name), jax.random.key(3))
 
 
@@ -99,5 +99,5 @@ def test_bidirectional(name, check):
 @pytest.mark.parametrize(
     "check", ["sequence_equals_steps", "resumes_at_any_cut", "carry_keeps_its_type"]
 )
-def test_16_bit(name, check, dtype):
+def test_16_bit_cell_keeps_the_contract(name, check, dtype):
     CELL_CHECKS[check](build(STREAMING[name], dtype=dtype), jax.random.key(4))

@@ -34,7 +34,7 @@ def results(backend, xs, mask):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_equals_the_scan(monkeypatch, masked):
+def test_cudnn_equals_the_scan(monkeypatch, masked):
     if not has_gpu():  # JAX's own reference, which reads cuDNN's flat parameters
 
         def reference(x, h, c, weights, lengths, in_features, features, *options):
@@ -51,13 +51,13 @@ def test_equals_the_scan(monkeypatch, masked):
 
 
 @pytest.mark.skipif(has_gpu(), reason="of machines without a GPU")
-def test_without_a_gpu_the_error_says_so():
+def test_cudnn_without_a_gpu_raises():
     cell = LSTM(3, 5, rngs=nnx.Rngs(0), backend="cudnn")
     with pytest.raises(ValueError, match=r"needs an NVIDIA GPU .* use backend 'scan'"):
         cell(cell.initial_carry((2,)), jnp.ones((2, 7, 3)))
 
 
-def test_what_cudnn_lacks_is_refused():
+def test_cudnn_with_unsupported_options_raises():
     xs, mask = example()
     cell = LSTM(3, 5, rngs=nnx.Rngs(0), backend="cudnn")
     with pytest.raises(ValueError, match="has no reset"):

@@ -1,4 +1,4 @@
-"""Every cell's training step lowers for CPU, GPU and TPU at once and runs after it was exported."""
+"""Every cell's training step lowers for CPU, GPU and TPU together and runs after export."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def training_step(make, getkey):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_a_training_step_exports_for_all_platforms(getkey, name):
+def test_training_step_exports_for_all_platforms(getkey, name):
     step, leaves = training_step(CELLS[name], getkey)
     exported = export.export(step, platforms=PLATFORMS)(leaves)
     assert exported.platforms == PLATFORMS
@@ -44,7 +44,7 @@ def test_a_training_step_exports_for_all_platforms(getkey, name):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_an_exported_training_step_survives_a_file(getkey, name):
+def test_exported_training_step_from_a_file_equals_the_original(getkey, name):
     pytest.importorskip("flatbuffers")
     step, leaves = training_step(CELLS[name], getkey)
     data = export.export(step, platforms=PLATFORMS)(leaves).serialize()

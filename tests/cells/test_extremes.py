@@ -1,4 +1,4 @@
-"""Cells with gates open or shut to the last digit, in every dtype, cut anywhere, alone or not."""
+"""Cells with gates open or shut to the last digit, in every dtype, cut anywhere, only or not."""
 
 import functools
 import itertools
@@ -55,7 +55,7 @@ def over(names):
 
 
 EVERY = over(VARIANTS)
-# The others take all steps at once: in its last digits a state may depend on later ones.
+# The others compute all steps together: in its last digits a state may depend on later ones.
 STEP_BY_STEP = over(
     [name for name in VARIANTS if name.split()[-1] not in ("associative", "newton")]
 )
@@ -140,7 +140,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("name", "dtype"), [*cases()])
-def test_open_and_shut_gates(name, dtype):
+def test_saturated_gates_give_finite_exact_values(name, dtype):
     """Finite, and where there is an oracle, values equal to its own, bias by bias."""
     for seed in range(2):
         with jax.enable_x64(dtype == "float64"):
@@ -158,7 +158,7 @@ def test_open_and_shut_gates(name, dtype):
 
 @EVERY
 @pytest.mark.parametrize("dtype", [*DTYPES[2:], *(pytest.param(d, marks=SLOW) for d in DTYPES[:2])])
-def test_dtypes(x64, name, dtype):
+def test_results_and_gradients_keep_their_dtypes(x64, name, dtype):
     arguments = example(name, dtype)
     (last, ys), gradients = jax.eval_shape(both(name, dtype), *arguments)
     assert ys.dtype == dtype
@@ -168,7 +168,7 @@ def test_dtypes(x64, name, dtype):
 
 
 @EVERY
-def test_a_row_alone_is_the_row_in_its_batch(name):
+def test_single_row_equals_the_row_in_its_batch(name):
     params, *arguments = example(name)
     whole = forward(name)(params, *arguments)
     for row in range(BATCH):
@@ -181,7 +181,7 @@ def test_a_row_alone_is_the_row_in_its_batch(name):
 
 
 @STEP_BY_STEP
-def test_a_step_changes_nothing_before_it_and_in_no_other_row(name):
+def test_changed_step_changes_no_earlier_step_and_no_other_row(name):
     params, carry, xs, *flags = example(name)
     _, ys = forward(name)(params, carry, xs, *flags)
     for change in (1.0, jnp.nan):
@@ -192,7 +192,7 @@ def test_a_step_changes_nothing_before_it_and_in_no_other_row(name):
 
 @EVERY
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=SLOW)])
-def test_a_carry_from_a_file_goes_on_as_the_one_it_was(name, dtype, tmp_path):
+def test_carry_from_a_file_continues_bit_for_bit(name, dtype, tmp_path):
     with jax.enable_x64(dtype == "float64"):
         params, *arguments = example(name, dtype)
         carry, _ = forward(name, dtype)(params, *arguments)
@@ -214,7 +214,7 @@ def numbers(shape, size):
 
 
 @pytest.mark.parametrize("examples", [200, pytest.param(5000, marks=SLOW)])
-def test_any_numbers_cut_anywhere(examples):
+def test_random_inputs_cut_anywhere_are_finite_and_equal(examples):
     """All finite, and two calls, each with the other's steps masked, are one, bit for bit."""
     features = len(BIASES)
 

@@ -69,9 +69,9 @@ def function_of_weights(model):
         (LSTM, nnx.LSTMCell, layers_by_gate),
     ],
 )
-def test_outputs_state_and_gradients_are_those_of_flax(getkey, dtype, make, flax_cell, mapping):
+def test_outputs_state_and_gradients_equal_flax(getkey, dtype, make, flax_cell, mapping):
     cell = make(IN, FEATURES, rngs=nnx.Rngs(0), param_dtype=dtype)
-    # SimpleCell's dtype is float32 unless it is told.
+    # SimpleCell's dtype is float32 by default.
     other = flax_cell(IN, FEATURES, rngs=nnx.Rngs(0), dtype=dtype, param_dtype=dtype)
     run_cell, run_flax = function_of_weights(cell), function_of_weights(nnx.RNN(other))
     no_bias = {"candidate_bias": jnp.zeros(FEATURES, dtype)} if make is GRU else {}

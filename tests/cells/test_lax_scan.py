@@ -65,13 +65,13 @@ def both_gradients(cell, getkey, flagged):
 
 @CELLS
 @pytest.mark.parametrize("flagged", [False, True])
-def test_gradients_are_jaxs(cell, flagged, x64, getkey):
+def test_gradients_equal_autodiff(cell, flagged, x64, getkey):
     (found, wanted), arguments = both_gradients(cell, getkey, flagged)
     assert_close(found(*arguments), wanted(*arguments))
 
 
 @CELLS
-def test_gradients_of_gradients_are_jaxs(cell, x64, getkey):
+def test_second_derivatives_equal_autodiff(cell, x64, getkey):
     (found, wanted), arguments = both_gradients(cell, getkey, flagged=True)
 
     def second(gradients):
@@ -84,7 +84,7 @@ def test_gradients_of_gradients_are_jaxs(cell, x64, getkey):
 
 
 @CELLS
-def test_gradients_in_bfloat16_are_as_near_to_float32s(cell, getkey):
+def test_bfloat16_gradients_are_as_close_as_autodiff(cell, getkey):
     """Not equal to JAX's, which rounds the kernel's gradient at every step: closer, or as close."""
     functions, arguments, reset, mask = problem(cell, getkey, jnp.bfloat16, True)
     wide = jax.tree.map(lambda x: x.astype(jnp.float32), arguments)
@@ -99,7 +99,7 @@ def test_gradients_in_bfloat16_are_as_near_to_float32s(cell, getkey):
 
 
 @CELLS
-def test_no_step_at_all(cell, getkey):
+def test_empty_sequence_returns_the_carry(cell, getkey):
     functions, arguments, _, _ = problem(cell, getkey, jnp.float32, False)
     *others, pre = arguments
     pre = jax.tree.map(lambda p: p[:0], pre)

@@ -53,17 +53,17 @@ def random_layer():
 @pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize("name", [QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in REST)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
-def test_contract(name, check):
+def test_mamba_keeps_the_contract(name, check):
     {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](layer(name), jax.random.key(2))
 
 
 @pytest.mark.usefixtures("quick_compile")
 @pytest.mark.parametrize("check", ["sequence_equals_steps", "resumes_at_any_cut"])
-def test_16_bit(check):
+def test_16_bit_mamba_keeps_the_contract(check):
     CELL_CHECKS[check](SMALL(3, 4, rngs=nnx.Rngs(0), dtype=jnp.bfloat16), jax.random.key(4))
 
 
-def test_values(x64):
+def test_values_equal_the_oracle(x64):
     run, params, xs, reset = random_layer()
     carry, ys = run(params, jnp.asarray(xs))
     wanted, state = oracles.mamba(in_numpy(params), xs, reset)
@@ -71,7 +71,7 @@ def test_values(x64):
     assert oracles.relative_error(carry.state, state) <= 1e-12
 
 
-def test_gradients_equal_those_of_differences(x64):
+def test_gradients_equal_finite_differences(x64):
     run, params, xs, reset = random_layer()
     difference = functools.partial(oracles.numerical_gradient, dx=1e-5)
 
@@ -105,7 +105,7 @@ def test_backends_agree(getkey):
 
 
 @pytest.mark.parametrize("width", [16, 40])
-def test_the_number_of_parameters(width):
+def test_number_of_parameters_equals_the_formula(width):
     features, n, taps, rank = 2 * width, 16, 4, -(-width // 16)
     module = Mamba(width, features, rngs=nnx.Rngs(0))
     count = sum(p.size for p in jax.tree.leaves(nnx.state(module, nnx.Param)))
@@ -142,6 +142,6 @@ def test_rates_start_at_one_to_state_size():
         ({"backend": "fast"}, "backend must be one of 'auto'.* got 'fast'"),
     ],
 )
-def test_options_out_of_range_are_named(options, message):
+def test_options_out_of_range_raise(options, message):
     with pytest.raises(ValueError, match=message):
         Mamba(3, 4, rngs=nnx.Rngs(0), **options)

@@ -72,7 +72,7 @@ def hold(found, wanted, limit):
     ],
     ids=str,
 )
-def test_equals_the_loop(quick_compile, cell, options, flags):
+def test_newton_equals_the_loop(quick_compile, cell, options, flags):
     xs, dys, reset, mask = example(SHORT)
     given = (reset, mask) if flags else (None, None)
     (found, gradients), report = results(cell, options, "newton", xs, dys, *given)
@@ -102,7 +102,7 @@ def test_chaos_is_reported(quick_compile):
     assert report.iterations == newton.ITERATIONS
 
 
-def test_where_it_does_not_converge_the_loop_runs(quick_compile, monkeypatch):
+def test_without_convergence_the_loop_runs(quick_compile, monkeypatch):
     monkeypatch.setattr(newton, "ITERATIONS", 2)
     jax.clear_caches()
     xs, dys, reset, _ = example(SHORT)
@@ -114,7 +114,7 @@ def test_where_it_does_not_converge_the_loop_runs(quick_compile, monkeypatch):
     jax.clear_caches()
 
 
-def test_gaps_in_the_mask_go_to_the_loop(quick_compile):
+def test_mask_with_gaps_uses_the_loop(quick_compile):
     xs, dys, reset, _ = example(SHORT)
     mask = jnp.ones((3, SHORT), bool).at[1, 2].set(False)
     (found, gradients), _ = results(GRU, {}, "newton", xs, dys, reset, mask)
@@ -132,7 +132,7 @@ def test_nan_does_not_pass_a_reset(quick_compile):
 
 
 @CELLS
-def test_factors_are_the_derivative_by_a_units_own_states(x64, cell, options):
+def test_diagonal_jacobian_equals_that_of_one_unit(x64, cell, options):
     model = cell(1, 1, rngs=nnx.Rngs(0), dtype=jnp.float64, param_dtype=jnp.float64, **options)
     weights = model._weights()
     carry = jax.tree.map(lambda x: x + 0.3, model.initial_carry(()))
@@ -141,7 +141,7 @@ def test_factors_are_the_derivative_by_a_units_own_states(x64, cell, options):
     p, q = (jnp.concatenate(jax.tree.leaves(x)) for x in (p, q))
     jacobian = jax.jacfwd(lambda carry: model.step_functions.step(carry, pre, *weights))(carry)
     jacobian = jnp.array([x.item() for x in jax.tree.leaves(jacobian)]).reshape(len(p), len(q))
-    if cell is LSTM:  # the product leaves out what the output gate reads of h
+    if cell is LSTM:  # the product omits what the output gate reads of h
         o = jax.nn.sigmoid(pre[-1] + (carry.h @ weights[0])[-1:])
         c = model.step_functions.step(carry, pre, *weights).c
         missing = o * (1 - o) * weights[0][:, 3] * jnp.tanh(c)

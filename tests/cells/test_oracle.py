@@ -72,7 +72,7 @@ def in_numpy(tree):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_values(x64, name):
+def test_values_equal_the_oracle(x64, name):
     run, oracle, params, carry, xs = example(name)
     got = run(params, carry, xs)
     wanted = oracle(in_numpy(params), in_numpy(carry), np.asarray(xs))
@@ -81,7 +81,7 @@ def test_values(x64, name):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_gradients_equal_those_of_differences(x64, name):
+def test_gradients_equal_finite_differences(x64, name):
     run, oracle, params, carry, xs = example(name)
 
     def loss(params, carry, xs):

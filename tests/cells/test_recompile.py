@@ -14,7 +14,7 @@ def compilations():
     """A list that grows with every compilation, wherever in a call it happens.
 
     It is fed by JAX's public monitoring: the size of one function's cache would not show a program
-    compiled anew further inside.
+    compiled again further inside.
     """
     events = []
 
@@ -59,7 +59,7 @@ def arguments(make, seed, time=TIME):
 
 @pytest.mark.parametrize("function", [sequence, step, gradient])
 @pytest.mark.parametrize("name", CELLS)
-def test_new_values_compile_nothing(compilations, name, function):
+def test_new_values_do_not_recompile(compilations, name, function):
     # The graphdef is static: that of an equal cell has to be equal too.
     jitted = jax.jit(function, static_argnums=0)
     first, second = arguments(CELLS[name], 0), arguments(CELLS[name], 1)
@@ -79,7 +79,7 @@ def test_equal_cells_share_a_scan_outside_jit(compilations, name):
 
 
 @pytest.mark.parametrize("name", ["rnn", "mingru"])
-def test_a_new_shape_is_seen_to_compile(compilations, name):
+def test_new_shape_recompiles(compilations, name):
     """The counter counts: without this the tests above could not fail."""
     # A function of its own: JAX keeps what it compiled for a function from one test to the next.
     jitted = jax.jit(lambda *args: sequence(*args), static_argnums=0)

@@ -128,16 +128,16 @@ def cell(make, dtype, **options):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_rnn(getkey, dtype, activation):
+def test_rnn_equals_torch(getkey, dtype, activation):
     theirs = one_state(torch.nn.RNN, nonlinearity=activation)
     check(theirs, getkey, cell(VanillaRNN, dtype, activation=activation), dtype, dtype)
 
 
-def test_gru(getkey, dtype):
+def test_gru_equals_torch(getkey, dtype):
     check(one_state(torch.nn.GRU), getkey, cell(GRU, dtype), dtype, dtype)
 
 
-def test_lstm(getkey, dtype):
+def test_lstm_equals_torch(getkey, dtype):
     check(lstm, getkey, cell(LSTM, dtype), dtype, dtype)
 
 
@@ -191,13 +191,13 @@ def minlstm_normalized(p, x):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_mingru(getkey, dtype, options):
+def test_mingru_equals_torch(getkey, dtype, options):
     check(loop(mingru, **options), getkey, cell(MinGRU, dtype, **options), dtype)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_minlstm(getkey, dtype, options, normalize):
+def test_minlstm_equals_torch(getkey, dtype, options, normalize):
     theirs = loop(minlstm_normalized if normalize else minlstm, **options)
     check(theirs, getkey, cell(MinLSTM, dtype, normalize=normalize, **options), dtype)
 
@@ -206,7 +206,7 @@ def test_minlstm(getkey, dtype, options, normalize):
 @pytest.mark.parametrize(
     ("make", "coefficients"), [(MinGRU, mingru), (MinLSTM, minlstm_normalized)]
 )
-def test_flags_and_a_learned_carry(getkey, x64, make, coefficients, backend):
+def test_flags_and_a_learned_initial_state_equal_torch(getkey, x64, make, coefficients, backend):
     """The gradient of the scan is written by hand, with the flags in it."""
     rows = np.arange(BATCH)[:, None]
     reset = (np.arange(TIME) + rows) % 3 == 0

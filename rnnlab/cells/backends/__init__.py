@@ -1,1 +1,1 @@
-"""How nonlinear cells run over time."""
+"""Ways to run a nonlinear cell over time."""

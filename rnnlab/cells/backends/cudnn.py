@@ -1,7 +1,7 @@
 """The LSTM on cuDNN, through `jax.experimental.rnn`: float32, on NVIDIA's GPUs.
 
 cuDNN runs a whole sequence in one call, in batch-major order, and takes padded rows by their
-lengths. It has no resets, and JAX gives access to its LSTM alone, not to its GRU.
+lengths. It has no resets, and JAX gives access only to its LSTM, not to its GRU.
 """
 
 import jax
@@ -64,6 +64,6 @@ def require_supported(dtype: jnp.dtype, reset: Array | None) -> None:
         jax.local_devices(backend="cuda")
     except RuntimeError:
         raise ValueError(
-            "backend 'cudnn' needs an NVIDIA GPU and JAX for CUDA, and JAX sees "
-            f"{jax.default_backend()} alone: use backend 'scan'"
+            "backend 'cudnn' needs an NVIDIA GPU and JAX for CUDA, and JAX sees only "
+            f"{jax.default_backend()}: use backend 'scan'"
         ) from None

@@ -134,9 +134,9 @@ def _hold(mask, new, carry):
 
 
 def preceding(carries: Any, carry: Any) -> Any:
-    """The carry before each step, time first, of those after it and the one before the first."""
+    """Returns the carry before each step, time first, from those after it and the initial one."""
 
     def one(s, c):
-        return jnp.concatenate([c[None], s[:-1]])[: len(s)]  # of no step there is none before
+        return jnp.concatenate([c[None], s[:-1]])[: len(s)]  # empty if there are no steps
 
     return jax.tree.map(one, carries, carry)

@@ -1,24 +1,25 @@
-"""Classic cells in parallel over time: all states at once, by a quasi-Newton iteration.
+"""Nonlinear cells in parallel over time: all states together, by a quasi-Newton iteration.
 
 A sequence of states is the root of `f(S[t-1], x[t]) - S[t]`. At a guess, one evaluation of `f` at
-all steps gives the residuals r, and f's derivative the correction, by a linear recurrence. The
-whole derivative would be `features` squared numbers a step. Here each unit keeps that by its own
-states alone, as the product `p q'` of two vectors over them (one state in the RNN and the GRU, c
-and h in the LSTM), so that the correction is a scan over `features` numbers:
+all steps gives the residuals r; its derivative gives the correction, through a linear
+recurrence. The whole derivative would have `features` squared numbers per step. Here each unit
+keeps only the part with respect to its own states, as the product `p q'` of two vectors over them
+(one state in the RNN and the GRU, c and h in the LSTM), so that the correction is a scan over
+`features` numbers:
 
     d[t] = r[t] + p[t] u[t],    u[t+1] = q[t+1] . d[t]
                                        = (q[t+1] . p[t]) u[t] + q[t+1] . r[t]
 
-What that leaves out comes back as the next residual. The gradient needs the whole derivative J:
+The neglected terms appear in the next residual. The gradient needs the whole derivative J:
 `l[t] = dS[t] + J[t+1]' l[t+1]`, a linear system that the same iteration solves, transposed, with
-products by J' at all steps at once. Where one of the two does not converge within `ITERATIONS`, a
-loop over time takes its place.
+products by J' at all steps in parallel. If one of the two does not converge within `ITERATIONS`, a
+loop over time replaces it.
 
 Convergence: an error of one step reaches later ones through products of J. Where these shrink (a
-negative Lyapunov exponent) the iteration contracts, where they grow it cannot (arXiv 2508.16817).
+negative Lyapunov exponent) the iteration contracts; where they grow it cannot (arXiv 2508.16817).
 
-Sources: arXiv 2309.12252 (the iteration, with the whole derivative), arXiv 2407.19115 (with the
-diagonal of it).
+Sources: arXiv 2309.12252 (the iteration, with the whole derivative), arXiv 2407.19115 (with its
+diagonal).
 """
 
 from functools import partial
@@ -34,23 +35,23 @@ from rnnlab.recurrent import tree_where
 from rnnlab.scan import linear_scan
 
 ITERATIONS = 64
-"""Iterations after which the loop over time takes over."""
+"""Iterations after which the loop over time replaces Newton's method."""
 TOLERANCE = 4
 """Largest last correction of a solution, in units of its dtype's epsilon times its largest number.
 
-The correction, and not the residual: where states forget slowly, a small residual is a large error.
+The correction, not the residual: where states decay slowly, a small residual is a large error.
 """
 ROUNDING = 16
-"""In the same units, a correction that may be rounding: it will do once it has ceased to shrink."""
+"""In the same units: a correction this small is accepted once it no longer shrinks."""
 
 
 class NewtonInfo(NamedTuple):
-    """How an iteration ended.
+    """The end of an iteration.
 
     Attributes:
-      iterations: how many there were, int32.
-      residual: the last one that was looked at, relative to the solution's largest number.
-      converged: whether its correction was small enough. If not, the loop over time has run.
+      iterations: number of iterations, int32.
+      residual: the last residual, relative to the solution's largest number.
+      converged: whether the last correction was small enough. If not, the loop over time ran.
     """
 
     iterations: Array
@@ -66,12 +67,12 @@ def solve(
     pre: GateInputs,
     reset: Array | None,
 ) -> tuple[Any, NewtonInfo]:
-    """The carries after every step, time first, and how they were found.
+    """Returns the carries after every step, time first, and a report of the iteration.
 
     Args:
-      functions: one object for equal options, as it keys a compiled program.
-      weights: what the functions need beside the state.
-      carry, init: the state before the first step, and the one that resets put back.
+      functions: the step of the cell, static.
+      weights: the recurrent kernel and further weights of the step.
+      carry, init: the state before the first step, and the one that a reset restores.
       pre: projected inputs, (time, *batch, features) for each gate.
       reset: (time, *batch), or None.
 
@@ -119,7 +120,7 @@ def _solve_backward(functions, residuals, cotangents):
     p, q = functions.diagonal_jacobian(before, pre, *weights)
 
     def earlier(dbefore):
-        """What a step's cotangents of the state before it say of the step that left it."""
+        """Moves the cotangents of the state before each step to the step that returned it."""
         return _shifted(tree_where(reset, jax.tree.map(jnp.zeros_like, dbefore), dbefore), -1)
 
     def evaluate(adjoint):
