@@ -1,13 +1,12 @@
-"""What the experiments' docstrings expect of depth and of the decay's range, trained anew."""
+"""The expected results of two experiments, of depth and of the decay range, trained again."""
 
-import importlib.util
 from pathlib import Path
 from statistics import mean
 
 import pytest
 
 from rnnlab.runs.api import run
-from rnnlab.runs.grid import grid
+from rnnlab.runs.grid import grid, load_presets
 from rnnlab.train.callbacks import Reporter
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
@@ -16,11 +15,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("implicit_promotion")]
 
 
 def accuracies(name, folder):
-    """Test accuracies of an experiment's preset `cpu`, by what the runs differ in beside seeds."""
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    preset = module.PRESETS["cpu"]
+    """Returns test accuracies of the preset `cpu`, by its grid settings except cell and seed."""
+    preset = load_presets(EXPERIMENTS / f"{name}.py")["cpu"]
     found = {}
     for number, settings in enumerate(grid(preset.grid)):
         experiment = preset.override(settings)
@@ -30,14 +26,14 @@ def accuracies(name, folder):
     return found
 
 
-def test_depth_gives_selection(tmp_path):
+def test_selective_copying_improves_with_depth(tmp_path):
     by_depth = accuracies("selective_copying", tmp_path)
     one, two, three = (mean(by_depth[(depth,)]) for depth in (1, 2, 3))
     assert one > 1 / 14 + 0.2
     assert min(two, three) >= one + 0.25
 
 
-def test_parity_needs_decays_that_change_sign(tmp_path):
+def test_parity_is_solved_only_with_negative_decays(tmp_path):
     by_range = accuracies("parity", tmp_path)
     assert all(a < 0.65 for a in by_range[((0, 1),)])
     assert all(a >= 0.95 for a in by_range[((-1, 1),)])

@@ -1,4 +1,4 @@
-"""Every experiment's file: its docstring, its presets, and a user's own series in one command."""
+"""Experiment files: their docstrings and presets, and a user's series in one command."""
 
 import ast
 import json
@@ -18,7 +18,7 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "training"
 FILES = sorted(p for p in EXPERIMENTS.glob("*.py") if "PRESETS = " in p.read_text(encoding="utf-8"))
 
 
-def test_none_is_missing():
+def test_expected_experiments_exist():
     names = {path.stem for path in FILES}
     assert names >= {"char_lm", "selective_copying", "formal_languages", "listops", "mqar"}
     assert names >= {"adding", "copy_memory", "sequential_digits", "vowels", "forecasting"}
@@ -26,7 +26,7 @@ def test_none_is_missing():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_experiment_asks_one_question(path):
+def test_docstring_of_an_experiment_is_complete(path):
     doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert doc.splitlines()[0].endswith("?")
     for part in ("Device:", "Expected:", "Paper:"):
@@ -35,7 +35,7 @@ def test_an_experiment_asks_one_question(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_presets_are_settings_that_can_be_kept_and_built(path):
+def test_presets_of_an_experiment_are_stored_and_built(path):
     presets = load_presets(path)
     assert "cpu" in presets
     for preset in presets.values():
@@ -51,13 +51,13 @@ def test_presets_are_settings_that_can_be_kept_and_built(path):
             if experiment.model in built:
                 continue
             built.add(experiment.model)
-            # Shapes alone: the published models are large.
+            # Only shapes: the published models are large.
             nnx.eval_shape(lambda e=experiment: e.model.build(5, in_features=3, rngs=nnx.Rngs(0)))
         assert len(names) == math.prod(map(len, preset.grid.values()))
 
 
 @pytest.mark.usefixtures("implicit_promotion", "quick_compile")
-def test_a_users_series_with_gaps_is_forecast_in_one_command(tmp_path, capsys):
+def test_series_of_a_user_with_gaps_is_forecast(tmp_path, capsys):
     lines = ["day,shop,sales"]
     for day in range(150):
         if day % 31 == 30:

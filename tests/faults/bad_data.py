@@ -205,7 +205,7 @@ CASES = [
         "results of another kind",
         "compare a.jsonl",
         DATA,
-        "holds no results of runs",
+        "contains no results of runs",
         files(a_jsonl='{"benchmark": "scan"}\n'),
     ),
     Case(28, "pickled objects", ROWS, DATA, "a.npz", pickled),
