@@ -31,7 +31,7 @@ def test_gradient_flow_of_a_linear_rnn_is_a_power_of_its_matrix(radius):
 
 
 def test_state_gradients_equal_gradients_of_the_remaining_sequence(getkey):
-    """The gradient by the state that step t reads is that of the rest of the sequence by it."""
+    """Entry t equals the gradient of the rest of the sequence with respect to its initial carry."""
     cell = LSTM(3, 4, rngs=nnx.Rngs(0))
     xs = jax.random.normal(getkey(), (2, 6, 3))
     reset = jnp.zeros((2, 6), bool).at[0, 4].set(True)
@@ -46,6 +46,7 @@ def test_state_gradients_equal_gradients_of_the_remaining_sequence(getkey):
     assert not found.h[0, 4].any()  # the reset reads no state
 
 
+@pytest.mark.usefixtures("quick_compile")
 def test_gradient_flow_of_a_model_has_every_layer(getkey):
     rngs = nnx.Rngs(0)
     body = Stack([Block(8, MinGRU, rngs=rngs, conv_kernel_size=4), LSTM(8, 8, rngs=rngs)])
