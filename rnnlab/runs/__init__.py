@@ -1,0 +1,1 @@
+"""Runs: their directories, checkpoints, locks, signals and records."""
