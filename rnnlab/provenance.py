@@ -1,4 +1,4 @@
-"""Where numbers come from: device, versions, flags, command and git revision."""
+"""Provenance of measurements: device, versions, flags, command and git revision."""
 
 import os
 import platform

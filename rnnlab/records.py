@@ -1,4 +1,4 @@
-"""Records: JSON objects, one per line, each with all that is needed to reproduce it."""
+"""Records: JSON objects, one per line, each with the settings that reproduce it."""
 
 import json
 import os

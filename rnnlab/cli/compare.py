@@ -38,7 +38,7 @@ def results_of(path: Path) -> list[Record]:
     """Returns the results of a run, of all runs below a directory, or of a file of records.
 
     Raises:
-      ValueError: there are none.
+      ValueError: the path has no records of results.
     """
     if path.is_file():
         results = list(read(path))

@@ -44,7 +44,7 @@ class Parsed(NamedTuple):
 
 @dataclass(frozen=True)
 class Session:
-    """What a command's handler receives from `main`.
+    """The arguments that the handler of a command receives from `main`.
 
     Attributes:
       stop_signal: records SIGINT and SIGTERM.

@@ -1,4 +1,4 @@
-"""Which options of a cell can be settings of a model."""
+"""Options of cells that can be settings of a model."""
 
 import inspect
 import types

@@ -1,6 +1,6 @@
 """Tasks and cells in the settings of a run: names, or users' classes as `FILE.py:CLASS`.
 
-A run records the SHA-256 digest of each user's file. A file that has changed since is refused, as
+A run records the SHA-256 digest of each user's file. A file that has changed since is an error, as
 changed data is: the rest of the run would train another model.
 """
 

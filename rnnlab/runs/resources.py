@@ -34,7 +34,7 @@ def require_disk(folder: Path, size: int, what: str) -> None:
       what: what needs them, for the message.
 
     Raises:
-      InsufficientResourcesError: gives the megabytes that are needed and free.
+      InsufficientResourcesError: gives the required and the free megabytes.
     """
     while not folder.exists():
         folder = folder.parent
@@ -75,7 +75,7 @@ def require_memory(size: int, what: str, lower: str) -> None:
       lower: the settings that would reduce the size.
 
     Raises:
-      InsufficientResourcesError: gives the gigabytes that are needed and available.
+      InsufficientResourcesError: gives the required and the available gigabytes.
     """
     device = jax.devices()[0]
     available = available_memory(device)

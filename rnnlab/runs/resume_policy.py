@@ -14,7 +14,9 @@ REPRODUCIBILITY_PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "numpy")
 
 @dataclass(frozen=True)
 class ResumePolicy:
-    """How a process trains a run. The defaults reject every change that could alter its result.
+    """Permissions of a process that trains a run.
+
+    The defaults reject every change that could alter its result.
 
     Attributes:
       is_resume: whether the run existed before.

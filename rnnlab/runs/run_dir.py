@@ -100,7 +100,7 @@ class RunDirectory:
     def read_metrics(self) -> list[Record]:
         """Return the metrics of the current history; records of rolled-back steps are dropped.
 
-        A record with `resumed_from` says that a process resumed at that step: earlier records of
+        A record with `resumed_from` records that a process resumed at that step: earlier records of
         later steps belong to states that are missing, corrupt or archived.
 
         Raises:

@@ -28,7 +28,7 @@ class StringBatch(NamedTuple):
 
 
 class LanguageSpec(NamedTuple):
-    """How strings of a language and their answers are generated.
+    """A generator of the strings of a language and their answers.
 
     Attributes:
       sample: returns strings for a generator, lengths (batch,) and a size.

@@ -31,7 +31,7 @@ def generated_data(
     """Returns the data of a task whose examples are generated.
 
     Training batch n is drawn from `rng_for(RngStream.TRAIN, seed, n)`. Each of the sets `"valid"`
-    and `"test"` is drawn at once, with `task.evaluation_size` examples, so that it depends neither
+    and `"test"` is drawn whole, with `task.evaluation_size` examples, so that it depends neither
     on the seed nor on the batch size.
 
     Args:

@@ -28,7 +28,7 @@ _VOWELS = ("sktime", "datasets", "data", "JapaneseVowels")
 class Sequences:
     """Predict a class or values of each sequence, or of each of its time steps, from a file.
 
-    The default data are the Japanese Vowels of the UCI archive: which of 9 speakers said two
+    The default data are the Japanese Vowels of the UCI archive: which of 9 speakers spoke two
     vowels, from 12 coefficients per time step over 7 to 29 time steps. There are 270 utterances to
     train on, of which a fraction per speaker is the validation part, and 370 to test on.
 

@@ -117,7 +117,7 @@ class Text:
         )
 
     def _bounds(self, size: int) -> tuple[int, int]:
-        """Where the training part starts and ends."""
+        """The start and the end of the training part."""
         start, end = int(size * self.valid), int(size * (1 - self.test))
         streams = self.batch_size if self.stateful else 1
         # Each part has a symbol to predict; the first symbol of the text is not predicted.

@@ -1,4 +1,4 @@
-"""How close two results must be, by dtype."""
+"""Tolerances between two results, by dtype."""
 
 from typing import Any
 

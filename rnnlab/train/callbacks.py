@@ -1,4 +1,4 @@
-"""What the training loop calls: to show, to keep and to stop."""
+"""Callbacks of the training loop: to show, to keep and to stop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class TrainingStopped(Exception):
 
 @dataclass(frozen=True)
 class Reporter:
-    """Where the training loop reports to. By default nothing is shown.
+    """The receiver of the training loop's reports. By default nothing is shown.
 
     Attributes:
       on_update: called after each update with its number, its loss and the tokens per second.
@@ -32,12 +32,12 @@ def _discard(*_: Any, **__: Any) -> None:
 
 @dataclass(frozen=True)
 class LoopCallbacks:
-    """What the loop calls. By default nothing is kept or shown, and nothing stops it.
+    """The callbacks of the loop. By default nothing is kept or shown, and nothing stops it.
 
     Attributes:
       reporter: shows updates and lines.
       write_record: called with each record of metrics, of an update or of an evaluation.
-      save_checkpoint: called as `save_checkpoint(step, tree, best=...)`; `best` says whether the
+      save_checkpoint: called as `save_checkpoint(step, tree, best=...)`; `best` is whether the
         step is the best so far.
       should_stop: called between updates, between the batches of an evaluation and while a batch
         is awaited.

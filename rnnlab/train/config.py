@@ -10,7 +10,7 @@ INT32_MAX, MAX_FLOAT32 = 2**31 - 1, 3e38
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained.
+    """The settings of a training run.
 
     Attributes:
       steps: number of updates.

@@ -1,4 +1,4 @@
-"""What the training loop remembers between two updates, beside the training state."""
+"""The state of the training loop between two updates, in addition to the training state."""
 
 from typing import NamedTuple
 

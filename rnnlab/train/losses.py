@@ -77,5 +77,5 @@ def _scored(targets: Array, mask: Array | None) -> Array:
 
 
 def _mean(x: Array, scored: Array) -> Array:
-    """Return the sum divided by the number of entries that count; 0 where there is none."""
+    """Return the sum divided by the number of entries that count; 0 without any."""
     return jnp.sum(x) / jnp.maximum(jnp.sum(scored, dtype=x.dtype), 1)

@@ -23,7 +23,7 @@ class ThroughputMeter:
 
     @property
     def median(self) -> float | None:
-        """Median speed of the measured intervals; None where there is none."""
+        """Median speed of the measured intervals; None without any."""
         return median(self._values) if self._values else None
 
     def add(self, tokens: int) -> None:

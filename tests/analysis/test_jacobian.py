@@ -25,7 +25,7 @@ def test_jacobian_products_of_a_linear_rnn_change_by_its_radius(radius):
     found = jacobians(cell, cell.initial_carry((3,)), xs)
     np.testing.assert_allclose(found[1, 7], rotation(radius), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(spectral_radius(found), radius, rtol=1e-4)
-    # The gradient of the last state by the one before step t has T - t factors.
+    # The gradient of the last state with respect to that before step t has T - t factors.
     norms = log_product_norms(found)
     expected = np.arange(400, 0, -1) * np.log(radius)
     np.testing.assert_allclose(norms, np.broadcast_to(expected, (3, 400)), rtol=1e-4, atol=1e-3)

@@ -101,7 +101,7 @@ def test_other_command_on_a_locked_run_is_not_refused_early(tmp_path, monkeypatc
 
 
 def sent(stop_signal, *numbers, wait):
-    """What is noted after signals, within a stretch that defers them or not."""
+    """Sends signals inside a context that defers them or does not."""
     with stop_signal, stop_signal.deferred() if wait else nullcontext():
         for number in numbers:
             signal.raise_signal(number)  # to this thread, or two of them could become one

@@ -10,7 +10,7 @@ TITLE = "# Bash completion for {}\n"
 
 
 def completion(words, capsys):
-    """What a command for a shell's completion prints, having ended well."""
+    """Returns what a command for shell completion prints; it must exit with 0."""
     with pytest.raises(SystemExit) as stopped:
         main.main(words)
     assert not stopped.value.code

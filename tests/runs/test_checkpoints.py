@@ -1,4 +1,4 @@
-"""Checkpoints: saved trees are restored, old ones deleted, and a full disk harms nothing."""
+"""Checkpoints: saved trees are restored, old ones deleted, and a full disk corrupts nothing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a resumed process checks first: the best step, the metrics, the files of the run."""
+"""The first checks of a resumed process: the best step, the metrics, the files of the run."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Settings survive JSON, and whatever else a file holds is refused by name."""
+"""Settings survive JSON, and anything else in a file is an error that names it."""
 
 import dataclasses
 import json

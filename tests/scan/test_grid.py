@@ -171,7 +171,7 @@ def check(found, expected, kind, dtype, excluded):
 
 
 def cases():
-    """Every kind, dtype and backend at the lengths that tell something new about them."""
+    """Every kind, dtype and backend at the lengths that test something new."""
     for kind, dtype, backend in product(KINDS, MAX_ERRORS, BACKENDS):
         lengths = LENGTHS if dtype == "float32" else (1, 16, 65, 1024, 65536)
         everyday = EVERYDAY_LENGTHS[backend] if dtype == "float32" else (16,)

@@ -126,7 +126,7 @@ def test_music21_pieces_are_split_the_same_for_every_seed():
         for x, y in zip(one.eval_sets[name](), two.eval_sets[name](), strict=True):
             np.testing.assert_array_equal(x.inputs, y.inputs)
         (x, _), *_ = real(one.eval_sets[name]())
-        # Four voices, but for rests and unisons.
+        # Four voices, except for rests and unisons.
         assert 3 < x.sum(axis=1).mean() <= 4.5
     assert one.baselines()["key frequency"] > 5
     with pytest.raises(ValueError, match="limit must be >= 5 to be split, got 4"):

@@ -144,7 +144,7 @@ def test_inputs_do_not_depend_on_later_time_steps(write):
 
 
 def test_naive_baselines_use_the_scored_entries_of_the_test_set(write):
-    """A model that answers 0 forecasts the last value, and so has that floor's error."""
+    """A model that answers 0 forecasts the last value, and so has the error of that baseline."""
     values = values_of()
     task = Forecasting(write(values), **SETTINGS)
     data = task.load(seed=0)

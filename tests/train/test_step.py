@@ -50,7 +50,7 @@ def assert_near(one, other, limit):
 
 
 def pieces():
-    """Two sequences: alone, padded in a batch, and packed into one row."""
+    """Two sequences: separate, padded in a batch, and packed into one row."""
     alone = [tokens(1, length, seed=length) for length in (4, 7)]
     longest = 7
     inputs = np.zeros((2, longest), np.int32)

@@ -127,7 +127,7 @@ class CheckpointStore:
         self._prune()
 
     def best_step(self) -> int | None:
-        """Return the step that was last set as the best; None if there is none."""
+        """Return the step that was last set as the best; None without one."""
         return _step_in(self.best_path)
 
     def set_best(self, step: int) -> None:
@@ -135,7 +135,7 @@ class CheckpointStore:
         write_json(self.best_path, {"step": step})
 
     def restore_latest(self, template: Any, *, strict: bool = False) -> Checkpoint | None:
-        """Restore the newest valid checkpoint; return None where there is none at all.
+        """Restore the newest valid checkpoint; return None without any.
 
         Corrupt newer checkpoints are named in warnings; `strict` raises instead.
 
