@@ -75,7 +75,7 @@ def load_class(reference: str, what: str) -> type:
     """
     file, _, name = reference.rpartition(":")
     cls = getattr(load(Path(file).expanduser(), f"{what} as FILE.py:CLASS"), name, None)
-    if not callable(cls):
+    if not isinstance(cls, type):
         raise ValueError(f"{file} must define a class {name!r}; check the name after ':'")
     return cls
 

@@ -1,22 +1,21 @@
 """The registry of cells and layers: one entry per name, from which everything else is derived.
 
-`rnnlab.CELLS`, the layers of a model, its options on the command line, labels and colours of
+`rnnlab.CELLS`, the layers of a model, its options on the command line, labels and colors of
 figures, the peers of the benchmarks and the table of cells in the docs all follow from `REGISTRY`.
 This module does not import JAX: an entry imports its class when `load` is called.
 """
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal, NamedTuple, get_type_hints
+from typing import Any, Literal
 
 from rnnlab.load_module import is_reference, load_class
 
 USER_COLOR = "#000000"
-"""Colour of a user's cell whose class does not set `color`."""
+"""Color of a user's cell whose class does not set `color`."""
 
 
 def _no_options(k: int) -> dict[str, Any]:
@@ -31,7 +30,7 @@ class CellEntry:
       name: name in `REGISTRY` and on the command line; `FILE.py:CLASS` for a user's class.
       target: where its class is, as `module:Class` or `FILE.py:CLASS`.
       label: name in figures and tables.
-      color: colour in all figures, as `#RRGGBB`.
+      color: color in all figures, as `#RRGGBB`.
       summary: one sentence for the docs and `rnnlab list`.
       kind: "cell" keeps the contract of `rnnlab.testing.check_cell` and is in `rnnlab.CELLS`;
         "layer" is another sequence layer of a model.
@@ -73,7 +72,7 @@ class CellEntry:
         return getattr(import_module(module), attribute)
 
 
-# Colours of Okabe and Ito's palette, distinct for colour-blind readers.
+# Colors of Okabe and Ito's palette, distinct for color-blind readers.
 _ENTRIES = (
     CellEntry(
         name="rnn",
@@ -154,64 +153,7 @@ REGISTRY: dict[str, CellEntry] = {entry.name: entry for entry in _ENTRIES}
 LABELS = {name: entry.label for name, entry in REGISTRY.items()}
 """Names in figures and tables by name."""
 COLORS = {name: entry.color for name, entry in REGISTRY.items()}
-"""Colours of figures by name."""
-
-
-class CellOption(NamedTuple):
-    """A keyword-only parameter of a cell's constructor that a user may set by name.
-
-    Attributes:
-      type: its type annotation.
-      default: its default value.
-      doc: its line in the `Args` of the class docstring.
-    """
-
-    type: Any
-    default: Any
-    doc: str
-
-
-NOT_OPTIONS = ("rngs", "dtype", "param_dtype")
-"""Constructor parameters that a model sets for all of its layers."""
-
-
-def cell_options(cls: type) -> dict[str, CellOption]:
-    """Returns the options of a cell by name: the keyword-only parameters of its constructor.
-
-    Initialisers (`*_init`) and `NOT_OPTIONS` are omitted. Where a constructor takes `**options`,
-    those of its base class follow.
-
-    >>> options = cell_options(find_cell("minlstm").load())
-    >>> options["forget_bias"].default, options["decay_range"].default
-    (0.0, (0, 1))
-    """
-    options: dict[str, CellOption] = {}
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        hints = get_type_hints(vars(base)["__init__"])
-        for p in parameters:
-            excluded = p.name in NOT_OPTIONS or p.name.endswith("_init")
-            if p.kind is p.KEYWORD_ONLY and not excluded and p.name not in options:
-                doc = _argument_doc(cls, p.name)
-                options[p.name] = CellOption(hints.get(p.name, Any), p.default, doc)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return options
-
-
-def _argument_doc(cls: type, name: str) -> str:
-    """The text of an argument in the `Args` section of a Google-style class docstring."""
-    for base in cls.__mro__:
-        section = re.search(r"^Args:\n(.*?)(?:\n\n|\Z)", inspect.getdoc(base) or "", re.M | re.S)
-        entries = re.findall(
-            r"^ {2}([\w, ]+): (.*(?:\n {3,}.*)*)", section[1] if section else "", re.M
-        )
-        for names, text in entries:
-            if name in names.split(", "):
-                return " ".join(text.split())
-    return ""
+"""Colors of figures by name."""
 
 
 def cell_entries() -> dict[str, CellEntry]:
@@ -245,13 +187,14 @@ def compared_cells() -> tuple[str, ...]:
 def find_cell(name: str) -> CellEntry:
     """Returns the entry of a registered name, or one for a user's class, `FILE.py:CLASS`.
 
-    The class of a user's file may set `label`, `color` and `compared_with`. Its file is run.
+    The class of a user's file may set `label`, `color` and `compared_with`. Its file is executed.
 
     Args:
       name: name in `REGISTRY`, or `FILE.py:CLASS`.
 
     Raises:
-      ValueError: the name is unknown, or the file or class cannot be loaded.
+      ValueError: the name is unknown, the file or class cannot be loaded, or the class is not a
+        cell.
 
     >>> find_cell("mingru").label
     'minGRU'
@@ -267,6 +210,7 @@ def find_cell(name: str) -> CellEntry:
         hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(REGISTRY)}."
         raise ValueError(f"cell {name!r} is unknown; {hint} Your own: FILE.py:CLASS")
     cls = load_class(name, "a cell")
+    _require_cell(name, cls)
     label = getattr(cls, "label", None)
     color = getattr(cls, "color", None)
     compared_with = getattr(cls, "compared_with", None)
@@ -283,3 +227,25 @@ def find_cell(name: str) -> CellEntry:
         summary=(cls.__doc__ or "").strip().partition("\n")[0],
         compared_with=compared_with,
     )
+
+
+def _require_cell(name: str, cls: type) -> None:
+    """Raises ValueError unless a user's class has the methods and the constructor of a cell."""
+    from flax import nnx  # which the user's file has imported
+
+    missing = [method for method in ("initial_carry", "step") if not hasattr(cls, method)]
+    if not issubclass(cls, nnx.Module) or missing:
+        found = f"a class without {' and '.join(missing)}" if missing else "another class"
+        raise ValueError(
+            f"{name} must be a flax.nnx.Module with initial_carry, step and __call__, got {found}; "
+            "derive it from rnnlab.recurrent.Recurrent"
+        )
+    signature = inspect.signature(cls.__init__)
+    try:
+        signature.bind(None, 1, 1, rngs=None, dtype=None, param_dtype=None)
+    except TypeError as error:
+        raise ValueError(
+            f"the constructor of {name} must accept (in_features, features, *, rngs, dtype, "
+            f"param_dtype) and have defaults for all others, got {signature} ({error}); change "
+            "it, or pass **options on to the base class"
+        ) from None

@@ -6,16 +6,45 @@ import sys
 import pytest
 
 from rnnlab import CELLS
-from rnnlab.registry import REGISTRY, cell_entries, cell_options, find_cell
+from rnnlab.registry import REGISTRY, cell_entries, find_cell
 
 USER_FILE = """
-class MyCell:
+from flax import nnx
+from rnnlab import MinGRU
+
+class MyCell(MinGRU):
     label = "my cell"
     color = "#123456"
     compared_with = "gru"
 
-class Bare:
+class Bare(MinGRU):
     "A cell without attributes."
+
+class OtherSizes(MinGRU):
+    def __init__(self, features, *, rngs, **options):
+        super().__init__(features, features, rngs=rngs, **options)
+
+class NoRngs(MinGRU):
+    def __init__(self, in_features, features, *, dtype=None, param_dtype=None):
+        super().__init__(in_features, features, rngs=nnx.Rngs(0))
+
+class NoDtypes(MinGRU):
+    def __init__(self, in_features, features, *, rngs):
+        super().__init__(in_features, features, rngs=rngs)
+
+class NoDefault(MinGRU):
+    def __init__(self, in_features, features, *, rngs, gain: float, **options):
+        super().__init__(in_features, features, rngs=rngs, **options)
+
+class NotAModule:
+    def initial_carry(self, batch_shape): ...
+    def step(self, carry, x): ...
+
+class NoCarry(nnx.Module):
+    def step(self, carry, x): ...
+
+def function(in_features, features, *, rngs):
+    return MyCell(in_features, features, rngs=rngs)
 """
 
 
@@ -52,7 +81,7 @@ def test_find_cell_user_class_takes_optional_attributes(tmp_path):
 
 def test_find_cell_bad_user_class_raises(tmp_path):
     file = tmp_path / "cells.py"
-    file.write_text("class MyCell:\n    compared_with = 'nothing'\n")
+    file.write_text(USER_FILE.replace('"gru"', "'nothing'"))
     with pytest.raises(ValueError, match="compared_with must be one of rnn"):
         find_cell(f"{file}:MyCell")
     with pytest.raises(ValueError, match="must define a class 'Other'"):
@@ -61,15 +90,38 @@ def test_find_cell_bad_user_class_raises(tmp_path):
         find_cell(f"{tmp_path / 'none.py'}:MyCell")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("OtherSizes", "too many positional arguments"),
+        ("NoRngs", "got an unexpected keyword argument 'rngs'"),
+        ("NoDtypes", "got an unexpected keyword argument 'dtype'"),
+        ("NoDefault", "missing a required.* argument: 'gain'"),
+    ],
+)
+def test_find_cell_user_constructor_of_other_parameters_raises(tmp_path, name, message):
+    file = tmp_path / "cells.py"
+    file.write_text(USER_FILE)
+    accepted = r"must accept \(in_features, features, \*, rngs, dtype, param_dtype\)"
+    with pytest.raises(ValueError, match=f"constructor of .*{name} {accepted}.*{message}"):
+        find_cell(f"{file}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("NotAModule", "must be a flax.nnx.Module .*, got another class; derive it from"),
+        ("NoCarry", "must be a flax.nnx.Module .*, got a class without initial_carry"),
+        ("function", "must define a class 'function'"),
+    ],
+)
+def test_find_cell_user_name_that_is_not_a_cell_raises(tmp_path, name, message):
+    file = tmp_path / "cells.py"
+    file.write_text(USER_FILE)
+    with pytest.raises(ValueError, match=message):
+        find_cell(f"{file}:{name}")
+
+
 def test_registry_does_not_import_jax():
     code = "import sys, rnnlab.registry, rnnlab.plotting; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_cell_options_are_keyword_only_parameters_with_their_docs():
-    options = cell_options(CELLS["minlstm"])
-    assert {"candidate", "decay_range", "normalize", "forget_bias", "backend"} <= set(options)
-    assert not {"rngs", "dtype", "param_dtype", "kernel_init"} & set(options)
-    assert options["normalize"].type is bool
-    assert options["normalize"].doc.startswith("divides both gates by their sum")
-    assert cell_options(REGISTRY["transformer"].load())["heads"].default == 4

@@ -3,19 +3,19 @@
 import dataclasses
 import difflib
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from rnnlab.layers import Bidirectional, Block, Stack
-from rnnlab.models.options import setting_options
+from rnnlab.models.options import CellOption, cell_options
 from rnnlab.models.sequence_model import SequenceModel
-from rnnlab.registry import CellEntry, CellOption, find_cell
+from rnnlab.registry import CellEntry, find_cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +185,7 @@ def available_options(cell: str) -> dict[str, CellOption]:
         for option, value in _options_of(find_cell(name)).items():
             other = found.setdefault(option, value)
             if other.default != value.default:
-                found[option] = value._replace(type=Optional[value.type], default=None)  # noqa: UP045
+                found[option] = value._replace(type=value.type | None, default=None)
     return found
 
 
@@ -193,12 +193,9 @@ def unknown_option(name: str, cell: str) -> str:
     """Returns the error message for a setting that is neither a field nor an option of a cell."""
     known = available_options(cell)
     close = difflib.get_close_matches(name, (*FIELDS, *known), 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"its options are {_join(known)}"
+    options = ", ".join(known) or "none"
+    hint = f"did you mean {close[0]!r}?" if close else f"its options are {options}"
     return f"option {name!r} is unknown for cell {cell!r}; {hint}"
-
-
-def _join(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
 
 
 def settings_class(cell: str) -> type:
@@ -216,15 +213,13 @@ def settings_class(cell: str) -> type:
     ]
     fields += [(name, o.type, field(default=o.default)) for name, o in options.items()]
     kind = dataclasses.make_dataclass("Settings", fields, frozen=True)
-    attributes = ModelConfig.__doc__.partition("    Attributes:\n")[2].partition("      options:")[
-        0
-    ]
-    docs = [
+    _, _, documented = ModelConfig.__doc__.partition("    Attributes:\n")
+    documented, _, _ = documented.partition("      options:")
+    documented += "".join(
         f"      {name}: {option.doc.rstrip('.') or 'option of the cell'}.\n"
         for name, option in options.items()
-    ]
-    attributes += "".join(docs)
-    kind.__doc__ = f"Settings of the model.\n\n    Attributes:\n{attributes}{''.join(docs)}"
+    )
+    kind.__doc__ = f"Settings of the model.\n\n    Attributes:\n{documented}"
     return kind
 
 
@@ -252,7 +247,7 @@ def state_bytes(model: nnx.Module) -> int:
 def _options_of(entry: CellEntry) -> dict[str, CellOption]:
     """Returns the options of a cell that the model does not set itself."""
     set_by_model = {*FIELDS, *entry.layer_options(0)}
-    options = setting_options(entry.load())
+    options = cell_options(entry.load())
     return {name: option for name, option in options.items() if name not in set_by_model}
 
 

@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 from rnnlab.models.config import ModelConfig, available_options, settings_class
-from rnnlab.registry import REGISTRY
+from rnnlab.models.options import cell_options
+from rnnlab.registry import REGISTRY, find_cell
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -57,3 +58,26 @@ def test_override_of_the_cell_drops_its_options():
     assert config.override({"width": 4}).options == {"forget_bias": 2.0}
     assert config.override({"cell": "lstm"}) == ModelConfig("lstm", width=8)
     assert config.override({"cell": "lstm", "forget_bias": 3.0}).options == {"forget_bias": 3.0}
+
+
+def test_cell_options_are_keyword_only_parameters_with_their_docs():
+    options = cell_options(find_cell("minlstm").load())
+    assert {"candidate", "decay_range", "normalize", "forget_bias", "backend"} <= set(options)
+    assert not {"rngs", "dtype", "param_dtype", "kernel_init"} & set(options)
+    assert options["normalize"].type is bool
+    assert options["normalize"].doc.startswith("divides both gates by their sum")
+    assert cell_options(find_cell("transformer").load())["heads"].default == 4
+
+
+def test_cell_options_annotation_of_an_unknown_name_raises():
+    class MyCell:
+        def __init__(self, *, gain: "Missing" = 1): ...  # noqa: F821
+
+    with pytest.raises(ValueError, match=r"annotations of the constructor of MyCell .*'Missing'"):
+        cell_options(MyCell)
+
+
+def test_settings_class_documents_each_setting_once():
+    lines = settings_class("minlstm").__doc__.splitlines()
+    assert sum(line.strip().startswith("forget_bias:") for line in lines) == 1
+    assert sum(line.strip().startswith("width:") for line in lines) == 1
