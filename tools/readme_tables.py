@@ -12,7 +12,7 @@ from rnnlab.tables import Table, device_labels, format_ms, format_ratio
 CELLS = ("rnn", "gru", "lstm", "mingru", "minlstm")
 LENGTHS = (512, 2048)
 IMPLEMENTATIONS = {
-    "rnnlab, loop": ("rnnlab", "scan", "sequential"),
+    "rnnlab, compiled loop": ("rnnlab", "scan", "sequential"),
     "rnnlab, parallel scan": ("rnnlab", "associative"),
     "flax.nnx.RNN": ("flax.nnx.RNN", "scan"),
     "torch": ("torch", "native", "log space"),
@@ -52,7 +52,7 @@ def speedup(records: Sequence[Record]) -> Table:
             if seconds:
                 cells = (format_ms(seconds[c]) if c in seconds else "" for c in CELLS)
                 lines.append((f"{length:,}", label, *cells))
-        lines.append((f"{length:,}", "**fastest / minimal cell**", *_factors(found)))
+        lines.append((f"{length:,}", "**fastest classic / minimal**", *_factors(found)))
         ends.add(len(lines) - 1)
     headings = ("length", "training step, ms", *(LABELS[cell] for cell in CELLS))
     return Table(speedup_table.describe(train), headings, lines, frozenset(ends))
