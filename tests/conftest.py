@@ -4,10 +4,13 @@ All processes of a session share one compilation cache. It is a temporary folder
 the environment variable JAX_COMPILATION_CACHE_DIR names, which a later session can use again.
 """
 
+import ctypes
+import gc
 import os
 import shutil
 import tempfile
 import warnings
+from pathlib import Path
 
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 TEMPORARY_CACHE = None if CACHE_VARIABLE in os.environ else tempfile.mkdtemp(prefix="rnnlab-tests-")
@@ -41,6 +44,27 @@ def pytest_unconfigure():
     """Removes the temporary compilation cache at the end of the process that made it."""
     if TEMPORARY_CACHE is not None:
         shutil.rmtree(TEMPORARY_CACHE, ignore_errors=True)
+
+
+LIMIT = pytest.StashKey[float]()
+"""Bytes of memory at which a worker drops what it compiled: MAX_MEMORY, and more if that did not
+free MEMORY_STEP."""
+MAX_MEMORY, MEMORY_STEP = 1.0e9, 0.4e9
+
+
+def resident_bytes() -> float:
+    """The memory of this process; 0 on systems without /proc."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") if path.exists() else 0
+
+
+def pytest_runtest_teardown(item):
+    """Drops compiled programs, some 10 MB per test, which the compilation cache keeps on disk."""
+    if resident_bytes() > item.config.stash.get(LIMIT, MAX_MEMORY):
+        jax.clear_caches()
+        gc.collect()
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # glibc returns it to the system
+        item.config.stash[LIMIT] = max(MAX_MEMORY, resident_bytes() + MEMORY_STEP)
 
 
 @pytest.fixture(scope="session")
