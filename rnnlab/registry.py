@@ -7,7 +7,7 @@ This module does not import JAX: an entry imports its class when `load` is calle
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -240,12 +240,26 @@ def _require_cell(name: str, cls: type) -> None:
             f"{name} must be a flax.nnx.Module with initial_carry, step and __call__, got {found}; "
             "derive it from rnnlab.recurrent.Recurrent"
         )
+    require_constructor(name, cls, ("rngs",))
+
+
+def require_constructor(name: str, cls: type, keywords: Sequence[str]) -> None:
+    """Raises unless a class can be called as `cls(in_features, features, **keywords)`.
+
+    Args:
+      name: name of the cell, for the error message.
+      cls: the class.
+      keywords: names of the keyword arguments.
+
+    Raises:
+      ValueError: the constructor takes other arguments.
+    """
     signature = inspect.signature(cls.__init__)
     try:
-        signature.bind(None, 1, 1, rngs=None, dtype=None, param_dtype=None)
+        signature.bind(None, 1, 1, **dict.fromkeys(keywords))
     except TypeError as error:
         raise ValueError(
-            f"the constructor of {name} must accept (in_features, features, *, rngs, dtype, "
-            f"param_dtype) and have defaults for all others, got {signature} ({error}); change "
-            "it, or pass **options on to the base class"
+            f"the constructor of {name} must accept (in_features, features, *, "
+            f"{', '.join(keywords)}) and have defaults for all others, got {signature} ({error}); "
+            "change it, or pass **options on to the base class"
         ) from None

@@ -28,10 +28,6 @@ class NoRngs(MinGRU):
     def __init__(self, in_features, features, *, dtype=None, param_dtype=None):
         super().__init__(in_features, features, rngs=nnx.Rngs(0))
 
-class NoDtypes(MinGRU):
-    def __init__(self, in_features, features, *, rngs):
-        super().__init__(in_features, features, rngs=rngs)
-
 class NoDefault(MinGRU):
     def __init__(self, in_features, features, *, rngs, gain: float, **options):
         super().__init__(in_features, features, rngs=rngs, **options)
@@ -95,14 +91,13 @@ def test_find_cell_bad_user_class_raises(tmp_path):
     [
         ("OtherSizes", "too many positional arguments"),
         ("NoRngs", "got an unexpected keyword argument 'rngs'"),
-        ("NoDtypes", "got an unexpected keyword argument 'dtype'"),
         ("NoDefault", "missing a required.* argument: 'gain'"),
     ],
 )
 def test_find_cell_user_constructor_of_other_parameters_raises(tmp_path, name, message):
     file = tmp_path / "cells.py"
     file.write_text(USER_FILE)
-    accepted = r"must accept \(in_features, features, \*, rngs, dtype, param_dtype\)"
+    accepted = r"must accept \(in_features, features, \*, rngs\)"
     with pytest.raises(ValueError, match=f"constructor of .*{name} {accepted}.*{message}"):
         find_cell(f"{file}:{name}")
 

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnnlab.layers import Bidirectional, Block, Stack
-from rnnlab.models.options import CellOption, cell_options
+from rnnlab.models.options import NOT_OPTIONS, CellOption, cell_options
 from rnnlab.models.sequence_model import SequenceModel
-from rnnlab.registry import CellEntry, find_cell
+from rnnlab.registry import CellEntry, find_cell, require_constructor
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,10 +245,16 @@ def state_bytes(model: nnx.Module) -> int:
 
 
 def _options_of(entry: CellEntry) -> dict[str, CellOption]:
-    """Returns the options of a cell that the model does not set itself."""
+    """Returns the options of a cell that the model does not set itself.
+
+    Raises:
+      ValueError: the constructor of a user's cell does not accept what a model passes.
+    """
     set_by_model = {*FIELDS, *entry.layer_options(0)}
-    options = cell_options(entry.load())
-    return {name: option for name, option in options.items() if name not in set_by_model}
+    cls = entry.load()
+    if entry.is_user_defined:
+        require_constructor(entry.name, cls, NOT_OPTIONS)
+    return {name: option for name, option in cell_options(cls).items() if name not in set_by_model}
 
 
 def _takes_none(option: CellOption) -> bool:

@@ -81,3 +81,19 @@ def test_settings_class_documents_each_setting_once():
     lines = settings_class("minlstm").__doc__.splitlines()
     assert sum(line.strip().startswith("forget_bias:") for line in lines) == 1
     assert sum(line.strip().startswith("width:") for line in lines) == 1
+
+
+def test_user_cell_without_dtypes_raises_before_it_is_built(tmp_path):
+    file = tmp_path / "cells.py"
+    file.write_text(
+        """
+from rnnlab import MinGRU
+
+class NoDtypes(MinGRU):
+    def __init__(self, in_features, features, *, rngs):
+        super().__init__(in_features, features, rngs=rngs)
+"""
+    )
+    message = r"NoDtypes must accept .*rngs, dtype, param_dtype\).*unexpected .* 'dtype'"
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(f"{file}:NoDtypes")
