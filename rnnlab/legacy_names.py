@@ -94,6 +94,9 @@ def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
     The records of benchmarks get current names as well; others are returned as they are.
 
+    Raises:
+      ValueError: one setting has both its old and its current name.
+
     >>> current_record({"varied": {"train.l2": 0.5}, "train": {"l2": 0.5}, "steps": 3})
     {'grid': {'train.recurrent_l2': 0.5}, 'train': {'recurrent_l2': 0.5}, 'steps': 3}
     >>> current_record({"benchmark": "malloc", "floor_seconds": 1.0, "setting": "as it is"})
@@ -147,11 +150,12 @@ def _current_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'cell': 'lstm', 'conv_kernel_size': 4, 'readout': 'last'}
     """
     cells = set(str(settings.get("cell", "mingru")).split("+"))
-    current = {
-        MODEL_SETTINGS.get(name, name): value
+    own = {
+        name: value
         for name, value in settings.items()
         if name not in CELLS_OF_OPTION or cells & CELLS_OF_OPTION[name]
     }
+    current = _renamed(own, MODEL_SETTINGS)
     if current.get("readout") == "step":
         current["readout"] = "last"
     return current
@@ -173,4 +177,12 @@ def _current_task(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the values under current names.
+
+    Raises:
+      ValueError: a value has its old and its current name, so that one of two would be lost.
+    """
+    for old, new in names.items():
+        if old in values and new in values:
+            raise ValueError(f"{new} must occur once, got also its old name {old}; remove one")
     return {names.get(name, name): value for name, value in values.items()}

@@ -51,7 +51,9 @@ def read(path: Path) -> Iterator[Record]:
     """Yield the records of a file with current names; a torn last line is skipped with a warning.
 
     Raises:
-      DataError: a line is not a JSON object, or there is no file; names the file and the line.
+      DataError: a line is not a JSON object, or has a key by its old and its current name; names
+        the file and the line.
+      OSError: there is no file.
     """
     if Path(path).exists() and not Path(path).is_file():
         raise DataError(f"{path} must be a file; give a file of records")
@@ -68,7 +70,11 @@ def read(path: Path) -> Iterator[Record]:
                 ) from None
             if not isinstance(record, dict):
                 raise DataError(f"{path}, line {number}, must be a JSON object; remove the line")
-            yield current_record(record)
+            try:
+                current = current_record(record)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: {error}") from None
+            yield current
 
 
 def _end_of_records(path: Path, file: RawIOBase, block: int = 1 << 16) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab import records
+from rnnlab.errors import DataError
 from rnnlab.legacy_names import (
     LEAVES,
     MODEL_SETTINGS,
@@ -66,3 +67,24 @@ def test_current_leaf_maps_every_old_leaf_of_the_loop_to_a_field():
     fields |= {f"progress.loss_history.{name}" for name in state.loss_history._fields}
     assert {new for new in LEAVES.values() if new.startswith("progress.")} <= fields
     assert current_leaf("state.params.head_kernel.value") == "state.params.head_kernel.value"
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        {"varied": {}},
+        {"train": {"l2": 0.5, "recurrent_l2": 0.1}},
+        {"grid": {"train.l2": 0.5, "train.recurrent_l2": 0.1}},
+        {"model": {"cell": "mingru", "gate_range": [0, 1], "decay_range": [-1, 1]}},
+        {"task": "Text", "data": {"heldout": 0.1, "test": 0.2}},
+    ],
+    ids=lambda both: next(iter(both)),
+)
+def test_old_and_current_name_of_one_setting_is_an_error(both, tmp_path):
+    record = {"grid": {}, "train": {}, "data": {}, "task": "Adding"} | both
+    with pytest.raises(ValueError, match=r"must occur once, got also its old name"):
+        current_record(record)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows.jsonl, line 1: .* must occur once"):
+        list(records.read(path))
