@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -47,6 +48,9 @@ def load(path: Path, what: str) -> ModuleType:
         raise ValueError(
             f"{path} cannot be executed: {type(error).__name__}: {error}; fix the file"
         ) from error
+    except BaseException:  # an interrupt: no later call may find a module of half its names
+        del sys.modules[name]
+        raise
     finally:
         sys.path.remove(directory)
     _loaded.add(name)
@@ -95,6 +99,20 @@ def reference_to(cls: type) -> str:
     path = Path(file).resolve()
     here = Path.cwd()
     return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{cls.__name__}"
+
+
+def user_location(error: BaseException) -> str | None:
+    """Returns `FILE, line N` of the innermost user's code that an error passed; None without any.
+
+    Users' code is the files that `load` has executed and the modules next to them.
+    """
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in _loaded]
+    directories = {Path(file).resolve().parent for file in files if file}
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = Path(frame.f_code.co_filename).resolve()
+        if file.parent in directories:
+            return f"{file.name}, line {line}"
+    return None
 
 
 def file_digest(path: Path) -> str:

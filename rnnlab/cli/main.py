@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from rnnlab import errors
+from rnnlab.load_module import user_location
 from rnnlab.malloc import keep_memory
 from rnnlab.runs.lock import lock_if_exists, reject_duplicate_command
 from rnnlab.runs.signals import StopRequested, StopSignal
@@ -136,6 +137,9 @@ def _exit_code_and_message(error: BaseException) -> tuple[int, str]:
         advice = "unset JAX_PLATFORMS or set it to an installed one"
         return errors.USAGE_ERROR, f"error: {text}; {advice}"
     what = f"{type(error).__name__}: {text}"
+    if (location := user_location(error)) is not None:
+        advice = f"fix the file; {DEBUG} shows the traceback"
+        return errors.USAGE_ERROR, f"error: {location}: {what}; {advice}"
     advice = f"this is a bug in rnnlab; {DEBUG} shows the traceback"
     return errors.INTERNAL_ERROR, f"error: {what}; {advice}"
 

@@ -75,7 +75,7 @@ def run(
     policy = policy or ResumePolicy()
     if RunDirectory(path).config.exists() and load_run(path)[2] == experiment:
         return resume(path, reporter, policy)
-    data = experiment.data.load(experiment.train.seed)
+    data = _load_data(experiment)
     model = build_model(experiment, data)
     provenance = environment(jax.devices()[0])
     provenance |= {"commit": git_revision(), "data_fingerprint": data.fingerprint}
@@ -121,8 +121,11 @@ def read_settings(path: Path) -> tuple[RunDirectory, Record]:
         raise ValueError(f"{error}; restore it from a backup") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{where} must hold a JSON object; restore it from a backup")
-    settings = current_record(settings)
-    for name in ("task", "experiment", "preset", "grid"):
+    try:
+        settings = current_record(settings)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    for name in ("train", "model", "task", "experiment", "preset", "grid"):
         if name not in settings:
             raise ValueError(f"{where} has no {name}; restore it from a backup")
     return run_dir, settings
@@ -165,7 +168,10 @@ def load_model_config(settings: Any, where: str) -> ModelConfig:
       ValueError: a setting is unknown or of another type; names `where`.
     """
     cell = settings.get("cell") if isinstance(settings, dict) else None
-    kind = settings_class(cell if isinstance(cell, str) else ModelConfig.cell)
+    try:
+        kind = settings_class(cell if isinstance(cell, str) else ModelConfig.cell)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     return ModelConfig.from_settings(vars(serialization.load(kind, settings, where)))
 
 
@@ -229,9 +235,20 @@ def _load_task(name: str, stored: object, where: str) -> Task:
     return serialization.load(kind, stored, f"{where}: data")
 
 
+def _load_data(experiment: Experiment[Task]) -> TaskData:
+    """Returns the data of an experiment, whose task may be a user's class."""
+    data = experiment.data.load(experiment.train.seed)
+    if not isinstance(data, TaskData):
+        raise ValueError(
+            f"{type(experiment.data).__name__}.load must return a TaskData, got {data!r:.80}; "
+            "change the method"
+        )
+    return data
+
+
 def _require_same_data(run_dir: RunDirectory, experiment: Experiment[Task]) -> TaskData:
     """Returns the data of a run, which must be the data that it began with."""
-    data = experiment.data.load(experiment.train.seed)
+    data = _load_data(experiment)
     known = run_dir.read_environment().get("data_fingerprint", "")
     if data.fingerprint != known:
         raise CheckpointError(

@@ -5,6 +5,7 @@ changed data is: the rest of the run would train another model.
 """
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,15 @@ def find_task(name: str) -> type[Task]:
         )
     kind = load_class(name, "a task")
     if not (dataclasses.is_dataclass(kind) and callable(getattr(kind, "load", None))):
-        raise ValueError(f"{name} must be a frozen dataclass with a method load(seed)")
+        raise ValueError(
+            f"{name} must be a frozen dataclass with a method load(seed); change the class"
+        )
+    try:
+        typing.get_type_hints(kind)
+    except Exception as error:
+        raise ValueError(
+            f"{name} must have annotations that exist at run time: {error}; import them"
+        ) from None
     return kind
 
 

@@ -32,7 +32,8 @@ def load(kind: type, value: Any, where: str = "config") -> Any:
     A missing field gets its default, so that the settings of earlier versions can be read.
 
     Raises:
-      ValueError: a field is unknown, of another type, or missing without a default; names it.
+      ValueError: a field is unknown, of another type, or missing without a default, or the class
+        rejects a value; names it.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be a JSON object, got {value!r}")
@@ -46,7 +47,11 @@ def load(kind: type, value: Any, where: str = "config") -> Any:
         needed = field.default is missing and field.default_factory is missing
         if needed and field.name not in value:
             raise ValueError(f"{where}.{field.name} is missing")
-    return kind(**{name: _read(hints[name], x, f"{where}.{name}") for name, x in value.items()})
+    values = {name: _read(hints[name], x, f"{where}.{name}") for name, x in value.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:

@@ -131,3 +131,39 @@ def test_module_of_unchanged_file_is_loaded_once(project):
     assert load_module.load_class("my_cells.py:MyCell", "a cell") is not first
     with pytest.raises(ValueError, match=r"my_cells.py must define a class 'Other'"):
         load_module.load_class("my_cells.py:Other", "a cell")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def f(): pass\nMyCell = f\n", "my_cells.py must define a class 'MyCell'"),
+        ("class MyCell: pass\n", "must be a flax.nnx.Module with initial_carry"),
+        (CELL.replace(", **options):", "):"), "unexpected keyword argument"),
+        (CELL.replace("= 1.0", ""), "missing a required argument: 'gain'"),
+        (CELL + "        raise RuntimeError('boom')\n", "my_cells.py, line 15: RuntimeError: boom"),
+        (CELL + "    def __call__(self, *a, **k): 1 / 0\n", "my_cells.py, line 15: ZeroDivision"),
+    ],
+)
+def test_cell_with_error_is_usage_error_that_names_it(project, capsys, code, message):
+    (project / "my_cells.py").write_text(code, encoding="utf-8")
+    flags = [flag for flag in FLAGS if flag not in ("--model.gain", "2")]
+    assert main.main(["run", "experiment.py", *flags]) == errors.USAGE_ERROR
+    error = capsys.readouterr().err
+    assert message in error
+    assert "bug in rnnlab" not in error
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("        return 1\n", "Task.load must return a TaskData, got 1"),
+        ("        raise KeyError('boom')\n", "task.py, line 8: KeyError: 'boom'"),
+        ("        return 1\n    extra: 'Missing' = 1\n", "annotations that exist at run time"),
+    ],
+)
+def test_task_with_error_is_usage_error_that_names_it(project, capsys, code, message):
+    text = "@dataclass(frozen=True)\nclass Task:\n    size: int = 1\n    def load(self, seed):\n"
+    text = "from dataclasses import dataclass\n\n\n" + text + code
+    (project / "task.py").write_text(text, encoding="utf-8")
+    assert main.main(["run", "experiment.py", "--data", "task.py:Task"]) == errors.USAGE_ERROR
+    assert message in capsys.readouterr().err
