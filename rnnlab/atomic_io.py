@@ -27,7 +27,7 @@ DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a file atomically: to a temporary file first, which then replaces it.
+    """Writes a file atomically: to a temporary file first, which then replaces it.
 
     NaN and infinite numbers, which JSON lacks, become null.
 
@@ -51,7 +51,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def raise_resource_errors(path: Path) -> Iterator[None]:
-    """Re-raise OSError as InsufficientResourcesError naming the file and a remedy."""
+    """Re-raises OSError as InsufficientResourcesError naming the file and a remedy."""
     try:
         yield
     except OSError as error:
@@ -62,12 +62,12 @@ def raise_resource_errors(path: Path) -> Iterator[None]:
 
 
 def disk_advice(error: OSError) -> str:
-    """Return what to do about a failed write."""
+    """Returns what to do about a failed write."""
     return "free disk space" if error.errno in DISK_FULL_ERRNOS else "choose another directory"
 
 
 def reject_symlinks(folder: Path) -> None:
-    """Raise if a directory contains a symlink, through which other files would be written.
+    """Raises if a directory contains a symlink, through which other files would be written.
 
     Raises:
       CheckpointError: names the symlink.
@@ -80,7 +80,7 @@ def reject_symlinks(folder: Path) -> None:
 
 
 def mkdir_durable(path: Path) -> None:
-    """Make a directory and its parents, with their names on disk."""
+    """Makes a directory and its parents, with their names on disk."""
     if not path.is_dir():
         mkdir_durable(path.parent)
         path.mkdir(exist_ok=True)
@@ -88,7 +88,7 @@ def mkdir_durable(path: Path) -> None:
 
 
 def lock(file: IO, *, shared: bool = False, wait: bool = True) -> None:
-    """Lock an open file until it is closed or the process exits.
+    """Locks an open file until it is closed or the process exits.
 
     Does nothing on systems without such locks.
 
@@ -101,7 +101,7 @@ def lock(file: IO, *, shared: bool = False, wait: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file.
+    """Returns the content of a JSON file.
 
     Raises:
       OSError: the file does not exist.
@@ -120,7 +120,7 @@ def read_json(path: Path) -> Any:
 
 
 def nonfinite_to_null(value: Any) -> Any:
-    """Return JSON values with null in place of NaN and infinite numbers.
+    """Returns JSON values with null in place of NaN and infinite numbers.
 
     >>> nonfinite_to_null({"a": [1.0, float("nan")]})
     {'a': [1.0, None]}
@@ -146,7 +146,7 @@ def _reject_constant(name: str) -> Any:
 
 
 def fsync(path: Path) -> None:
-    """Flush a file's bytes, or a directory's list of names, to disk."""
+    """Flushes a file's bytes, or a directory's list of names, to disk."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)

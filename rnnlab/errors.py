@@ -43,7 +43,7 @@ class InsufficientResourcesError(OSError):
 
 
 def code(error: Exception) -> int:
-    """Return the exit code for an exception.
+    """Returns the exit code for an exception.
 
     >>> code(RunLockedError("...")), code(ValueError("...")), code(OSError(28, "No space left"))
     (7, 2, 5)

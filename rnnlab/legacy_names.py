@@ -90,7 +90,7 @@ CORRUPT_DIR, ARCHIVE_DIR = "damaged", "retired"
 
 
 def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result, or the content of a `config.json`, with current names.
+    """Returns a result, or the content of a `config.json`, with current names.
 
     The records of benchmarks get current names as well; others are returned as they are.
 
@@ -135,7 +135,7 @@ def _current_benchmark(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_leaf(path: str) -> str:
-    """Return the current path of a checkpoint's leaf.
+    """Returns the current path of a checkpoint's leaf.
 
     >>> current_leaf("progress.best"), current_leaf("state.params.head_kernel.value")
     ('progress.best_value', 'state.params.head_kernel.value')
@@ -144,7 +144,7 @@ def current_leaf(path: str) -> str:
 
 
 def _current_model(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a model with current names and without options of other cells.
+    """Returns the settings of a model with current names and without options of other cells.
 
     >>> _current_model({"cell": "lstm", "conv_size": 4, "forget_bias": 0.0, "readout": "step"})
     {'cell': 'lstm', 'conv_kernel_size': 4, 'readout': 'last'}
@@ -162,7 +162,7 @@ def _current_model(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _current_task(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a task with current names.
+    """Returns the settings of a task with current names.
 
     A `Text` with `heldout` is from before it had a validation part: its run selects the best step
     on the test part, and continues to do so.

@@ -19,7 +19,7 @@ PACKAGES = (
 
 
 def environment(device: Any) -> dict[str, Any]:
-    """Return what numbers depend on besides the program: device, versions, flags and command.
+    """Returns what numbers depend on besides the program: device, versions, flags and command.
 
     `device` is a `jax.Device`; this module does not import JAX.
     """
@@ -39,7 +39,7 @@ def environment(device: Any) -> dict[str, Any]:
 
 
 def git_revision() -> str | None:
-    """Return the git revision of the source, marked if it is edited; None outside of a checkout."""
+    """Returns the git revision of the source, marked if it is edited; None outside a checkout."""
     here = Path(__file__).parent
     if not (here.parent / "pyproject.toml").exists():
         return None
@@ -52,7 +52,7 @@ def git_revision() -> str | None:
 
 
 def cpu_count() -> int:
-    """Return the CPU cores that XLA uses: those of this process, or the variable NPROC."""
+    """Returns the CPU cores that XLA uses: those of this process, or the variable NPROC."""
     nproc = os.environ.get("NPROC", "")
     if nproc.isascii() and nproc.isdigit() and int(nproc):
         return int(nproc)
@@ -69,7 +69,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    """Return the CPU's name: JAX calls every one of them `cpu`."""
+    """Returns the CPU's name: JAX calls every one of them `cpu`."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():

@@ -16,7 +16,7 @@ Record = dict[str, Any]
 
 
 def append(path: Path, record: Record) -> None:
-    """Append a record, on disk when this returns. Records of several processes do not mix.
+    """Appends a record, on disk when this returns. Records of several processes do not mix.
 
     The torn last line of a killed process is removed first. If the disk is full, the file is
     unchanged. NaN and infinite numbers, which JSON lacks, become null.
@@ -48,7 +48,7 @@ def append(path: Path, record: Record) -> None:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file with current names; a torn last line is skipped with a warning.
+    """Yields the records of a file with current names; a torn last line is skipped with a warning.
 
     Raises:
       DataError: a line is not a JSON object, or has a key by its old and its current name; names
@@ -78,7 +78,7 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def _end_of_records(path: Path, file: RawIOBase, block: int = 1 << 16) -> int:
-    """Return the end of the last complete line; a complete record without its newline gets one."""
+    """Returns the end of the last complete line; a complete record without its newline gets one."""
     end = file.seek(0, os.SEEK_END)
     start, tail = end, b""
     while start and b"\n" not in tail:

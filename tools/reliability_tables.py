@@ -52,7 +52,7 @@ DESCRIPTIONS = {
 
 
 def table(measured: list[Record]) -> Table:
-    """Return one table row per kind of fault."""
+    """Returns one table row per kind of fault."""
     headings = ("part", "fault", "expected", "trials", "inside", "failures")
     lines = [
         (
@@ -68,7 +68,7 @@ def table(measured: list[Record]) -> Table:
 
 
 def inputs_table(measured: list[Record]) -> Table:
-    """Return one table row per wrong input, with the message of the process."""
+    """Returns one table row per wrong input, with the message of the process."""
     headings = ("input", "exit code", "error message", "seconds")
     lines = [
         (
@@ -83,6 +83,6 @@ def inputs_table(measured: list[Record]) -> Table:
 
 
 def truncate(message: str) -> str:
-    """Return a message of the command without its prefix, shortened for a table."""
+    """Returns a message of the command without its prefix, shortened for a table."""
     line = message.removeprefix("rnnlab: ").removeprefix("error: ").replace("`", "")
     return f"`{line[:150]}{'…' if len(line) > 150 else ''}`" if line else ""

@@ -162,7 +162,7 @@ def _loop(graphdef: Any, length: int) -> Callable[..., tuple[Any, Array]]:
 
 
 def _weight_read_loop(length: int) -> Callable[[Any], Array]:
-    """Read every weight once per step, written so that XLA can neither skip nor hoist a read."""
+    """Reads every weight once per step, written so that XLA can neither skip nor hoist a read."""
 
     def run(params):
         def body(_, total):

@@ -160,7 +160,7 @@ def make_cell(name: str, workload: Workload, **options: Any) -> nnx.Module:
 
 
 def require_cell(name: str) -> None:
-    """Raise ValueError unless the name is that of a cell, or `FILE.py:CLASS`."""
+    """Raises ValueError unless the name is that of a cell, or `FILE.py:CLASS`."""
     if find_cell(name).kind != "cell":
         known = ", ".join(cell_entries())
         raise ValueError(f"cells must be cells ({known}, or FILE.py:CLASS), got {name!r}")

@@ -18,7 +18,7 @@ LOCK_FILE = "run.lock"
 
 @contextmanager
 def lock_if_exists(run_dir: Path | None) -> Iterator[frozenset[Path]]:
-    """Hold the lock of a directory that has a lock file; do nothing with any other.
+    """Holds the lock of a directory that has a lock file; does nothing with any other.
 
     Yields the directories whose lock is held, for `lock_run`.
 
@@ -33,7 +33,7 @@ def lock_if_exists(run_dir: Path | None) -> Iterator[frozenset[Path]]:
 
 
 def reject_duplicate_command(runs_dir: Path | None, command: Sequence[str]) -> None:
-    """Raise if another process runs the same command in a run below `runs_dir`.
+    """Raises if another process runs the same command in a run below `runs_dir`.
 
     Only an optimization: the target run is otherwise known only after JAX is imported.
 
@@ -49,7 +49,7 @@ def reject_duplicate_command(runs_dir: Path | None, command: Sequence[str]) -> N
 
 
 def require_unlocked(run_dir: Path) -> None:
-    """Raise if a process writes in a run's directory at this moment.
+    """Raises if a process writes in a run's directory at this moment.
 
     Raises:
       RunLockedError: names the process.
@@ -66,7 +66,7 @@ def require_unlocked(run_dir: Path) -> None:
 
 @contextmanager
 def lock_run(run_dir: Path, held_locks: frozenset[Path] = frozenset()) -> Iterator[None]:
-    """Hold the lock of a run's directory, which is made if it does not exist.
+    """Holds the lock of a run's directory, which is made if it does not exist.
 
     The file `run.lock` is left behind; only the lock on it counts, which ends with the process.
 
@@ -105,7 +105,7 @@ def lock_run(run_dir: Path, held_locks: frozenset[Path] = frozenset()) -> Iterat
 
 
 def _read_holder(path: Path) -> dict[str, Any]:
-    """Return the content of a lock file; empty where the lock was acquired a moment ago."""
+    """Returns the content of a lock file; empty where the lock was acquired a moment ago."""
     try:
         return dict(read_json(path))
     except (OSError, ValueError, TypeError):

@@ -26,7 +26,7 @@ DISK_FULL_PATTERN = re.compile(
 
 
 def require_disk(folder: Path, size: int, what: str) -> None:
-    """Raise unless 2 × `size` bytes are free: the old checkpoint stays until the new one is there.
+    """Raises unless 2 × `size` bytes are free: the old checkpoint stays until the new one is there.
 
     Args:
       folder: a directory, which may not exist yet.
@@ -47,7 +47,7 @@ def require_disk(folder: Path, size: int, what: str) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise unless files can be written in a directory, which may not exist yet.
+    """Raises unless files can be written in a directory, which may not exist yet.
 
     Raises:
       InsufficientResourcesError: names the existing directory and the reason.
@@ -67,7 +67,7 @@ def require_writable(folder: Path) -> None:
 
 
 def require_memory(size: int, what: str, lower: str) -> None:
-    """Raise if `size` exceeds available memory, before the OOM killer ends the process.
+    """Raises if `size` exceeds available memory, before the OOM killer ends the process.
 
     Args:
       size: bytes of all arrays, including existing ones.
@@ -87,7 +87,7 @@ def require_memory(size: int, what: str, lower: str) -> None:
 
 
 def available_memory(device: jax.Device, root: Path = Path("/")) -> int | None:
-    """Return the bytes of memory that arrays on a device can use; None where it is unknown.
+    """Returns the bytes of memory that arrays on a device can use; None where it is unknown.
 
     For a CPU it is the minimum of: the physical memory; what this process holds already or could
     get, where the file cache counts as free; and the limits on the process's address space and its
@@ -107,7 +107,7 @@ def _physical() -> int | None:
 
 
 def _reclaimable(root: Path) -> int | None:
-    """Return what is available in memory and in swap, plus what this process uses of either."""
+    """Returns what is available in memory and in swap, plus what this process uses of either."""
     text = _read_text(root / "proc/meminfo") + _read_text(root / "proc/self/status")
     found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE))
     names = "MemAvailable", "SwapFree", "RssAnon", "VmSwap"
@@ -122,7 +122,7 @@ def _address_space() -> int | None:
 
 
 def _group_limits(root: Path) -> list[int]:
-    """Return the limits of the process's control group and its parents, of versions 1 and 2."""
+    """Returns the limits of the process's control group and its parents, of versions 1 and 2."""
     found = []
     for line in _read_text(root / "proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)
@@ -139,7 +139,7 @@ def _group_limits(root: Path) -> list[int]:
 
 
 def _read_text(path: Path) -> str:
-    """Return a file's text; empty where it cannot be read."""
+    """Returns a file's text; empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -6,7 +6,14 @@ from typing import Any
 from rnnlab.train.metrics import METRICS
 
 RESULT_STR_FIELDS = (
-    *("experiment", "preset", "task", "cell", "metric", "device", "platform", "processor"),
+    "experiment",
+    "preset",
+    "task",
+    "cell",
+    "metric",
+    "device",
+    "platform",
+    "processor",
 )
 RESULT_MAPPING_FIELDS = ("grid", "data", "model", "train", "metrics", "baselines", "versions")
 RESULT_INT_FIELDS = ("seed", "parameters", "state_bytes", "best_step", "steps", "cores")
@@ -14,7 +21,7 @@ RESULT_NUMBER_FIELDS = ("seconds_to_best", "tokens_per_second")
 
 
 def is_result(record: Any) -> bool:
-    """Return whether a record has the fields of a result, each of its type.
+    """Returns whether a record has the fields of a result, each of its type.
 
     >>> is_result({"metric": "mse"})
     False
@@ -39,5 +46,5 @@ def is_result(record: Any) -> bool:
 
 
 def _is_number(x: Any) -> bool:
-    """Return whether a value is a float64 number, or null, which replaces NaN and Inf."""
+    """Returns whether a value is a float64 number, or null, which replaces NaN and Inf."""
     return x is None or (isinstance(x, int | float) and abs(x) < 1e308)

@@ -25,7 +25,7 @@ def restore_for_resume(
     policy: ResumePolicy,
     log: Callable[[str], None],
 ) -> Checkpoint | None:
-    """Restore the checkpoint to resume from; return None to start at step 0.
+    """Restores the checkpoint to resume from; returns None to start at step 0.
 
     Later checkpoints, and the result of a finished run, are moved out of the way.
 
@@ -68,7 +68,7 @@ def restore_for_resume(
 def recover_best(
     store: CheckpointStore, step: int, progress: LoopState, log: Callable[[str], None]
 ) -> bool:
-    """Return True and re-point `best.json` if the best checkpoint is valid; else quarantine it.
+    """Returns True and re-points `best.json` if the best checkpoint is valid; else quarantines it.
 
     Args:
       store: the run's checkpoints.
@@ -106,7 +106,7 @@ def load_best_params(
     *,
     strict: bool = False,
 ) -> Any:
-    """Return the parameters of a run's best step.
+    """Returns the parameters of a run's best step.
 
     Where that step is corrupt the newest valid one is used, with a warning.
 

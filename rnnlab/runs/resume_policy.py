@@ -39,7 +39,7 @@ class ResumePolicy:
     held_locks: frozenset[Path] = frozenset()
 
     def require_same_environment(self, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        """Check that the result will have the bits of an uninterrupted run.
+        """Checks that the result will have the bits of an uninterrupted run.
 
         Args:
           stored, now: metadata of the checkpoint and of this process.
@@ -72,6 +72,6 @@ class ResumePolicy:
 
 
 def _device(metadata: Mapping[str, Any]) -> str:
-    """Return the accelerator's name, or the processor's: JAX calls every processor `cpu`."""
+    """Returns the accelerator's name, or the processor's: JAX calls every processor `cpu`."""
     device = metadata.get("device", "cpu")
     return metadata.get("processor") if device == "cpu" else device

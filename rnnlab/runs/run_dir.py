@@ -42,7 +42,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, config: Record, environment: Record) -> "RunDirectory":
-        """Make the directory of a new run.
+        """Makes the directory of a new run.
 
         Raises:
           ValueError: the directory holds a run already.
@@ -60,7 +60,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
-        """Open the directory of an existing run.
+        """Opens the directory of an existing run.
 
         Raises:
           CheckpointError: there is no run.
@@ -73,7 +73,7 @@ class RunDirectory:
         return run_dir
 
     def read_environment(self) -> Record:
-        """Return what the run's numbers depend on besides its settings, as it was at its start.
+        """Returns what the run's numbers depend on besides its settings, as it was at its start.
 
         Raises:
           CheckpointError: the file is missing or corrupt.
@@ -86,7 +86,7 @@ class RunDirectory:
         )
 
     def read_result(self) -> Record:
-        """Return the outcome of a finished run.
+        """Returns the outcome of a finished run.
 
         Raises:
           CheckpointError: the file is missing or corrupt.
@@ -94,11 +94,11 @@ class RunDirectory:
         return _read_valid(self.result, is_result)
 
     def append_metrics(self, record: Record) -> None:
-        """Append a record of metrics."""
+        """Appends a record of metrics."""
         records.append(self.metrics, record)
 
     def read_metrics(self) -> list[Record]:
-        """Return the metrics of the current history; records of rolled-back steps are dropped.
+        """Returns the metrics of the current history; records of rolled-back steps are dropped.
 
         A record with `resumed_from` records that a process resumed at that step: earlier records of
         later steps belong to states that are missing, corrupt or archived.
@@ -121,7 +121,7 @@ class RunDirectory:
 
 
 def _read_valid(path: Path, is_valid: Callable[[Any], bool]) -> Record:
-    """Return a JSON file of the run that has all required fields."""
+    """Returns a JSON file of the run that has all required fields."""
     try:
         record = read_json(path)
         if isinstance(record, dict):
@@ -134,14 +134,14 @@ def _read_valid(path: Path, is_valid: Callable[[Any], bool]) -> Record:
 
 
 def _is_metrics(record: Record) -> bool:
-    """Return whether a record has a step and, of an evaluation, the seconds."""
+    """Returns whether a record has a step and, of an evaluation, the seconds."""
     valid_steps = all(isinstance(record.get(name, 0), int) for name in ("step", "resumed_from"))
     timed = "set" not in record or isinstance(record.get("seconds"), int | float)
     return valid_steps and timed and "step" in record
 
 
 def validate_run_name(name: str) -> None:
-    """Check that a name is a valid directory name on every system, and not a path.
+    """Checks that a name is a valid directory name on every system, and not a path.
 
     Raises:
       ValueError: names the characters that are allowed.

@@ -47,7 +47,7 @@ class StopSignal:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Return a context that only records signals and calls `raise_if_set` at its end."""
+        """Returns a context that only records signals and calls `raise_if_set` at its end."""
         self._deferred = True
         try:
             yield
@@ -56,11 +56,11 @@ class StopSignal:
         self.raise_if_set()
 
     def is_set(self) -> bool:
-        """Return whether a signal has been received."""
+        """Returns whether a signal has been received."""
         return self.number is not None
 
     def raise_if_set(self) -> None:
-        """Raise StopRequested if a signal has been received."""
+        """Raises StopRequested if a signal has been received."""
         if self.number is not None:
             raise StopRequested(self.number)
 

@@ -20,7 +20,7 @@ class TensorBoardWriter:
         self._enabled = importlib.util.find_spec("tensorboardX") is not None
 
     def write(self, record: Record) -> None:
-        """Write a record of metrics; the name of an evaluation set prefixes its metrics."""
+        """Writes a record of metrics; the name of an evaluation set prefixes its metrics."""
         if not self._enabled:
             return
         from tensorboardX.event_file_writer import EventsWriter
@@ -45,6 +45,6 @@ class TensorBoardWriter:
             warnings.warn(f"{self._events_dir} receives no more events: {error}", stacklevel=2)
 
     def close(self) -> None:
-        """Close the file; every record is written before."""
+        """Closes the file; every record is written before."""
         if self._writer is not None and self._enabled:
             self._writer.close()

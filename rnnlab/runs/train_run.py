@@ -33,7 +33,7 @@ def train_run(
     reporter: Reporter | None = None,
     policy: ResumePolicy | None = None,
 ) -> Record:
-    """Train from the directory's newest checkpoint, or from step 0, to the last step.
+    """Trains from the directory's newest checkpoint, or from step 0, to the last step.
 
     Args:
       run_dir: the run's directory, whose lock is held.
@@ -92,7 +92,7 @@ def train_run(
 def _restore(
     loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore, policy: ResumePolicy
 ) -> None:
-    """Give the loop the state that the run continues from."""
+    """Gives the loop the state that the run continues from."""
     log = loop.callbacks.reporter.log
     checkpoint = restore_for_resume(run_dir, store, loop.tree, policy, log)
     if checkpoint is None:
@@ -105,7 +105,7 @@ def _restore(
 
 
 def _require_memory(loop: TrainingLoop) -> None:
-    """Raise if an update cannot fit into memory, as estimated by its compiled program."""
+    """Raises if an update cannot fit into memory, as estimated by its compiled program."""
     count = loop.config.grad_accum_steps
     size = update_memory(loop.train_step, loop.state, loop.first_batch, count)
     if size is None:
@@ -116,7 +116,7 @@ def _require_memory(loop: TrainingLoop) -> None:
 
 
 def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -> Record:
-    """Evaluate the best step on every evaluation set and collect the outcome."""
+    """Evaluates the best step on every evaluation set and collects the outcome."""
     data, progress = loop.data, loop.progress
     params = _best_params(loop, store)
     metrics = {
@@ -151,7 +151,7 @@ def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -
 
 
 def _best_params(loop: TrainingLoop, store: CheckpointStore) -> Any:
-    """Return the parameters of the best step, from disk where it is not the last."""
+    """Returns the parameters of the best step, from disk where it is not the last."""
     if not np.isfinite(loop.progress.best_value):
         raise TrainingDivergedError(
             f"{loop.metric} must be finite at one evaluation at least, and is NaN or Inf at all of "

@@ -27,7 +27,7 @@ class Reporter:
 
 
 def _discard(*_: Any, **__: Any) -> None:
-    """Keep nothing."""
+    """Keeps nothing."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ minimum number of entries."""
 
 
 def make_gate_saturation(graphdef: Any) -> Callable[[Any, Batch], dict[str, jax.Array]]:
-    """Return the jitted `gate_saturation(params, batch)`: saturated fractions per layer and gate.
+    """Returns the jitted `gate_saturation(params, batch)`: saturated fractions per layer and gate.
 
     The keys are `saturated/layer K/GATE`.
     """
@@ -41,7 +41,7 @@ def make_gate_saturation(graphdef: Any) -> Callable[[Any, Batch], dict[str, jax.
 
 
 def gate_values(model: SequenceModel, batch: Batch) -> dict[int, dict[str, jax.Array]]:
-    """Return each block's gates by layer and name, scaled to [0, 1].
+    """Returns each block's gates by layer and name, scaled to [0, 1].
 
     Layers without gates and bidirectional layers are omitted.
     """
@@ -77,7 +77,7 @@ class GradientMonitor:
         self._reported: set[tuple[str, str]] = set()
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> list[str]:
-        """Return the warnings about a step's metrics that were not given before."""
+        """Returns the warnings about a step's metrics that were not given before."""
         total = metrics["gradient_norm"]
         layers = {
             name.partition("/")[2]: norm

@@ -35,14 +35,14 @@ class LossHistory(NamedTuple):
 
     @classmethod
     def empty(cls) -> "LossHistory":
-        """Return the history before the first update."""
+        """Returns the history before the first update."""
         return cls(np.full(LOSS_WINDOW, np.nan), *map(np.array, (np.nan, np.inf, 0, 0)))
 
 
 def check_divergence(
     history: LossHistory, step: int, loss: float, norm: float, applied: bool, max_skips: int
 ) -> LossHistory:
-    """Return the history after an update; raise where training has failed.
+    """Returns the history after an update; raises where training has failed.
 
     Training has diverged where the median of the last 8 losses is 4 times the lowest median so far
     and 1.5 times the first: the model is worse than an untrained one. Negative losses, as of

@@ -14,7 +14,7 @@ from rnnlab.train.prefetch import validate_batch
 
 
 def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
-    """Return the jitted `predict(params, batch)`: outputs per time step, from the initial carry."""
+    """Returns the jitted `predict(params, batch)`: outputs by time step, from the initial carry."""
 
     @jax.jit
     def predict(params: Any, batch: Batch) -> jax.Array:
@@ -32,7 +32,7 @@ def evaluate(
     batches: Iterable[Batch],
     poll: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Return the data's metrics over all time steps with a target.
+    """Returns the data's metrics over all time steps with a target.
 
     `poll` is called after each batch; what it raises ends the evaluation.
 

@@ -67,13 +67,13 @@ class TrainingLoop:
         return {"state": self.state, "progress": self.progress}
 
     def restore(self, state: TrainState, progress: LoopState) -> None:
-        """Continue from a stored state instead of the initial one."""
+        """Continues from a stored state instead of the initial one."""
         self.state, self.progress = state, progress
         self._saved_step = int(state.step)
         self._clock_start = time.perf_counter() - float(progress.seconds)
 
     def run(self) -> None:
-        """Train to the last step, or until `patience` evaluations bring no better value.
+        """Trains to the last step, or until `patience` evaluations bring no better value.
 
         Raises:
           TrainingStopped: `should_stop` returned True; the state is saved.
@@ -123,7 +123,7 @@ class TrainingLoop:
             raise TrainingStopped
 
     def _check_update(self, step: int, metrics: dict[str, Array]) -> float:
-        """Return the loss of an update; warn where it was skipped, raise where training fails."""
+        """Returns the loss of an update; warns if it was skipped, raises if training has failed."""
         names = "loss", "gradient_norm", "update_applied"
         loss, norm, applied = (x.item() for x in jax.device_get([metrics.pop(n) for n in names]))
         metrics |= {"loss": loss, "gradient_norm": norm}
@@ -160,7 +160,7 @@ class TrainingLoop:
         self.callbacks.write_record({"step": step, "seconds": self._seconds(), **values, **more})
 
     def _evaluate(self) -> None:
-        """Measure the validation split, update the best value, reduce the rate, and save."""
+        """Measures the validation split, updates the best value, reduces the rate, and saves."""
         step, params = int(self.state.step), self.state.params
         batches = self.data.eval_sets[self.validation_split]()
         measured = evaluate(self.predict, params, self.data, batches, self._stop_if_requested)
@@ -188,6 +188,6 @@ class TrainingLoop:
 
 
 def _num_tokens(batches: Batch) -> int:
-    """Return the number of real time steps, without padding."""
+    """Returns the number of real time steps, without padding."""
     mask = batches.mask
     return int(np.prod(batches.inputs.shape[:3]) if mask is None else np.sum(mask))

@@ -28,11 +28,11 @@ class LoopState(NamedTuple):
 
     @classmethod
     def initial(cls, worst_value: float) -> "LoopState":
-        """Return the state before the first evaluation."""
+        """Returns the state before the first evaluation."""
         return cls(*map(np.array, (worst_value, 0, 0, -1, 0.0)), LossHistory.empty())
 
     def after_evaluation(self, step: int, value: float, sign: float) -> tuple["LoopState", bool]:
-        """Return the state after an evaluation, and whether the step is the best so far.
+        """Returns the state after an evaluation, and whether the step is the best so far.
 
         Args:
           step: the step that was evaluated.

@@ -14,7 +14,7 @@ def categorical(
     targets: Int[Array, "*batch"],
     mask: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Return the cross entropy in nats of the logits `outputs`, a mean over time steps.
+    """Returns the cross entropy in nats of the logits `outputs`, a mean over time steps.
 
     A time step whose target is `IGNORE_INDEX` or whose mask is False does not count and gets no
     gradient.
@@ -32,7 +32,8 @@ def binary(
     targets: Float[Array, "*batch labels"],
     mask: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Return the cross entropy in nats of independent labels: a sum over labels, a mean over steps.
+    """Returns the cross entropy in nats of independent labels: summed over labels, averaged over
+    time steps.
 
     Labels that are NaN do not count, nor does a time step without any label.
     """
@@ -47,7 +48,7 @@ def squared_error_loss(
     targets: Float[Array, "*batch values"],
     mask: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Return the squared error, a mean over the values whose target is not NaN.
+    """Returns the squared error, a mean over the values whose target is not NaN.
 
     >>> import jax.numpy as jnp
     >>> float(squared_error_loss(jnp.array([[1.0, 5.0]]), jnp.array([[3.0, jnp.nan]])))
@@ -62,7 +63,7 @@ LOSSES = {"categorical": categorical, "binary": binary, "squared": squared_error
 
 
 def loss_function(name: str):
-    """Return the loss of a name.
+    """Returns the loss of a name.
 
     Raises:
       ValueError: the name is unknown.
@@ -77,5 +78,5 @@ def _scored(targets: Array, mask: Array | None) -> Array:
 
 
 def _mean(x: Array, scored: Array) -> Array:
-    """Return the sum divided by the number of entries that count; 0 without any."""
+    """Returns the sum divided by the number of entries that count; 0 without any."""
     return jnp.sum(x) / jnp.maximum(jnp.sum(scored, dtype=x.dtype), 1)

@@ -25,7 +25,7 @@ class MeanMetric(NamedTuple):
     transform: Callable[[float], float] = float
 
     def value(self, outputs: np.ndarray, targets: np.ndarray) -> float:
-        """Return the metric of these time steps."""
+        """Returns the metric of these time steps."""
         return self.transform(float(np.mean(self.per_example(outputs, targets))))
 
 
@@ -37,7 +37,7 @@ class GlobalMetric(NamedTuple):
 
 
 def nll(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the negative log likelihood in nats per time step; multi-label: summed over labels.
+    """Returns the negative log likelihood in nats per time step; multi-label: summed over labels.
 
     >>> import numpy as np
     >>> nll(np.zeros((2, 4)), np.array([0, 1])).round(4).tolist()  # log(4)
@@ -51,7 +51,7 @@ def nll(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return whether each time step, or each label of a multi-label target, is predicted right."""
+    """Returns whether each time step, or each label of a multi-label target, is predicted right."""
     if targets.ndim == 1:
         return outputs.argmax(-1) == targets
     scored = ~np.isnan(targets)
@@ -59,7 +59,7 @@ def correct(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def f1(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the F1 score: macro over classes that occur or are predicted; micro over labels."""
+    """Returns the F1 score: macro over classes that occur or are predicted; micro over labels."""
     from sklearn.metrics import f1_score
 
     if targets.ndim == 1:
@@ -69,7 +69,7 @@ def f1(outputs: np.ndarray, targets: np.ndarray) -> float:
 
 
 def roc_auc(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the area under the ROC curve; one class against the rest where there are several.
+    """Returns the area under the ROC curve; one class against the rest where there are several.
 
     NaN where only one class occurs: it is undefined there.
     """
@@ -89,18 +89,18 @@ def roc_auc(outputs: np.ndarray, targets: np.ndarray) -> float:
 
 
 def residuals(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return output minus target of each value whose target is not NaN."""
+    """Returns output minus target of each value whose target is not NaN."""
     scored = ~np.isnan(targets)
     return outputs[scored].astype(np.float64) - targets[scored]
 
 
 def squared_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the squares of `residuals`."""
+    """Returns the squares of `residuals`."""
     return np.square(residuals(outputs, targets))
 
 
 def absolute_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the absolute values of `residuals`."""
+    """Returns the absolute values of `residuals`."""
     return np.abs(residuals(outputs, targets))
 
 
@@ -134,7 +134,7 @@ class MetricAccumulator:
     """
 
     def __init__(self, names: tuple[str, ...], target_scale: float):
-        """Accumulate the metrics `names` of `METRICS`.
+        """Accumulates the metrics `names` of `METRICS`.
 
         `target_scale` is the size, in the data's own unit, of a difference of 1 between targets.
         """
@@ -146,7 +146,7 @@ class MetricAccumulator:
         self._kept: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
-        """Add a batch's time steps that have a target."""
+        """Adds a batch's time steps that have a target."""
         self._count += len(targets)
         self._finite = self._finite and bool(np.isfinite(outputs).all())
         if not self._finite:
@@ -159,7 +159,7 @@ class MetricAccumulator:
             self._kept.append((outputs, targets))
 
     def result(self) -> dict[str, float]:
-        """Return the metrics by name; all are NaN where an output was NaN or Inf.
+        """Returns the metrics by name; all are NaN where an output was NaN or Inf.
 
         Raises:
           ValueError: there was no target, or a metric needs scikit-learn, which is not installed.

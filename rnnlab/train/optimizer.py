@@ -11,7 +11,7 @@ from rnnlab.train.config import TrainConfig
 
 
 def optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Return gradient clipping, the optimizer with decoupled weight decay, then the schedule.
+    """Returns gradient clipping, the optimizer with decoupled weight decay, then the schedule.
 
     Weight decay applies to matrices only: not to norms, biases and initial states, and not to the
     decay rates and the skip weights of Mamba.
@@ -32,7 +32,7 @@ def optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def schedule(config: TrainConfig) -> optax.Schedule:
-    """Return the learning rate per update: linear warm-up, then constant or a cosine.
+    """Returns the learning rate per update: linear warm-up, then constant or a cosine.
 
     >>> rate = schedule(TrainConfig(steps=10, learning_rate=1.0, warmup_steps=2, schedule="cosine"))
     >>> [round(float(rate(k)), 3) for k in (0, 1, 2, 6, 10)]
@@ -51,7 +51,7 @@ def schedule(config: TrainConfig) -> optax.Schedule:
 
 
 def weight_decay_mask(params: Any, gates: bool) -> Any:
-    """Return a tree of booleans: which parameters weight decay applies to.
+    """Returns a tree of booleans: which parameters weight decay applies to.
 
     It applies to matrices, except to parameters with the metadata `weight_decay=False` of
     `nnx.Param`, and to those with `weight_decay="gates"` only if `gates` is set.
@@ -67,7 +67,7 @@ def weight_decay_mask(params: Any, gates: bool) -> Any:
 
 
 def recurrent_regularizer(params: Any, l1: float, l2: float) -> Array:
-    """Return `l1 sum |w| + l2 sum w^2` over the recurrent kernels.
+    """Returns `l1 sum |w| + l2 sum w^2` over the recurrent kernels.
 
     Raises:
       ValueError: the model has none: the gates of minimal cells do not read the state.
@@ -82,7 +82,7 @@ def recurrent_regularizer(params: Any, l1: float, l2: float) -> Array:
 
 
 def named_parameters(params: Any) -> list[tuple[tuple[str, ...], Array]]:
-    """Return the parameters with their paths as tuples of names."""
+    """Returns the parameters with their paths as tuples of names."""
     return [(_names(path), p) for path, p in jax.tree_util.tree_leaves_with_path(params)]
 
 

@@ -26,7 +26,7 @@ def prefetch_batches(
     stop: int,
     poll: Callable[[], None] = lambda: None,
 ) -> Iterator[Batch]:
-    """Yield the batches of updates `start` to `stop - 1`, stacked along a leading axis.
+    """Yields the batches of updates `start` to `stop - 1`, stacked along a leading axis.
 
     Update n always reads the `grad_accum_steps` batches from n * grad_accum_steps on. `poll` is
     called repeatedly while a batch is awaited; what it raises ends the wait.
@@ -77,7 +77,7 @@ def prefetch_batches(
 def _wait_for_batch(
     ready: SimpleQueue[Batch | BaseException], update: int, poll: Callable[[], None]
 ) -> Batch:
-    """Return a batch when it is ready; print the stack of every thread after a long wait."""
+    """Returns a batch when it is ready; prints the stack of every thread after a long wait."""
     since = time.monotonic()
     while True:
         try:
@@ -99,7 +99,7 @@ def _wait_for_batch(
 
 
 def validate_batch(data: TaskData, batch: Batch) -> None:
-    """Check that token ids and classes are in range; JAX would clamp them or return NaN.
+    """Checks that token ids and classes are in range; JAX would clamp them or return NaN.
 
     Raises:
       DataError: names the example, the time step and the value.

@@ -48,7 +48,7 @@ class TrainState(NamedTuple):
 
 
 def initial_state(model: SequenceModel, config: TrainConfig, carry: Any = ()) -> TrainState:
-    """Return the state before the first update; `carry` is the initial carry of stateful data."""
+    """Returns the state before the first update; `carry` is the initial carry of stateful data."""
     # Copies: the update donates the buffers of its state, and the model keeps its own.
     params = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))
     return TrainState(
@@ -65,7 +65,7 @@ def initial_state(model: SequenceModel, config: TrainConfig, carry: Any = ()) ->
 def make_train_step(
     graphdef: Any, loss: str, config: TrainConfig
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """Return the jitted `train_step(state, batches) -> (state, metrics)`, which donates its state.
+    """Returns the jitted `train_step(state, batches) -> (state, metrics)`, which donates its state.
 
     `batches` is a `Batch` with a leading axis over the batches of one update. The metrics are
     scalars: `loss`, `gradient_norm` before clipping, `gradient_norm/LAYER`, `update_ratio/LAYER`
@@ -141,7 +141,7 @@ def make_train_step(
 def update_memory(
     train_step: Callable, state: TrainState, batch: Batch, grad_accum_steps: int
 ) -> int | None:
-    """Return the bytes that an update takes, by its compiled program; None where it is unknown.
+    """Returns the bytes that an update takes, by its compiled program; None where it is unknown.
 
     The update is compiled once: the first call of `train_step` finds it.
     """
@@ -157,7 +157,7 @@ def update_memory(
 
 
 def reduce_lr_on_plateau(config: TrainConfig, state: TrainState, value: float) -> TrainState:
-    """Return the state after an evaluation, with a lower rate where the schedule asks for it.
+    """Returns the state after an evaluation, with a lower rate where the schedule asks for it.
 
     `value` is the evaluation's first metric, negated where higher is better.
     """
@@ -168,14 +168,14 @@ def reduce_lr_on_plateau(config: TrainConfig, state: TrainState, value: float) -
 
 
 def _is_spike(stats: Array, recent: Array, factor: float) -> Array:
-    """Return whether a loss or a gradient norm exceeds `factor` times its recent median."""
+    """Returns whether a loss or a gradient norm exceeds `factor` times its recent median."""
     scale = jnp.maximum(jnp.nanmedian(recent, axis=0), SPIKE_MIN_SCALE)
     enough = jnp.sum(jnp.isfinite(recent[:, 0])) >= SPIKE_MIN_HISTORY
     return enough & (stats > factor * scale).any()
 
 
 def layer_of(path: tuple[str, ...]) -> str:
-    """Return the layer of a parameter: `layer k` of a stack, else the path's first name.
+    """Returns the layer of a parameter: `layer k` of a stack, else the path's first name.
 
     >>> layer_of(("body", "layers", "0", "cell", "update_kernel")), layer_of(("head_kernel",))
     ('layer 0', 'head')
@@ -191,9 +191,10 @@ def _plateau(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
 
 
 def _norms(params: Any, gradient: Any, updates: Any) -> tuple[dict[str, Array], Array]:
-    """The gradient's norm, whole and by layer, and by layer the update's over the weights'.
+    """Returns the metrics that are norms, and the squared norm of the whole update.
 
-    And the squared norm of the whole update.
+    The metrics are the gradient's norm, in total and per layer, and per layer the ratio of the
+    update's norm to the weights' norm.
     """
 
     def squares(tree):

@@ -27,14 +27,14 @@ class ThroughputMeter:
         return median(self._values) if self._values else None
 
     def add(self, tokens: int) -> None:
-        """Count the tokens of an update."""
+        """Counts the tokens of an update."""
         self._tokens += tokens
 
     def stop(self) -> None:
-        """End an interval."""
+        """Ends an interval."""
         if self._since is not None:
             self._values.append(self._tokens / (time.perf_counter() - self._since))
 
     def start(self) -> None:
-        """Start the next interval."""
+        """Starts the next interval."""
         self._since, self._tokens = time.perf_counter(), 0

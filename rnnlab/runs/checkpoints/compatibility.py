@@ -15,7 +15,7 @@ MAX_LISTED = 5
 def require_same_leaves(
     stored: Mapping[str, Any], wanted: Mapping[str, np.ndarray], path: Path
 ) -> None:
-    """Check that a checkpoint has exactly the wanted leaves.
+    """Checks that a checkpoint has exactly the wanted leaves.
 
     Args:
       stored: shape, dtype and digest of each stored leaf by its path.
@@ -41,7 +41,7 @@ def require_same_leaves(
 
 
 def require_same_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
-    """Check that a checkpoint has the wanted settings and data; what `wanted` lacks is ignored.
+    """Checks that a checkpoint has the wanted settings and data; what `wanted` lacks is ignored.
 
     Raises:
       CheckpointError: names the first setting that differs.

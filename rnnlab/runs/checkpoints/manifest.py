@@ -40,7 +40,7 @@ class Manifest(NamedTuple):
 
 
 def write_manifest(folder: Path, leaves: Mapping[str, np.ndarray], metadata: Metadata) -> None:
-    """Write the manifest of a directory that is otherwise complete.
+    """Writes the manifest of a directory that is otherwise complete.
 
     Args:
       folder: the checkpoint's directory.
@@ -64,7 +64,7 @@ def write_manifest(folder: Path, leaves: Mapping[str, np.ndarray], metadata: Met
 
 
 def read_verified_manifest(folder: Path) -> Manifest:
-    """Read the manifest and verify the digest of every file.
+    """Reads the manifest and verifies the digest of every file.
 
     Raises:
       CorruptCheckpointError: a file is missing or differs from what was written; names it.
@@ -110,7 +110,7 @@ def read_verified_manifest(folder: Path) -> Manifest:
 
 @contextmanager
 def _as_corruption(path: Path) -> Iterator[None]:
-    """Turn every failure of reading a checkpoint's files into CorruptCheckpointError."""
+    """Turns every failure of reading a checkpoint's files into CorruptCheckpointError."""
     try:
         yield
     except CheckpointError:
@@ -122,7 +122,7 @@ def _as_corruption(path: Path) -> Iterator[None]:
 
 
 def verify_leaves(folder: Path, manifest: Manifest, leaves: Mapping[str, np.ndarray]) -> None:
-    """Compare the arrays that were read with the manifest.
+    """Compares the arrays that were read with the manifest.
 
     Raises:
       CorruptCheckpointError: an array differs from what was stored; names it.
@@ -133,7 +133,7 @@ def verify_leaves(folder: Path, manifest: Manifest, leaves: Mapping[str, np.ndar
 
 
 def digest(x: np.ndarray) -> str:
-    """Return the SHA-256 of an array's bytes.
+    """Returns the SHA-256 of an array's bytes.
 
     >>> digest(np.zeros(2, np.float32)) == digest(np.array([0.0, -0.0], np.float32))
     False

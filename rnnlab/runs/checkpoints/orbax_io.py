@@ -35,7 +35,7 @@ class Failure(NamedTuple):
 def call_quietly(
     call: Callable[[], T], cleanup: Callable[[], None] = lambda: None
 ) -> tuple[T | None, Failure | None]:
-    """Return the result of a call, or why it failed; `cleanup` is called after a failure.
+    """Returns the result of a call, or why it failed; `cleanup` is called after a failure.
 
     The exception is discarded: its traceback would keep asyncio tasks alive, which log errors when
     collected.
@@ -60,7 +60,7 @@ def call_quietly(
 
 
 def remove_persistently(folder: Path) -> None:
-    """Remove what a failed save left; Orbax's threads may recreate it for a while.
+    """Removes what a failed save left; Orbax's threads may recreate it for a while.
 
     Returns when it has been gone for 0.3 s, or after 2 s.
     """
@@ -74,7 +74,7 @@ def remove_persistently(folder: Path) -> None:
 
 
 def _suppress_late_errors() -> None:
-    """Suppress errors of asynchronous writes that finish after the save was abandoned.
+    """Suppresses errors of asynchronous writes that finish after the save was abandoned.
 
     They run in C++ threads and cannot be joined.
     """
@@ -114,7 +114,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _failure(error: BaseException) -> Failure:
-    """Return the failure described by an exception's first cause."""
+    """Returns the failure described by an exception's first cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split()) or type(error).__name__

@@ -72,18 +72,18 @@ class CheckpointStore:
         self.metadata, self._warn = metadata, warn
 
     def path(self, step: int) -> Path:
-        """Return the directory of a step."""
+        """Returns the directory of a step."""
         return self.folder / str(step)
 
     def saved_steps(self) -> list[int]:
-        """Return the sorted checkpoint steps; other directory entries are ignored."""
+        """Returns the sorted checkpoint steps; other directory entries are ignored."""
         if not self.folder.is_dir():
             return []
         found = (p for p in self.folder.iterdir() if STEP_NAME.fullmatch(p.name))
         return sorted(int(p.name) for p in found if p.is_dir() and not p.is_symlink())
 
     def remove_stale_tmp(self) -> None:
-        """Remove what a killed process left behind. Call it only while holding the run's lock."""
+        """Removes what a killed process left behind. Call it only while holding the run's lock."""
         suffixes = (TMP_SUFFIX, TRASH_SUFFIX, *legacy_names.TMP_SUFFIXES)
         stale = [path for suffix in suffixes for path in self.folder.glob(f"*{suffix}")]
         for suffix in suffixes:
@@ -95,7 +95,7 @@ class CheckpointStore:
                 path.unlink()
 
     def save(self, step: int, tree: Any, *, best: bool) -> None:
-        """Save a step's tree and return when it is on disk. An existing step is left unchanged.
+        """Saves a step's tree and returns when it is on disk. An existing step is left unchanged.
 
         Raises:
           CheckpointError: something that is not a checkpoint has the step's name.
@@ -127,15 +127,15 @@ class CheckpointStore:
         self._prune()
 
     def best_step(self) -> int | None:
-        """Return the step that was last set as the best; None without one."""
+        """Returns the step that was last set as the best; None without one."""
         return _step_in(self.best_path)
 
     def set_best(self, step: int) -> None:
-        """Point `best.json` to a step."""
+        """Points `best.json` to a step."""
         write_json(self.best_path, {"step": step})
 
     def restore_latest(self, template: Any, *, strict: bool = False) -> Checkpoint | None:
-        """Restore the newest valid checkpoint; return None without any.
+        """Restores the newest valid checkpoint; returns None without any.
 
         Corrupt newer checkpoints are named in warnings; `strict` raises instead.
 
@@ -179,7 +179,7 @@ class CheckpointStore:
             # Another process has replaced all of them: list the steps again.
 
     def restore(self, step: int, template: Any) -> Checkpoint:
-        """Restore a step's tree in the structure of `template`, with its shapes and dtypes.
+        """Restores a step's tree in the structure of `template`, with its shapes and dtypes.
 
         Raises:
           CorruptCheckpointError: a file differs from what was written.
@@ -206,7 +206,7 @@ class CheckpointStore:
         return Checkpoint(step, tree, listed.metadata)
 
     def verify(self, step: int) -> None:
-        """Read a whole checkpoint and compare all digests and the settings.
+        """Reads a whole checkpoint and compares all digests and the settings.
 
         Raises:
           CheckpointError: it is corrupt, cannot be read, or belongs to other settings.
@@ -217,7 +217,7 @@ class CheckpointStore:
         manifest.verify_leaves(path, listed, self._load(path, listed, None))
 
     def archive_after(self, step: int, archive_dir: str) -> list[int]:
-        """Move the checkpoints after a step into a subdirectory of the run; return their steps."""
+        """Moves the checkpoints after a step into a subdirectory; returns their steps."""
         later = [saved for saved in self.saved_steps() if saved > step]
         # From the last one on: a process killed in between resumes from a step that remains.
         for saved in reversed(later):
@@ -227,7 +227,7 @@ class CheckpointStore:
         return later
 
     def move_away(self, path: Path, archive_dir: str) -> None:
-        """Move a file or directory of the run into a subdirectory without replacing anything."""
+        """Moves a file or directory of the run into a subdirectory without replacing anything."""
         folder = self.folder.parent / archive_dir
         mkdir_durable(folder)
         target, number = folder / path.name, 1
@@ -250,7 +250,7 @@ class CheckpointStore:
     def _load(
         self, path: Path, listed: Manifest, wanted: Mapping[str, np.ndarray] | None
     ) -> dict[str, np.ndarray]:
-        """Return the arrays of a checkpoint whose files are valid, by their current paths."""
+        """Returns the arrays of a checkpoint whose files are valid, by their current paths."""
         template = None
         if wanted is not None:
             template = {listed.stored_paths[name]: x for name, x in wanted.items()}
@@ -267,7 +267,7 @@ class CheckpointStore:
         self._warn(line)
 
     def _prune(self) -> None:
-        """Delete checkpoints that are neither among the latest nor the best."""
+        """Deletes checkpoints that are neither among the latest nor the best."""
         for step in set(self.saved_steps()[:-KEEP_LATEST]) - {self.best_step()}:
             # Renamed first, so that a half-deleted checkpoint never has a step's name.
             trash = self.folder / f"{step}{TRASH_SUFFIX}"
@@ -284,7 +284,7 @@ def _step_in(pointer: Path) -> int | None:
 
 
 def _flatten(tree: Any) -> dict[str, np.ndarray]:
-    """Return host arrays by the leaves' paths."""
+    """Returns host arrays by the leaves' paths."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
             jax.random.key_data(x) if _is_key(x) else x
@@ -294,7 +294,7 @@ def _flatten(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _as_leaf(x: np.ndarray, leaf: Any) -> Any:
-    """Return a stored array as a typed key, a host array or a device array, as `leaf` is."""
+    """Returns a stored array as a typed key, a host array or a device array, as `leaf` is."""
     if isinstance(leaf, np.ndarray):
         return x
     return jax.random.wrap_key_data(jnp.asarray(x)) if _is_key(leaf) else jnp.asarray(x)
