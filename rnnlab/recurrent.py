@@ -137,6 +137,15 @@ class Recurrent(nnx.Module):
         return carry, jnp.moveaxis(ys, 0, -2)
 
 
+def module_dtype(module: Any) -> jnp.dtype:
+    """Returns the dtype in which a module of the contract computes; float32 if it names none.
+
+    >>> print(module_dtype(object()))
+    float32
+    """
+    return jnp.dtype(getattr(module, "dtype", jnp.float32))
+
+
 def validate_call(
     module: Any,
     carry: Any,
@@ -163,15 +172,18 @@ def validate_call(
             f"{name} must have shape {layout} with in_features {module.in_features}, got {x.shape}"
         )
     require_flags(x.shape[:-1], f"the shape of {name} without features", reset=reset, mask=mask)
-    batch_shape = x.shape[: -2 if time else -1]
-    if carry is None:
-        carry = module.initial_carry(batch_shape)
-    else:
-        carry = _validate_carry(module, carry, batch_shape)
+    carry = validate_carry(module, carry, x.shape[: -2 if time else -1])
     return carry, mask_outputs(x, mask), reset, mask
 
 
-def _validate_carry(module: Any, carry: Any, batch_shape: Sequence[int]) -> Any:
+def validate_carry(module: Any, carry: Any, batch_shape: Sequence[int]) -> Any:
+    """Returns a carry that fits `module`, in the dtypes of `initial_carry`; None becomes that.
+
+    Raises:
+      ValueError: the structure, a shape or a dtype does not fit.
+    """
+    if carry is None:
+        return module.initial_carry(batch_shape)
     expected = jax.eval_shape(lambda: module.initial_carry(tuple(batch_shape)))
     source = f"initial_carry({tuple(batch_shape)})"
     if jax.tree.structure(carry) != jax.tree.structure(expected):

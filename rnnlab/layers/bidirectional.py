@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import Recurrent
+from rnnlab.recurrent import Recurrent, module_dtype
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
@@ -64,7 +64,7 @@ class Bidirectional(Recurrent):
         self.merge = merge
         self.in_features = forward.in_features
         self.features = forward.features
-        self.dtype = forward.dtype
+        self.dtype = module_dtype(forward)
         if merge == "concat":
             self.features += backward.features
 

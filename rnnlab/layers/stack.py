@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import Recurrent
+from rnnlab.recurrent import Recurrent, module_dtype
 
 
 class Stack(Recurrent):
@@ -48,7 +48,7 @@ class Stack(Recurrent):
         self.remat = remat
         self.in_features = layers[0].in_features
         self.features = layers[-1].features
-        self.dtype = layers[-1].dtype
+        self.dtype = module_dtype(layers[-1])
 
     def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, ...]:
         """Returns the initial carry of each layer."""

@@ -34,7 +34,7 @@ def generate(
       top_k: sample only from the k most likely tokens; None: from all.
 
     Raises:
-      ValueError: an argument is out of range.
+      ValueError: an argument is out of range, or the model does not read tokens.
 
     >>> import jax, jax.numpy as jnp
     >>> from rnnlab.models.config import ModelConfig
@@ -42,8 +42,14 @@ def generate(
     >>> generate(model, jnp.array([[1, 4], [0, 2]]), 6, jax.random.key(0)).shape
     (2, 6)
     """
-    if prompt.shape[-1] < 1:
-        raise ValueError("prompt must have at least one token per example, got none")
+    if model.vocab_size is None:
+        raise ValueError("model must read tokens, got one that reads values; give it a vocab_size")
+    prompt = jnp.asarray(prompt)
+    if prompt.ndim < 1 or prompt.shape[-1] < 1:
+        raise ValueError(
+            "prompt must have at least one token per example in shape (*batch, time), got shape "
+            f"{prompt.shape}; start with a token"
+        )
     if length < 1:
         raise ValueError(f"length must be >= 1, got {length}")
     smallest, largest = float(jnp.finfo("float32").tiny), float(jnp.finfo("float32").max)

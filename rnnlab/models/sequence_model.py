@@ -13,7 +13,7 @@ from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.layers.running_mean import RunningMean
-from rnnlab.recurrent import dense, mask_outputs, validate_call
+from rnnlab.recurrent import dense, mask_outputs, validate_call, validate_carry
 from rnnlab.validation import require_flags, require_one_of, require_positive_int
 
 READOUTS = ("last", "mean")
@@ -125,8 +125,8 @@ class SequenceModel(nnx.Module):
 
     def __call__(
         self,
-        carry: ModelCarry,
-        xs: Float[Array, "*batch time in_features"] | Int[Array, "*batch time"],
+        carry: Any,
+        xs: Float[Array, "*batch time in_features"] | Int[Array, "*batch time"] | None = None,
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
@@ -134,8 +134,10 @@ class SequenceModel(nnx.Module):
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
         """Returns the last carry and the predictions of all time steps, 0 where masked.
 
-        Dropout needs a key.
+        `model(xs)` starts from `initial_carry`. Dropout needs a key.
         """
+        if xs is None:
+            xs, carry = carry, None
         carry, xs, reset, mask = self._validate(carry, xs, reset, mask, time=True)
         return self.predict(carry, self.embed(xs), reset=reset, mask=mask, key=key)
 
@@ -188,6 +190,7 @@ class SequenceModel(nnx.Module):
             )
         reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
         require_flags(xs.shape, f"the shape of {name}", reset=reset, mask=mask)
+        carry = validate_carry(self, carry, xs.shape[:-1] if time else xs.shape)
         return carry, xs, reset, mask
 
     def _run(self, body, mean, carry, x, key, *, reset, mask):

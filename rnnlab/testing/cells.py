@@ -14,6 +14,7 @@ from flax import nnx
 from jax import Array, lax
 
 from rnnlab.dtypes import accumulation_dtype
+from rnnlab.recurrent import module_dtype
 from rnnlab.testing.tolerances import assert_close
 
 LENGTH = 9
@@ -229,7 +230,7 @@ def _example(cell, key, batch):
     leaves = [c + jax.random.normal(k, c.shape, c.dtype) for c, k in zip(leaves, keys, strict=True)]
     # In the cell's dtype, so that its tolerance holds for gradients of the inputs too.
     xs = jax.random.normal(xs_key, (*batch, LENGTH, cell.in_features), jnp.float32)
-    xs = xs.astype(getattr(cell, "dtype", jnp.float32))
+    xs = xs.astype(module_dtype(cell))
     graphdef, params = nnx.split(cell)
 
     def call(function, *arguments):

@@ -10,6 +10,7 @@ from flax import nnx
 
 from rnnlab import GRU, Bidirectional, Block, MinGRU, Stack
 from rnnlab.layers.dropout import dropout
+from rnnlab.recurrent import Recurrent
 from rnnlab.testing import assert_close, check_cell
 
 
@@ -120,3 +121,19 @@ def test_stack_of_layers_that_do_not_fit_raises_value_error():
         Stack([])
     with pytest.raises(ValueError, match=r"layers\[1\] must have in_features 4, .*, got 5"):
         Stack([MinGRU(3, 4, rngs=rngs), MinGRU(5, 4, rngs=rngs)])
+
+
+def test_wrappers_of_a_cell_without_dtype_compute_in_float32():
+    class Sum(Recurrent):
+        def __init__(self):
+            self.in_features = self.features = 2
+
+        def initial_carry(self, batch_shape):
+            return jnp.zeros((*batch_shape, 2))
+
+        def update(self, carry, x):
+            return carry + x, carry + x
+
+    for module in (Stack([Sum(), Sum()]), Bidirectional(Sum(), Sum(), merge="sum")):
+        assert module.dtype == jnp.float32
+        assert module(jnp.ones((3, 2)))[1].shape == (3, 2)

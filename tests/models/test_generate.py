@@ -60,9 +60,16 @@ def test_samples_have_the_probabilities_of_the_model():
         ({"temperature": -1.0}, r"temperature must be in .*, got -1.0"),
         ({"top_k": 6}, "top_k must be in 1 to 5, got 6"),
         ({"prompt": jnp.zeros((0,), jnp.int32)}, "prompt must have at least one token"),
+        ({"prompt": jnp.int32(1)}, r"got shape \(\); start with a token"),
     ],
 )
 def test_option_out_of_range_is_refused(model, options, message):
     arguments = {"prompt": jnp.array([1]), "length": 3, "key": jax.random.key(0)} | options
     with pytest.raises(ValueError, match=message):
         generate(model, **arguments)
+
+
+def test_generate_with_a_model_of_values_raises():
+    model = ModelConfig(width=4, depth=1).build(5, in_features=5, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="model must read tokens, got one that reads values"):
+        generate(model, jnp.array([1]), 3, jax.random.key(0))

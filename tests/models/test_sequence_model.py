@@ -98,6 +98,11 @@ def test_mean_readout_at_the_last_step_is_the_mean_over_the_sequence(getkey):
         assert_close(ys[row, length - 1], wanted)
 
 
+def test_call_without_a_carry_starts_from_the_initial_one():
+    model, ids = token_model(), jnp.array([[0, 1, 2]])
+    assert_close(model(ids), model(model.initial_carry((1,)), ids))
+
+
 def test_tied_embeddings_are_one_parameter():
     free, tied = token_model(), token_model(tie_embeddings=True)
     assert count_parameters(free) - count_parameters(tied) == 5 * 8
@@ -209,6 +214,10 @@ def test_state_bytes_of_recurrent_cells_are_those_of_the_carry():
         (
             lambda: token_model()(token_model().initial_carry((1,)), jnp.ones((1, 3))),
             "must be token ids, integers of shape",
+        ),
+        (
+            lambda: token_model()(token_model().body.initial_carry((1,)), jnp.zeros((1, 3), int)),
+            "carry must have the structure of .*, a ModelCarry, got a tuple",
         ),
     ],
 )
