@@ -11,15 +11,15 @@ from rnnlab.registry import COLORS, LABELS
 if TYPE_CHECKING:  # matplotlib takes most of a second to import
     from matplotlib.figure import Figure
 
-# From the muted palette of Paul Tol, in an order that keeps neighbours apart. No cell has one of
+# From the muted palette of Paul Tol, in an order that keeps neighbors apart. No cell has one of
 # these colors.
-OTHER_COLORS = (*("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499"),)
+OTHER_COLORS = ("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499")
 """Colors of everything that is not a cell: backends, layers of a model, a user's own cells."""
 FORMATS = ("png", "svg", "pdf")
 
 
 def cell_label(name: str) -> str:
-    """The label of a cell; any other name is its own label.
+    """Returns the label of a cell; any other name is its own label.
 
     >>> cell_label("mingru"), cell_label("layer 1")
     ('minGRU', 'layer 1')
@@ -28,7 +28,7 @@ def cell_label(name: str) -> str:
 
 
 def series_colors(names: Iterable[str]) -> dict[str, str]:
-    """A color per name: a cell's own color, and for other names the next of `OTHER_COLORS`.
+    """Returns a color per name: a cell's own, and for other names the next of `OTHER_COLORS`.
 
     Args:
       names: names of cells, in any case, or of anything else.

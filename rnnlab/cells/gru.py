@@ -79,7 +79,7 @@ class GRU(NonlinearCell):
       rngs: source of the parameters' keys.
       reset_after: True applies r after the recurrent matmul, as above; False before it, as in the
         original paper, `n = tanh(x Wn + bn + (r * h) Un + b_hn)`, at the price of a second matmul.
-      kernel_init, recurrent_init, bias_init: initialisers, applied to each gate on its own.
+      kernel_init, recurrent_init, bias_init: initializers, applied to each gate on its own.
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
         wider.
       param_dtype: dtype of the parameters.
@@ -139,5 +139,5 @@ class GRU(NonlinearCell):
 
     @property
     def step_functions(self) -> StepFunctions:
-        """The step."""
+        """The step, with r applied after or before the recurrent matmul."""
         return RESET_AFTER if self.reset_after else RESET_BEFORE

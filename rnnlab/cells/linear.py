@@ -72,7 +72,7 @@ class LinearCell(Recurrent):
       in_features, features: width of the input and of the output.
       rngs: source of the parameters' keys.
       learn_initial_state: whether the initial state is a parameter; otherwise it is zeros.
-      initial_state_init: initialiser of that parameter.
+      initial_state_init: initializer of that parameter.
       dtype: dtype of the layers and of `ys`; None is `param_dtype`. Coefficients and states are
         float32 (float64 where dtype is), so that cutting a sequence never changes them.
       param_dtype: dtype of the parameters.

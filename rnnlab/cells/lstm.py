@@ -80,7 +80,7 @@ class LSTM(NonlinearCell):
       in_features, features: width of the input and of each state.
       rngs: source of the parameters' keys.
       forget_bias: added to the initial bias of the forget gate; 1 keeps memory from the start.
-      kernel_init, recurrent_init, bias_init: initialisers, applied to each gate on its own.
+      kernel_init, recurrent_init, bias_init: initializers, applied to each gate on its own.
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
         wider.
       param_dtype: dtype of the parameters.
@@ -135,7 +135,7 @@ class LSTM(NonlinearCell):
         self.bias[...] = bias.at[features : 2 * features].add(forget_bias)
 
     def initial_carry(self, batch_shape: Sequence[int]) -> LSTMCarry:
-        """Two states of zeros, each (*batch_shape, features), float32 or wider."""
+        """Returns two states of zeros, each (*batch_shape, features), float32 or wider."""
         zeros = super().initial_carry(batch_shape)
         return LSTMCarry(zeros, zeros)
 
@@ -158,5 +158,5 @@ class LSTM(NonlinearCell):
 
     @property
     def step_functions(self) -> LSTMStep:
-        """The step."""
+        """The step: `step_functions.step(carry, inputs, U)` returns the next `LSTMCarry`."""
         return LSTM_STEP

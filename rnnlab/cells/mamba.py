@@ -18,7 +18,7 @@ from rnnlab.scan.affine import carry_term
 from rnnlab.validation import require_positive_int
 
 DT_RANGE = (1e-3, 1e-1)
-"""Range of the step sizes at initialisation, log-uniform."""
+"""Range of the step sizes at initialization, log-uniform."""
 
 
 class MambaCarry(NamedTuple):
@@ -107,7 +107,7 @@ class Mamba(LinearCell):
       state_size: states per feature, the paper's N.
       conv_size: taps of the causal convolution.
       dt_rank: rank of the projection to dt; None is `ceil(in_features / 16)`.
-      kernel_init: initialiser of `in_kernel` and `x_kernel`.
+      kernel_init: initializer of `in_kernel` and `x_kernel`.
       learn_initial_state, initial_state_init: as in `LinearCell`.
       dtype: dtype of projections and `ys`; None is `param_dtype`. Carries are float32 or wider.
       param_dtype: dtype of the parameters.
@@ -116,7 +116,7 @@ class Mamba(LinearCell):
     Raises:
       ValueError: an option is out of range, or a call's shapes or dtypes do not fit.
 
-    Source: arXiv 2312.00752, section 3.2 (algorithm 2) and section 3.4; B is discretised as dt B,
+    Source: arXiv 2312.00752, section 3.2 (algorithm 2) and section 3.4; B is discretized as dt B,
     and dt and A start as in the authors' code. `log_rate`, `skip` and `delta` are their `A_log`,
     `D` and `dt`.
 
@@ -254,7 +254,7 @@ def _broadcast_as(vector, x):
 
 
 def _dt_bias(key, features):
-    """The inverse softplus of step sizes that are drawn log-uniformly."""
+    """Returns the inverse softplus of step sizes that are drawn log-uniformly."""
     low, high = map(math.log, DT_RANGE)
     dt = jnp.exp(jax.random.uniform(key, (features,), minval=low, maxval=high))
     return dt + jnp.log(-jnp.expm1(-dt))

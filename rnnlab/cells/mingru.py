@@ -42,8 +42,8 @@ class MinGRU(MinimalCell):
       candidate: g, one of `"positive"` (the paper's, default), `"identity"`, `"tanh"`.
       decay_range: range of the decay: (0, 1), or (-1, 1) for a decay of `2 (1 - z) - 1`.
       learn_initial_state: whether the initial state is a parameter; otherwise it is zeros.
-      initial_state_init: initialiser of that parameter.
-      kernel_init, bias_init: initialisers of each projection.
+      initial_state_init: initializer of that parameter.
+      kernel_init, bias_init: initializers of each projection.
       dtype: dtype of the projections and of `ys`; None is `param_dtype`. Gates and carry are
         float32 (float64 where dtype is), so that cutting a sequence never changes them.
       param_dtype: dtype of the parameters.

@@ -69,7 +69,7 @@ class MinimalCell(LinearCell):
     Args:
       candidate: activation of the candidate: `"positive"` (the paper's g), `"identity"`, `"tanh"`.
       decay_range: range of the decay, (0, 1) or (-1, 1), which lets a state change its sign.
-      kernel_init, bias_init: initialisers of each projection.
+      kernel_init, bias_init: initializers of each projection.
       others: as in `LinearCell`.
     """
 

@@ -27,7 +27,7 @@ class NonlinearCell(Recurrent):
     """A cell with `num_gates` gates over input and state. Subclasses define `step_functions`.
 
     Parameters: `kernel` (in_features, gates * features), `recurrent_kernel` (features,
-    gates * features), each gate initialised on its own, and `bias` (gates * features,).
+    gates * features), each gate initialized on its own, and `bias` (gates * features,).
     The carry is one state of (*batch, features), or a tuple of them whose last is the output.
     """
 
@@ -55,7 +55,7 @@ class NonlinearCell(Recurrent):
         self.backend = backend
 
         def by_gate(init, shape):
-            # Orthogonal initialisers factorise, which 16-bit dtypes cannot: draw, then cast.
+            # Orthogonal initializers factorize, which 16-bit dtypes cannot: draw, then cast.
             draw_dtype = accumulation_dtype(param_dtype)
             parts = [init(rngs.params(), shape, draw_dtype) for _ in range(self.num_gates)]
             return nnx.Param(jnp.concatenate(parts, -1).astype(param_dtype))
@@ -70,7 +70,7 @@ class NonlinearCell(Recurrent):
         raise NotImplementedError(f"{type(self).__name__} must define step_functions")
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Any:
-        """Zeros of shape (*batch_shape, features), float32 or wider."""
+        """Returns zeros of shape (*batch_shape, features), float32 or wider."""
         return jnp.zeros((*batch_shape, self.features), accumulation_dtype(self.dtype))
 
     def run_sequence(self, carry, xs, reset, mask, key):
@@ -137,7 +137,7 @@ class NonlinearCell(Recurrent):
         return {}
 
     def _weights(self) -> tuple[Array, ...]:
-        """The recurrent kernel and further weights of the step, in the dtype of the states."""
+        """Returns the recurrent kernel and further weights, in the dtype of the states."""
         return (self.recurrent_kernel[...].astype(accumulation_dtype(self.dtype)),)
 
     def _project(self, x: Array) -> Array:

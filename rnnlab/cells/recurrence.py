@@ -109,7 +109,7 @@ class LinearRecurrence(NamedTuple):
         return self.a
 
     def _flagged(self, dtype, reset_state, reset, mask):
-        """The coefficients with both flags applied, in the dtype of the states."""
+        """Returns the coefficients with both flags applied, in the dtype of the states."""
         a, b = self.a, self.b.astype(dtype)
         if mask is not None:
             mask = jnp.expand_dims(mask, -1)

@@ -35,7 +35,7 @@ class VanillaRNN(NonlinearCell):
       in_features, features: width of the input and of the state.
       rngs: source of the parameters' keys.
       activation: `"tanh"` or `"relu"`.
-      kernel_init, recurrent_init, bias_init: initialisers of W, U and b.
+      kernel_init, recurrent_init, bias_init: initializers of W, U and b.
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. The carry is float32 or wider.
       param_dtype: dtype of the parameters.
       backend: `"scan"` and `"auto"` are `jax.lax.scan`; `"newton"` finds all states in parallel,

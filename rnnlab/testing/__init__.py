@@ -5,7 +5,7 @@
 >>> from rnnlab.testing import check_cell
 >>> check_cell(rnnlab.MinGRU(3, 4, rngs=nnx.Rngs(0)))
 
-`CELL_CHECKS` and `SEQUENCE_CHECKS` map names to single checks, to be parametrised over; every check
+`CELL_CHECKS` and `SEQUENCE_CHECKS` map names to single checks, to be parametrized over; every check
 raises AssertionError. A Bidirectional cell keeps only the second set: it has no step and no cut.
 """
 

@@ -1,7 +1,7 @@
 """The LSTM on cuDNN, through `jax.experimental.rnn`: float32, on NVIDIA's GPUs.
 
-cuDNN runs a whole sequence in one call, in batch-major order, and takes padded rows by their
-lengths. It has no resets, and JAX gives access only to its LSTM, not to its GRU.
+cuDNN runs a whole sequence in one call, in batch-major order, and takes padded sequences by
+their lengths. It has no resets, and JAX gives access only to its LSTM, not to its GRU.
 """
 
 import jax
@@ -19,14 +19,14 @@ def lstm(
     xs: Array,
     mask: Array | None,
 ) -> tuple[Array, Array, Array]:
-    """The last c and h, and all outputs, of `rnnlab.LSTM` with these parameters.
+    """Returns the last c and h, and all outputs, of `rnnlab.LSTM` with these parameters.
 
     Args:
       kernel, recurrent_kernel, bias: (in_features, 4 features), (features, 4 features) and
         (4 features,), gates in the order i, f, g, o, which is cuDNN's.
       c, h: (batch, features).
       xs: (batch, time, in_features).
-      mask: (batch, time), True on the steps of each row, which come first.
+      mask: (batch, time), True at the time steps of each sequence, which come first.
 
     Sums are those of float32, without the TF32 format that cuDNN may use otherwise, where JAX's
     matmul precision is "highest".
@@ -55,15 +55,22 @@ def lstm(
 
 
 def require_supported(dtype: jnp.dtype, reset: Array | None) -> None:
-    """Raises ValueError where cuDNN cannot run."""
+    """Raises ValueError where cuDNN cannot run.
+
+    Args:
+      dtype: dtype of the cell.
+      reset: resets of the call, or None.
+    """
     if dtype != jnp.float32:
-        raise ValueError(f"backend 'cudnn' computes in float32, not {dtype}: use backend 'scan'")
+        raise ValueError(
+            f"dtype must be float32 for backend 'cudnn', got {dtype}; use backend 'scan'"
+        )
     if reset is not None:
-        raise ValueError("backend 'cudnn' has no reset; give none, or use backend 'scan'")
+        raise ValueError("reset must be None for backend 'cudnn', got an array; use backend 'scan'")
     try:
         jax.local_devices(backend="cuda")
     except RuntimeError:
         raise ValueError(
-            "backend 'cudnn' needs an NVIDIA GPU and JAX for CUDA, and JAX sees only "
-            f"{jax.default_backend()}: use backend 'scan'"
+            "backend 'cudnn' needs an NVIDIA GPU and JAX for CUDA, got only "
+            f"{jax.default_backend()}; use backend 'scan'"
         ) from None

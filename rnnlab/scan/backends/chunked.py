@@ -52,13 +52,13 @@ def gated_vjp(
 
     def chunk(start, steps, carry):
         g, sums, dpreactivations = carry
-        # The state before the chunk: its neighbour in `h`, or h0 at the end of the sequence.
+        # The state before the chunk: its neighbor in `h`, or h0 at the end of the sequence.
         before, is_first = (
             (start + steps, start + steps == length) if reverse else (start - 1, start == 0)
         )
-        neighbour = _slice_time(h, jnp.clip(before, 0, length - 1), 1)[..., 0, :].astype(h0.dtype)
+        neighbor = _slice_time(h, jnp.clip(before, 0, length - 1), 1)[..., 0, :].astype(h0.dtype)
         part = _chunk_operands(operands, start, steps)._replace(
-            h0=jnp.where(is_first, h0, neighbour)
+            h0=jnp.where(is_first, h0, neighbor)
         )
         cotangents = unfused.gated_vjp(
             sequential.transposed_scan,
