@@ -39,6 +39,9 @@ with warnings.catch_warnings():
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# They have no doctests, and two modules named conftest could not both be imported.
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 
 def pytest_unconfigure():
     """Removes the temporary compilation cache at the end of the process that made it."""

@@ -53,7 +53,7 @@ def token_model(**settings):
 @pytest.mark.parametrize(
     "cell",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("rnn", "gru", "minlstm") else ())
+        pytest.param(name, marks=() if name in ("lstm", "transformer", "tcn") else pytest.mark.slow)
         for name in REGISTRY
     ],
 )
