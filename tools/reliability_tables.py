@@ -5,48 +5,50 @@ from rnnlab.tables import Table, device_labels
 
 DESCRIPTIONS = {
     "kills": (
-        "SIGKILL at a random moment of a run, most of them inside a save",
-        "resumes, keeps every saved step, ends with the undisturbed run's bytes",
+        "SIGKILL at a random moment of a run, in most trials inside a save",
+        "every saved step is kept, the resumed run ends with the same bytes",
     ),
     "first_save": (
         "SIGKILL inside the first save",
-        "reports that there is no checkpoint, starts again, ends with the same bytes",
+        "a message that no checkpoint exists, a start from step 0, the same bytes at the end",
     ),
     "deletions": (
         "SIGKILL while an old checkpoint is deleted, file by file",
-        "every listed checkpoint is valid, ends with the same bytes",
+        "every listed checkpoint is valid, the resumed run ends with the same bytes",
     ),
-    "chains": ("two to five SIGKILLs in one run", "ends with the same bytes"),
+    "chains": ("two to five SIGKILLs in one run", "the resumed run ends with the same bytes"),
     "flips": (
-        "one flipped bit in a file of the newest checkpoint or in a pointer; read in one process",
-        "detected and named, or restored to the same bytes",
+        "one flipped bit in a file of the newest checkpoint or in a pointer",
+        "the error names the file, or the same bytes are restored",
     ),
     "files": (
-        "each file of the newest checkpoint emptied, truncated, deleted or overwritten; read in "
-        "one process, some by `rnnlab resume`",
-        "one line names the step, the previous one is restored; `--strict` fails",
+        "each file of the newest checkpoint emptied, truncated, deleted or overwritten",
+        "one line names the step, the previous checkpoint is restored; `--strict` fails",
     ),
     "pointers": (
-        "each pointer emptied, truncated, deleted or overwritten; read in one process",
+        "each pointer emptied, truncated, deleted or overwritten",
         "the newest checkpoint is restored without a warning, also with `--strict`",
     ),
     "disk": (
-        "full disk at each save, checked before or not, and at records of metrics",
-        "exit code 5, nothing lost, ends with the same bytes once space is free",
+        "full disk at each save, with and without the check of free space, and at metrics writes",
+        "exit code 5, every saved step is kept, the resumed run ends with the same bytes",
     ),
-    "writers": ("a second writer", "exit code 7 within 2 s, the first process is not disturbed"),
+    "writers": ("a second writer", "exit code 7 within 2 s, the first process is unaffected"),
     "sigterm": (
         "SIGTERM during import, data loading, compilation, update, evaluation and save",
-        "exit code 143, the last step is saved, ends with the same bytes",
+        "exit code 143, the last step is saved, the resumed run ends with the same bytes",
     ),
     "sigint": (
         "SIGINT during import, data loading, compilation, update, evaluation and save",
-        "exit code 130, the last step is saved, ends with the same bytes",
+        "exit code 130, the last step is saved, the resumed run ends with the same bytes",
     ),
-    "second_sigterm": ("a second SIGTERM inside a save", "exits immediately, nothing lost"),
+    "second_sigterm": (
+        "a second SIGTERM inside a save",
+        "the process ends immediately, every saved step is kept",
+    ),
     "inputs": (
-        "wrong input to the command line, and one text that is only unusual",
-        "the expected line and exit code; wrong input is rejected within 5 s",
+        "invalid input to the command line, and one valid but unusual text",
+        "the expected line and exit code; invalid input is rejected within 5 s",
     ),
 }
 
