@@ -32,7 +32,7 @@ HEADINGS = (
     "original setting",
     "measured here, original setting",
     "measured here, against strongest baseline",
-    "weakest link",
+    "limits of the evidence",
     "command",
     "records",
     "verdict",
@@ -55,10 +55,9 @@ def _claims() -> Sequence[Claim]:
         faster_claim("minlstm", "lstm", 4096, "1361x"),
         Claim(
             "The GRU trains 175x faster",
-            "often quoted so; in arXiv 2410.01201 it is minGRU's figure, and the GRU is what it is "
-            "compared with",
+            "often quoted; in arXiv 2410.01201 it is the factor of minGRU relative to the GRU",
             *[""] * 5,
-            "Wrong: the plain GRU is the slow side of that comparison.",
+            "Wrong: the GRU is the slower cell of that comparison.",
         ),
         parameters_claim(),
         mamba_claim(),

@@ -1,4 +1,4 @@
-"""Values, commands and the weakest link of each claim, computed from records."""
+"""Values, commands and the limits of the evidence of each claim, computed from records."""
 
 from collections.abc import Sequence
 from pathlib import Path
