@@ -36,6 +36,8 @@ with warnings.catch_warnings():
         import rnnlab.models  # noqa: F401
         from rnnlab.runs.checkpoints.store import CheckpointStore
 
+from trained_runs import experiment, trained_run, trained_runs  # noqa: E402, F401  fixtures
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
