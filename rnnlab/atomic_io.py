@@ -66,13 +66,13 @@ def disk_advice(error: OSError) -> str:
     return "free disk space" if error.errno in DISK_FULL_ERRNOS else "choose another directory"
 
 
-def reject_symlinks(folder: Path) -> None:
+def reject_symlinks(directory: Path) -> None:
     """Raises if a directory contains a symlink, through which other files would be written.
 
     Raises:
       CheckpointError: names the symlink.
     """
-    for path in folder.iterdir() if folder.is_dir() else ():
+    for path in directory.iterdir() if directory.is_dir() else ():
         if path.is_symlink():
             raise CheckpointError(
                 f"{path} must not be a symlink in a run's directory; replace it by its target"

@@ -54,13 +54,13 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
     measured: list[Record] = []
     policy = ResumePolicy(stop_signal=session.stop_signal)
     for number, ((experiment, settings), run) in enumerate(zip(planned, names, strict=True), 1):
-        folder = out / run
+        run_dir = out / run
         title = f"{number}/{len(planned)} {run}"
         with (
             progress_display(title, experiment.train.steps) as reporter,
-            _add_resume_hint(folder),
+            _add_resume_hint(run_dir),
         ):
-            result = api.run(folder, name, command.preset, experiment, settings, reporter, policy)
+            result = api.run(run_dir, name, command.preset, experiment, settings, reporter, policy)
         if result not in existing:
             records.append(results, result)
         measured.append(result)
@@ -105,12 +105,12 @@ def _preset(command: Run) -> Preset:
 
 
 @contextmanager
-def _add_resume_hint(folder: Path) -> Iterator[None]:
+def _add_resume_hint(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except StopRequested as stop:
-        if RunDirectory(folder).config.exists():
-            stop.args = (f"{stop}; `rnnlab resume {folder}` resumes the run",)
+        if RunDirectory(run_dir).config.exists():
+            stop.args = (f"{stop}; `rnnlab resume {run_dir}` resumes the run",)
         raise
 
 

@@ -35,16 +35,16 @@ def verify(command: Verify) -> int:
     """
     is_run = RunDirectory(command.folder).config.is_file()
     found = sorted(path.parent for path in command.folder.glob("**/config.json"))
-    folders = [command.folder] if is_run else found
-    if not folders:
+    run_dirs = [command.folder] if is_run else found
+    if not run_dirs:
         raise CheckpointError(f"{command.folder} contains no run; name a run directory")
     corrupt = []
-    for folder in folders:
-        require_unlocked(folder)
-        findings = list(findings_of(folder))
+    for run_dir in run_dirs:
+        require_unlocked(run_dir)
+        findings = list(findings_of(run_dir))
         lines = [(f.path, f.state) for f in findings]
-        print_table(Table(str(folder), ("file", "state"), lines, frozenset()))
-        corrupt += [f"{folder / f.path}: {f.state}" for f in findings if not f.valid]
+        print_table(Table(str(run_dir), ("file", "state"), lines, frozenset()))
+        corrupt += [f"{run_dir / f.path}: {f.state}" for f in findings if not f.valid]
     if corrupt:
         more = f"; and {len(corrupt) - 1} more" if len(corrupt) > 1 else ""
         raise CheckpointError(
@@ -56,7 +56,7 @@ def verify(command: Verify) -> int:
 
 def findings_of(path: Path) -> Iterator[Finding]:
     """Yields the state of every file and checkpoint of a run."""
-    folder = RunDirectory(path)
+    run_dir = RunDirectory(path)
     try:
         settings = _check_settings(path)
         metadata = {"config": settings}
@@ -65,13 +65,13 @@ def findings_of(path: Path) -> Iterator[Finding]:
         metadata = {}
         yield Finding("config.json", f"corrupt: {error}", False)
     checkpoints = CheckpointStore(path, metadata)
-    yield _read(folder.environment, folder.read_environment)
-    if folder.result.exists():
-        yield _read(folder.result, folder.read_result)
+    yield _read(run_dir.environment, run_dir.read_environment)
+    if run_dir.result.exists():
+        yield _read(run_dir.result, run_dir.read_result)
     for pointer in (checkpoints.latest_path, checkpoints.best_path):
         if pointer.exists():
             yield _read(pointer, lambda pointer=pointer: read_json(pointer))
-    yield from _metrics(folder)
+    yield from _metrics(run_dir)
     steps = checkpoints.saved_steps()
     for step in steps:
         try:
@@ -102,9 +102,9 @@ def findings_of(path: Path) -> Iterator[Finding]:
 
 def _check_settings(path: Path) -> Record:
     """Returns the settings of a run, checked as far as that executes no user's code."""
-    folder, settings = read_settings(path)
+    run_dir, settings = read_settings(path)
     if references(settings):
-        check_references(folder, settings)
+        check_references(run_dir, settings)
     else:
         load_run(path)
     return settings
@@ -118,20 +118,20 @@ def _read(file: Path, read: Callable[[], object]) -> Finding:
     return Finding(file.name, "valid", True)
 
 
-def _metrics(folder: RunDirectory) -> Iterator[Finding]:
-    if not folder.metrics.exists():
+def _metrics(run_dir: RunDirectory) -> Iterator[Finding]:
+    if not run_dir.metrics.exists():
         return
     with catch_warnings(record=True) as incomplete:
         simplefilter("always")
         try:
-            count = sum(1 for _ in records.read(folder.metrics))
+            count = sum(1 for _ in records.read(run_dir.metrics))
             with catch_warnings(action="ignore"):
-                folder.read_metrics()
+                run_dir.read_metrics()
         except (ValueError, OSError) as error:
-            yield Finding(folder.metrics.name, f"corrupt: {error}", False)
+            yield Finding(run_dir.metrics.name, f"corrupt: {error}", False)
             return
     note = ", without an incomplete last line" if incomplete else ""
-    yield Finding(folder.metrics.name, f"valid: {count} records{note}", True)
+    yield Finding(run_dir.metrics.name, f"valid: {count} records{note}", True)
 
 
 def _points_at(pointer: Path, step: int) -> bool:

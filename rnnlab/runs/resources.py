@@ -25,44 +25,44 @@ DISK_FULL_PATTERN = re.compile(
 """Patterns of disk-full and out-of-memory errors in third-party messages."""
 
 
-def require_disk(folder: Path, size: int, what: str) -> None:
+def require_disk(directory: Path, size: int, what: str) -> None:
     """Raises unless 2 × `size` bytes are free: the old checkpoint stays until the new one is there.
 
     Args:
-      folder: a directory, which may not exist yet.
+      directory: a directory, which may not exist yet.
       size: bytes of the arrays.
       what: what needs them, for the message.
 
     Raises:
       InsufficientResourcesError: gives the required and the free megabytes.
     """
-    while not folder.exists():
-        folder = folder.parent
-    needed, free = 2 * size + CHECKPOINT_OVERHEAD_BYTES, shutil.disk_usage(folder).free
+    while not directory.exists():
+        directory = directory.parent
+    needed, free = 2 * size + CHECKPOINT_OVERHEAD_BYTES, shutil.disk_usage(directory).free
     if free < needed:
         raise InsufficientResourcesError(
-            f"{what} needs {_megabytes(needed)} of free disk space in {folder}, got "
+            f"{what} needs {_megabytes(needed)} of free disk space in {directory}, got "
             f"{_megabytes(free)}; free disk space, then run `rnnlab resume`"
         )
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(directory: Path) -> None:
     """Raises unless files can be written in a directory, which may not exist yet.
 
     Raises:
       InsufficientResourcesError: names the existing directory and the reason.
     """
-    while not os.path.lexists(folder):
-        folder = folder.parent
+    while not os.path.lexists(directory):
+        directory = directory.parent
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
+        with tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"x")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         reason = error.strerror or error
         raise InsufficientResourcesError(
-            f"{folder} must be a writable directory: {reason}; {disk_advice(error)}"
+            f"{directory} must be a writable directory: {reason}; {disk_advice(error)}"
         ) from None
 
 
@@ -131,9 +131,9 @@ def _group_limits(root: Path) -> list[int]:
         top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
         inner = top / group.lstrip("/")
         file = "memory.limit_in_bytes" if controllers else "memory.max"
-        for folder in (inner, *inner.parents):
-            if folder.is_relative_to(top):
-                limit = _read_text(folder / file)
+        for directory in (inner, *inner.parents):
+            if directory.is_relative_to(top):
+                limit = _read_text(directory / file)
                 found += [int(limit)] if limit.strip().isdecimal() else []
     return found
 

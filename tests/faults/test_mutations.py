@@ -46,7 +46,7 @@ MUTATIONS = {
     ),
     "atomic appearance of a step": (
         "rnnlab/runs/checkpoints/store.py",
-        'target, tmp = self.path(step), self.folder / f"{step}{TMP_SUFFIX}"',
+        'target, tmp = self.path(step), self.directory / f"{step}{TMP_SUFFIX}"',
         "target = tmp = self.path(step)",
         "tests/runs/test_checkpoints.py::test_save_flushes_the_files_before_the_name",
     ),

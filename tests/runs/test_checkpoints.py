@@ -34,16 +34,16 @@ def test_save_keeps_the_best_and_the_two_latest_steps(stored):
     checkpoints.save(5, tree(5), best=True)
     assert checkpoints.saved_steps() == [4, 5]
     assert (checkpoints.best_step(), read_json(checkpoints.latest_path)["step"]) == (5, 5)
-    assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["4", "5"]
+    assert sorted(p.name for p in checkpoints.directory.iterdir()) == ["4", "5"]
 
 
 def test_save_over_a_file_with_the_steps_name_is_an_error(stored):
     checkpoints, _ = stored
     for place, make in (("4", Path.touch), ("5", lambda path: path.symlink_to("none"))):
-        make(checkpoints.folder / place)
+        make(checkpoints.directory / place)
         with pytest.raises(CheckpointError, match=f"{place} exists but is not a checkpoint"):
             checkpoints.save(int(place), tree(20), best=False)
-        assert os.path.lexists(checkpoints.folder / place)
+        assert os.path.lexists(checkpoints.directory / place)
     assert read_json(checkpoints.latest_path) == {"step": 3}
 
 
@@ -98,28 +98,28 @@ def test_restore_with_other_settings_names_the_setting(stored, tmp_path, config,
 def test_restore_latest_orders_by_number_not_by_time(stored):
     checkpoints, _ = stored
     for step, time in ((1, 3e9), (2, 1e9), (3, 2e9)):
-        os.utime(checkpoints.folder / str(step), (time, time))
+        os.utime(checkpoints.directory / str(step), (time, time))
     assert checkpoints.restore_latest(tree()).step == 3
 
 
 def test_saved_steps_ignore_other_directory_entries(stored, tmp_path):
     checkpoints, _ = stored
     for name in ("007", "-3", "60 copy", "9.tmp", "x"):
-        (checkpoints.folder / name).mkdir()
-    (checkpoints.folder / "70").write_text("", encoding="utf-8")
-    (checkpoints.folder / "80").symlink_to(checkpoints.folder / "1")
+        (checkpoints.directory / name).mkdir()
+    (checkpoints.directory / "70").write_text("", encoding="utf-8")
+    (checkpoints.directory / "80").symlink_to(checkpoints.directory / "1")
     assert checkpoints.saved_steps() == [1, 2, 3]
 
 
 def test_remove_stale_tmp_deletes_unfinished_files_of_both_formats(stored):
     checkpoints, _ = stored
     for name in ("4.tmp", "5.new", "6.old"):
-        (checkpoints.folder / name / "state").mkdir(parents=True)
-    (checkpoints.folder / "2").rename(checkpoints.folder / "2.trash")
+        (checkpoints.directory / name / "state").mkdir(parents=True)
+    (checkpoints.directory / "2").rename(checkpoints.directory / "2.trash")
     for name in ("latest.json.tmp", "best.json.new"):
         checkpoints.latest_path.with_name(name).write_text("{", encoding="utf-8")
     checkpoints.remove_stale_tmp()
-    assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["1", "3"]
+    assert sorted(p.name for p in checkpoints.directory.iterdir()) == ["1", "3"]
     names = {path.name for path in checkpoints.latest_path.parent.iterdir()}
     assert names == {"checkpoints", "latest.json", "best.json"}
 
@@ -131,7 +131,7 @@ def test_archive_after_moves_later_steps_and_keeps_them(stored):
     checkpoints.save(2, tree(20), best=False)
     assert checkpoints.restore_latest(tree()).step == 2
     assert checkpoints.archive_after(1, "archived") == [2]
-    archived = checkpoints.folder.parent / "archived"
+    archived = checkpoints.directory.parent / "archived"
     assert sorted(p.name for p in archived.iterdir()) == ["2", "2.2", "3"]
 
 
@@ -140,7 +140,7 @@ def test_archive_after_twice_keeps_both_copies(stored):
     checkpoints.archive_after(2, "archived")
     checkpoints.save(3, tree(20), best=False)
     checkpoints.archive_after(2, "archived")
-    archived = checkpoints.folder.parent / "archived"
+    archived = checkpoints.directory.parent / "archived"
     assert sorted(path.name for path in archived.iterdir()) == ["3", "3.2"]
 
 
@@ -165,7 +165,7 @@ def test_save_that_fails_in_orbax_is_an_error_and_leaves_nothing(stored, monkeyp
         InsufficientResourcesError, match=r"step 4 could not be saved in .*RESOURCE_EXHAUSTED"
     ):
         checkpoints.save(4, tree(4), best=False)
-    assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["1", "2", "3"]
+    assert sorted(p.name for p in checkpoints.directory.iterdir()) == ["1", "2", "3"]
     monkeypatch.undo()
     checkpoints.save(4, tree(4), best=False)
     assert checkpoints.restore_latest(tree()).step == 4
@@ -173,7 +173,7 @@ def test_save_that_fails_in_orbax_is_an_error_and_leaves_nothing(stored, monkeyp
 
 def test_save_without_free_disk_space_is_an_error(stored, monkeypatch):
     checkpoints, _ = stored
-    usage = shutil.disk_usage(checkpoints.folder)
+    usage = shutil.disk_usage(checkpoints.directory)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     with pytest.raises(
         InsufficientResourcesError, match=r"step 4 needs 0.3 MB .* got 0.0 MB; free disk space"
@@ -203,7 +203,7 @@ def test_save_flushes_the_files_before_the_name(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "write_json", written)
     monkeypatch.setattr(module.Path, "rename", renamed)
     checkpoints.save(7, tree(), best=True)
-    files = {path.name for path in (checkpoints.folder / "7").rglob("*")}
+    files = {path.name for path in (checkpoints.directory / "7").rglob("*")}
     at = events.index(("rename", "7.tmp"))
     assert {name for what, name in events[:at] if what == "fsync"} == {*files, "7.tmp"}
     assert events[at + 1 :] == [

@@ -49,7 +49,7 @@ def test_unreadable_file_is_corruption(stored, monkeypatch):
 
 def test_flipped_bit_is_named_and_the_previous_step_is_restored(stored):
     checkpoints, lines = stored
-    largest = max(checkpoints.folder.glob("3/**/d/*"), key=lambda path: path.stat().st_size)
+    largest = max(checkpoints.directory.glob("3/**/d/*"), key=lambda path: path.stat().st_size)
     raw = bytearray(largest.read_bytes())
     raw[len(raw) // 2] ^= 1
     largest.write_bytes(raw)
@@ -67,7 +67,7 @@ def test_flipped_bit_is_named_and_the_previous_step_is_restored(stored):
 def test_array_that_differs_from_its_digest_is_named(stored):
     """The files agree with their digests, and one array does not."""
     checkpoints, _ = stored
-    where = checkpoints.folder / "3"
+    where = checkpoints.directory / "3"
     listed = manifest.read_verified_manifest(where).leaves
     leaves = {name: np.zeros(x["shape"], x["dtype"]) for name, x in listed.items()}
     (where / manifest.MANIFEST_FILE).unlink()
@@ -80,7 +80,7 @@ def test_array_that_differs_from_its_digest_is_named(stored):
 
 def test_edited_manifest_is_corruption(stored):
     checkpoints, _ = stored
-    path = checkpoints.folder / "3" / manifest.MANIFEST_FILE
+    path = checkpoints.directory / "3" / manifest.MANIFEST_FILE
     text = path.read_text(encoding="utf-8")
     assert text.count('"seed": 0') == 1
     path.write_text(text.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
@@ -95,11 +95,13 @@ def test_restore_latest_without_a_valid_step_is_an_error_and_without_steps_is_no
 ):
     checkpoints, lines = stored
     for step in (1, 2, 3):
-        (checkpoints.folder / str(step) / manifest.MANIFEST_FILE).write_text("{", encoding="utf-8")
+        (checkpoints.directory / str(step) / manifest.MANIFEST_FILE).write_text(
+            "{", encoding="utf-8"
+        )
     with pytest.raises(CheckpointError, match=r"must have a valid checkpoint, and has none"):
         checkpoints.restore_latest(tree())
     assert len(lines) == 3
-    shutil.rmtree(checkpoints.folder)
+    shutil.rmtree(checkpoints.directory)
     with pytest.raises(
         CheckpointError, match="3, the latest checkpoint, is missing, and there is no"
     ):
@@ -109,7 +111,7 @@ def test_restore_latest_without_a_valid_step_is_an_error_and_without_steps_is_no
 
 def test_missing_latest_step_is_named(stored):
     checkpoints, lines = stored
-    shutil.rmtree(checkpoints.folder / "3")
+    shutil.rmtree(checkpoints.directory / "3")
     assert checkpoints.restore_latest(tree()).step == 2
     assert "3, the latest checkpoint, is missing" in lines[0]
     with pytest.raises(CheckpointError, match="is missing; omit --strict"):
@@ -130,7 +132,7 @@ def test_later_format_is_not_corruption(stored, monkeypatch):
 
 def test_symlink_to_a_file_is_corruption(stored, tmp_path):
     checkpoints, _ = stored
-    file = checkpoints.folder / "3" / "state" / "commit_success.txt"
+    file = checkpoints.directory / "3" / "state" / "commit_success.txt"
     shutil.move(file, tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(
@@ -141,7 +143,7 @@ def test_symlink_to_a_file_is_corruption(stored, tmp_path):
 
 def test_symlink_to_a_directory_is_corruption(stored, tmp_path):
     checkpoints, _ = stored
-    state = checkpoints.folder / "3" / "state"
+    state = checkpoints.directory / "3" / "state"
     shutil.move(state, tmp_path / "elsewhere")
     state.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CorruptCheckpointError, match=r"state must be .* got a symlink"):
@@ -151,9 +153,9 @@ def test_symlink_to_a_directory_is_corruption(stored, tmp_path):
 @pytest.mark.parametrize("name", ["../../outside", "{}/outside"])
 def test_manifest_with_paths_outside_is_corruption(stored, name):
     checkpoints, _ = stored
-    outside = checkpoints.folder.parent / "outside"
+    outside = checkpoints.directory.parent / "outside"
     outside.write_text("x", encoding="utf-8")
-    path = checkpoints.folder / "3" / manifest.MANIFEST_FILE
+    path = checkpoints.directory / "3" / manifest.MANIFEST_FILE
     body = json.loads(path.read_text(encoding="utf-8"))
     body.pop("sha256")
     body["files"][name.format(outside.parent)] = hashlib.sha256(b"x").hexdigest()
@@ -178,7 +180,7 @@ def test_manifest_with_paths_outside_is_corruption(stored, name):
 )
 def test_manifest_of_another_structure_is_corruption(stored, change):
     checkpoints, _ = stored
-    path = checkpoints.folder / "3" / manifest.MANIFEST_FILE
+    path = checkpoints.directory / "3" / manifest.MANIFEST_FILE
     body = {**json.loads(path.read_text(encoding="utf-8")), **change}
     body.pop("sha256")
     forged = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -185,7 +185,7 @@ def test_resume_with_a_corrupt_best_step_chooses_a_new_one(tmp_path):
     checkpoints = CheckpointStore(folder, {})
     lost = checkpoints.best_step()
     assert lost < 5
-    (checkpoints.folder / str(lost) / "manifest.json").unlink()
+    (checkpoints.directory / str(lost) / "manifest.json").unlink()
     result = resume(folder, Reporter(log=lines.append))
     assert any(f"the best checkpoint, step {lost}, is corrupt" in line for line in lines)
     assert result["best_step"] == 6
@@ -220,9 +220,9 @@ def test_mutated_files_raise_only_our_errors(golden, mutants):
     """Mutated settings, pointers, records and manifests raise a ValueError, or nothing."""
     rng = np.random.default_rng(0)
     like = CheckpointStore(golden, {})
-    leaves = manifest.read_verified_manifest(like.folder / "4").leaves
+    leaves = manifest.read_verified_manifest(like.directory / "4").leaves
     wanted = {name: np.zeros(x["shape"], x["dtype"]) for name, x in leaves.items()}
-    files = [golden / name for name in sorted(MUTANTS)] + [like.folder / "4" / "integrity.json"]
+    files = [golden / name for name in sorted(MUTANTS)] + [like.directory / "4" / "integrity.json"]
     refused = 0
     for trial in range(mutants):
         file = files[trial % len(files)]

@@ -44,7 +44,7 @@ def test_recover_best_points_to_a_valid_step(checkpoints):
 
 
 def test_recover_best_quarantines_a_corrupt_step(checkpoints, tmp_path):
-    (checkpoints.folder / "2" / "manifest.json").unlink()
+    (checkpoints.directory / "2" / "manifest.json").unlink()
     lines = []
     known = progress(best_value=1.0, best_step=2, last_eval_step=4)
     assert not recover_best(checkpoints, 4, known, lines.append)
@@ -59,7 +59,7 @@ def test_recover_best_accepts_a_pointer_newer_than_the_state(checkpoints):
     checkpoints.archive_after(
         3, "elsewhere"
     )  # as pruned: step 2 is what the state of 4 holds for best
-    (checkpoints.folder / "2").rename(checkpoints.folder / "4")
+    (checkpoints.directory / "2").rename(checkpoints.directory / "4")
     lines = []
     assert recover_best(
         checkpoints, 4, progress(best_value=1.0, best_step=2, last_eval_step=2), lines.append

@@ -54,7 +54,7 @@ def parameters(path):
 def state(path):
     """Every array of the newest checkpoint, as its digest."""
     checkpoints = CheckpointStore(path, {})
-    newest = checkpoints.folder / str(checkpoints.saved_steps()[-1])
+    newest = checkpoints.directory / str(checkpoints.saved_steps()[-1])
     leaves = manifest.read_verified_manifest(newest).leaves
     return {name: x["sha256"] for name, x in leaves.items() if "seconds" not in name}
 
@@ -182,7 +182,7 @@ def test_run_keeps_the_best_and_the_two_latest_checkpoints(tmp_path):
     run(tmp_path / "run", experiment)
     checkpoints = CheckpointStore(tmp_path / "run", {})
     assert set(checkpoints.saved_steps()) == {10, 12, checkpoints.best_step()}
-    assert len(list(checkpoints.folder.iterdir())) == len(checkpoints.saved_steps())
+    assert len(list(checkpoints.directory.iterdir())) == len(checkpoints.saved_steps())
 
 
 def test_run_in_the_directory_of_another_run_is_an_error(finished, tmp_path):

@@ -39,11 +39,11 @@ class Manifest(NamedTuple):
     stored_paths: Mapping[str, str]
 
 
-def write_manifest(folder: Path, leaves: Mapping[str, np.ndarray], metadata: Metadata) -> None:
+def write_manifest(directory: Path, leaves: Mapping[str, np.ndarray], metadata: Metadata) -> None:
     """Writes the manifest of a directory that is otherwise complete.
 
     Args:
-      folder: the checkpoint's directory.
+      directory: the checkpoint's directory.
       leaves: the arrays stored in it, by path.
       metadata: what the state belongs to: settings, data, versions, machine; plain JSON values.
     """
@@ -55,26 +55,26 @@ def write_manifest(folder: Path, leaves: Mapping[str, np.ndarray], metadata: Met
             for name, x in leaves.items()
         },
         "files": {
-            str(path.relative_to(folder)): _file_digest(path)
-            for path in sorted(folder.rglob("*"))
+            str(path.relative_to(directory)): _file_digest(path)
+            for path in sorted(directory.rglob("*"))
             if path.is_file()
         },
     }
-    write_json(folder / MANIFEST_FILE, {"sha256": _body_digest(body), **body})
+    write_json(directory / MANIFEST_FILE, {"sha256": _body_digest(body), **body})
 
 
-def read_verified_manifest(folder: Path) -> Manifest:
+def read_verified_manifest(directory: Path) -> Manifest:
     """Reads the manifest and verifies the digest of every file.
 
     Raises:
       CorruptCheckpointError: a file is missing or differs from what was written; names it.
       CheckpointError: a later rnnlab wrote the checkpoint.
     """
-    path = folder / MANIFEST_FILE
-    if not path.exists() and (legacy := folder / legacy_names.MANIFEST_FILE).exists():
+    path = directory / MANIFEST_FILE
+    if not path.exists() and (legacy := directory / legacy_names.MANIFEST_FILE).exists():
         path = legacy
     with _as_corruption(path):
-        for file in (path, *folder.rglob("*")):
+        for file in (path, *directory.rglob("*")):
             if file.is_symlink():
                 raise CorruptCheckpointError(f"{file} must be a file or a directory, got a symlink")
             if not file.exists():
@@ -84,11 +84,11 @@ def read_verified_manifest(folder: Path) -> Manifest:
             raise CorruptCheckpointError(f"{path} differs from what was written")
         if body["format"] > FORMAT:
             raise CheckpointError(
-                f"{folder} must have format <= {FORMAT}, got {body['format']} of a later rnnlab; "
-                "upgrade rnnlab"
+                f"{directory} must have format <= {FORMAT}, got {body['format']} of a later "
+                "rnnlab; upgrade rnnlab"
             )
         for name, known in body["files"].items():
-            file = folder / name
+            file = directory / name
             if ".." in Path(name).parts or Path(name).is_absolute() or not file.is_file():
                 raise CorruptCheckpointError(f"{file} is missing")
             if _file_digest(file) != known:
@@ -121,7 +121,7 @@ def _as_corruption(path: Path) -> Iterator[None]:
         raise CorruptCheckpointError(f"{path} differs from what was written") from None
 
 
-def verify_leaves(folder: Path, manifest: Manifest, leaves: Mapping[str, np.ndarray]) -> None:
+def verify_leaves(directory: Path, manifest: Manifest, leaves: Mapping[str, np.ndarray]) -> None:
     """Compares the arrays that were read with the manifest.
 
     Raises:
@@ -129,7 +129,7 @@ def verify_leaves(folder: Path, manifest: Manifest, leaves: Mapping[str, np.ndar
     """
     for name, x in leaves.items():
         if digest(x) != manifest.leaves.get(name, {}).get("sha256"):
-            raise CorruptCheckpointError(f"{name} in {folder} differs from what was stored")
+            raise CorruptCheckpointError(f"{name} in {directory} differs from what was stored")
 
 
 def digest(x: np.ndarray) -> str:

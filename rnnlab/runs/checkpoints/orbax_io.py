@@ -59,17 +59,17 @@ def call_quietly(
     return None, failure
 
 
-def remove_persistently(folder: Path) -> None:
+def remove_persistently(directory: Path) -> None:
     """Removes what a failed save left; Orbax's threads may recreate it for a while.
 
     Returns when it has been gone for 0.3 s, or after 2 s.
     """
     times_gone = 0
     for _ in range(40):
-        times_gone = 0 if folder.exists() else times_gone + 1
+        times_gone = 0 if directory.exists() else times_gone + 1
         if times_gone == 6:
             return
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
         time.sleep(0.05)
 
 

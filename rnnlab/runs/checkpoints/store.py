@@ -67,27 +67,27 @@ class CheckpointStore:
         metadata: Metadata,
         warn: Callable[[str], None] = warnings.warn,
     ):
-        self.folder = run_dir / "checkpoints"
+        self.directory = run_dir / "checkpoints"
         self.best_path, self.latest_path = run_dir / "best.json", run_dir / "latest.json"
         self.metadata, self._warn = metadata, warn
 
     def path(self, step: int) -> Path:
         """Returns the directory of a step."""
-        return self.folder / str(step)
+        return self.directory / str(step)
 
     def saved_steps(self) -> list[int]:
         """Returns the sorted checkpoint steps; other directory entries are ignored."""
-        if not self.folder.is_dir():
+        if not self.directory.is_dir():
             return []
-        found = (p for p in self.folder.iterdir() if STEP_NAME.fullmatch(p.name))
+        found = (p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name))
         return sorted(int(p.name) for p in found if p.is_dir() and not p.is_symlink())
 
     def remove_stale_tmp(self) -> None:
         """Removes what a killed process left behind. Call it only while holding the run's lock."""
         suffixes = (TMP_SUFFIX, TRASH_SUFFIX, *legacy_names.TMP_SUFFIXES)
-        stale = [path for suffix in suffixes for path in self.folder.glob(f"*{suffix}")]
+        stale = [path for suffix in suffixes for path in self.directory.glob(f"*{suffix}")]
         for suffix in suffixes:
-            stale += self.folder.parent.glob(f"*.json{suffix}")
+            stale += self.directory.parent.glob(f"*.json{suffix}")
         for path in stale:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -101,26 +101,26 @@ class CheckpointStore:
           CheckpointError: something that is not a checkpoint has the step's name.
           InsufficientResourcesError: the disk is full; every earlier file is unchanged.
         """
-        target, tmp = self.path(step), self.folder / f"{step}{TMP_SUFFIX}"
+        target, tmp = self.path(step), self.directory / f"{step}{TMP_SUFFIX}"
         if step not in self.saved_steps():
             if os.path.lexists(target):
                 raise CheckpointError(
                     f"{target} exists but is not a checkpoint; move it, then run `rnnlab resume`"
                 )
             leaves = _flatten(tree)
-            require_disk(self.folder, sum(x.nbytes for x in leaves.values()), f"step {step}")
+            require_disk(self.directory, sum(x.nbytes for x in leaves.values()), f"step {step}")
             _, failure = call_quietly(
                 lambda: self._write(tmp, leaves), lambda: remove_persistently(tmp)
             )
             if failure:
-                message = f"step {step} could not be saved in {self.folder}: {failure.reason}"
+                message = f"step {step} could not be saved in {self.directory}: {failure.reason}"
                 if failure.out_of_resources:
                     raise InsufficientResourcesError(
                         f"{message}; free disk space, then run `rnnlab resume`"
                     )
                 raise RuntimeError(message)
             tmp.rename(target)
-            fsync(self.folder)
+            fsync(self.directory)
         write_json(self.latest_path, {"step": step})
         if best:
             self.set_best(step)
@@ -173,7 +173,7 @@ class CheckpointStore:
                     return checkpoint
             if reasons:
                 raise CheckpointError(
-                    f"{self.folder} must have a valid checkpoint, and has none: {reasons[0]}; "
+                    f"{self.directory} must have a valid checkpoint, and has none: {reasons[0]}; "
                     "restore the files from a backup, or start a new run"
                 )
             # Another process has replaced all of them: list the steps again.
@@ -190,7 +190,7 @@ class CheckpointStore:
         if step not in self.saved_steps():
             existing = ", ".join(map(str, self.saved_steps())) or "none"
             raise CheckpointError(
-                f"step {step} must be one of the checkpoints in {self.folder}, which are: "
+                f"step {step} must be one of the checkpoints in {self.directory}, which are: "
                 f"{existing}; choose another step"
             )
         listed, wanted = manifest.read_verified_manifest(path), _flatten(template)
@@ -228,14 +228,14 @@ class CheckpointStore:
 
     def move_away(self, path: Path, archive_dir: str) -> None:
         """Moves a file or directory of the run into a subdirectory without replacing anything."""
-        folder = self.folder.parent / archive_dir
-        mkdir_durable(folder)
-        target, number = folder / path.name, 1
+        directory = self.directory.parent / archive_dir
+        mkdir_durable(directory)
+        target, number = directory / path.name, 1
         while target.exists():
             number += 1
-            target = folder / f"{path.name}.{number}"
+            target = directory / f"{path.name}.{number}"
         path.rename(target)
-        fsync(folder)
+        fsync(directory)
         fsync(path.parent)
 
     def _write(self, tmp: Path, leaves: Mapping[str, np.ndarray]) -> None:
@@ -270,7 +270,7 @@ class CheckpointStore:
         """Deletes checkpoints that are neither among the latest nor the best."""
         for step in set(self.saved_steps()[:-KEEP_LATEST]) - {self.best_step()}:
             # Renamed first, so that a half-deleted checkpoint never has a step's name.
-            trash = self.folder / f"{step}{TRASH_SUFFIX}"
+            trash = self.directory / f"{step}{TRASH_SUFFIX}"
             self.path(step).rename(trash)
             shutil.rmtree(trash)
 
