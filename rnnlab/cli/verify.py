@@ -48,8 +48,8 @@ def verify(command: Verify) -> int:
     if corrupt:
         more = f"; and {len(corrupt) - 1} more" if len(corrupt) > 1 else ""
         raise CheckpointError(
-            f"{corrupt[0]}{more}; restore it from a backup; a run with a corrupt checkpoint can be "
-            "resumed from a valid one with `rnnlab resume`, or --from-step if it is finished"
+            f"{corrupt[0]}{more}; restore what is corrupt from a backup, or resume from a valid "
+            "checkpoint with `rnnlab resume`, with --from-step if the run is finished"
         )
     return 0
 

@@ -36,7 +36,7 @@ def load(kind: type, value: Any, where: str = "config") -> Any:
         rejects a value; names it.
     """
     if not isinstance(value, dict):
-        raise ValueError(f"{where} must be a JSON object, got {value!r}")
+        raise ValueError(f"{where} must be a JSON object, got {value!r}; correct it")
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
     names = [f.name for f in fields]
@@ -46,7 +46,7 @@ def load(kind: type, value: Any, where: str = "config") -> Any:
         missing = dataclasses.MISSING
         needed = field.default is missing and field.default_factory is missing
         if needed and field.name not in value:
-            raise ValueError(f"{where}.{field.name} is missing")
+            raise ValueError(f"{where}.{field.name} is missing; add it")
     values = {name: _read(hints[name], x, f"{where}.{name}") for name, x in value.items()}
     try:
         return kind(**values)
@@ -65,7 +65,7 @@ def _read(hint: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal:
         if value in arguments:
             return value
-        raise ValueError(f"{where} must be one of {arguments}, got {value!r}")
+        raise ValueError(f"{where} must be one of {arguments}, got {value!r}; correct it")
     if origin is tuple and isinstance(value, list):
         inner = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
         if len(inner) == len(value):
@@ -77,7 +77,7 @@ def _read(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         except OverflowError:
             raise ValueError(
-                f"{where} must be a finite number, got one that is too large"
+                f"{where} must be a finite number, got one that is too large; lower it"
             ) from None
     if (
         isinstance(hint, type)
@@ -85,4 +85,5 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         and (hint is bool) == isinstance(value, bool)  # to Python a bool is an int
     ):
         return value
-    raise ValueError(f"{where} must be {getattr(hint, '__name__', hint)}, got {value!r}")
+    expected = getattr(hint, "__name__", hint)
+    raise ValueError(f"{where} must be {expected}, got {value!r}; correct it")
