@@ -74,10 +74,10 @@ class NonlinearCell(Recurrent):
         return jnp.zeros((*batch_shape, self.features), accumulation_dtype(self.dtype))
 
     def run_sequence(self, carry, xs, reset, mask, key):
-        rows = self._project_gates(xs), time_axis_first(reset, -1), time_axis_first(mask, -1)
+        inputs = self._project_gates(xs), time_axis_first(reset, -1), time_axis_first(mask, -1)
         init = self.initial_carry(xs.shape[:-2])
         run = _newton_scan if self.backend == "newton" and xs.size else lax_scan.scan
-        carry, ys = run(self.step_functions, self.dtype, self._weights(), carry, init, rows)
+        carry, ys = run(self.step_functions, self.dtype, self._weights(), carry, init, inputs)
         return carry, jnp.moveaxis(ys, 0, -2)
 
     def newton_info(
@@ -156,9 +156,9 @@ class NonlinearCell(Recurrent):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _newton_scan(functions, dtype, weights, carry, init, rows):
+def _newton_scan(functions, dtype, weights, carry, init, inputs):
     """Computes `lax_scan.scan` by `newton.solve`, or by the loop if the mask has gaps."""
-    pre, reset, mask = rows
+    pre, reset, mask = inputs
 
     def in_parallel():
         carries, _ = solve(functions, weights, carry, init, pre, reset)
@@ -176,5 +176,5 @@ def _newton_scan(functions, dtype, weights, carry, init, rows):
         return in_parallel()
     gaps = jnp.any(mask[1:] & ~mask[:-1])
     return lax.cond(
-        gaps, lambda: lax_scan.scan(functions, dtype, weights, carry, init, rows), in_parallel
+        gaps, lambda: lax_scan.scan(functions, dtype, weights, carry, init, inputs), in_parallel
     )

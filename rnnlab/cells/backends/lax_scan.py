@@ -53,39 +53,43 @@ def scan(
 
 
 def masked_step(
-    functions: StepFunctions, weights: tuple[Array, ...], carry: Any, init: Any, row: StepInputs
+    functions: StepFunctions,
+    weights: tuple[Array, ...],
+    carry: Any,
+    init: Any,
+    step_inputs: StepInputs,
 ) -> Any:
     """Returns the carry after one time step: reset, then update, then keep where masked."""
-    pre, reset, mask = row
+    pre, reset, mask = step_inputs
     carry = tree_where(reset, init, carry)
-    return _hold(mask, functions.step(carry, pre, *weights), carry)
+    return _keep_masked(mask, functions.step(carry, pre, *weights), carry)
 
 
-def _plain(functions, dtype, weights, carry, init, rows):
-    def body(carry, row):
-        carry = masked_step(functions, weights, carry, init, row)
+def _plain(functions, dtype, weights, carry, init, inputs):
+    def body(carry, step_inputs):
+        carry = masked_step(functions, weights, carry, init, step_inputs)
         return carry, hidden(carry).astype(dtype)
 
-    return lax.scan(body, carry, rows)
+    return lax.scan(body, carry, inputs)
 
 
 _single_matmul_scan = jax.custom_vjp(_plain, nondiff_argnums=(0, 1))
 
 
-def _forward(functions, dtype, weights, carry, init, rows):
+def _forward(functions, dtype, weights, carry, init, inputs):
     kernel, *others = weights
 
-    def body(carry, row):
-        pre, reset, mask = row
+    def body(carry, step_inputs):
+        pre, reset, mask = step_inputs
         carry = tree_where(reset, init, carry)
         recurrent = recurrent_gates(hidden(carry), kernel, pre)
         sums = functions.preactivations(recurrent, pre, *others)
-        new = _hold(mask, functions.update(carry, sums), carry)
+        new = _keep_masked(mask, functions.update(carry, sums), carry)
         return new, (new, sums)
 
-    last, (carries, sums) = lax.scan(body, carry, rows)
+    last, (carries, sums) = lax.scan(body, carry, inputs)
     ys = hidden(carries).astype(dtype)
-    return (last, ys), (weights, carry, init, rows, carries, sums)
+    return (last, ys), (weights, carry, init, inputs, carries, sums)
 
 
 def _backward(functions, dtype, residuals, cotangents):
@@ -96,27 +100,27 @@ def _backward(functions, dtype, residuals, cotangents):
     # Transposed once: a matmul that reads it transposed is slower at every step.
     transposed = kernel.T
     # `preactivations` is linear: its cotangents do not depend on where they are taken.
-    row = tuple(hidden(zeros).astype(p.dtype) for p in pre)
-    pull_row = jax.vjp(
-        lambda r: functions.preactivations(r, row, *others), (hidden(zeros),) * len(pre)
+    no_inputs = tuple(hidden(zeros).astype(p.dtype) for p in pre)
+    pull_step = jax.vjp(
+        lambda r: functions.preactivations(r, no_inputs, *others), (hidden(zeros),) * len(pre)
     )[1]
 
-    def body(later, row):
-        (dcarry, dinit), (dy, before, sums, reset, mask) = later, row
+    def body(later, step_inputs):
+        (dcarry, dinit), (dy, before, sums, reset, mask) = later, step_inputs
 
         def rest(carry, sums):
-            new = _hold(mask, functions.update(carry, sums), carry)
+            new = _keep_masked(mask, functions.update(carry, sums), carry)
             return new, hidden(new).astype(dtype)
 
         dbefore, dsums = jax.vjp(rest, before, sums)[1]((dcarry, dy))
-        (drecurrent,) = pull_row(dsums)
+        (drecurrent,) = pull_step(dsums)
         dh = recurrent_dot(jnp.concatenate(drecurrent, -1), transposed, dtype)
         dbefore = replace_hidden(dbefore, hidden(dbefore) + dh)
         dinit = jax.tree.map(jnp.add, dinit, tree_where(reset, dbefore, zeros))
         return (tree_where(reset, zeros, dbefore), dinit), dsums
 
-    rows = dys, before, sums, reset, mask
-    (dcarry, dinit), dsums = lax.scan(body, (dlast, zeros), rows, reverse=True)
+    inputs = dys, before, sums, reset, mask
+    (dcarry, dinit), dsums = lax.scan(body, (dlast, zeros), inputs, reverse=True)
 
     h = hidden(before)
     pull = jax.vjp(functions.preactivations, (jnp.zeros_like(h),) * len(pre), pre, *others)[1]
@@ -129,7 +133,7 @@ def _backward(functions, dtype, residuals, cotangents):
 _single_matmul_scan.defvjp(_forward, _backward)
 
 
-def _hold(mask, new, carry):
+def _keep_masked(mask, new, carry):
     return new if mask is None else tree_where(mask, new, carry)
 
 

@@ -95,8 +95,8 @@ def _solve(functions, weights, carry, init, pre, reset):
         return jax.tree.map(lambda s, r, p: s + r + p * u, states, residual, p)
 
     def loop():
-        def body(state, row):
-            x, cut = row
+        def body(state, step_inputs):
+            x, cut = step_inputs
             state = functions.step(tree_where(cut, init, state), x, *weights)
             return state, state
 
@@ -134,8 +134,8 @@ def _solve_backward(functions, residuals, cotangents):
         return jax.tree.map(lambda *xs: sum(xs[1:], xs[0]), adjoint, residual, more)
 
     def loop():
-        def body(dlater, row):
-            dstate, *at = row
+        def body(dlater, step_inputs):
+            dstate, *at = step_inputs
             adjoint = jax.tree.map(jnp.add, dstate, dlater)
             x, cut, state = at
             dbefore = jax.vjp(lambda s: step(s, x, weights), state)[1](adjoint)[0]
