@@ -1,25 +1,19 @@
-"""The contract of a cell, as checks.
-
-Compiled functions are shared: they are keyed by the cell's graph definition and by shapes, and the
-checks agree on few shapes.
-"""
+"""The contract of a cell, as checks. Their compiled functions are `rnnlab.testing.programs`."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 
-from rnnlab.dtypes import accumulation_dtype
-from rnnlab.recurrent import module_dtype
+from rnnlab.testing import programs
+from rnnlab.testing.programs import LENGTH
 from rnnlab.testing.tolerances import assert_close
 
-LENGTH = 9
 CUT = 4
-"""Time steps of the sequences, and the step at which they are cut in two."""
+"""Time step at which the sequences are cut in two."""
 
 
 def check_cell(cell: nnx.Module | Callable[..., nnx.Module], seed: int = 0) -> None:
@@ -46,20 +40,20 @@ def check_cell(cell: nnx.Module | Callable[..., nnx.Module], seed: int = 0) -> N
 
 def sequence_equals_steps(cell: nnx.Module, key: Array) -> None:
     """One call over time equals `step` folded over it, flags included."""
-    call, carry, xs = _example(cell, key, (2,))
-    reset, mask = _flags(xs)
-    whole = call(_run, carry, xs, reset, mask)
-    assert_close(whole, call(_fold, carry, xs, reset, mask), "sequence against steps")
+    call, carry, xs = programs.prepare(cell, key, (2,))
+    reset, mask = programs.flags(xs)
+    whole = call(programs.run, carry, xs, reset, mask)
+    assert_close(whole, call(programs.fold, carry, xs, reset, mask), "sequence against steps")
 
 
 def resumes_at_any_cut(cell: nnx.Module, key: Array) -> None:
     """Two calls that hand on the carry equal one call, wherever the sequence is cut."""
-    call, carry, xs = _example(cell, key, (2,))
-    reset, mask = _flags(xs)
-    whole = call(_run, carry, xs, reset, mask)
+    call, carry, xs = programs.prepare(cell, key, (2,))
+    reset, mask = programs.flags(xs)
+    whole = call(programs.run, carry, xs, reset, mask)
     for cut in (0, CUT, LENGTH):
-        middle, left = call(_run, carry, xs[:, :cut], reset[:, :cut], mask[:, :cut])
-        end, right = call(_run, middle, xs[:, cut:], reset[:, cut:], mask[:, cut:])
+        middle, left = call(programs.run, carry, xs[:, :cut], reset[:, :cut], mask[:, :cut])
+        end, right = call(programs.run, middle, xs[:, cut:], reset[:, cut:], mask[:, cut:])
         pieces = end, jnp.concatenate([left, right], 1)
         assert_close(pieces, whole, f"cut at {cut}")
 
@@ -82,54 +76,56 @@ def carry_keeps_its_type(cell: nnx.Module, key: Array) -> None:
 
 def outputs_are_causal(cell: nnx.Module, key: Array) -> None:
     """An input changes no earlier output."""
-    call, carry, xs = _example(cell, key, (2,))
+    call, carry, xs = programs.prepare(cell, key, (2,))
     changed = xs.at[:, 5:].add(1)
-    before = call(_run, carry, xs)[1][:, :5]
-    assert_close(call(_run, carry, changed)[1][:, :5], before, "outputs before a changed input")
+    before = call(programs.run, carry, xs)[1][:, :5]
+    assert_close(
+        call(programs.run, carry, changed)[1][:, :5], before, "outputs before a changed input"
+    )
 
 
 def reset_restores_the_initial_carry(cell: nnx.Module, key: Array) -> None:
     """A reset at the first step makes the given carry irrelevant, NaN included."""
-    call, carry, xs = _example(cell, key, (2,))
-    fresh = call(_run, cell.initial_carry((2,)), xs)
+    call, carry, xs = programs.prepare(cell, key, (2,))
+    fresh = call(programs.run, cell.initial_carry((2,)), xs)
     nan_carry = jax.tree.map(lambda c: jnp.full_like(c, jnp.nan), carry)
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, 0].set(True)
-    assert_close(call(_run, nan_carry, xs, reset), fresh, "results after a reset")
+    assert_close(call(programs.run, nan_carry, xs, reset), fresh, "results after a reset")
 
 
 def step_gradients_stop_at_a_reset(cell: nnx.Module, key: Array) -> None:
     """A NaN carry before a reset changes no gradient of the step after it."""
-    call, carry, xs = _example(cell, key, (2,))
+    call, carry, xs = programs.prepare(cell, key, (2,))
     reset = jnp.array([True, False])
     nan_carry = jax.tree.map(lambda c: c.at[0].set(jnp.nan), carry)
-    clean = call(_step_gradient, carry, xs[:, 0], reset)
-    found = call(_step_gradient, nan_carry, xs[:, 0], reset)
+    clean = call(programs.step_gradient, carry, xs[:, 0], reset)
+    found = call(programs.step_gradient, nan_carry, xs[:, 0], reset)
     assert_close(found, clean, "gradients after a reset")
 
 
 def last_carry_of_packed_rows(cell: nnx.Module, key: Array) -> None:
     """The carry after packed segments equals that of the last segment."""
-    call, carry, xs = _example(cell, key, (2,))
+    call, carry, xs = programs.prepare(cell, key, (2,))
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, CUT].set(True)
-    alone = _run_piece(call, cell.initial_carry((2,)), xs[:, CUT:])[0]
-    assert_close(call(_run, carry, xs, reset)[0], alone, "carry of packed sequences")
+    alone = programs.run_piece(call, cell.initial_carry((2,)), xs[:, CUT:])[0]
+    assert_close(call(programs.run, carry, xs, reset)[0], alone, "carry of packed sequences")
 
 
 def packed_equals_separate(cell: nnx.Module, key: Array) -> None:
     """Segments in one row, separated by resets, equal separate rows, gradients included."""
-    call, _, xs = _example(cell, key, (2,))
+    call, _, xs = programs.prepare(cell, key, (2,))
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, CUT].set(True)
     carry = cell.initial_carry((2,))
     pieces = xs[:, :CUT], xs[:, CUT:]
 
-    packed = call(_run, carry, xs, reset)[1]
-    separate = [_run_piece(call, carry, x)[1] for x in pieces]
+    packed = call(programs.run, carry, xs, reset)[1]
+    separate = [programs.run_piece(call, carry, x)[1] for x in pieces]
     assert_close(packed, jnp.concatenate(separate, 1), "outputs of packed sequences")
 
-    weights = _weights(packed)
-    gradient = call(_gradient, carry, xs, weights, reset)
+    weights = programs.output_weights(packed)
+    gradient = call(programs.gradient, carry, xs, weights, reset)
     separate = [
-        call(_gradient, carry, x, w)
+        call(programs.gradient, carry, x, w)
         for x, w in zip(pieces, (weights[:, :CUT], weights[:, CUT:]), strict=True)
     ]
     assert_close(gradient, jnp.concatenate(separate, 1), "gradients of packed sequences")
@@ -138,26 +134,30 @@ def packed_equals_separate(cell: nnx.Module, key: Array) -> None:
 def padded_equals_unpadded(cell: nnx.Module, key: Array) -> None:
     """A padded row gives the outputs and the carry of its real part, and 0 in padding."""
     lengths = jnp.array([LENGTH - CUT, 0])
-    call, carry, xs = _example(cell, key, (2,))
+    call, carry, xs = programs.prepare(cell, key, (2,))
     mask = jnp.arange(LENGTH)[None] < lengths[:, None]
-    after, ys = call(_run, carry, xs, None, mask)
-    alone, real = _run_piece(call, carry, xs[:, : LENGTH - CUT])
-    assert_close(_row(after, 0), _row(alone, 0), "carry of a padded row")
+    after, ys = call(programs.run, carry, xs, None, mask)
+    alone, real = programs.run_piece(call, carry, xs[:, : LENGTH - CUT])
+    assert_close(
+        programs.example_of(after, 0), programs.example_of(alone, 0), "carry of a padded row"
+    )
     assert_close(ys[0, : LENGTH - CUT], real[0], "outputs of a padded row")
-    assert_close(_row(after, 1), _row(carry, 1), "carry of a row of length 0")
+    assert_close(
+        programs.example_of(after, 1), programs.example_of(carry, 1), "carry of a row of length 0"
+    )
     assert not ys[0, LENGTH - CUT :].any(), "outputs in padding are not 0"
     assert not ys[1].any(), "outputs in padding are not 0"
 
 
 def nan_stays_in_its_segment(cell: nnx.Module, key: Array) -> None:
     """A NaN input changes no other segment's outputs or input gradients, in either direction."""
-    call, _, xs = _example(cell, key, (2,))
+    call, _, xs = programs.prepare(cell, key, (2,))
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, jnp.array([3, 6])].set(True)
     carry = cell.initial_carry((2,))
     poisoned = xs.at[:, 4].set(jnp.nan)
-    outputs = [call(_run, carry, x, reset)[1] for x in (xs, poisoned)]
-    weights = _weights(outputs[0])
-    gradients = [call(_gradient, carry, x, weights, reset) for x in (xs, poisoned)]
+    outputs = [call(programs.run, carry, x, reset)[1] for x in (xs, poisoned)]
+    weights = programs.output_weights(outputs[0])
+    gradients = [call(programs.gradient, carry, x, weights, reset) for x in (xs, poisoned)]
     for clean, found in (outputs, gradients):
         assert jnp.isnan(found[:, 3:6]).any(), "the planted NaN must show in its own segment"
         for part in (slice(0, 3), slice(6, None)):
@@ -166,30 +166,32 @@ def nan_stays_in_its_segment(cell: nnx.Module, key: Array) -> None:
 
 def nan_in_padding_is_harmless(cell: nnx.Module, key: Array) -> None:
     """Padding changes nothing: outputs, carry, gradients of inputs and parameters."""
-    call, carry, xs = _example(cell, key, (2,))
+    call, carry, xs = programs.prepare(cell, key, (2,))
     mask = jnp.arange(LENGTH)[None] < jnp.array([[LENGTH], [4]])
     poisoned = jnp.where(mask[..., None], xs, jnp.nan)
-    clean = call(_loss_and_gradients, carry, xs, mask)
-    assert_close(call(_loss_and_gradients, carry, poisoned, mask), clean, "with NaN in padding")
+    clean = call(programs.loss_and_gradients, carry, xs, mask)
+    assert_close(
+        call(programs.loss_and_gradients, carry, poisoned, mask), clean, "with NaN in padding"
+    )
 
 
 def batch_axes_are_vmap(cell: nnx.Module, key: Array) -> None:
     """Any number of leading axes, including none, equals as many `jax.vmap`s."""
-    call, carry, xs = _example(cell, key, (2, 3))
-    together = call(_run, carry, xs)
-    run = partial(call, _run)
+    call, carry, xs = programs.prepare(cell, key, (2, 3))
+    together = call(programs.run, carry, xs)
+    run = partial(call, programs.run)
     assert_close(jax.vmap(jax.vmap(run))(carry, xs), together, "batch axes")
-    alone = run(_row(_row(carry, 0), 0), xs[0, 0])
-    assert_close(alone, _row(_row(together, 0), 0), "no batch axis")
+    alone = run(programs.example_of(programs.example_of(carry, 0), 0), xs[0, 0])
+    assert_close(alone, programs.example_of(programs.example_of(together, 0), 0), "no batch axis")
 
 
 def gradients_are_finite(cell: nnx.Module, key: Array) -> None:
     """Inputs of +-1000, which saturate every gate, give finite outputs and gradients."""
-    call, carry, xs = _example(cell, key, (2,))
+    call, carry, xs = programs.prepare(cell, key, (2,))
     xs = 1000 * jnp.sign(xs)
-    ys = call(_run, carry, xs)[1]
+    ys = call(programs.run, carry, xs)[1]
     assert jnp.isfinite(ys).all(), "outputs at saturated gates must be finite"
-    gradient = call(_gradient, carry, xs, _weights(ys))
+    gradient = call(programs.gradient, carry, xs, programs.output_weights(ys))
     assert jnp.isfinite(gradient).all(), "gradients at saturated gates must be finite"
 
 
@@ -219,98 +221,3 @@ CELL_CHECKS = {
     )
 }
 """Further checks of modules that can stream."""
-
-
-def _example(cell, key, batch):
-    """Returns `call(function, *arguments)` for the cell, a random carry and random inputs."""
-    carry_key, xs_key = jax.random.split(key)
-    carry = cell.initial_carry(batch)
-    leaves, treedef = jax.tree.flatten(carry)
-    keys = jax.random.split(carry_key, len(leaves))
-    leaves = [c + jax.random.normal(k, c.shape, c.dtype) for c, k in zip(leaves, keys, strict=True)]
-    # In the cell's dtype, so that its tolerance holds for gradients of the inputs too.
-    xs = jax.random.normal(xs_key, (*batch, LENGTH, cell.in_features), jnp.float32)
-    xs = xs.astype(module_dtype(cell))
-    graphdef, params = nnx.split(cell)
-
-    def call(function, *arguments):
-        return function(graphdef, params, *arguments)
-
-    return call, jax.tree.unflatten(treedef, leaves), xs
-
-
-@partial(jax.jit, static_argnums=0)
-def _run(graphdef, params, carry, xs, reset=None, mask=None):
-    return nnx.merge(graphdef, params, copy=True)(carry, xs, reset=reset, mask=mask)
-
-
-def _run_piece(call, carry, xs):
-    """Runs a piece of a sequence, with flags that do nothing: its program exists with flags."""
-    shape = xs.shape[:-1]
-    return call(_run, carry, xs, jnp.zeros(shape, bool), jnp.ones(shape, bool))
-
-
-@partial(jax.jit, static_argnums=0)
-def _fold(graphdef, params, carry, xs, reset, mask):
-    cell = nnx.merge(graphdef, params, copy=True)
-
-    def body(carry, inputs):
-        x, reset, mask = inputs
-        return cell.step(carry, x, reset=reset, mask=mask)
-
-    time_first = tuple(jnp.moveaxis(x, 1, 0) for x in (xs, reset, mask))
-    carry, ys = lax.scan(body, carry, time_first)
-    return carry, jnp.moveaxis(ys, 0, 1)
-
-
-@partial(jax.jit, static_argnums=0)
-def _gradient(graphdef, params, carry, xs, weights, reset=None):
-    """The gradient of a scalar of the outputs, in which each has a weight of its own."""
-
-    def loss(xs):
-        ys = _widen(_run(graphdef, params, carry, xs, reset)[1])
-        # NaN outputs are omitted, so that the other outputs' gradients show what they reach.
-        return jnp.sum(jnp.where(jnp.isnan(ys), 0 * ys, weights.astype(ys.dtype) * jnp.sin(ys)))
-
-    return jax.grad(loss)(xs)
-
-
-@partial(jax.jit, static_argnums=0)
-def _step_gradient(graphdef, params, carry, x, reset):
-    cell = nnx.merge(graphdef, params, copy=True)
-
-    def loss(x):
-        return jnp.sum(jnp.sin(_widen(cell.step(carry, x, reset=reset)[1][0])))
-
-    return jax.grad(loss)(x)
-
-
-@partial(jax.jit, static_argnums=0)
-def _loss_and_gradients(graphdef, params, carry, xs, mask):
-    def loss(params, xs):
-        leaves = jax.tree.leaves(_run(graphdef, params, carry, xs, None, mask))
-        return sum(jnp.sum(jnp.sin(_real(_widen(y)))) for y in leaves)
-
-    return jax.value_and_grad(loss, (0, 1))(params, xs)
-
-
-def _flags(xs):
-    """Two resets per row, one of them in the padding of the second row, which starts at step 6."""
-    reset = jnp.zeros(xs.shape[:-1], bool).at[:, 2].set(True).at[:, 7].set(True)
-    return reset, jnp.arange(LENGTH)[None] < jnp.array([[LENGTH], [6]])
-
-
-def _weights(ys: Array) -> Array:
-    return 1 + 0.1 * jnp.arange(ys.size, dtype=jnp.float32).reshape(ys.shape)
-
-
-def _row(tree: Any, k: int) -> Any:
-    return jax.tree.map(lambda x: x[k], tree)
-
-
-def _real(y):
-    return y.real + y.imag if jnp.iscomplexobj(y) else y
-
-
-def _widen(y):
-    return y.astype(accumulation_dtype(y.dtype))
