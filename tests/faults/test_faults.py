@@ -86,7 +86,7 @@ def stops(number, everyday, repetitions):
 
 @pytest.mark.parametrize(
     ("number", "stage", "repetition"),
-    stops(signal.SIGTERM, ("import", "save"), 6) + stops(signal.SIGINT, ("step",), 2),
+    stops(signal.SIGTERM, ("save",), 6) + stops(signal.SIGINT, ("step",), 2),
 )
 def test_signal_at_a_stage_stops_after_the_last_save(lab, tmp_path, number, stage, repetition):
     record = signals.stop_at(lab, tmp_path, stage, number)
@@ -157,7 +157,8 @@ def test_full_disk_at_a_save_is_one_line_and_resumes(lab, small_disk, save, unch
     assert ("could not be saved" if unchecked else "MB are free") in record["said"]
 
 
-@pytest.mark.parametrize("number", [4, pytest.param(1, marks=slow)])
+@slow
+@pytest.mark.parametrize("number", [4, 1])
 def test_full_disk_at_a_metrics_record_is_one_line_and_resumes(lab, small_disk, number):
     record = disk.fill_at_a_record(lab, small_disk, number)
     check(record, **FULL)
@@ -173,7 +174,8 @@ def test_second_writers_are_refused_while_the_first_trains(lab, tmp_path, starts
         assert record["seconds"] < 2
 
 
-@pytest.mark.parametrize("writers", [2, pytest.param(4, marks=slow)])
+@slow
+@pytest.mark.parametrize("writers", [2, 4])
 def test_concurrent_start_runs_exactly_one_writer(lab, tmp_path, writers):
     check(concurrent_writers.concurrent_start(lab, tmp_path, writers), one=True, same=True)
 

@@ -37,7 +37,15 @@ def test_bad_input_is_refused_in_one_line(lab, tmp_path, in_this_process, case):
     assert record["ok"], str(record)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.needs_process], ids=identify)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if case.arguments.startswith("sample") else ())
+        for case in CASES
+        if case.needs_process
+    ],
+    ids=identify,
+)
 def test_bad_input_to_a_process_is_refused_in_one_line(lab, tmp_path, case):
     record = run_case(lab, case, tmp_path / "here", in_a_process)
     assert record["ok"], str(record)
