@@ -154,7 +154,7 @@ FULL = {"code": 5, "lines": 1, "reached": True, "committed": True, "clean": True
 def test_full_disk_at_a_save_is_one_line_and_resumes(lab, small_disk, save, unchecked):
     record = disk.fill_at_a_save(lab, small_disk, save, 4096, bool(unchecked))
     check(record, **FULL)
-    assert ("could not be saved" if unchecked else "MB are free") in record["said"]
+    assert ("could not be saved" if unchecked else "MB of free disk space") in record["said"]
 
 
 @slow
