@@ -36,6 +36,16 @@ class RunLockedError(ValueError):
     exit_code = LOCKED
 
 
+class MissingMethodError(NotImplementedError, ValueError):
+    """A cell or layer without a method that its base class calls."""
+
+    def __init__(self, module: object, method: str):
+        super().__init__(
+            f"{type(module).__name__} must define {method}, got a class without it; "
+            "docs/guides/your-own-cell.md shows an example"
+        )
+
+
 class InsufficientResourcesError(OSError):
     """Too little free disk space or memory, or a place that cannot be read or written."""
 

@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
+from rnnlab.errors import MissingMethodError
 from rnnlab.validation import require_flags, require_floating, require_shape
 
 SATURATION_MARGIN = 0.01
@@ -60,7 +61,7 @@ class Recurrent(nnx.Module):
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Any:
         """Returns the carry before the first time step, its arrays of shape (*batch_shape, ...)."""
-        raise NotImplementedError(f"{type(self).__name__} must define initial_carry")
+        raise MissingMethodError(self, "initial_carry")
 
     @final
     def __call__(
@@ -112,7 +113,7 @@ class Recurrent(nnx.Module):
 
     def update(self, carry: Any, x: Array) -> tuple[Any, Array]:
         """Returns the carry and the output of one time step without flags."""
-        raise NotImplementedError(f"{type(self).__name__} must define update or run_sequence")
+        raise MissingMethodError(self, "update or run_sequence")
 
     def run_step(
         self, carry: Any, x: Array, reset: Array | None, mask: Array | None, key: Array | None

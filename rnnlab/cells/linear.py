@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from rnnlab.cells.recurrence import GatedRecurrence
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.errors import MissingMethodError
 from rnnlab.recurrent import Recurrent, validate_call
 from rnnlab.scan import BACKENDS, CoefficientFn
 from rnnlab.validation import require_one_of, require_positive_int
@@ -154,7 +155,7 @@ class LinearCell(Recurrent):
     @property
     def coefficients(self) -> CoefficientFn:
         """The pointwise function `(*preactivations, *operands) -> (a, b)`, hashable by value."""
-        raise NotImplementedError(f"{type(self).__name__} must define coefficients")
+        raise MissingMethodError(self, "coefficients")
 
     def before_gates(self, carry: Any, xs: Array, apply: Layer) -> tuple[Any, Any]:
         """Runs the layers before the coefficients.
@@ -175,7 +176,7 @@ class LinearCell(Recurrent):
 
     def preactivations(self, inputs: Any) -> Sequence[Float[Array, "*batch features"]]:
         """Returns the arrays that `coefficients` reads, each of shape (..., features)."""
-        raise NotImplementedError(f"{type(self).__name__} must define preactivations")
+        raise MissingMethodError(self, "preactivations")
 
     def operands(self) -> Sequence[Float[Array, " features"]]:
         """Returns the learned operands of `coefficients`, constant in time, (features,) each."""

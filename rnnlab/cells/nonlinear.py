@@ -19,6 +19,7 @@ from rnnlab.cells.backends import lax_scan
 from rnnlab.cells.backends.newton import NewtonInfo, solve
 from rnnlab.cells.step_functions import GateInputs, StepFunctions, hidden, recurrent_dot
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.errors import MissingMethodError
 from rnnlab.recurrent import Recurrent, dense, time_axis_first, tree_where, validate_call
 from rnnlab.validation import require_one_of, require_positive_int
 
@@ -67,7 +68,7 @@ class NonlinearCell(Recurrent):
     @property
     def step_functions(self) -> StepFunctions:
         """The step of the cell, hashed by value, as it keys compiled programs."""
-        raise NotImplementedError(f"{type(self).__name__} must define step_functions")
+        raise MissingMethodError(self, "step_functions")
 
     def initial_carry(self, batch_shape: Sequence[int]) -> Any:
         """Returns zeros of shape (*batch_shape, features), float32 or wider."""
