@@ -55,6 +55,12 @@ CELLS_OF_OPTION = {
 RECORD_KEYS = {"varied": "grid", "floors": "baselines"}
 """Keys of results and of `config.json`."""
 
+BASELINES = {
+    "length alone": "most common per length",
+    "any value of the row": "any value of the sequence",
+}
+"""Names of baselines in results."""
+
 BENCHMARK_KEYS = {"floor_seconds": "reference_seconds", "faults": "page_faults"}
 """Keys of the records of benchmarks."""
 
@@ -115,6 +121,8 @@ def current_record(record: Mapping[str, Any]) -> dict[str, Any]:
         current["model"] = _current_model(model)
     if isinstance(data := current.get("data"), Mapping):
         current["data"] = _current_task(task, data)
+    if isinstance(baselines := current.get("baselines"), Mapping):
+        current["baselines"] = _renamed(baselines, BASELINES)
     if isinstance(train := current["train"], Mapping):
         current["train"] = _renamed(train, TRAIN_SETTINGS)
     if isinstance(grid := current["grid"], Mapping):

@@ -159,8 +159,9 @@ class FormalLanguage:
       best guess can be wrong.
     - `"bucket_sort"`: k = `size`; the sorted string, one symbol per query.
 
-    Baselines: `"majority class"` is the most common answer; `"length alone"` is the most common
-    answer given the length and the index of the answer, the best prediction that reads no symbol.
+    Baselines: `"majority class"` is the most common answer; `"most common per length"` is the most
+    common answer given the length and the index of the answer, the best prediction that reads no
+    symbol.
 
     Attributes:
       language: one of the above.
@@ -237,7 +238,7 @@ class FormalLanguage:
             vocab_size=spec.num_symbols(size) + 1,
             baselines=lambda batches: {
                 "majority class": majority_accuracy(batches),
-                "length alone": _length_alone(test, batches),
+                "most common per length": _most_common_per_length(test, batches),
             },
         )
 
@@ -263,7 +264,7 @@ def sample_language(
     return Batch(inputs, targets, mask)
 
 
-def _length_alone(sample: Sampler, test: list[Batch]) -> float:
+def _most_common_per_length(sample: Sampler, test: list[Batch]) -> float:
     """Accuracy on `test` of the most common answer in other draws, by length and answer index."""
 
     def answers(batches):

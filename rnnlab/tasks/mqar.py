@@ -91,7 +91,7 @@ class MQAR:
             vocab_size=self.vocab_size,
             baselines=lambda test: {
                 "any value": 1 / (self.vocab_size - self.vocab_size // 2),
-                "any value of the row": 1 / self.num_pairs,
+                "any value of the sequence": 1 / self.num_pairs,
             },
         )
 

@@ -176,5 +176,5 @@ def test_length_alone_of_bucket_sort_exceeds_majority_class():
             right += sum(np.equal(guess, answers))
             all_of += len(text)
     floors = data.baselines()
-    assert abs(floors["length alone"] - right / all_of) < 0.02
-    assert floors["length alone"] > floors["majority class"] + 0.3
+    assert abs(floors["most common per length"] - right / all_of) < 0.02
+    assert floors["most common per length"] > floors["majority class"] + 0.3

@@ -57,4 +57,4 @@ def test_query_places_follow_the_power_law(power):
 
 def test_mqar_baselines_are_chance():
     floors = MQAR(vocab_size=9, length=16, num_pairs=3).load(seed=0).baselines()
-    assert floors == {"any value": 1 / 5, "any value of the row": 1 / 3}
+    assert floors == {"any value": 1 / 5, "any value of the sequence": 1 / 3}
