@@ -1,0 +1,28 @@
+"""What the tests of the readers share: files with a given content, and one-line errors."""
+
+import pytest
+
+from rnnlab.errors import DataError
+
+
+@pytest.fixture
+def write_file(tmp_path):
+    """A function that writes a file and returns its path."""
+
+    def write_file(content, name="data"):
+        path = tmp_path / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content, encoding="utf-8")
+        return path
+
+    return write_file
+
+
+def assert_refused(read, path, message, *arguments, **options):
+    """Asserts that a reader raises one line that starts with the path and matches `message`."""
+    with pytest.raises(DataError, match=message) as raised:
+        read(path, *arguments, **options)
+    assert str(raised.value).startswith(str(path))
+    assert len(str(raised.value).splitlines()) == 1
