@@ -1,9 +1,9 @@
 """How close to the memory bandwidth does the recurrence run on a GPU, and how fast are others?
 
-Command:  python experiments/studies/gpu.py [OUT]
+Command:  python experiments/studies/gpu.py [OUT [PART ...]]
 Device:   one NVIDIA GPU of compute capability 9.0 or later (H100, H200); under 10 minutes.
 Result:   OUT (default runs/gpu): one directory per part, with rows.jsonl and sometimes figure.png.
-          Parts run in order of importance; the others still run if one fails.
+          Parts (default all) run in order of importance; the others still run if one fails.
 
 Expected (from arithmetic; nothing of it has been measured): the kernel reads and writes 3 N numbers
 forward and 8 N forward and backward, as the bandwidth bound does, and should reach 70% of the
@@ -16,8 +16,10 @@ cuDNN's LSTM a minimal cell should win by far less.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import jax
@@ -38,23 +40,27 @@ from rnnlab.scan import resolve_backend
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
 import oracles  # the tests' float64 loops
 
+DTYPES = ("float32", "bfloat16")
+SMALL_SHAPES = (16, 128), (5, 1), (8192, 128)
+SMALL_OPTIONS = (False, False, "float32"), (True, True, "bfloat16")
 SHAPES = ("8x4096x1024", "32x4096x1024", "1x65536x512")
 
 
-def main(out: Path) -> int:
+def main(out: Path, chosen: Sequence[str] = ()) -> int:
+    parts = {part.__name__: part for part in (parity, bandwidth, scan, speedup, libraries, newton)}
     device = jax.devices()[0]
     ran = resolve_backend("pallas", "gpu")
     print(f"{device.device_kind}; jax {jax.__version__}; pallas runs: {ran}")
     failed = []
-    for part in (parity, bandwidth, scan, speedup, libraries, newton):
+    for name in chosen or parts:
         start = time.perf_counter()
         try:
-            for record in part(out / part.__name__, device):
+            for record in parts[name](out / name, device):
                 print({k: record[k] for k in SHOWN if k in record}, flush=True)
-        except Exception as error:
-            failed.append(part.__name__)
-            print(f"{part.__name__} failed: {type(error).__name__}: {str(error)[:500]}", flush=True)
-        print(f"{part.__name__}: {time.perf_counter() - start:.0f} s", flush=True)
+        except Exception:
+            failed.append(name)
+            print(f"{name} failed: {traceback.format_exc()}", flush=True)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 1 if failed else 0
 
 
@@ -67,12 +73,10 @@ SHOWN = (
 
 def parity(out: Path, device: jax.Device) -> Iterator[records.Record]:
     """Every kernel, values and gradients, against the float64 loop."""
+    # Time in chunks with steps left over; one tile; less than a tile; chunks without a rest.
     cases = [
-        (length, features, reverse, flags, dtype)
-        for length, features in ((777, 200), (16, 128), (5, 1), (8192, 128))
-        for reverse in (False, True)
-        for flags in (False, True)
-        for dtype in ("float32", "bfloat16")
+        *((777, 200, *options) for options in product(*([False, True],) * 2, DTYPES)),
+        *((*shape, *options) for shape, options in product(SMALL_SHAPES, SMALL_OPTIONS)),
     ]
     for length, features, reverse, flags, dtype in cases:
         keys = jax.random.split(jax.random.key(0), 5)
@@ -231,4 +235,4 @@ def _run(benchmark: Benchmark) -> Iterator[records.Record]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/gpu")))
+    sys.exit(main(Path(*sys.argv[1:2] or ["runs/gpu"]), sys.argv[2:]))
