@@ -72,7 +72,7 @@ def main() -> int:
             for found in others:
                 pairs = zip(jax.tree.leaves(found), jax.tree.leaves(reference), strict=True)
                 assert all(jnp.allclose(x, y, rtol=1e-3, atol=1e-3) for x, y in pairs)
-            seconds = time_interleaved([p.call for p in programs], REPEATS)
+            seconds = time_interleaved(programs, REPEATS)
             for variant, program, times in zip(forms, programs, seconds, strict=True):
                 record = {
                     "benchmark": "cpu_ablations",

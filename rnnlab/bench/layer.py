@@ -78,7 +78,7 @@ class LayerBenchmark(Benchmark):
             compile_program(with_gradients(layer.outputs), params, xs, dys),
             compile_program(_matmuls, kernel, xs),
         )
-        seconds, reference = time_interleaved([p.call for p in programs], self.repeats)
+        seconds, reference = time_interleaved(programs, self.repeats)
         yield {
             "cell": name,
             "backend": resolve_backend("auto", device.platform),

@@ -128,7 +128,7 @@ class LibrariesBenchmark(Benchmark):
                 if differences[k] <= PARITY_TOLERANCE[device.platform]:
                     programs[k] = _program(variant, pass_, workload)
             on_progress(f"{case}, {pass_}: timing")
-            times = time_interleaved([p.call for p in programs.values()], self.repeats)
+            times = time_interleaved(list(programs.values()), self.repeats)
             seconds = dict(zip(programs, times, strict=True))
             # The first implementation of a cell is rnnlab's on its default backend.
             own = {chosen[k].cell: seconds[k] for k in reversed(seconds)}
@@ -170,10 +170,14 @@ def library_cases(cell: str, platform: str) -> list[LibraryCase]:
     if entry.is_user_defined:
         return [LibraryCase(entry.label, USER, "default", _bind(user_variant, cell))]
     linear, minimal = (issubclass(entry.load(), base) for base in (LinearCell, MinimalCell))
-    backend = resolve_backend("auto", platform) if linear else "scan"
-    found = [LibraryCase(cell, "rnnlab", backend, _bind(cell_variant, cell, "auto"))]
-    if linear and platform != "cpu" and resolve_backend("pallas", platform) == "pallas":
-        found.append(LibraryCase(cell, "rnnlab", "pallas", _bind(cell_variant, cell, "pallas")))
+    own = {"scan": "auto"}
+    if linear:
+        own = {resolve_backend("auto", platform): "auto"}
+        if platform != "cpu":
+            own |= {resolve_backend(b, platform): b for b in ("associative", "pallas")}
+    found = [
+        LibraryCase(cell, "rnnlab", ran, _bind(cell_variant, cell, b)) for ran, b in own.items()
+    ]
     if minimal:
         naive = _bind(naive_variant, cell)
         found.append(LibraryCase(cell, "naive JAX", "associative_scan", naive))

@@ -135,9 +135,9 @@ def _measure(setting: str) -> None:
         keep_memory()
     for name, make_program in programs().items():
         program = make_program()
-        time_interleaved([program.call], 2)
+        time_interleaved([program], 2)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        (seconds,) = time_interleaved([program.call], REPEATS)
+        (seconds,) = time_interleaved([program], REPEATS)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         record = {
             "program": name,

@@ -105,7 +105,7 @@ def measure_cell(cell: NonlinearCell, xs: Array, repeats: int) -> Record:
         results.append(jax.jit(run)(layer.params, xs, dys))
     (ys, gradients), (reference_ys, reference_gradients) = results
     report = cell.newton_info(carry, xs)
-    seconds, loop = time_interleaved([p.call for p in programs], repeats)
+    seconds, loop = time_interleaved(programs, repeats)
     return {
         "batch_size": xs.shape[0],
         "length": xs.shape[1],

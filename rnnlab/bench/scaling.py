@@ -120,7 +120,7 @@ class ScalingBenchmark(Benchmark):
                 programs[name] = variant_program(module_variant(module), "train", workload)
             small = [n for n in names if _fits(programs[n], self.memory_cap)]
             on_progress(f"{case} {point}: timing")
-            times = time_interleaved([programs[n].call for n in small], self.repeats)
+            times = time_interleaved([programs[n] for n in small], self.repeats)
             seconds = dict(zip(small, times, strict=True))
             for name in names:
                 step = time_keys(seconds.get(name), "step_seconds")

@@ -93,7 +93,7 @@ class ScanBenchmark(Benchmark):
         scans[NAIVE_SCAN] = naive_associative_scan
         wrap, bound = PASSES[pass_]
         programs = [compile_program(f, *operands) for f in (bound, *map(wrap, scans.values()))]
-        reference, *seconds = time_interleaved([p.call for p in programs], self.repeats)
+        reference, *seconds = time_interleaved(programs, self.repeats)
         for backend, program, times in zip(scans, programs[1:], seconds, strict=True):
             yield {
                 "backend": backend,

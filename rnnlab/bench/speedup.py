@@ -114,7 +114,7 @@ class SpeedupBenchmark(Benchmark):
             on_progress(f"{pass_} {length}: compiling {v.cell} ({v.implementation})")
             programs.append(v.compile(pass_, workload))
         on_progress(f"{pass_} {length}: timing")
-        seconds = time_interleaved([p.call for p in programs], self.repeats)
+        seconds = time_interleaved(programs, self.repeats)
         for v, program, times in zip(variants, programs, seconds, strict=True):
             step = time_keys(times, "step_seconds")
             yield {

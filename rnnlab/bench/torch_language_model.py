@@ -82,10 +82,10 @@ def torch_train_step(
     )
     inputs, targets = (torch.from_numpy(x).long() for x in (batch.inputs, batch.targets))
 
-    def call() -> None:
+    def launch() -> None:
         optimizer.zero_grad()
         F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip_norm)
         optimizer.step()
 
-    return TimedProgram(call)
+    return TimedProgram(launch)

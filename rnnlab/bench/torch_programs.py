@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from rnnlab.bench.base import Workload
-from rnnlab.bench.timing import TimedProgram
+from rnnlab.bench.timing import LAUNCHES, TimedProgram
 from rnnlab.bench.variants import make_cell
 from rnnlab.registry import find_cell
 
@@ -91,23 +91,22 @@ def torch_program(variant: TorchVariant, pass_: str) -> TimedProgram:
     model, xs = variant.model, variant.xs.detach().requires_grad_(pass_ == "train")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
-    def finish() -> None:
-        if xs.is_cuda:
-            torch.cuda.synchronize()
-
     def forward() -> None:
         with torch.no_grad():
             model(xs)
-        finish()
 
     def train() -> None:
         optimizer.zero_grad()
         xs.grad = None
         model(xs).float().square().mean().backward()
         optimizer.step()
-        finish()
 
-    return TimedProgram(forward if pass_ == "forward" else train)
+    def wait(results: None) -> None:
+        if xs.is_cuda:
+            torch.cuda.synchronize()
+
+    launch = forward if pass_ == "forward" else train
+    return TimedProgram(launch, wait, launches=LAUNCHES if xs.is_cuda else 1)
 
 
 class _FirstOutput:

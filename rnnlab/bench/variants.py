@@ -131,14 +131,14 @@ def python_loop(name: str, pass_: str, workload: Workload) -> TimedProgram:
     optimizer_state = jax.device_put(OPTIMIZER.init(params), workload.device)
     zeros = jax.tree.map(jnp.zeros_like, (params, start))
 
-    def run_forward() -> None:
+    def run_forward() -> Any:
         carry, ys = start, []
         for t in range(workload.length):
             carry, y = forward(params, carry, xs, t)
             ys.append(y)
-        jax.block_until_ready(ys)
+        return ys
 
-    def run_train() -> None:
+    def run_train() -> Any:
         carry, tape = start, []
         for t in range(workload.length):
             carry, y, vjp = recorded(params, carry, xs, t)
@@ -147,7 +147,7 @@ def python_loop(name: str, pass_: str, workload: Workload) -> TimedProgram:
         for y, vjp in reversed(tape):
             dparams, dcarry, dx = backward(vjp, dcarry, y, dparams)
             dxs.append(dx)
-        jax.block_until_ready((update(params, optimizer_state, dparams), dxs))
+        return update(params, optimizer_state, dparams), dxs
 
     return TimedProgram(run_forward if pass_ == "forward" else run_train)
 

@@ -24,6 +24,7 @@ from rnnlab.scan.affine import carry_term
 from rnnlab.scan.backends import associative, sequential
 from rnnlab.scan.backends.unfused import shift_states
 from rnnlab.scan.pallas import ops
+from rnnlab.scan.pallas.driver import KernelBackend
 from rnnlab.validation import require_flags, require_inexact, require_one_of, require_shape
 
 BACKENDS = ("auto", "sequential", "associative", "pallas")
@@ -133,11 +134,18 @@ def resolve_backend(
     """
     require_one_of("backend", backend, BACKENDS)
     platform = "cuda" if platform == "gpu" else platform
-    if backend == "pallas" and not time_invariant and platform in ops.available_kernels(dtype):
-        return backend
+    if not time_invariant and platform in _kernels(backend, dtype):
+        return "pallas"
     if backend in ("auto", "pallas"):
         return "sequential" if platform == "cpu" else "associative"
     return backend
+
+
+def _kernels(backend: str, dtype: DTypeLike) -> dict[str, KernelBackend]:
+    """The kernels that a backend uses, by the name of the platform."""
+    if backend == "auto":
+        return ops.default_kernels(dtype)
+    return ops.available_kernels(dtype) if backend == "pallas" else {}
 
 
 @partial(jax.jit, static_argnames=("reverse", "backend"))
@@ -180,7 +188,7 @@ def dispatch(
         return sequential(*operands)
     if backend == "associative":
         return parallel(*operands)
-    kernels = ops.available_kernels(dtype) if backend == "pallas" and kernel is not None else {}
+    kernels = _kernels(backend, dtype) if kernel is not None else {}
     forms = {platform: partial(kernel, found) for platform, found in kernels.items()}
     return lax.platform_dependent(*operands, default=parallel, **{"cpu": sequential, **forms})
 

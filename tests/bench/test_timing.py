@@ -1,6 +1,7 @@
 """The clock: it waits for results, no work is optimized away, and rounds are interleaved."""
 
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ from rnnlab.bench.timing import (
 
 
 def test_time_interleaved_slow_function_takes_longer():
-    fast, slow = time_interleaved([lambda: time.sleep(0.002), lambda: time.sleep(0.02)], 3)
+    programs = [TimedProgram(partial(time.sleep, t)) for t in (0.002, 0.02)]
+    fast, slow = time_interleaved(programs, 3)
     assert (fast >= 0.002).all()
     assert (slow >= 0.02).all()
     assert quartiles(slow)[1] > 3 * quartiles(fast)[1]
@@ -32,7 +34,7 @@ def test_compile_program_call_waits_for_the_result():
 
         return jax.pure_callback(wait, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
-    seconds = time_interleaved([compile_program(slow, jnp.ones(3)).call], 2)
+    seconds = time_interleaved([compile_program(slow, jnp.ones(3))], 2)
     assert (seconds >= 0.05).all()
 
 
@@ -43,7 +45,7 @@ def test_compile_program_more_work_takes_longer():
         def run(x):
             return jax.lax.fori_loop(0, count, lambda _, x: x @ x / 200, x)
 
-        return compile_program(run, jnp.full((200, 200), 1.0)).call
+        return compile_program(run, jnp.full((200, 200), 1.0))
 
     # The fastest of each, which other programs on the machine disturb least.
     little, much = time_interleaved([work(1), work(40)], 10)
@@ -52,15 +54,28 @@ def test_compile_program_more_work_takes_longer():
 
 def test_compile_program_reports_compile_time_and_memory():
     program = compile_program(lambda x: jax.value_and_grad(lambda x: jnp.sum(x**2))(x), jnp.ones(9))
-    program.call()
+    program.run()
     assert program.compile_seconds > 0
     assert program.temp_bytes is not None
 
 
-def test_time_interleaved_calls_alternate_after_one_unmeasured_round():
+def test_time_interleaved_programs_alternate_after_one_unmeasured_round():
     order = []
-    time_interleaved([lambda: order.append("a"), lambda: order.append("b")], 2)
+    time_interleaved([TimedProgram(partial(order.append, name)) for name in "ab"], 2)
     assert order == ["a", "b", "a", "b", "a", "b"]
+
+
+def test_time_interleaved_several_launches_wait_once_and_divide_the_time():
+    order = []
+
+    def launch():
+        order.append("launch")
+        time.sleep(0.01)
+
+    program = TimedProgram(launch, wait=lambda results: order.append("wait"), launches=3)
+    (seconds,) = time_interleaved([program], 1)
+    assert order == ["launch", "wait", *["launch"] * 3, "wait"]
+    assert 0.01 <= seconds[0] < 0.03
 
 
 def test_compare_to_reference_uses_the_ratio_within_each_round():

@@ -23,35 +23,24 @@ def cell_program(name, backend, pass_, workload):
     return variants.variant_program(variants.cell_variant(name, backend, workload), pass_, workload)
 
 
-def results(monkeypatch, program, *arguments):
-    """The arrays that a program's call waits for."""
-    seen = []
-    monkeypatch.setattr(jax, "block_until_ready", lambda x: seen.append(x))
-    program(*arguments).call()
-    monkeypatch.undo()
-    return seen[-1]
-
-
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
-def test_python_loop_outputs_and_gradients_equal_the_scan(monkeypatch, name):
+def test_python_loop_outputs_and_gradients_equal_the_scan(name):
     """Same outputs; same parameters and input gradients after a training step."""
-    ys = results(monkeypatch, cell_program, name, "auto", "forward", workload())
-    looped = results(monkeypatch, variants.python_loop, name, "forward", workload())
+    ys = cell_program(name, "auto", "forward", workload()).launch()
+    looped = variants.python_loop(name, "forward", workload()).launch()
     np.testing.assert_allclose(jnp.stack(looped, 1), ys, rtol=1e-5, atol=1e-6)
 
-    params, _, _, dxs = results(monkeypatch, cell_program, name, "auto", "train", workload())
-    (looped_params, _), reversed_dxs = results(
-        monkeypatch, variants.python_loop, name, "train", workload()
-    )
+    params, _, _, dxs = cell_program(name, "auto", "train", workload()).launch()
+    (looped_params, _), reversed_dxs = variants.python_loop(name, "train", workload()).launch()
     # Adam's first step has the size of the learning rate whatever the gradient's: compare close.
     for x, y in zip(jax.tree.leaves(looped_params), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=2e-5)
     np.testing.assert_allclose(jnp.stack(reversed_dxs[::-1], 1), dxs, rtol=1e-4, atol=1e-7)
 
 
-def test_variant_program_train_returns_updated_parameters_and_gradients(monkeypatch):
+def test_variant_program_train_returns_updated_parameters_and_gradients():
     p = workload()
-    params, _, loss, dxs = results(monkeypatch, cell_program, "mingru", "sequential", "train", p)
+    params, _, loss, dxs = cell_program("mingru", "sequential", "train", p).launch()
     cell = CELLS["mingru"](3, 3, rngs=nnx.Rngs(0))
     graphdef, start = nnx.split(cell)
 
@@ -72,7 +61,7 @@ def test_variant_program_train_returns_updated_parameters_and_gradients(monkeypa
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("pass_", variants.PASSES)
 def test_flax_variant_of_every_classic_cell_runs(name, pass_):
-    variants.variant_program(variants.flax_variant(name, workload()), pass_, workload()).call()
+    variants.variant_program(variants.flax_variant(name, workload()), pass_, workload()).run()
 
 
 @pytest.mark.parametrize("name", [name for name in CELLS if REGISTRY[name].torch])
@@ -85,7 +74,7 @@ def test_torch_variant_outputs_equal_rnnlab_cell(name):
     expected = ours.outputs(ours.params, p.inputs())
     np.testing.assert_allclose(variant.outputs(), expected, rtol=2e-5, atol=1e-6)
     for pass_ in variants.PASSES:
-        torch_programs.torch_program(variant, pass_).call()
+        torch_programs.torch_program(variant, pass_).run()
 
 
 @pytest.mark.parametrize("name", ["mingru", "minlstm"])

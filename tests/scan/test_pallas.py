@@ -4,6 +4,7 @@ They have not been run on a device. Tests on the simulated GPU are `slow`; lower
 """
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -243,9 +244,33 @@ def test_pallas_without_a_kernel_falls_back(monkeypatch):
     )
 
 
-def test_pallas_on_an_older_gpu_falls_back(monkeypatch):
-    class Device:
-        compute_capability = "8.0"
+def resolved_with_gpus(monkeypatch, *capabilities):
+    """What "auto" and "pallas" are on GPUs of these compute capabilities."""
+    gpus = [SimpleNamespace(compute_capability=c) for c in capabilities]
+    monkeypatch.setattr(jax, "devices", lambda platform: gpus)
+    return resolve_backend("auto", "gpu"), resolve_backend("pallas", "gpu")
 
-    monkeypatch.setattr(jax, "local_devices", lambda backend: [Device()])
-    assert resolve_backend("pallas", "gpu") == "associative"
+
+def test_pallas_on_an_older_gpu_falls_back(monkeypatch):
+    assert resolved_with_gpus(monkeypatch, "8.0") == ("associative", "associative")
+
+
+def test_auto_uses_the_kernel_on_a_single_gpu(monkeypatch):
+    assert resolved_with_gpus(monkeypatch, "9.0") == ("pallas", "pallas")
+    assert resolve_backend("auto", "tpu") == "associative"
+    assert resolve_backend("auto", "cpu") == "sequential"
+    assert resolve_backend("auto", "gpu", "float64") == "associative"
+    assert resolve_backend("auto", "gpu", time_invariant=True) == "associative"
+    # XLA cannot partition a kernel over devices; and a machine without a GPU may lower for any.
+    assert resolved_with_gpus(monkeypatch, "9.0", "9.0") == ("associative", "pallas")
+    assert resolved_with_gpus(monkeypatch) == ("associative", "pallas")
+
+
+def test_auto_lowered_on_a_machine_with_one_gpu_is_the_kernel(monkeypatch):
+    a = jax.ShapeDtypeStruct((2, 64, 128), jnp.float32)
+    assert "@mosaic_gpu" not in lowered(linear_scan, GPU, a, a)
+    jax.clear_caches()
+    monkeypatch.setattr(ops, "_compute_capabilities", lambda: [9.0])
+    assert "@mosaic_gpu" in lowered(linear_scan, GPU, a, a)
+    assert "@mosaic_gpu" not in lowered(linear_scan, "rocm", a, a)
+    jax.clear_caches()

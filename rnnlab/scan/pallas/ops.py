@@ -47,12 +47,27 @@ def available_kernels(dtype: DTypeLike) -> dict[str, KernelBackend]:
     return found
 
 
+def default_kernels(dtype: DTypeLike) -> dict[str, KernelBackend]:
+    """Returns the kernels that `backend="auto"` uses: the GPU's, where exactly one is visible.
+
+    XLA cannot partition a kernel over several devices. The TPU's kernel has not been measured.
+    """
+    if len(_compute_capabilities()) != 1:
+        return {}
+    found = available_kernels(dtype)
+    return {platform: found[platform] for platform in found if platform == "cuda"}
+
+
 def _has_tensor_memory_accelerator() -> bool:
+    return all(capability >= 9 for capability in _compute_capabilities())
+
+
+def _compute_capabilities() -> list[float]:
+    """Returns those of all visible NVIDIA GPUs."""
     try:
-        devices = jax.local_devices(backend="cuda")
+        return [float(device.compute_capability) for device in jax.devices("cuda")]
     except RuntimeError:
-        return True
-    return all(float(device.compute_capability) >= 9 for device in devices)
+        return []
 
 
 def scan(
