@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-LAUNCHES = 20
-"""Launches per measurement of a program that an accelerator runs."""
+LAUNCHES, MEASUREMENT_SECONDS = 20, 0.05
+"""An accelerator's launches per measurement: this number, or as many as fit in this time."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TimedProgram:
     Attributes:
       launch: starts it once and returns its results, which may not exist yet.
       wait: returns when these results, and those of earlier launches, exist.
-      launches: number of launches per measurement.
+      launches: number of launches per measurement, if they fit in `MEASUREMENT_SECONDS`.
       compile_seconds: time of tracing and compiling; None if nothing is compiled ahead of time.
       temp_bytes: size of XLA's temporary buffers; None if XLA does not report it.
     """
@@ -72,15 +72,17 @@ def compile_program(f: Callable[..., Any], *arguments: Any) -> TimedProgram:
 def time_interleaved(programs: Sequence[TimedProgram], repeats: int) -> np.ndarray:
     """Seconds per launch of each program in each of `repeats` rounds, shape (programs, repeats).
 
-    Every program runs once unmeasured. A round then measures each of them once, so that other load
-    on the machine affects all of them alike.
+    Every program runs once before. A round then measures each of them once, so that other load on
+    the machine affects all of them alike.
     """
+    launches = []
     for program in programs:
-        program.run()
+        most = int(MEASUREMENT_SECONDS / program.run())
+        launches.append(max(1, min(program.launches, most)))
     seconds = np.empty((len(programs), repeats))
     for k in range(repeats):
-        for times, program in zip(seconds, programs, strict=True):
-            times[k] = program.run(program.launches)
+        for times, program, count in zip(seconds, programs, launches, strict=True):
+            times[k] = program.run(count)
     return seconds
 
 
@@ -101,7 +103,6 @@ def compile_keys(program: TimedProgram | None) -> dict[str, Any]:
     return {
         "compile_seconds": None if program is None else program.compile_seconds,
         "temp_bytes": None if program is None else program.temp_bytes,
-        "launches": None if program is None else program.launches,
     }
 
 

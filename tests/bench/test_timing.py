@@ -68,14 +68,19 @@ def test_time_interleaved_programs_alternate_after_one_unmeasured_round():
 def test_time_interleaved_several_launches_wait_once_and_divide_the_time():
     order = []
 
-    def launch():
-        order.append("launch")
-        time.sleep(0.01)
+    def program(seconds):
+        def launch():
+            order.append("launch")
+            time.sleep(seconds)
 
-    program = TimedProgram(launch, wait=lambda results: order.append("wait"), launches=3)
-    (seconds,) = time_interleaved([program], 1)
+        return TimedProgram(launch, wait=lambda results: order.append("wait"), launches=3)
+
+    (seconds,) = time_interleaved([program(0.005)], 1)
     assert order == ["launch", "wait", *["launch"] * 3, "wait"]
-    assert 0.01 <= seconds[0] < 0.03
+    assert 0.005 <= seconds[0] < 0.015
+    order.clear()
+    time_interleaved([program(0.06)], 1)  # longer than a measurement takes
+    assert order == ["launch", "wait"] * 2
 
 
 def test_compare_to_reference_uses_the_ratio_within_each_round():
