@@ -1,17 +1,44 @@
 """Claims about speed, size and accuracy, for the table of claims."""
 
+from collections.abc import Sequence
+
 from claims_evidence import Claim, current_command, timing_limits
 from committed_records import committed_records
 
 from rnnlab.bench.scaling import exponent
+from rnnlab.records import Record
 from rnnlab.registry import LABELS
 from rnnlab.tables import format_ratio
 
 
 def faster_claim(minimal: str, classic: str, length: int, claimed: str) -> Claim:
-    """Training speed relative to the classic cell."""
-    file = "speedup_paper_size"
-    records = [r for r in committed_records(file) if (r["length"], r["pass"]) == (length, "train")]
+    """Training speed relative to the classic cell, on a GPU and on a CPU."""
+    files = {"GPU": "gpu_speedup", "CPU": "speedup_paper_size"}
+    records, loops, fastest = {}, [], []
+    for device, file in files.items():
+        records[device] = [
+            r for r in committed_records(file) if (r["length"], r["pass"]) == (length, "train")
+        ]
+        loop, ratio, implementation = _factors(records[device], minimal, classic)
+        loops.append(f"{format_ratio(loop)}x on a {device}")
+        fastest.append(f"{format_ratio(ratio)}x on a {device} ({implementation})")
+    sizes = f"batch {records['GPU'][0]['batch_size']}, width {records['GPU'][0]['width']}"
+    return Claim(
+        f"{LABELS[minimal]} trains {claimed} faster than the {LABELS[classic]} "
+        f"at length {length:,}",
+        "T4 GPU, batch 64, against a Python loop (arXiv 2410.01201, section 4.1)",
+        f"against a Python loop, {sizes}: {', '.join(loops)}",
+        f"against the fastest {LABELS[classic]} of the same run: {', '.join(fastest)}",
+        timing_limits([r for found in records.values() for r in found]),
+        ", ".join(map(current_command, records.values())),
+        ", ".join(files.values()),
+        "Faster: true. On a GPU the factor over a Python loop has the claimed order of magnitude. "
+        "The factor over the fastest classic cell is far smaller.",
+    )
+
+
+def _factors(records: Sequence[Record], minimal: str, classic: str) -> tuple[float, float, str]:
+    """Times of a Python loop and of the fastest classic cell over the minimal cell's, and which."""
     own = min(
         r["step_seconds"]
         for r in records
@@ -20,19 +47,7 @@ def faster_claim(minimal: str, classic: str, length: int, claimed: str) -> Claim
     ratios = {r["implementation"]: r["step_seconds"] / own for r in records if r["cell"] == classic}
     loop = ratios.pop("Python loop")
     fastest = min(ratios, key=ratios.get)
-    sizes = f"batch {records[0]['batch_size']}, width {records[0]['width']}"
-    return Claim(
-        f"{LABELS[minimal]} trains {claimed} faster than the {LABELS[classic]} "
-        f"at length {length:,}",
-        "T4 GPU, batch 64, against a Python loop (arXiv 2410.01201, section 4.1)",
-        f"{format_ratio(loop)}x against a Python loop, {sizes}, on a CPU; on a GPU: open",
-        f"{format_ratio(ratios[fastest])}x against the fastest {LABELS[classic]} of this run, "
-        f"{fastest}",
-        timing_limits(records),
-        current_command(records),
-        file,
-        "Faster: true on this CPU. The factor: open, no GPU was measured.",
-    )
+    return loop, ratios[fastest], fastest
 
 
 def parameters_claim() -> Claim:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rnnlab.cli.commands import ALIASES
 from rnnlab.records import Record
+from rnnlab.tables import device_label
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,13 +81,12 @@ def _selection(records: Sequence[Record]) -> str:
 
 def timing_limits(records: Sequence[Record]) -> str:
     """Machine and timed rounds of measured times."""
-    machines = {(record["processor"], record["cores"]) for record in records}
+    machines = {device_label(record) for record in records}
     repeats = sorted({record["repeats"] for record in records})
     rounds = " or ".join(map(str, repeats)) + (
         " timed round" if repeats == [1] else " timed rounds"
     )
-    named = " and ".join(f"{name}, {cores} cores" for name, cores in sorted(machines))
-    return f"one CPU ({named}); {rounds}"
+    return f"measured on {' and '.join(sorted(machines))}; {rounds}"
 
 
 def current_command(records: Sequence[Record]) -> str:

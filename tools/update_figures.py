@@ -18,6 +18,8 @@ from rnnlab.records import Record
 
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "char_lm": curves_figure,
+    "gpu_scan": ScanBenchmark.figure,
+    "gpu_speedup": SpeedupBenchmark.figure,
     "scaling": ScalingBenchmark.figure,
     "scan_bandwidth": ScanBenchmark.figure,
     "scan_bandwidth_malloc_kept": ScanBenchmark.figure,

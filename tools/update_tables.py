@@ -39,6 +39,7 @@ PAGES = (
     "docs/scan.md",
     "docs/benchmarks.md",
     "docs/performance.md",
+    "docs/gpu.md",
     "docs/results.md",
     "docs/claims.md",
     "docs/reliability.md",
@@ -78,10 +79,10 @@ def full(name: str, table: Callable[[list[Record]], Table]) -> str:
     return markdown(table(committed_records(name)))
 
 
-def study(name: str) -> str:
-    """The table that a study of experiments/studies defines."""
+def study(name: str, records: str | None = None, table: str = "table") -> str:
+    """A table that a study of experiments/studies defines, by default of its own records."""
     module = load_module.load(STUDIES / f"{name}.py", "a study")
-    return full(name, module.table)
+    return full(records or name, getattr(module, table))
 
 
 TRAININGS = (
@@ -97,6 +98,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "speedup, in short": lambda: full("speedup", readme_tables.speedup),
     "speedup in full": lambda: full("speedup", speedup_table.table),
     "speedup at the paper's size": lambda: training_steps("speedup_paper_size"),
+    "gpu speedup": lambda: training_steps("gpu_speedup"),
+    "gpu parity": lambda: study("gpu", "gpu_parity", "parity_table"),
+    "gpu bandwidth": lambda: study("gpu", "gpu_bandwidth", "bandwidth_table"),
+    "gpu scan": lambda: full("gpu_scan", ScanBenchmark.table),
+    "gpu libraries": lambda: full("gpu_libraries", LibrariesBenchmark.table),
     "scan bandwidth": lambda: full("scan_bandwidth", ScanBenchmark.table),
     "layer overhead": lambda: full("layer_overhead", LayerBenchmark.table),
     "scan accuracy": lambda: full("scan_accuracy", AccuracyBenchmark.table),

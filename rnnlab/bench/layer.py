@@ -81,7 +81,7 @@ class LayerBenchmark(Benchmark):
         seconds, reference = time_interleaved(programs, self.repeats)
         yield {
             "cell": name,
-            "backend": resolve_backend("auto", device.platform),
+            "backend": resolve_backend("auto", device.platform, features=workload.width),
             **workload.sizes,
             "repeats": self.repeats,
             **compare_to_reference(programs[0], seconds, reference),

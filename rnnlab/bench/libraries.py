@@ -43,6 +43,7 @@ from rnnlab.bench.variants import (
     flax_variant,
     naive_variant,
     require_cell,
+    running_backends,
     user_variant,
     variant_program,
 )
@@ -51,7 +52,6 @@ from rnnlab.cells.minimal import MinimalCell
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.registry import compared_cells, find_cell, minimal_counterparts
-from rnnlab.scan import resolve_backend
 from rnnlab.tables import device_label, format_ms, format_ratio
 
 MINIMAL = tuple(minimal_counterparts().values())
@@ -111,14 +111,13 @@ class LibrariesBenchmark(Benchmark):
         return self.shapes
 
     def steps_of(self, case: str) -> int:
-        platform = find_device(self.device).platform
-        lines = sum(len(library_cases(cell, platform)) for cell in self.cells)
-        return len(self.passes) * (lines + 1)
+        workload = Workload.of_shape(case, find_device(self.device))
+        return len(self.passes) * (len(self._cases(workload)) + 1)
 
     def measure(self, case: str, device: jax.Device, on_progress: OnProgress) -> Iterator[Record]:
         """Times all implementations of all cells at one shape and pass in the same rounds."""
         workload = Workload.of_shape(case, device)
-        chosen = [c for cell in self.cells for c in library_cases(cell, device.platform)]
+        chosen = self._cases(workload)
         variants = [c.variant(workload) for c in chosen]
         differences = _differences(chosen, variants, workload)
         for pass_ in self.passes:
@@ -146,6 +145,10 @@ class LibrariesBenchmark(Benchmark):
                     **_ratios_to_minimal(seconds.get(k), own),
                 }
 
+    def _cases(self, workload: Workload) -> list["LibraryCase"]:
+        platform, width = workload.device.platform, workload.width
+        return [c for cell in self.cells for c in library_cases(cell, platform, width)]
+
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:
         first = measured[0]
@@ -164,7 +167,7 @@ class LibraryCase:
     variant: Callable[[Workload], LayerVariant | TorchVariant]
 
 
-def library_cases(cell: str, platform: str) -> list[LibraryCase]:
+def library_cases(cell: str, platform: str, width: int) -> list[LibraryCase]:
     """The implementations of a cell that can run on a platform, rnnlab's own first."""
     entry = find_cell(cell)
     if entry.is_user_defined:
@@ -172,9 +175,8 @@ def library_cases(cell: str, platform: str) -> list[LibraryCase]:
     linear, minimal = (issubclass(entry.load(), base) for base in (LinearCell, MinimalCell))
     own = {"scan": "auto"}
     if linear:
-        own = {resolve_backend("auto", platform): "auto"}
-        if platform != "cpu":
-            own |= {resolve_backend(b, platform): b for b in ("associative", "pallas")}
+        backends = ("auto",) if platform == "cpu" else ("auto", "associative", "pallas")
+        own = running_backends(cell, backends, platform, width)
     found = [
         LibraryCase(cell, "rnnlab", ran, _bind(cell_variant, cell, b)) for ran, b in own.items()
     ]

@@ -39,7 +39,7 @@ def speedup_figure(measured: Sequence[Record]) -> Figure:
     count = len(families) + bool(compared)
     columns = count if count < 4 else 2
     rows = -(-count // columns)
-    figure = Figure(figsize=(6.5 * columns, 4.9 * rows), layout="constrained")
+    figure = Figure(figsize=(6.5 * columns, 5.6 * rows), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     colors = series_colors(r["cell"] for r in measured)
     step = "training step" if pass_ == "train" else "forward pass"
@@ -53,7 +53,7 @@ def speedup_figure(measured: Sequence[Record]) -> Figure:
     for axes in panels[:count]:
         axes.set_xlabel("sequence length (time steps)")
         _log_log(axes, lengths)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     for axes in panels[count:]:
         axes.remove()
     figure.suptitle(describe(measured), fontsize=10)

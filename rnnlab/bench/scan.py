@@ -88,7 +88,10 @@ class ScanBenchmark(Benchmark):
         on_progress(f"{shape}, {pass_}")
         workload = Workload.of_shape(shape, device, self.dtype)
         operands = _operands(workload)
-        ran = dict.fromkeys(resolve_backend(b, device.platform, self.dtype) for b in self.backend)
+        ran = dict.fromkeys(
+            resolve_backend(b, device.platform, self.dtype, features=workload.width)
+            for b in self.backend
+        )
         scans = {b: partial(linear_scan, backend=b) for b in ran}
         scans[NAIVE_SCAN] = naive_associative_scan
         wrap, bound = PASSES[pass_]

@@ -18,6 +18,7 @@ from rnnlab.bench.variants import (
     flax_variant,
     python_loop,
     require_cell,
+    running_backends,
     user_variant,
     variant_program,
 )
@@ -25,7 +26,7 @@ from rnnlab.cells.linear import LinearCell
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries, compared_cells, find_cell
-from rnnlab.scan import BACKENDS, resolve_backend
+from rnnlab.scan import BACKENDS
 from rnnlab.tables import Table
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -131,7 +132,11 @@ class SpeedupBenchmark(Benchmark):
 
     def _variants(self, length: int, platform: str) -> list["SpeedupCase"]:
         """The variants of all cells that are timed at a length, in the order of the table."""
-        found = [v for cell in self.cells for v in variants_of(cell, self.backend, platform)]
+        found = [
+            variant
+            for cell in self.cells
+            for variant in variants_of(cell, self.backend, platform, self.width)
+        ]
         short = length <= self.python_loop_max_length
         return [v for v in found if short or v.implementation != "Python loop"]
 
@@ -156,22 +161,23 @@ class SpeedupCase:
     compile: Callable[[str, Workload], TimedProgram]
 
 
-def variants_of(cell: str, backends: Sequence[str], platform: str) -> list[SpeedupCase]:
+def variants_of(cell: str, backends: Sequence[str], platform: str, width: int) -> list[SpeedupCase]:
     """The variants of a cell that can run on a platform, rnnlab's own first.
 
     Args:
       cell: name in the registry, or `FILE.py:CLASS`.
       backends: backends of the scan; a linear cell has a variant for each.
       platform: cpu, gpu or tpu.
+      width: features of the cell.
     """
     entry = find_cell(cell)
     if entry.is_user_defined:
         return [SpeedupCase(entry.label, USER, "default", _compiled(user_variant, cell))]
     found = []
     if issubclass(entry.load(), LinearCell):
-        for backend in dict.fromkeys(resolve_backend(b, platform) for b in backends):
+        for ran, backend in running_backends(cell, backends, platform, width).items():
             layer = _compiled(cell_variant, cell, backend)
-            found.append(SpeedupCase(cell, "rnnlab", backend, layer))
+            found.append(SpeedupCase(cell, "rnnlab", ran, layer))
     else:
         found.append(SpeedupCase(cell, "rnnlab", "scan", _compiled(cell_variant, cell, "auto")))
     if entry.flax is not None:

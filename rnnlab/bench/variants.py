@@ -4,7 +4,7 @@ Every variant reads the same inputs, computes `loss = mean(ys ** 2)`, and in a t
 the updated parameters, the optimizer state, the loss and the gradient of the inputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +16,9 @@ from jax import Array, lax
 
 from rnnlab.bench.base import Workload
 from rnnlab.bench.timing import TimedProgram, compile_program
+from rnnlab.cells.minimal import MinimalCell
 from rnnlab.registry import cell_entries, find_cell
+from rnnlab.scan import resolve_backend
 
 PASSES = ("forward", "train")
 OPTIMIZER = optax.adamw(1e-3)
@@ -157,6 +159,18 @@ def make_cell(name: str, workload: Workload, **options: Any) -> nnx.Module:
     return find_cell(name).load()(
         workload.width, workload.width, rngs=nnx.Rngs(0), dtype=workload.dtype, **options
     )
+
+
+def running_backends(
+    name: str, backends: Sequence[str], platform: str, width: int
+) -> dict[str, str]:
+    """The scans that run for a linear cell, each with the first of `backends` that selects it."""
+    # The state of another linear cell is wider than the cell: Mamba's is 32 times as wide.
+    features = {"features": width} if issubclass(find_cell(name).load(), MinimalCell) else {}
+    running: dict[str, str] = {}
+    for backend in backends:
+        running.setdefault(resolve_backend(backend, platform, **features), backend)
+    return running
 
 
 def require_cell(name: str) -> None:

@@ -159,6 +159,7 @@ def _gated_scan(coefficients, operands, reverse, backend):
     return dispatch(
         backend,
         operands.h0.dtype,
+        operands.h0.shape[-1],
         (operands,),
         sequential=partial(chunked.gated_scan, coefficients, reverse=reverse),
         parallel=partial(unfused.gated_scan, associative.scan, coefficients, reverse=reverse),
@@ -184,6 +185,7 @@ def _gated_vjp(coefficients, operands, h, dh, dlast, reverse, backend):
     return dispatch(
         backend,
         operands.h0.dtype,
+        operands.h0.shape[-1],
         (operands, h, dh, dlast),
         sequential=partial(chunked.gated_vjp, coefficients, reverse=reverse),
         parallel=partial(

@@ -53,11 +53,12 @@ def linear_scan(
       reverse: runs from the last step to the first, `h[t] = a[t] * h[t+1] + b[t]`; `h0` then comes
         after the last step and `reset[t]` clears what comes from `t + 1`.
       backend: `"sequential"` is one loop over time. `"associative"` is `jax.lax.associative_scan`,
-        which needs the product of `a` over any span to be finite, as it is for gates. `"auto"` is
-        the first on CPU and the second elsewhere, chosen when the program is lowered. `"pallas"` is
-        a kernel for GPUs from compute capability 9.0 on and for TPUs, experimental, for float32
-        states and an `a` of b's shape; otherwise it equals `"auto"`.
-        `rnnlab.scan.resolve_backend` returns which one runs.
+        which needs the product of `a` over any span to be finite, as it is for gates. `"pallas"` is
+        a kernel for GPUs from compute capability 9.0 on and, not yet measured, for TPUs; it is for
+        float32 states and an `a` of b's shape, and elsewhere equals `"auto"`. `"auto"` is the loop
+        on CPU, the kernel on a single GPU if it applies and features are a multiple of 128, and
+        otherwise the second, chosen when the program is lowered. `rnnlab.scan.resolve_backend`
+        returns which one runs.
 
     Returns:
       All states, in b's dtype; if another argument is complex, in the complex dtype of b's
@@ -117,6 +118,7 @@ def resolve_backend(
     platform: str,
     dtype: DTypeLike = jnp.float32,
     *,
+    features: int = 128,
     time_invariant: bool = False,
 ) -> str:
     """Returns the backend that runs on a platform ("cpu", "gpu", "tpu") for the name `backend`.
@@ -125,6 +127,7 @@ def resolve_backend(
       backend: one of `BACKENDS`.
       platform: as JAX names it.
       dtype: dtype of the states, which is `rnnlab.dtypes.accumulation_dtype` of the arguments.
+      features: number of features. `"auto"` uses the kernel for a multiple of 128.
       time_invariant: whether `a` has shape (features,).
 
     >>> resolve_backend("auto", "cpu"), resolve_backend("pallas", "cpu")
@@ -134,17 +137,17 @@ def resolve_backend(
     """
     require_one_of("backend", backend, BACKENDS)
     platform = "cuda" if platform == "gpu" else platform
-    if not time_invariant and platform in _kernels(backend, dtype):
+    if not time_invariant and platform in _kernels(backend, dtype, features):
         return "pallas"
     if backend in ("auto", "pallas"):
         return "sequential" if platform == "cpu" else "associative"
     return backend
 
 
-def _kernels(backend: str, dtype: DTypeLike) -> dict[str, KernelBackend]:
+def _kernels(backend: str, dtype: DTypeLike, features: int) -> dict[str, KernelBackend]:
     """The kernels that a backend uses, by the name of the platform."""
     if backend == "auto":
-        return ops.default_kernels(dtype)
+        return ops.default_kernels(dtype, features)
     return ops.available_kernels(dtype) if backend == "pallas" else {}
 
 
@@ -167,6 +170,7 @@ def transposed_scan(
 def dispatch(
     backend: str,
     dtype: DTypeLike,
+    features: int,
     operands: Sequence[Any],
     *,
     sequential: Callable[..., Any],
@@ -178,6 +182,7 @@ def dispatch(
     Args:
       backend: one of `BACKENDS`.
       dtype: dtype of the states.
+      features: number of features.
       operands: arguments of the operation.
       sequential: the form of `"sequential"`.
       parallel: the form of `"associative"`.
@@ -188,7 +193,7 @@ def dispatch(
         return sequential(*operands)
     if backend == "associative":
         return parallel(*operands)
-    kernels = _kernels(backend, dtype) if kernel is not None else {}
+    kernels = _kernels(backend, dtype, features) if kernel is not None else {}
     forms = {platform: partial(kernel, found) for platform, found in kernels.items()}
     return lax.platform_dependent(*operands, default=parallel, **{"cpu": sequential, **forms})
 
@@ -198,6 +203,7 @@ def _scan(a, b, h0, reset, reverse, backend):
     return dispatch(
         backend,
         h0.dtype,
+        b.shape[-1],
         (a, b, h0, reset),
         sequential=partial(sequential.scan, reverse=reverse),
         parallel=partial(associative.scan, reverse=reverse),
@@ -226,6 +232,7 @@ def _vjp(a, h, h0, dh, dlast, reset, reverse, backend):
     return dispatch(
         backend,
         dlast.dtype,
+        h.shape[-1],
         (a, h, h0, dh, dlast, reset),
         sequential=partial(loop, reverse=reverse),
         parallel=partial(_unfused_vjp, associative.transposed_scan, reverse=reverse),
@@ -262,6 +269,7 @@ def _transposed_scan(a, dh, dlast, reset, reverse, backend):
     return dispatch(
         backend,
         dlast.dtype,
+        dh.shape[-1],
         (a, dh, dlast, reset),
         sequential=partial(sequential.transposed_scan, reverse=reverse),
         parallel=partial(associative.transposed_scan, reverse=reverse),

@@ -30,8 +30,8 @@ def test_libraries_variant_with_other_outputs_is_listed_and_not_timed(tmp_path, 
 
 def test_library_cases_on_a_gpu_include_cudnn_and_pallas(monkeypatch):
     monkeypatch.setattr(libraries, "available", lambda cell, platform: False)
-    assert [c.backend for c in library_cases("lstm", "gpu")] == ["scan", "scan", "cudnn"]
-    assert "pallas" in [c.backend for c in library_cases("mingru", "gpu")]
+    assert [c.backend for c in library_cases("lstm", "gpu", 128)] == ["scan", "scan", "cudnn"]
+    assert "pallas" in [c.backend for c in library_cases("mingru", "gpu", 128)]
 
 
 def test_scaling_program_beyond_the_memory_cap_is_not_run(tmp_path):

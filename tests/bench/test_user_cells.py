@@ -125,5 +125,5 @@ def test_bench_of_a_cell_from_a_file_is_measured(arguments, file, tmp_path):
 def test_speedup_variants_of_a_cell_without_a_torch_peer_include_no_torch(monkeypatch):
     without_peer = dataclasses.replace(REGISTRY["mingru"], torch=None)
     monkeypatch.setitem(REGISTRY, "mingru", without_peer)
-    found = variants_of("mingru", ("auto",), "cpu")
+    found = variants_of("mingru", ("auto",), "cpu", 8)
     assert [v.implementation for v in found] == ["rnnlab"]

@@ -1,6 +1,6 @@
 """The kernels, interpreted on a CPU against the float64 loop, and lowered for GPU and TPU.
 
-They have not been run on a device. Tests on the simulated GPU are `slow`; lowering is not.
+`experiments/studies/gpu.py` runs them on a GPU. Tests on the simulated GPU are `slow`.
 """
 
 from functools import partial
@@ -261,6 +261,8 @@ def test_auto_uses_the_kernel_on_a_single_gpu(monkeypatch):
     assert resolve_backend("auto", "cpu") == "sequential"
     assert resolve_backend("auto", "gpu", "float64") == "associative"
     assert resolve_backend("auto", "gpu", time_invariant=True) == "associative"
+    assert resolve_backend("auto", "gpu", features=64) == "associative"
+    assert resolve_backend("pallas", "gpu", features=64) == "pallas"
     # XLA cannot partition a kernel over devices; and a machine without a GPU may lower for any.
     assert resolved_with_gpus(monkeypatch, "9.0", "9.0") == ("associative", "pallas")
     assert resolved_with_gpus(monkeypatch) == ("associative", "pallas")
