@@ -53,9 +53,16 @@ def pytest_unconfigure():
 
 
 LIMIT = pytest.StashKey[float]()
-"""Bytes of memory at which a worker drops what it compiled: MAX_MEMORY, and more if that did not
-free MEMORY_STEP."""
-MAX_MEMORY, MEMORY_STEP = 1.0e9, 0.4e9
+"""Bytes of memory at which a worker drops what it compiled: `max_memory()`, and more if that did
+not free MEMORY_STEP."""
+MEMORY_STEP = 0.4e9
+
+
+def max_memory() -> float:
+    """A third of the machine's memory for all workers together, and at most 2 GB per worker."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    return min(2e9, total / 3 / workers)
 
 
 def resident_bytes() -> float:
@@ -66,11 +73,11 @@ def resident_bytes() -> float:
 
 def pytest_runtest_teardown(item):
     """Drops compiled programs, some 10 MB per test, which the compilation cache keeps on disk."""
-    if resident_bytes() > item.config.stash.get(LIMIT, MAX_MEMORY):
+    if resident_bytes() > item.config.stash.get(LIMIT, max_memory()):
         jax.clear_caches()
         gc.collect()
         getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # glibc returns it to the system
-        item.config.stash[LIMIT] = max(MAX_MEMORY, resident_bytes() + MEMORY_STEP)
+        item.config.stash[LIMIT] = max(max_memory(), resident_bytes() + MEMORY_STEP)
 
 
 @pytest.fixture(scope="session")

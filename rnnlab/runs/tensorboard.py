@@ -2,8 +2,11 @@
 
 import importlib.util
 import math
+import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rnnlab.records import Record
@@ -23,9 +26,10 @@ class TensorBoardWriter:
         """Writes a record of metrics; the name of an evaluation set prefixes its metrics."""
         if not self._enabled:
             return
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import scalar
+        with _without_torch():
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event
+            from tensorboardX.summary import scalar
 
         prefix = f"{record['set']}/" if "set" in record else ""
         try:
@@ -48,3 +52,16 @@ class TensorBoardWriter:
         """Closes the file; every record is written before."""
         if self._writer is not None and self._enabled:
             self._writer.close()
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Hides torch from an import: tensorboardX would load it, in 2 s, and nothing here uses it."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["torch"]

@@ -84,13 +84,21 @@ def outputs_are_causal(cell: nnx.Module, key: Array) -> None:
     )
 
 
+def neutral_flags_change_nothing(cell: nnx.Module, key: Array) -> None:
+    """A call without flags equals one that resets and masks nothing."""
+    call, carry, xs = programs.prepare(cell, key, (2,))
+    plain = call(programs.run, carry, xs)
+    assert_close(programs.run_flagged(call, carry, xs), plain, "results with neutral flags")
+
+
 def reset_restores_the_initial_carry(cell: nnx.Module, key: Array) -> None:
     """A reset at the first step makes the given carry irrelevant, NaN included."""
     call, carry, xs = programs.prepare(cell, key, (2,))
-    fresh = call(programs.run, cell.initial_carry((2,)), xs)
+    fresh = programs.run_flagged(call, cell.initial_carry((2,)), xs)
     nan_carry = jax.tree.map(lambda c: jnp.full_like(c, jnp.nan), carry)
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, 0].set(True)
-    assert_close(call(programs.run, nan_carry, xs, reset), fresh, "results after a reset")
+    found = programs.run_flagged(call, nan_carry, xs, reset)
+    assert_close(found, fresh, "results after a reset")
 
 
 def step_gradients_stop_at_a_reset(cell: nnx.Module, key: Array) -> None:
@@ -107,8 +115,9 @@ def last_carry_of_packed_rows(cell: nnx.Module, key: Array) -> None:
     """The carry after packed segments equals that of the last segment."""
     call, carry, xs = programs.prepare(cell, key, (2,))
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, CUT].set(True)
-    alone = programs.run_piece(call, cell.initial_carry((2,)), xs[:, CUT:])[0]
-    assert_close(call(programs.run, carry, xs, reset)[0], alone, "carry of packed sequences")
+    alone = programs.run_flagged(call, cell.initial_carry((2,)), xs[:, CUT:])[0]
+    packed = programs.run_flagged(call, carry, xs, reset)[0]
+    assert_close(packed, alone, "carry of packed sequences")
 
 
 def packed_equals_separate(cell: nnx.Module, key: Array) -> None:
@@ -118,14 +127,14 @@ def packed_equals_separate(cell: nnx.Module, key: Array) -> None:
     carry = cell.initial_carry((2,))
     pieces = xs[:, :CUT], xs[:, CUT:]
 
-    packed = call(programs.run, carry, xs, reset)[1]
-    separate = [programs.run_piece(call, carry, x)[1] for x in pieces]
+    packed = programs.run_flagged(call, carry, xs, reset)[1]
+    separate = [programs.run_flagged(call, carry, x)[1] for x in pieces]
     assert_close(packed, jnp.concatenate(separate, 1), "outputs of packed sequences")
 
     weights = programs.output_weights(packed)
     gradient = call(programs.gradient, carry, xs, weights, reset)
     separate = [
-        call(programs.gradient, carry, x, w)
+        call(programs.gradient, carry, x, w, programs.no_reset(x))
         for x, w in zip(pieces, (weights[:, :CUT], weights[:, CUT:]), strict=True)
     ]
     assert_close(gradient, jnp.concatenate(separate, 1), "gradients of packed sequences")
@@ -136,8 +145,8 @@ def padded_equals_unpadded(cell: nnx.Module, key: Array) -> None:
     lengths = jnp.array([LENGTH - CUT, 0])
     call, carry, xs = programs.prepare(cell, key, (2,))
     mask = jnp.arange(LENGTH)[None] < lengths[:, None]
-    after, ys = call(programs.run, carry, xs, None, mask)
-    alone, real = programs.run_piece(call, carry, xs[:, : LENGTH - CUT])
+    after, ys = programs.run_flagged(call, carry, xs, mask=mask)
+    alone, real = programs.run_flagged(call, carry, xs[:, : LENGTH - CUT])
     assert_close(
         programs.example_of(after, 0), programs.example_of(alone, 0), "carry of a padded row"
     )
@@ -155,7 +164,7 @@ def nan_stays_in_its_segment(cell: nnx.Module, key: Array) -> None:
     reset = jnp.zeros(xs.shape[:-1], bool).at[:, jnp.array([3, 6])].set(True)
     carry = cell.initial_carry((2,))
     poisoned = xs.at[:, 4].set(jnp.nan)
-    outputs = [call(programs.run, carry, x, reset)[1] for x in (xs, poisoned)]
+    outputs = [programs.run_flagged(call, carry, x, reset)[1] for x in (xs, poisoned)]
     weights = programs.output_weights(outputs[0])
     gradients = [call(programs.gradient, carry, x, weights, reset) for x in (xs, poisoned)]
     for clean, found in (outputs, gradients):
@@ -189,9 +198,10 @@ def gradients_are_finite(cell: nnx.Module, key: Array) -> None:
     """Inputs of +-1000, which saturate every gate, give finite outputs and gradients."""
     call, carry, xs = programs.prepare(cell, key, (2,))
     xs = 1000 * jnp.sign(xs)
-    ys = call(programs.run, carry, xs)[1]
+    ys = programs.run_flagged(call, carry, xs)[1]
     assert jnp.isfinite(ys).all(), "outputs at saturated gates must be finite"
-    gradient = call(programs.gradient, carry, xs, programs.output_weights(ys))
+    weights = programs.output_weights(ys)
+    gradient = call(programs.gradient, carry, xs, weights, programs.no_reset(xs))
     assert jnp.isfinite(gradient).all(), "gradients at saturated gates must be finite"
 
 
@@ -215,6 +225,7 @@ CELL_CHECKS = {
         resumes_at_any_cut,
         carry_keeps_its_type,
         outputs_are_causal,
+        neutral_flags_change_nothing,
         reset_restores_the_initial_carry,
         step_gradients_stop_at_a_reset,
         last_carry_of_packed_rows,

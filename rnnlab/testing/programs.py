@@ -16,8 +16,8 @@ from jax import Array, lax
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.recurrent import module_dtype
 
-LENGTH = 9
-"""Time steps of the sequences."""
+LENGTH = 8
+"""Time steps of the sequences. Their halves have one shape, so one program serves both."""
 
 
 def prepare(
@@ -46,13 +46,19 @@ def run(graphdef, params, carry, xs, reset=None, mask=None):
     return nnx.merge(graphdef, params, copy=True)(carry, xs, reset=reset, mask=mask)
 
 
-def run_piece(call, carry, xs):
-    """Returns the results of a part of a sequence, with flags that do nothing.
+def run_flagged(call, carry, xs, reset=None, mask=None):
+    """Returns the results of a call with both flags; one that is None is replaced by a no-op.
 
-    The same program then serves the calls with flags.
+    One program then serves all calls with flags.
     """
-    shape = xs.shape[:-1]
-    return call(run, carry, xs, jnp.zeros(shape, bool), jnp.ones(shape, bool))
+    reset = no_reset(xs) if reset is None else reset
+    mask = jnp.ones(xs.shape[:-1], bool) if mask is None else mask
+    return call(run, carry, xs, reset, mask)
+
+
+def no_reset(xs):
+    """Returns flags that reset nothing."""
+    return jnp.zeros(xs.shape[:-1], bool)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -70,7 +76,7 @@ def fold(graphdef, params, carry, xs, reset, mask):
 
 
 @partial(jax.jit, static_argnums=0)
-def gradient(graphdef, params, carry, xs, weights, reset=None):
+def gradient(graphdef, params, carry, xs, weights, reset):
     """Returns the gradient with respect to xs of a sum of the outputs, each with its own weight."""
 
     def loss(xs):

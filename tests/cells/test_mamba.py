@@ -14,18 +14,12 @@ from rnnlab.cells.mamba import Mamba
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
 SMALL = functools.partial(Mamba, state_size=3)
-LAYERS = {
-    "mamba": functools.partial(SMALL, 3, 4),
-    "associative in a block": functools.partial(
-        Block, 4, functools.partial(SMALL, backend="associative", dt_rank=2), expansion=2
-    ),
-}
-QUICK, *REST = LAYERS
 
 
 @functools.cache
-def layer(name):
-    return LAYERS[name](rngs=nnx.Rngs(0))
+def associative_in_a_block():
+    cell = functools.partial(SMALL, backend="associative", dt_rank=2)
+    return Block(4, cell, expansion=2, rngs=nnx.Rngs(0))
 
 
 def in_numpy(params):
@@ -50,17 +44,12 @@ def random_layer():
     return run, params, xs, reset
 
 
+# The cell with its default options, also in 16 bits: tests/cells/test_contract.py.
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compile")
-@pytest.mark.parametrize("name", [QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in REST)])
 @pytest.mark.parametrize("check", [*SEQUENCE_CHECKS, *CELL_CHECKS])
-def test_mamba_keeps_the_contract(name, check):
-    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](layer(name), jax.random.key(2))
-
-
-@pytest.mark.usefixtures("quick_compile")
-@pytest.mark.parametrize("check", ["sequence_equals_steps", "resumes_at_any_cut"])
-def test_16_bit_mamba_keeps_the_contract(check):
-    CELL_CHECKS[check](SMALL(3, 4, rngs=nnx.Rngs(0), dtype=jnp.bfloat16), jax.random.key(4))
+def test_associative_mamba_in_a_block_keeps_the_contract(check):
+    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](associative_in_a_block(), jax.random.key(2))
 
 
 def test_values_equal_the_oracle(x64):
@@ -129,7 +118,7 @@ def test_step_sizes_start_log_uniform_between_their_bounds():
 
 
 def test_rates_start_at_one_to_state_size():
-    rates = jnp.exp(layer("mamba").log_rate[...])
+    rates = jnp.exp(SMALL(3, 4, rngs=nnx.Rngs(0)).log_rate[...])
     np.testing.assert_allclose(rates, np.tile([1, 2, 3], (4, 1)), rtol=1e-6)
 
 

@@ -30,17 +30,23 @@ def example(length, features=5, scale=1.0):
     return xs, dys, reset, jnp.arange(length)[None] < lengths[:, None]
 
 
+def build(cell, options, features, backend="newton", gain=1.0):
+    init = nnx.initializers.orthogonal(scale=gain)
+    return cell(
+        features, features, rngs=nnx.Rngs(0), recurrent_init=init, backend=backend, **options
+    )
+
+
+def convergence(cell, options, xs, reset, gain=1.0):
+    """The report of the iteration from the carry that `results` starts from."""
+    model = build(cell, options, xs.shape[-1], gain=gain)
+    carry = jax.tree.map(lambda x: 0.5 + x, model.initial_carry(xs.shape[:-2]))
+    return jax.jit(model.newton_info)(carry, xs, reset=reset)
+
+
 def results(cell, options, backend, xs, dys, reset, mask, gain=1.0):
     """Carry and outputs, and the gradients of parameters, carry and inputs."""
-    init = nnx.initializers.orthogonal(scale=gain)
-    model = cell(
-        xs.shape[-1],
-        xs.shape[-1],
-        rngs=nnx.Rngs(0),
-        recurrent_init=init,
-        backend=backend,
-        **options,
-    )
+    model = build(cell, options, xs.shape[-1], backend, gain)
     graphdef, params = nnx.split(model)
     carry = jax.tree.map(lambda x: 0.5 + x, model.initial_carry(xs.shape[:-2]))
 
@@ -52,7 +58,7 @@ def results(cell, options, backend, xs, dys, reset, mask, gain=1.0):
         found, pull = jax.vjp(outputs, params, carry, xs)
         return found, pull((found[0], dys))
 
-    return run(params, carry, xs), model.newton_info(carry, xs, reset=reset)
+    return run(params, carry, xs)
 
 
 def hold(found, wanted, limit):
@@ -75,9 +81,9 @@ def hold(found, wanted, limit):
 def test_newton_equals_the_loop(quick_compile, cell, options, flags):
     xs, dys, reset, mask = example(SHORT)
     given = (reset, mask) if flags else (None, None)
-    (found, gradients), report = results(cell, options, "newton", xs, dys, *given)
-    (wanted, by_loop), _ = results(cell, options, "scan", xs, dys, *given)
-    assert report.converged
+    found, gradients = results(cell, options, "newton", xs, dys, *given)
+    wanted, by_loop = results(cell, options, "scan", xs, dys, *given)
+    assert convergence(cell, options, xs, given[0]).converged
     hold(found, wanted, 1e-5)
     hold(gradients, by_loop, 1e-4)
 
@@ -86,8 +92,9 @@ def test_newton_equals_the_loop(quick_compile, cell, options, flags):
 def test_iterations_do_not_grow_with_time(quick_compile, cell, options):
     # Recurrent weights of norm 0.5: what an error does to later steps dies out.
     xs, dys, _, _ = example(LONG)
-    (found, gradients), report = results(cell, options, "newton", xs, dys, None, None, 0.5)
-    (wanted, by_loop), _ = results(cell, options, "scan", xs, dys, None, None, 0.5)
+    found, gradients = results(cell, options, "newton", xs, dys, None, None, 0.5)
+    wanted, by_loop = results(cell, options, "scan", xs, dys, None, None, 0.5)
+    report = convergence(cell, options, xs, None, 0.5)
     assert report.converged
     assert report.iterations <= 25  # an eighth of the steps
     hold(found, wanted, 1e-5)
@@ -96,8 +103,7 @@ def test_iterations_do_not_grow_with_time(quick_compile, cell, options):
 
 def test_chaos_is_reported(quick_compile):
     # Recurrent weights of norm 4: errors grow from step to step.
-    xs, dys, _, _ = example(LONG)
-    _, report = results(VanillaRNN, {}, "newton", xs, dys, None, None, 4.0)
+    report = convergence(VanillaRNN, {}, example(LONG)[0], None, 4.0)
     assert not report.converged
     assert report.iterations == newton.ITERATIONS
 
@@ -106,9 +112,9 @@ def test_without_convergence_the_loop_runs(quick_compile, monkeypatch):
     monkeypatch.setattr(newton, "ITERATIONS", 2)
     # Another length than in the other tests: programs that are cached by shape do not mix.
     xs, dys, reset, _ = example(SHORT + 1)
-    (found, gradients), report = results(LSTM, {}, "newton", xs, dys, reset, None)
-    (wanted, by_loop), _ = results(LSTM, {}, "scan", xs, dys, reset, None)
-    assert not report.converged
+    found, gradients = results(LSTM, {}, "newton", xs, dys, reset, None)
+    wanted, by_loop = results(LSTM, {}, "scan", xs, dys, reset, None)
+    assert not convergence(LSTM, {}, xs, reset).converged
     hold(found, wanted, 1e-6)
     hold(gradients, by_loop, 1e-6)
 
@@ -116,8 +122,8 @@ def test_without_convergence_the_loop_runs(quick_compile, monkeypatch):
 def test_mask_with_gaps_uses_the_loop(quick_compile):
     xs, dys, reset, _ = example(SHORT)
     mask = jnp.ones((3, SHORT), bool).at[1, 2].set(False)
-    (found, gradients), _ = results(GRU, {}, "newton", xs, dys, reset, mask)
-    (wanted, by_loop), _ = results(GRU, {}, "scan", xs, dys, reset, mask)
+    found, gradients = results(GRU, {}, "newton", xs, dys, reset, mask)
+    wanted, by_loop = results(GRU, {}, "scan", xs, dys, reset, mask)
     hold(found, wanted, 1e-6)
     hold(gradients, by_loop, 1e-6)
 
@@ -125,7 +131,7 @@ def test_mask_with_gaps_uses_the_loop(quick_compile):
 def test_nan_does_not_pass_a_reset(quick_compile):
     xs, dys, _, _ = example(SHORT)
     reset = jnp.zeros((3, SHORT), bool).at[:, 4].set(True)
-    (found, _), _ = results(LSTM, {}, "newton", xs.at[:, 2].set(jnp.nan), dys, reset, None)
+    found, _ = results(LSTM, {}, "newton", xs.at[:, 2].set(jnp.nan), dys, reset, None)
     assert jnp.isfinite(found[1][:, 4:]).all()
     assert jnp.isnan(found[1][:, 2:4]).any()
 

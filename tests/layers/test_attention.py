@@ -39,7 +39,7 @@ def test_attention_keeps_the_cell_contract(name, check):
 
 
 @pytest.mark.usefixtures("quick_compile")
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("check", ["sequence_equals_steps", "packed_equals_separate"])
 def test_attention_in_16_bits_keeps_the_cell_contract(check, dtype):
     module = LAYERS["window within the length"](rngs=nnx.Rngs(0), dtype=dtype)

@@ -16,7 +16,10 @@ def pair(name, **options):
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum"])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in ("mingru", "lstm") else pytest.mark.slow) for n in CELLS],
+)
 def test_padded_sequences_equal_a_forward_and_a_reversed_run(name, merge, getkey):
     both = pair(name, merge=merge)
     lengths = (7, 4, 0)

@@ -11,7 +11,7 @@ from flax import nnx
 from rnnlab import GRU, Bidirectional, Block, MinGRU, Stack
 from rnnlab.layers.dropout import dropout
 from rnnlab.recurrent import Recurrent
-from rnnlab.testing import assert_close, check_cell
+from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
 
 def block(**options):
@@ -82,9 +82,11 @@ def test_key_reaches_blocks_inside_other_layers(getkey):
 
 
 @pytest.mark.usefixtures("quick_compile")
-def test_block_in_16_bits_keeps_the_cell_contract():
+@pytest.mark.parametrize("check", ["sequence_equals_steps", "packed_equals_separate"])
+def test_block_in_16_bits_keeps_the_cell_contract(check):
     options = {"conv_kernel_size": 3, "mlp_expansion": 2, "expansion": 2}
-    check_cell(Block(4, MinGRU, rngs=nnx.Rngs(0), dtype=jnp.bfloat16, **options))
+    block = Block(4, MinGRU, rngs=nnx.Rngs(0), dtype=jnp.bfloat16, **options)
+    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](block, jax.random.key(4))
 
 
 def test_dropout_preserves_the_mean(getkey):
