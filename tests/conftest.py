@@ -42,6 +42,9 @@ from trained_runs import experiment, trained_run, trained_runs  # noqa: E402, F4
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Tracing makes many small objects, and nearly none of them in cycles: collect less often.
+gc.set_threshold(200_000, 20, 100)
+
 # They have no doctests, and two modules named conftest could not both be imported.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 

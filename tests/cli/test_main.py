@@ -132,7 +132,10 @@ def test_second_signal_has_its_default_effect(request):
     assert not isinstance(stopped.value, StopRequested)
 
 
-@pytest.mark.parametrize("milliseconds", [100, 200, 300, 400, 600])
+@pytest.mark.parametrize(
+    "milliseconds",
+    [200, 400, *(pytest.param(ms, marks=pytest.mark.slow) for ms in (100, 300, 600))],
+)
 def test_signal_during_the_imports_ends_the_process_quietly(tmp_path, milliseconds):
     """Before Python has read the first file of rnnlab the process ends as any other does."""
     command = [sys.executable, "-m", "rnnlab.cli.main", "verify", str(tmp_path)]

@@ -140,7 +140,13 @@ def stop(at, number=signal.SIGINT):
 
 
 @pytest.mark.parametrize(
-    ("kind", "at"), [("shuffled", 3), ("shuffled", 4), ("stateful", 6), ("accumulated", 1)]
+    ("kind", "at"),
+    [
+        ("shuffled", 3),
+        pytest.param("shuffled", 4, marks=pytest.mark.slow),
+        ("stateful", 6),
+        ("accumulated", 1),
+    ],
 )
 def test_run_stopped_and_resumed_has_the_same_bits(finished, tmp_path, kind, at):
     options = {"grad_accum_steps": 2} if kind == "accumulated" else {}
