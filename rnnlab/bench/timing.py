@@ -16,6 +16,8 @@ import numpy as np
 
 LAUNCHES, MEASUREMENT_SECONDS = 20, 0.05
 """An accelerator's launches per measurement: this number, or as many as fit in this time."""
+PAUSE_SECONDS = 0.02
+"""Pause before a measurement."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def time_interleaved(programs: Sequence[TimedProgram], repeats: int) -> np.ndarr
     """Seconds per launch of each program in each of `repeats` rounds, shape (programs, repeats).
 
     Every program runs once before. A round then measures each of them once, so that other load on
-    the machine affects all of them alike.
+    the machine affects all of them alike. Before each measurement the worker threads of the last
+    program, which may be another library's, get `PAUSE_SECONDS` to stop waiting actively for work.
     """
     launches = []
     for program in programs:
@@ -82,6 +85,7 @@ def time_interleaved(programs: Sequence[TimedProgram], repeats: int) -> np.ndarr
     seconds = np.empty((len(programs), repeats))
     for k in range(repeats):
         for times, program, count in zip(seconds, programs, launches, strict=True):
+            time.sleep(PAUSE_SECONDS)
             times[k] = program.run(count)
     return seconds
 
