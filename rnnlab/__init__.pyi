@@ -7,6 +7,7 @@ from rnnlab.cells import CELLS as CELLS
 from rnnlab.cells import GRU as GRU
 from rnnlab.cells import LSTM as LSTM
 from rnnlab.cells import LSTMCarry as LSTMCarry
+from rnnlab.cells import Mamba as Mamba
 from rnnlab.cells import MinGRU as MinGRU
 from rnnlab.cells import MinLSTM as MinLSTM
 from rnnlab.cells import VanillaRNN as VanillaRNN

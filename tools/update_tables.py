@@ -86,7 +86,15 @@ def study(name: str, records: str | None = None, table: str = "table") -> str:
 
 
 TRAININGS = (
-    *("adding", "adding_lengths", "char_lm", "chorales", "chorales_jsb", "context_length"),
+    *(
+        "adding",
+        "adding_lengths",
+        "char_lm",
+        "char_lm_strong",
+        "chorales",
+        "chorales_jsb",
+        "context_length",
+    ),
     *("copy_memory", "data_efficiency", "forecasting", "formal_languages", "listops", "mqar"),
     *("parity", "selective_copying", "sequential_digits", "shakespeare", "shakespeare_paper"),
     "vowels",

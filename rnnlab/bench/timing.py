@@ -80,7 +80,7 @@ def time_interleaved(programs: Sequence[TimedProgram], repeats: int) -> np.ndarr
     """
     launches = []
     for program in programs:
-        most = int(MEASUREMENT_SECONDS / program.run())
+        most = int(MEASUREMENT_SECONDS / max(program.run(), 1e-9))
         launches.append(max(1, min(program.launches, most)))
     seconds = np.empty((len(programs), repeats))
     for k in range(repeats):

@@ -22,8 +22,8 @@ from rnnlab.validation import require_one_of, require_positive_int
 class Text:
     """Predict each symbol of a text from the symbols before it.
 
-    The text is split into a training part, a validation part and a test part (its end), in this
-    order. The validation part selects the best step, the test part is reported. The validation part
+    The text is split into a validation part (its beginning), a training part and a test part (its
+    end). The validation part selects the best step, the test part is reported. The training part
     lies next to the test part because neighboring pages resemble each other. Parts of a text differ
     in difficulty, so compare losses on the same part only. The vocabulary is the sorted set of
     symbols of the whole text.
@@ -32,9 +32,10 @@ class Text:
     `batch_size` consecutive streams and reads them window by window: `reset` is True at the first
     time step of each pass over the streams, and each pass starts at another offset.
 
-    In evaluation every symbol is scored exactly once, in consecutive windows. Each window starts
-    from the initial state, so its first symbols have little context: a longer `evaluation_length`
-    lowers the loss of any model that can use it.
+    In evaluation every symbol is scored exactly once, in consecutive windows (except the first of
+    the text, which nothing precedes). Each window starts from the initial state, so its first
+    symbols have little context: a longer `evaluation_length` lowers the loss of any model that can
+    use it.
 
     Baselines are the uniform distribution, the unigram and a modified Kneser-Ney n-gram, see
     `rnnlab.tasks.reference.ngram`. They are counted on everything before the test part, which
@@ -46,7 +47,7 @@ class Text:
       token: what a token is, `"character"` or `"byte"` (of UTF-8).
       length: time steps of a training window.
       batch_size: examples per batch.
-      valid: fraction of the text, before the test part, that selects the best step. With 0 the test
+      valid: fraction of the text, at its beginning, that selects the best step. With 0 the test
         part selects it too and is called `"valid"`, as in runs of the first rnnlab.
       test: fraction of the text, at its end, that is reported.
       stateful: whether a batch continues the batch before it.
@@ -94,8 +95,8 @@ class Text:
         else:
             vocabulary = tuple(sorted(set(text)))
             ids = encode(text, vocabulary)
-        end, test = self._bounds(len(ids))
-        sets = {"valid": (end, test), "test": (test, len(ids))}
+        start, end = self._bounds(len(ids))
+        sets = {"valid": (0, start), "test": (end, len(ids))}
         if self.valid == 0:
             sets = {"valid": sets["test"]}
         batch = self._stateful if self.stateful else self._shuffled
@@ -103,11 +104,11 @@ class Text:
             loss="categorical",
             metrics=("nll", "bits", "accuracy"),
             out_features=len(vocabulary),
-            train_batch=functools.partial(batch, ids[:end], seed),
+            train_batch=functools.partial(batch, ids[start:end], seed),
             eval_sets={
                 name: functools.partial(self._windows_of, ids, *part) for name, part in sets.items()
             },
-            baselines=functools.partial(_baselines, ids[:test], ids[test:], len(vocabulary)),
+            baselines=functools.partial(_baselines, ids[:end], ids[end:], len(vocabulary)),
             vocab_size=len(vocabulary),
             autoregressive=True,
             stateful=self.stateful,
@@ -116,18 +117,18 @@ class Text:
         )
 
     def _bounds(self, size: int) -> tuple[int, int]:
-        """The end of the training part and the start of the test part."""
-        test = int(size * (1 - self.test))
-        end = test - int(size * self.valid)
+        """The start and the end of the training part."""
+        start, end = int(size * self.valid), int(size * (1 - self.test))
         streams = self.batch_size if self.stateful else 1
-        fewest = 1 if self.valid else 0
-        if (end - 1) // streams < self.length or test == size or test - end < fewest:
+        # Each part has a symbol to predict; the first symbol of the text is not predicted.
+        fewest = 2 if self.valid else 0
+        if (end - start - 1) // streams < self.length or end == size or start < fewest:
             raise DataError(
                 f"{self.path or 'the text'} must have >= {streams * self.length + 1} symbols to "
-                f"train on and >= {fewest} and 1 to evaluate, got {end}, {test - end} and "
-                f"{size - test} of {size}; lower length or batch_size, or use a longer text"
+                f"train on and >= {fewest} and 1 to evaluate, got {end - start}, {start} and "
+                f"{size - end} of {size}; lower length or batch_size, or use a longer text"
             )
-        return end, test
+        return start, end
 
     def _shuffled(self, ids: np.ndarray, seed: int, n: int) -> Batch:
         start = rng_for(RngStream.TRAIN, seed, n).integers(
@@ -149,6 +150,7 @@ class Text:
     def _windows_of(self, ids: np.ndarray, start: int, end: int) -> Iterator[Batch]:
         """Batches that score symbols `start` to `end - 1` once, each given the one before it."""
         length = self.evaluation_length or self.length
+        start = max(start, 1)
         rows = -(-(end - start) // length)
         padding = rows * length - (end - start)
         inputs = np.pad(ids[start - 1 : end - 1], (0, padding)).reshape(rows, length)

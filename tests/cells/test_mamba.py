@@ -9,8 +9,7 @@ import oracles
 import pytest
 from flax import nnx
 
-from rnnlab import Block
-from rnnlab.cells.mamba import Mamba
+from rnnlab import Block, Mamba
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
 SMALL = functools.partial(Mamba, state_size=3)

@@ -32,10 +32,10 @@ def test_training_windows_are_pieces_of_the_training_part(story):
         for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
             piece = text_of(data, inputs) + data.vocabulary[targets[-1]]
             assert text_of(data, targets) == piece[1:]
-            assert piece in STORY[:340]
+            assert piece in STORY[20:360]
             starts.add(STORY.index(piece))
     # The last window ends with the last training symbol.
-    assert (min(starts), max(starts)) == (0, 340 - 21)
+    assert (min(starts), max(starts)) == (20, 360 - 21)
 
 
 def test_train_batch_depends_on_seed_and_number_only(story):
@@ -53,7 +53,8 @@ def test_eval_sets_score_every_symbol_once_given_its_predecessor(
     task = Text(story, length=11, batch_size=batch_size, evaluation_length=evaluation_length)
     data = task.load(seed=0)
     assert list(data.eval_sets) == ["valid", "test"]
-    for name, start, end in (("valid", 340, 360), ("test", 360, 400)):
+    # The first symbol of the text has no predecessor.
+    for name, start, end in (("valid", 1, 20), ("test", 360, 400)):
         targets, inputs, shapes = [], [], set()
         for batch in data.eval_sets[name]():
             shapes.add(batch.inputs.shape)
@@ -95,7 +96,7 @@ def test_streams_continue_row_by_row_and_begin_with_a_reset(story):
         # Each stream opens with the symbol that the stream before asked for last.
         assert [row[0] for row in rows[1:]] == [row[-1] for row in rows[:-1]]
         whole = rows[0] + "".join(row[1:] for row in rows[1:])
-        assert whole in STORY[:340]
+        assert whole in STORY[20:360]
         offsets.add(STORY.index(whole))
     assert len(offsets) > 3
 
@@ -131,7 +132,7 @@ def test_fingerprint_of_default_text_is_its_digest():
     [
         ({"length": 400}, r"story.txt must have >= 401 symbols to train on .* got 340, 20 and 40"),
         ({"length": 100, "batch_size": 8, "stateful": True}, "must have >= 801 symbols"),
-        ({"valid": 0.001}, "and >= 1 and 1 to evaluate, got 360, 0 and 40"),
+        ({"valid": 0.001}, "and >= 2 and 1 to evaluate, got 360, 0 and 40"),
         ({"test": 0.0}, r"test must be a fraction in \(0, 1\), got 0.0"),
         ({"test": 1.0}, "test must be a fraction"),
         ({"valid": -0.1}, r"valid must be a fraction in \[0, 1\), got -0.1"),
