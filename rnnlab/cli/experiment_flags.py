@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import tyro
 
 from rnnlab.cli import arguments as tyro_arguments
+from rnnlab.cli import suggestions
 from rnnlab.models.config import ModelConfig, available_options, settings_class, unknown_option
 from rnnlab.runs.experiment import Experiment, Preset
 from rnnlab.runs.grid import grid
@@ -126,15 +127,46 @@ def _choose_task(preset: Preset, flags: Sequence[Flag]) -> tuple[Preset, list[Fl
 
 def _parse(base: Experiment, flags: Sequence[Flag]) -> Experiment:
     """Returns the experiment `base` as the flags change it."""
-    cell = base.model.cell
-    known = {f"model.{f.name}" for f in fields(settings_class(cell))}
+    parts = {
+        "data": type(base.data),
+        "model": settings_class(base.model.cell),
+        "train": type(base.train),
+    }
+    hints = {
+        f"{part}.{f.name}": typing.get_type_hints(kind)[f.name]
+        for part, kind in parts.items()
+        for f in fields(kind)
+    }
+    flags = [_without_value(flag) if hints.get(_setting(flag)) is bool else flag for flag in flags]
     for flag in flags:
-        if flag.name.startswith("--model.") and not flag.sets(known):
-            name = _setting(flag).removeprefix("model.")
-            raise ValueError(unknown_option(name, cell))
+        _require_known(flag, hints, base.model.cell)
     settings = _read(base, [word for flag in flags for word in flag.words])
     model = ModelConfig.from_settings(vars(settings.model))
     return Experiment(settings.data, model, settings.train)
+
+
+def _without_value(flag: Flag) -> Flag:
+    """Returns `--model.remat True` as `--model.remat`, and False as `--model.no-remat`."""
+    value = " ".join(flag.values).lower()
+    if value == "true":
+        return Flag(flag.name, [])
+    if value == "false":
+        part, _, name = flag.name.partition(".")
+        return Flag(f"{part}.no-{name}", [])
+    return flag
+
+
+def _require_known(flag: Flag, known: Iterable[str], cell: str) -> None:
+    """Raises ValueError for an option that the experiment does not have."""
+    if not flag.name or flag.name.startswith("--tyro-") or flag.sets(known):
+        return
+    options = [name.replace("_", "-") for name in known]
+    name = flag.name.removeprefix("--")
+    if name.startswith("model.") and not suggestions.other_name(name, options):
+        raise ValueError(unknown_option(_setting(flag).removeprefix("model."), cell))
+    meant = suggestions.option(name, options)
+    hint = f"; did you mean --{meant}?" if meant else "."
+    raise ValueError(f"{flag.name} is not an option of this experiment{hint} See `{PROG} --help`")
 
 
 def _read(base: Experiment, arguments: Sequence[str]) -> Settings:

@@ -1,4 +1,4 @@
-"""`rnnlab list`: the experiments of a directory, with their questions."""
+"""`rnnlab list`: the experiments that `rnnlab run` trains, with their questions."""
 
 import ast
 import warnings
@@ -25,10 +25,10 @@ def list_experiments(command: List) -> int:
             warnings.warn(f"{path} is not a Python file and is skipped: {error}", stacklevel=2)
             continue
         doc = ast.get_docstring(tree) or ""
-        commands = [line.partition(":")[2] for line in doc.splitlines() if "Command:" in line]
-        if commands:
-            lines.append((path.stem, doc.splitlines()[0], commands[0].strip()))
+        if "Command:  rnnlab run" in doc:
+            name = path.stem if path.parent == List.folder else str(path)
+            lines.append((f"rnnlab run {name}", doc.splitlines()[0]))
     if not lines:
         raise ValueError(f"{command.folder} contains no experiment; set --folder")
-    print_table(Table("Experiments", ("name", "question", "command"), lines, frozenset()))
+    print_table(Table("Experiments", ("command", "question"), lines))
     return 0

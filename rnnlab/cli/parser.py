@@ -1,27 +1,36 @@
 """Parse the command line into a command and execute it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, make_dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, make_dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Annotated, Any, NamedTuple, Union
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from rnnlab.cli import arguments as tyro_arguments
+from rnnlab.cli import suggestions
 from rnnlab.cli.commands import (
     ALIASES,
     BENCHMARKS,
     COMMANDS,
     HANDLERS,
     SPEEDUP,
+    Inspect,
     Resume,
     Run,
+    Sample,
     load,
 )
+from rnnlab.runs.locate import find_run
 from rnnlab.runs.signals import StopSignal
 
 DESCRIPTION = """A research toolkit for recurrent sequence models in JAX.
+
+`rnnlab --version` shows the version. `rnnlab completion bash` (or zsh, tcsh) prints a script that
+completes commands and options in the shell.
 
 With any command, --debug shows the traceback of an error, and --malloc-keep-memory keeps freed
 memory for the next step instead of returning it to the system: on a CPU under Linux steps take less
@@ -31,6 +40,7 @@ docs/performance.md for the measurements.
 """
 
 
+COMPLETION = "completion"
 HELP_FLAGS = {"-h", "--help"}
 
 
@@ -61,9 +71,16 @@ def parse(arguments: Sequence[str]) -> Parsed:
     Raises:
       ValueError: an argument is unknown, missing or invalid.
     """
-    arguments = list(arguments)
+    arguments = list(arguments) or ["--help"]
+    if arguments == ["--version"]:
+        print(_version())
+        raise SystemExit(0)
+    if arguments[:1] == [COMPLETION]:
+        arguments[:1] = ["--tyro-print-completion"]
     if arguments[:1] == ["bench"] and len(arguments) > 1:
         arguments[1] = ALIASES.get(arguments[1], arguments[1])
+        _require_known(arguments[1], BENCHMARKS, "a benchmark", "rnnlab bench --help")
+    _require_known(arguments[0], [*COMMANDS, "speedup", "bench"], "a command", "rnnlab --help")
     options = {
         "prog": "rnnlab",
         "description": DESCRIPTION,
@@ -71,13 +88,36 @@ def parse(arguments: Sequence[str]) -> Parsed:
     }
     kind = _command_type(arguments)
     if arguments[:1] != ["run"] or len(arguments) == 1:
-        return Parsed(tyro_arguments.read(kind, arguments, **options))
+        return Parsed(_locate_run(tyro_arguments.read(kind, arguments, **options)))
     # The help of an experiment's file lists its settings, which are known when it is loaded.
     asks_for_help = not arguments[1].startswith("-") and not HELP_FLAGS.isdisjoint(arguments)
     if asks_for_help:
         arguments = [word for word in arguments if word not in HELP_FLAGS]
     read = tyro_arguments.read(kind, arguments, return_unknown_args=True, **options)
     return Parsed(*read, asks_for_help)
+
+
+def _require_known(word: str, known: Iterable[str], what: str, help_command: str) -> None:
+    """Raises ValueError if a word that should name a command does not."""
+    known = list(known)
+    if word in known or word.startswith("-"):
+        return
+    closest = suggestions.similar(word, known)
+    advice = f"did you mean {closest}?" if closest else f"they are {', '.join(known)}."
+    raise ValueError(f"{word!r} is not {what}; {advice} See `{help_command}`")
+
+
+def _locate_run(command: Any) -> Any:
+    """Returns a command with the run's directory in place of a directory that contains only it."""
+    if isinstance(command, Resume | Sample | Inspect):
+        return replace(command, folder=find_run(command.folder))
+    return command
+
+
+def _version() -> str:
+    """Returns the version of rnnlab and of what its numbers depend on; JAX is not imported."""
+    names = ("rnnlab", "jax", "flax")
+    return ", ".join([*(f"{name} {version(name)}" for name in names), f"Python {python_version()}"])
 
 
 def dispatch(parsed: Parsed, session: Session) -> int:

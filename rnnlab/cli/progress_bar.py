@@ -1,5 +1,9 @@
-"""The progress bar of a run, with loss, speed and time left, and one line per evaluation."""
+"""The progress bar of a run, with loss, speed and time left, and one line per evaluation.
 
+Without a terminal there is no bar, but a line with the loss from time to time.
+"""
+
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +19,9 @@ from rich.progress import (
 
 from rnnlab.records import Record
 from rnnlab.train.callbacks import Reporter
+
+SECONDS_PER_LINE = 30
+"""Seconds between two lines with the loss where there is no terminal."""
 
 
 @contextmanager
@@ -35,12 +42,19 @@ def progress_display(title: str, steps: int) -> Iterator[Reporter]:
     with Progress(*columns, console=console, **options) as progress:
         task = progress.add_task(title, total=steps, text="")
 
+        def log(line: str) -> None:
+            progress.console.print(line, markup=False, soft_wrap=True)
+
+        shown = time.monotonic()
+
         def on_update(step: int, metrics: Record) -> None:
+            nonlocal shown
             text = f"loss {metrics['loss']:.4f}"
             if metrics["tokens_per_second"]:
                 text += f", {metrics['tokens_per_second']:,.0f} tokens/s"
             progress.update(task, completed=step, text=text)
+            if not console.is_terminal and time.monotonic() - shown >= SECONDS_PER_LINE:
+                shown = time.monotonic()
+                log(f"step {step} of {steps}: {text}")
 
-        yield Reporter(
-            on_update, lambda line: progress.console.print(line, markup=False, soft_wrap=True)
-        )
+        yield Reporter(on_update, log)

@@ -3,13 +3,15 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flax import nnx
 
 from rnnlab import records
-from rnnlab.cli.commands import Resume, Run
+from rnnlab.cli import suggestions
+from rnnlab.cli.commands import List, Resume, Run
 from rnnlab.cli.compare import result_table
 from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
@@ -18,11 +20,16 @@ from rnnlab.records import Record
 from rnnlab.runs import api
 from rnnlab.runs.api import Preset
 from rnnlab.runs.grid import load_presets, run_name
+from rnnlab.runs.locate import link_latest
 from rnnlab.runs.resources import require_writable
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory, validate_run_name
 from rnnlab.runs.signals import StopRequested
 from rnnlab.tables import print_table
+from rnnlab.train.callbacks import Reporter
+
+SHIPPED = List.folder
+"""Directory of the experiments that can be run by name."""
 
 
 def print_help(command: Run, flags: Sequence[str]) -> None:
@@ -60,6 +67,8 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
             progress_display(title, experiment.train.steps) as reporter,
             _add_resume_hint(run_dir),
         ):
+            if command.out is None:
+                reporter = _linking(reporter, out)
             result = api.run(run_dir, name, command.preset, experiment, settings, reporter, policy)
         if result not in existing:
             records.append(results, result)
@@ -96,12 +105,39 @@ def resume_run(command: Resume, session: Session) -> int:
 
 
 def _preset(command: Run) -> Preset:
-    presets = load_presets(command.file)
+    presets = load_presets(_find_experiment(command.file))
     if command.preset not in presets:
         raise ValueError(
             f"preset must be one of {', '.join(map(repr, presets))}, got {command.preset!r}"
         )
     return presets[command.preset]
+
+
+def _linking(reporter: Reporter, out: Path) -> Reporter:
+    """Returns a reporter that makes runs/latest a link to `out` when the run writes its lines."""
+
+    def log(line: str) -> None:
+        link_latest(out)
+        reporter.log(line)
+
+    return replace(reporter, log=log)
+
+
+def _find_experiment(file: Path) -> Path:
+    """Returns the file of an experiment that is named by its path or as `rnnlab list` shows it.
+
+    Raises:
+      ValueError: there is no such file, but one of a similar name.
+    """
+    named = SHIPPED / f"{file.name}.py"
+    if os.path.exists(file) or not os.path.isdir(SHIPPED):
+        return file
+    if file.parent == Path() and named.is_file():
+        return named
+    paths = {path.stem: path for path in SHIPPED.glob("*.py")}
+    if closest := suggestions.similar(file.stem, paths):
+        raise ValueError(f"{file} is not a file; did you mean {paths[closest]}?")
+    return file
 
 
 @contextmanager

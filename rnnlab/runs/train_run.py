@@ -97,6 +97,7 @@ def _restore(
     checkpoint = restore_for_resume(run_dir, store, loop.tree, policy, log)
     if checkpoint is None:
         return
+    log(f"resuming from step {checkpoint.step} of {loop.config.steps}")
     state, progress = checkpoint.tree["state"], checkpoint.tree["progress"]
     if not recover_best(store, checkpoint.step, progress, log):
         worst, never = np.array(loop.worst_value), np.array(-1)

@@ -59,13 +59,72 @@ def test_completion_to_an_unwritable_path_is_an_error(tmp_path, capsys):
     assert f"No such file or directory: '{path}'" in capsys.readouterr().err
 
 
-def test_unknown_flag_is_an_error_of_one_line(experiment, capsys):
-    for words in (["list", "--stpes"], ["run", experiment, "--stpes"]):
-        assert main.main(words) == errors.USAGE_ERROR
-        printed = capsys.readouterr()
-        assert printed.out == ""
-        assert printed.err.startswith("rnnlab: error: Unrecognized options: --stpes; ")
-        assert printed.err.count("\n") == 1
+def refused(words, capsys):
+    """Returns the one line on stderr of a command that is refused."""
+    assert main.main(words) == errors.USAGE_ERROR
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def test_unknown_flag_of_a_command_is_an_error_of_one_line(capsys):
+    assert "error: Unrecognized options: --stpes; " in refused(["list", "--stpes"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--stpes", "--train.steps"),
+        ("--train.stpes", "--train.steps"),
+        ("--train.lr", "--train.learning-rate"),
+        ("--lr", "--train.learning-rate"),
+        ("--train.epochs", "--train.steps"),
+        ("--model.hidden-size", "--model.width"),
+        ("--model.layers", "--model.depth"),
+        ("--batch_size", "--data.batch-size"),
+    ],
+)
+def test_unknown_option_of_an_experiment_suggests_the_one_that_is_meant(
+    experiment, capsys, flag, meant
+):
+    printed = refused(["run", experiment, flag, "3"], capsys)
+    assert f"error: {flag} is not an option of this experiment; did you mean {meant}?" in printed
+
+
+def test_unknown_option_that_is_near_a_short_one_suggests_nothing(experiment, capsys):
+    # l1 and l2 would train, wrongly.
+    assert "did you mean" not in refused(["run", experiment, "--train.l3", "1"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["spedup"], "'spedup' is not a command; did you mean speedup?"),
+        (["runn", "x.py"], "'runn' is not a command; did you mean run?"),
+        (["train"], "'train' is not a command; they are list, run, resume"),
+        (["bench", "scaning"], "'scaning' is not a benchmark; did you mean scaling?"),
+    ],
+)
+def test_unknown_command_suggests_a_similar_one(words, said, capsys):
+    assert said in refused(words, capsys)
+
+
+def test_no_command_prints_the_help(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main.main([])
+    assert not stopped.value.code
+    assert "usage: rnnlab" in capsys.readouterr().out
+
+
+def test_version_names_rnnlab_jax_and_python(capsys):
+    printed = completion(["--version"], capsys)
+    assert printed.startswith("rnnlab 0.1.0, jax ")
+    assert "Python 3." in printed
+
+
+def test_completion_command_prints_the_script(capsys):
+    assert TITLE.format("rnnlab") in completion(["completion", "bash"], capsys)
 
 
 @pytest.mark.parametrize(

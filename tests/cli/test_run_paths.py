@@ -1,0 +1,112 @@
+"""Experiments by name, runs by the directory above them, and the link to the latest runs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rnnlab import errors
+from rnnlab.cli import main, progress_bar
+from rnnlab.errors import CheckpointError
+from rnnlab.runs.locate import find_run, link_latest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def in_checkout(tmp_path, monkeypatch):
+    """A working directory with the shipped experiments."""
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_experiment_is_found_by_its_name(in_checkout, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main.main(["run", "char_lm", "--help"])
+    assert not stopped.value.code
+    assert "--model.width" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("charlm", "did you mean experiments/training/char_lm.py?"),
+        ("experiments/charlm.py", "did you mean experiments/training/char_lm.py?"),
+        ("nothing_like_it", "must be an experiment (`rnnlab list` shows them)"),
+    ],
+)
+def test_experiment_that_does_not_exist_is_refused_with_advice(in_checkout, capsys, name, advice):
+    assert main.main(["run", name]) == errors.USAGE_ERROR
+    printed = capsys.readouterr().err
+    assert f"{name} is not a file; " in printed
+    assert advice in printed
+    assert not (in_checkout / "runs").exists()
+
+
+def test_list_shows_the_command_of_each_experiment_at_80_columns(in_checkout, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main.main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for path in Path("experiments/training").glob("*.py"):
+        assert f"rnnlab run {path.stem} " in printed
+    # What another program runs is not shown.
+    assert main.main(["list", "--folder", "experiments"]) == 0
+    printed = capsys.readouterr().out
+    assert "rnnlab run char_lm" in printed
+    assert "gpu" not in printed
+
+
+def make_run(path):
+    path.mkdir(parents=True)
+    (path / "config.json").touch()
+    return path
+
+
+def test_find_run_accepts_the_directory_above_a_single_run(tmp_path):
+    run = make_run(tmp_path / "runs" / "cell=mingru,seed=0")
+    assert find_run(run) == find_run(run.parent) == run
+    assert find_run(tmp_path / "none") == tmp_path / "none"
+    other = make_run(tmp_path / "runs" / "cell=gru,seed=0")
+    with pytest.raises(CheckpointError, match="2 runs: cell=gru,seed=0, cell=mingru,seed=0; add"):
+        find_run(run.parent)
+    assert find_run(other) == other
+
+
+def test_link_latest_follows_the_last_runs_and_spares_other_files(tmp_path):
+    runs = [tmp_path / "char_lm" / name for name in ("1", "2")]
+    for out in runs:
+        out.mkdir(parents=True)
+        link_latest(out)
+        assert (tmp_path / "latest").resolve() == out.resolve()
+    assert os.readlink(tmp_path / "latest") == os.path.join("char_lm", "2")
+    assert {p.name for p in tmp_path.iterdir()} == {"char_lm", "latest"}
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").mkdir()
+    link_latest(runs[0])
+    assert not (tmp_path / "latest").is_symlink()
+
+
+@pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+def test_run_without_a_terminal_prints_losses_and_is_the_latest(
+    experiment, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(progress_bar, "SECONDS_PER_LINE", 0)
+    assert main.main(["run", experiment, "--model.cell", "mingru"]) == 0
+    printed = capsys.readouterr().err
+    assert "step 1 of 4: loss " in printed
+    assert "step 4 of 4: loss " in printed
+    assert main.main(["sample", "runs/latest", "--length", "3", "--prompt", "a"]) == 0
+
+
+@pytest.mark.usefixtures("implicit_promotion")
+@pytest.mark.parametrize(("value", "remat"), [("True", True), ("false", False)])
+def test_boolean_option_accepts_a_value(experiment, value, remat):
+    from rnnlab.cli.experiment_flags import experiments
+    from rnnlab.runs.grid import load_presets
+
+    preset = load_presets(Path(experiment))["cpu"]
+    flags = ["--model.cell", "mingru", "--model.remat", value]
+    ((found, _),) = experiments(preset, flags)
+    assert found.model.remat is remat
