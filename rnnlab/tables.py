@@ -1,6 +1,9 @@
 """Records as tables: printed with rich, or as Markdown for a page."""
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from rnnlab.records import Record
@@ -14,12 +17,14 @@ class Table(NamedTuple):
       headings: one per column.
       lines: the table rows, one text per column.
       section_ends: indices of the table rows below which a rule is drawn.
+      optional: headings of the columns that a narrow terminal does not show, the first one first.
     """
 
     title: str
     headings: tuple[str, ...]
     lines: list[tuple[str, ...]]
     section_ends: frozenset[int] = frozenset()
+    optional: tuple[str, ...] = ()
 
 
 def device_label(record: Record) -> str:
@@ -54,24 +59,83 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
+_wide: ContextVar[bool] = ContextVar("wide", default=False)
+
+
+@contextmanager
+def wide_tables(wide: bool = True) -> Iterator[None]:
+    """Prints every column of the tables inside it, whatever the width of the terminal."""
+    token = _wide.set(wide)
+    try:
+        yield
+    finally:
+        _wide.reset(token)
+
+
 def print_table(table: Table) -> None:
-    """Prints a table, at the width of the terminal if there is one."""
+    """Prints a table as wide as the terminal.
+
+    Optional columns that do not fit are omitted and named below the table. Numbers are never cut.
+    A file or pipe has no width, and receives every column.
+    """
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    console = Console()
+    everything = _wide.get() or not console.is_terminal
+    if everything:
+        console = Console(width=max(console.width, _width(table, range(len(table.headings)))))
+    chosen = fitting_columns(table, console.width)
     # As `Text`, because names may contain rich's markup.
     rich = RichTable(title=Text(table.title), title_justify="left")
-    for k, heading in enumerate(table.headings):
+    for k in chosen:
         numeric = all(_is_numeric(line[k]) for line in table.lines)
-        rich.add_column(Text(heading), justify="right" if numeric else "left")
-    for k, line in enumerate(table.lines):
-        rich.add_row(*map(Text, line), end_section=k in table.section_ends)
-    console = Console()
-    # A file or pipe has no width: table rows are not wrapped there.
-    if not console.is_terminal:
-        console = Console(width=200)
+        heading = Text(_folded(table.headings[k], _column_width(table, k)))
+        justify = "right" if numeric else "left"
+        rich.add_column(heading, justify=justify, no_wrap=numeric, overflow="fold")
+    for number, line in enumerate(table.lines):
+        end_section = number in table.section_ends
+        rich.add_row(*(Text(line[k]) for k in chosen), end_section=end_section)
     console.print(rich)
+    hidden = [heading for k, heading in enumerate(table.headings) if k not in chosen]
+    if hidden:
+        note = f"Not shown: {'; '.join(hidden)}. Add --wide to see everything."
+        console.print(note, markup=False, highlight=False)
+
+
+def fitting_columns(table: Table, width: int) -> list[int]:
+    """Returns the indices of the columns that fit into a width, in characters.
+
+    Only optional columns are omitted, in their order.
+
+    >>> headings, lines = ("name", "loss", "seconds"), [("gru", "1.25", "12")]
+    >>> table = Table("", headings, lines, optional=("seconds",))
+    >>> fitting_columns(table, 30), fitting_columns(table, 20)
+    ([0, 1, 2], [0, 1])
+    """
+    chosen = list(range(len(table.headings)))
+    for heading in table.optional:
+        if _width(table, chosen) <= width:
+            break
+        chosen = [k for k in chosen if table.headings[k] != heading]
+    return chosen
+
+
+def _width(table: Table, columns: Iterable[int]) -> int:
+    """The characters that columns take, with their rules and spaces."""
+    return 1 + sum(_column_width(table, k) + 3 for k in columns)
+
+
+def _column_width(table: Table, k: int) -> int:
+    """The longest text of a column, whose heading may be folded between words."""
+    words = table.headings[k].split() or [""]
+    return max(map(len, (*words, *(line[k] for line in table.lines))))
+
+
+def _folded(heading: str, width: int) -> str:
+    """Returns a heading with line breaks between words, as narrow as its column."""
+    return "\n".join(textwrap.wrap(heading, width, break_on_hyphens=False)) or heading
 
 
 def markdown(table: Table, columns: Sequence[str] | None = None) -> str:

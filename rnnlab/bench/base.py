@@ -120,6 +120,13 @@ COMPILE = Column(
 RATIO_QUARTILES = Column("quartiles", lambda r: f"{r['ratio_q1']:.2f} to {r['ratio_q3']:.2f}")
 
 
+OPTIONAL_HEADINGS = (
+    *("compile, s", "XLA temp memory, kB", "XLA temp memory, MB", "quartiles", "quartiles, ms"),
+    *("tokens/s", "max output difference", "state per stream, bytes"),
+)
+"""Columns that a narrow terminal does not show, the first one first."""
+
+
 def ratio_column(heading: str) -> Column:
     """The median ratio to the reference that was timed in the same rounds."""
     return Column(heading, lambda r: f"{r['ratio']:.2f}")
@@ -137,7 +144,7 @@ def make_table(
     keys = [tuple(r[key] for key in section_keys) for r in measured]
     ends = frozenset(k for k, (this, following) in enumerate(pairwise(keys)) if this != following)
     lines = [tuple(column.text(r) for column in columns) for r in measured]
-    return Table(title, tuple(c.heading for c in columns), lines, ends)
+    return Table(title, tuple(c.heading for c in columns), lines, ends, OPTIONAL_HEADINGS)
 
 
 class Benchmark(ABC):

@@ -62,7 +62,8 @@ def table(measured: Sequence[Record]) -> Table:
         Column(RATIO_HEADING, ratio),
         Column(PAPER_HEADING, _paper),
     )
-    return make_table(describe(measured), columns, measured, ("pass", "length"))
+    made = make_table(describe(measured), columns, measured, ("pass", "length"))
+    return made._replace(optional=(PAPER_HEADING, *made.optional))
 
 
 def describe(measured: Sequence[Record]) -> str:

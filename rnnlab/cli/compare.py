@@ -1,7 +1,7 @@
 """`rnnlab compare`: finished runs in one table and one figure."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rnnlab.cli.commands import Compare
@@ -89,7 +89,29 @@ def result_table(results: Sequence[Record]) -> Table:
     )
     devices = "; ".join(dict.fromkeys(map(device_label, results)))
     presets = dict.fromkeys(f"{r['experiment']}, preset {r['preset']}" for r in results)
-    return Table(f"{devices}; {', '.join(presets)}", tuple(headings), lines, breaks)
+    title = f"{devices}; {', '.join(presets)}"
+    main = results[0]["metric"]
+    optional = [
+        "state, bytes",
+        *(f"{set_names} {metric}" for metric in metrics if metric != main),
+        *(f"{name} ({metric})" for name, metric in _weaker_baselines(results[0], baselines)),
+        *("seconds to best step", "parameters", "best step", "tokens/s"),
+    ]
+    return Table(title, tuple(headings), lines, breaks, tuple(optional))
+
+
+def _weaker_baselines(
+    result: Record, baselines: Iterable[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Returns the baselines that are not the best one on the result's metric, the worst first."""
+    metric, sign = result["metric"], 1 if better_direction(result) == "higher" else -1
+
+    def quality(baseline: tuple[str, str]) -> float:
+        value = result["baselines"].get(baseline[0], {}).get(metric)
+        own = baseline[1] == metric and value is not None
+        return sign * value if own else float("-inf")
+
+    return sorted(baselines, key=quality)[:-1]
 
 
 def better_direction(result: Record) -> str:

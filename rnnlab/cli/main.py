@@ -15,9 +15,12 @@ from rnnlab.load_module import user_location
 from rnnlab.malloc import keep_memory
 from rnnlab.runs.lock import lock_if_exists, reject_duplicate_command
 from rnnlab.runs.signals import StopRequested, StopSignal
+from rnnlab.tables import wide_tables
 
-DEBUG = "--debug"
+DEBUG, WIDE = "--debug", "--wide"
 KEEP, NO_KEEP = "--malloc-keep-memory", "--no-malloc-keep-memory"
+GLOBAL_FLAGS = {DEBUG, WIDE, KEEP, NO_KEEP}
+"""Flags of every command."""
 TRAINING_COMMANDS = (["run"], ["resume"], ["bench", "language-model"], ["bench", "lm"])
 
 
@@ -78,8 +81,8 @@ def _execute(arguments: list[str], stop_signal: StopSignal) -> int:
     """Parses and executes a command, under the lock of the run that it resumes."""
     with stop_signal.deferred():
         from rnnlab.cli import parser
-    parsed = parser.parse([word for word in arguments if word not in (DEBUG, KEEP, NO_KEEP)])
-    with _lock(parsed.command, arguments) as held_locks:
+    parsed = parser.parse([word for word in arguments if word not in GLOBAL_FLAGS])
+    with _lock(parsed.command, arguments) as held_locks, wide_tables(WIDE in arguments):
         return parser.dispatch(parsed, parser.Session(stop_signal, held_locks))
 
 
@@ -94,7 +97,7 @@ def _lock(command: object, arguments: list[str]) -> AbstractContextManager[froze
 
 def _configure_malloc(arguments: list[str]) -> None:
     """Keeps freed memory if a flag or the command asks for it, before the first array is made."""
-    words = [word for word in arguments if word not in (DEBUG, KEEP, NO_KEEP)]
+    words = [word for word in arguments if word not in GLOBAL_FLAGS]
     trains = any(words[: len(command)] == command for command in TRAINING_COMMANDS)
     if NO_KEEP in arguments or not (trains or KEEP in arguments):
         return

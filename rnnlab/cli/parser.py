@@ -32,11 +32,11 @@ DESCRIPTION = """A research toolkit for recurrent sequence models in JAX.
 `rnnlab --version` shows the version. `rnnlab completion bash` (or zsh, tcsh) prints a script that
 completes commands and options in the shell.
 
-With any command, --debug shows the traceback of an error, and --malloc-keep-memory keeps freed
-memory for the next step instead of returning it to the system: on a CPU under Linux steps take less
-time, and the process holds as much memory as it ever needed. Commands that train (run, resume,
-bench language-model) do so by default; --no-malloc-keep-memory turns it off. See
-docs/performance.md for the measurements.
+With any command, --wide prints every column of a table, --debug shows the traceback of an error,
+and --malloc-keep-memory keeps freed memory for the next step instead of returning it to the
+system: on a CPU under Linux steps take less time, and the process holds as much memory as it ever
+needed. Commands that train (run, resume, bench language-model) do so by default;
+--no-malloc-keep-memory turns it off. See docs/performance.md for the measurements.
 """
 
 

@@ -1,0 +1,66 @@
+"""Tables fit the terminal, and show everything elsewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rnnlab.bench.libraries import LibrariesBenchmark
+from rnnlab.bench.scan import ScanBenchmark
+from rnnlab.bench.speedup_table import table as speedup_table
+from rnnlab.cli.compare import result_table
+from rnnlab.records import read
+from rnnlab.tables import Table, print_table, wide_tables
+
+RESULTS = Path(__file__).parent.parent / "experiments" / "results"
+TABLES = {
+    "char_lm": result_table,
+    "forecasting": result_table,
+    "speedup_paper_size": speedup_table,
+    "scan_bandwidth": ScanBenchmark.table,
+    "libraries": LibrariesBenchmark.table,
+}
+
+
+def printed(table, capsys, monkeypatch, columns, terminal=True):
+    """What is printed at a width, without the rules between the cells."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(table)
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)  # without bold type
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+@pytest.mark.parametrize("name", TABLES)
+def test_table_fits_the_terminal_and_cuts_nothing(capsys, monkeypatch, name, columns):
+    table = TABLES[name](list(read(RESULTS / name / "rows.jsonl")))
+    lines = printed(table, capsys, monkeypatch, columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert not any("…" in line for line in lines)
+    shown = " ".join(lines)
+    hidden = [heading for heading in table.headings if heading.split()[0] not in shown]
+    assert set(hidden) <= set(table.optional)
+    # The last required column of the first table row is there in full.
+    required = [k for k, heading in enumerate(table.headings) if heading not in table.optional]
+    assert table.lines[0][required[-1]] in shown
+
+
+def test_columns_that_are_left_out_are_named_and_wide_shows_them(capsys, monkeypatch):
+    lines = [("gru", "1.2345", "x" * 60)]
+    table = Table("title", ("cell", "loss", "note"), lines, optional=("note",))
+    narrow = printed(table, capsys, monkeypatch, 40)
+    assert "1.2345" in narrow
+    assert "Not shown: note. Add --wide to see" in narrow
+    with wide_tables():
+        wide = printed(table, capsys, monkeypatch, 40)
+    assert "x" * 60 in wide
+    assert "Not shown" not in wide
+
+
+def test_table_in_a_pipe_has_every_column(capsys, monkeypatch):
+    table = TABLES["speedup_paper_size"](list(read(RESULTS / "speedup_paper_size" / "rows.jsonl")))
+    text = printed(table, capsys, monkeypatch, 80, terminal=False)
+    assert "Not shown" not in text
+    assert "compile" in text
+    assert "…" not in text
