@@ -1,7 +1,7 @@
 """Records as tables: printed with rich, or as Markdown for a page."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -59,6 +59,16 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
+def format_range(values: Iterable[float], show: Callable[[float], str] = format_ratio) -> str:
+    """The smallest and the largest of some values.
+
+    >>> format_range([2.914, 1.95, 2.0]), format_range([3.0])
+    ('1.95 to 2.91', '3.00')
+    """
+    shown = [show(value) for value in sorted(values)]
+    return shown[0] if shown[0] == shown[-1] else f"{shown[0]} to {shown[-1]}"
+
+
 _wide: ContextVar[bool] = ContextVar("wide", default=False)
 
 
@@ -102,6 +112,14 @@ def print_table(table: Table) -> None:
     if hidden:
         note = f"Not shown: {'; '.join(hidden)}. Add --wide to see everything."
         console.print(note, markup=False, highlight=False)
+
+
+def print_text(text: str) -> None:
+    """Prints sentences as wide as the terminal, and in one line elsewhere."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 
 def fitting_columns(table: Table, width: int) -> list[int]:

@@ -98,6 +98,19 @@ class AccuracyBenchmark(Benchmark):
                 }
 
     @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        longest = max(r["length"] for r in measured)
+        errors: dict[str, list[float]] = {}
+        for r in measured:
+            if r["length"] == longest and r["dtype"] == measured[0]["dtype"]:
+                error = float("nan") if r["relative_error"] is None else r["relative_error"]
+                errors.setdefault(r["form"], []).append(error)
+        found = ", ".join(f"{form} {max(found):.0e}" for form, found in errors.items())
+        return (
+            f"Largest relative errors at {longest:,} time steps in {measured[0]['dtype']}: {found}."
+        )
+
+    @classmethod
     def table(cls, measured: Sequence[Record]) -> Table:
         """One table row per form, and one column per length."""
         lengths = sorted({r["length"] for r in measured})

@@ -224,6 +224,11 @@ class Benchmark(ABC):
         return make_table(cls.title(measured), cls.columns, measured, cls.section_keys)
 
     @classmethod
+    @abstractmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        """What the records show, in two or three sentences. They may be incomplete."""
+
+    @classmethod
     def title(cls, measured: Sequence[Record]) -> str:
         """The table's title: what was measured, and where."""
         return f"{cls.name} on {device_label(measured[0])}; {measured[0]['dtype']}"

@@ -108,6 +108,16 @@ class LanguageModelBenchmark(Benchmark):
             }
 
     @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        own, *peers = measured
+        speed = f"rnnlab trains on {own['tokens_per_second']:,.0f} tokens per second."
+        times = (
+            f"The model in {peer['implementation']}, takes {peer['ratio']:.2f} times as long."
+            for peer in peers
+        )
+        return " ".join([speed, *times])
+
+    @classmethod
     def title(cls, measured: Sequence[Record]) -> str:
         r = measured[0]
         return (

@@ -22,9 +22,10 @@ from rnnlab.bench.base import (
 from rnnlab.bench.timing import compare_to_reference, compile_program, time_interleaved
 from rnnlab.bench.variants import module_variant, with_gradients
 from rnnlab.cells import CELLS
+from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.scan import resolve_backend
-from rnnlab.tables import device_label
+from rnnlab.tables import device_label, format_range
 
 CELL_NAMES = ("mingru", "minlstm")
 
@@ -86,6 +87,15 @@ class LayerBenchmark(Benchmark):
             "repeats": self.repeats,
             **compare_to_reference(programs[0], seconds, reference),
         }
+
+    @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        sentences = []
+        for cell in dict.fromkeys(r["cell"] for r in measured):
+            ratios = format_range(r["ratio"] for r in measured if r["cell"] == cell)
+            step = f"A training step of {cell_label(cell)}"
+            sentences.append(f"{step} takes {ratios} times as long as the matmuls in it.")
+        return " ".join(sentences)
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:

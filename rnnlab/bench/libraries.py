@@ -52,7 +52,7 @@ from rnnlab.cells.minimal import MinimalCell
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.registry import compared_cells, find_cell, minimal_counterparts
-from rnnlab.tables import device_label, format_ms, format_ratio
+from rnnlab.tables import device_label, format_ms, format_range, format_ratio
 
 MINIMAL = tuple(minimal_counterparts().values())
 """The cells that times are reported relative to."""
@@ -148,6 +148,25 @@ class LibrariesBenchmark(Benchmark):
     def _cases(self, workload: Workload) -> list["LibraryCase"]:
         platform, width = workload.device.platform, workload.width
         return [c for cell in self.cells for c in library_cases(cell, platform, width)]
+
+    @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        sentences = []
+        for classic, minimal in minimal_counterparts().items():
+            fastest: dict[tuple, Record] = {}
+            for r in measured:
+                key = tuple(r[name] for name in cls.section_keys)
+                ratio = r[f"over_{minimal}"]
+                if r["cell"] == classic and ratio is not None:
+                    fastest[key] = min(r, fastest.get(key, r), key=lambda r: r["seconds"])
+            if fastest:
+                ratios = format_range(r[f"over_{minimal}"] for r in fastest.values())
+                names = " or ".join(dict.fromkeys(r["implementation"] for r in fastest.values()))
+                sentences.append(
+                    f"The fastest {cell_label(classic)} ({names}) takes {ratios} times as long as "
+                    f"rnnlab's {cell_label(minimal)}."
+                )
+        return " ".join(sentences)
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:

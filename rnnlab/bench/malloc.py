@@ -20,7 +20,7 @@ from rnnlab.bench.variants import cell_variant, variant_program
 from rnnlab.malloc import keep_memory
 from rnnlab.models.config import ModelConfig
 from rnnlab.records import Record
-from rnnlab.tables import Table, device_label, format_ms
+from rnnlab.tables import Table, device_label, format_ms, format_range
 
 DEFAULT, KEEP_MEMORY = "default", "--malloc-keep-memory"
 TUNABLES = (
@@ -90,6 +90,20 @@ class MallocBenchmark(Benchmark):
                 "repeats": REPEATS,
                 **json.loads(line),
             }
+
+    @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        ratios = []
+        for program in dict.fromkeys(r["program"] for r in measured):
+            times = {
+                setting: [r["seconds"] for r in _select(measured, program, setting)]
+                for setting in (DEFAULT, KEEP_MEMORY)
+            }
+            if all(times.values()):
+                ratios.append(float(np.median(times[KEEP_MEMORY]) / np.median(times[DEFAULT])))
+        if not ratios:
+            return "No program was timed with both settings."
+        return f"With memory kept, a training step takes {format_range(ratios)} of the time."
 
     @classmethod
     def table(cls, measured: Sequence[Record]) -> Table:

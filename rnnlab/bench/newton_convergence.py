@@ -17,7 +17,7 @@ from rnnlab.bench.variants import module_variant, with_gradients
 from rnnlab.cells import CELLS
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.records import Record
-from rnnlab.tables import device_label, format_ms, format_ratio
+from rnnlab.tables import device_label, format_ms, format_range, format_ratio
 
 CLASSIC = tuple(name for name, cell in CELLS.items() if issubclass(cell, NonlinearCell))
 
@@ -85,6 +85,15 @@ class NewtonBenchmark(Benchmark):
             "repeats": self.repeats,
             **measure_cell(cell, workload.inputs(), self.repeats),
         }
+
+    @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        good = [r for r in measured if r["converged"]]
+        text = f"Newton's iteration converged in {len(good)} of {len(measured)} cases."
+        if good:
+            ratios = format_range(r["ratio"] for r in good)
+            text += f" There it took {ratios} times as long as the loop."
+        return text
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:

@@ -180,6 +180,21 @@ class ScalingBenchmark(Benchmark):
         return Table(title, headings, lines, frozenset(section_ends))
 
     @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        sentences = []
+        for axis in dict.fromkeys(r["axis"] for r in measured):
+            powers = {}
+            for layer in dict.fromkeys(r["layer"] for r in measured):
+                group = [r for r in measured if (r["axis"], r["layer"]) == (axis, layer)]
+                power = exponent(group, "step_seconds") if group else None
+                if power is not None:
+                    powers[layer] = power
+            if powers:
+                found = ", ".join(f"{layer} {power:.2f}" for layer, power in powers.items())
+                sentences.append(f"The time of a step grows as {axis} to the power: {found}.")
+        return " ".join(sentences) or "Powers need at least two sizes of an axis."
+
+    @classmethod
     def figure(cls, measured: Sequence[Record]):
         from rnnlab.bench.plots import scaling_figure
 

@@ -26,7 +26,7 @@ from rnnlab.bench.timing import compare_to_reference, compile_program, time_inte
 from rnnlab.bench.variants import naive_associative_scan
 from rnnlab.records import Record
 from rnnlab.scan import BACKENDS, linear_scan, resolve_backend
-from rnnlab.tables import device_label
+from rnnlab.tables import device_label, format_range
 
 NAIVE_SCAN = "associative_scan, autodiff"
 
@@ -105,6 +105,18 @@ class ScanBenchmark(Benchmark):
                 "repeats": self.repeats,
                 **compare_to_reference(program, times, reference),
             }
+
+    @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        sentences = []
+        for pass_ in dict.fromkeys(r["pass"] for r in measured):
+            ratios: dict[str, list[float]] = {}
+            for r in measured:
+                if r["pass"] == pass_:
+                    ratios.setdefault(r["backend"], []).append(r["ratio"])
+            found = ", ".join(f"{name} {format_range(x)}" for name, x in ratios.items())
+            sentences.append(f"{pass_.capitalize()}, relative to the bandwidth bound: {found}.")
+        return " ".join(sentences)
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from rnnlab.bench.base import COMPILE, TEMP_MEMORY, Column, key_column, make_table, time_quartiles
+from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.registry import REGISTRY, minimal_counterparts
-from rnnlab.tables import Table, device_label, format_ms, format_ratio
+from rnnlab.tables import Table, device_label, format_ms, format_range, format_ratio
 
 USER = "user's cell"
 """The implementation of cells that are not rnnlab's; they are compared with minGRU."""
@@ -64,6 +65,40 @@ def table(measured: Sequence[Record]) -> Table:
     )
     made = make_table(describe(measured), columns, measured, ("pass", "length"))
     return made._replace(optional=(PAPER_HEADING, *made.optional))
+
+
+def conclusion(measured: Sequence[Record]) -> str:
+    """How much faster minimal cells are than the fastest classic cell and than a Python loop."""
+    passes = {r["pass"] for r in measured}
+    pass_ = "train" if "train" in passes else measured[0]["pass"]
+    work = "A training step" if pass_ == "train" else "A forward pass"
+    sentences = []
+    for classic, minimal in minimal_counterparts().items():
+        fastest, loops = {}, {}
+        for r in measured:
+            seconds = minimal_reference_seconds(measured, r)
+            if (r["cell"], r["pass"]) != (classic, pass_) or seconds is None:
+                continue
+            if r["implementation"] == "Python loop":
+                loops[r["length"]] = r["step_seconds"] / seconds
+            ratio, name = r["step_seconds"] / seconds, r["implementation"]
+            fastest[r["length"]] = min((ratio, name), fastest.get(r["length"], (ratio, name)))
+        if not fastest:
+            continue
+        ratios = format_range(ratio for ratio, _ in fastest.values())
+        names = " or ".join(dict.fromkeys(name for _, name in fastest.values()))
+        sentence = (
+            f"{work} of the fastest {cell_label(classic)} ({names}) takes {ratios} times as long "
+            f"as one of rnnlab's {cell_label(minimal)}"
+        )
+        if loops:
+            sentence += f", and that of a Python loop {format_range(loops.values())} times"
+            papers = [PAPER[classic, n] for n in loops if (classic, n) in PAPER]
+            if papers and pass_ == "train":
+                paper = format_range(papers, str)
+                sentence += f" (the paper, on a T4 GPU: {paper})"
+        sentences.append(sentence + ".")
+    return " ".join(sentences) or "No classic cell was timed next to its minimal cell."
 
 
 def describe(measured: Sequence[Record]) -> str:

@@ -21,7 +21,7 @@ from rnnlab.bench.timing import (
 from rnnlab.models.config import ModelConfig, count_parameters
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries, find_cell
-from rnnlab.tables import device_label, format_ratio
+from rnnlab.tables import device_label, format_range, format_ratio
 
 VOCAB_SIZE = 256
 MAX_REPEATED_TOKENS = 1_000
@@ -123,6 +123,20 @@ class StreamingBenchmark(Benchmark):
             **measured,
             "tokens_per_second": batch_size * length / measured["seconds"],
         }
+
+    @classmethod
+    def conclusion(cls, measured: Sequence[Record]) -> str:
+        ratios, same_state = [], True
+        for key in dict.fromkeys((r["cell"], r["batch_size"]) for r in measured):
+            group = [r for r in measured if (r["cell"], r["batch_size"]) == key]
+            times = [r["seconds"] / r["length"] for r in group]
+            ratios.append(times[-1] / times[0])
+            same_state &= len({r["state_bytes"] for r in group}) == 1
+        state = "does not depend" if same_state else "depends"
+        return (
+            f"Per step, the longest streams take {format_range(ratios)} times as long as the "
+            f"shortest. The size of the state {state} on the number of tokens."
+        )
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rnnlab.bench.base import FIGURE_FILE, RECORDS_FILE, Benchmark
 from rnnlab.plotting import save_figure
 from rnnlab.records import Record
-from rnnlab.tables import print_table
+from rnnlab.tables import print_table, print_text
 
 INTERRUPTED = 130
 
@@ -33,6 +33,7 @@ def run(benchmark: Benchmark) -> int:
         print("rnnlab: interrupted; the records measured so far are kept", file=sys.stderr)
     if measured:
         print_table(benchmark.table(measured))
+        print_text(benchmark.conclusion(measured))
         written = [benchmark.out / RECORDS_FILE]
         if (figure := benchmark.figure(measured)) is not None:
             written.append(benchmark.out / FIGURE_FILE)

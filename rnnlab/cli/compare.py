@@ -9,7 +9,7 @@ from rnnlab.errors import DataError
 from rnnlab.records import Record, read
 from rnnlab.runs.result_schema import is_result
 from rnnlab.runs.run_dir import RunDirectory
-from rnnlab.tables import Table, device_label, print_table
+from rnnlab.tables import Table, device_label, print_table, print_text
 from rnnlab.train.metrics import METRICS
 
 
@@ -20,6 +20,7 @@ def compare(command: Compare) -> int:
       ValueError: a directory contains no finished run, or the runs have different metrics.
     """
     from rnnlab.cli.plot_runs import curves_figure
+    from rnnlab.cli.result_sentences import conclusion
     from rnnlab.plotting import save_figure
 
     if not command.folders:
@@ -29,6 +30,7 @@ def compare(command: Compare) -> int:
     if len(metrics) != 1:
         raise ValueError(f"the runs must share one metric, got {metrics}; name others")
     print_table(result_table(results))
+    print_text(conclusion(results))
     save_figure(curves_figure(results), command.out)
     print("Written:", command.out)
     return 0

@@ -16,6 +16,7 @@ from rnnlab.cli.compare import result_table
 from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
+from rnnlab.cli.result_sentences import conclusion
 from rnnlab.records import Record
 from rnnlab.runs import api
 from rnnlab.runs.api import Preset
@@ -25,7 +26,7 @@ from rnnlab.runs.resources import require_writable
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory, validate_run_name
 from rnnlab.runs.signals import StopRequested
-from rnnlab.tables import print_table
+from rnnlab.tables import print_table, print_text
 from rnnlab.train.callbacks import Reporter
 
 SHIPPED = List.folder
@@ -74,6 +75,7 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
             records.append(results, result)
         measured.append(result)
     print_table(result_table(measured))
+    print_text(conclusion(measured))
     print("Written:", out, "and", results)
     return 0
 
@@ -101,6 +103,7 @@ def resume_run(command: Resume, session: Session) -> int:
     if result not in existing:
         records.append(results, result)
     print_table(result_table([result]))
+    print_text(conclusion([result]))
     return 0
 
 
