@@ -6,6 +6,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from rnnlab.cli.commands import ALIASES
+from rnnlab.cli.compare import reported_value
 from rnnlab.records import Record
 from rnnlab.tables import device_label
 
@@ -23,11 +24,6 @@ class Claim(NamedTuple):
     command: str
     records: str
     verdict: str
-
-
-def reported_value(record: Record) -> float:
-    """The metric of a training result on the set that is reported, its last."""
-    return list(record["metrics"].values())[-1][record["metric"]]
 
 
 def reported_by_cell(records: Sequence[Record]) -> dict[str, float]:

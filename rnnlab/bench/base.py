@@ -226,7 +226,7 @@ class Benchmark(ABC):
     @classmethod
     @abstractmethod
     def conclusion(cls, measured: Sequence[Record]) -> str:
-        """What the records show, in two or three sentences. They may be incomplete."""
+        """The records in two or three sentences; an interrupted benchmark has only some of them."""
 
     @classmethod
     def title(cls, measured: Sequence[Record]) -> str:

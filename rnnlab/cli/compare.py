@@ -121,6 +121,11 @@ def better_direction(result: Record) -> str:
     return "higher" if METRICS[result["metric"]].higher_is_better else "lower"
 
 
+def reported_value(result: Record) -> float:
+    """Returns the metric of a result on the set that is reported, its last."""
+    return list(result["metrics"].values())[-1][result["metric"]]
+
+
 def format_setting(value: object) -> str:
     """Returns a setting as text; the values of a list are separated by spaces."""
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

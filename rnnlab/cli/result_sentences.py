@@ -1,9 +1,14 @@
-"""What the results of runs show, in two or three sentences."""
+"""The results of runs in two or three sentences."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from rnnlab.cli.compare import better_direction, format_metric, format_setting
+from rnnlab.cli.compare import (
+    better_direction,
+    format_metric,
+    format_setting,
+    reported_value,
+)
 from rnnlab.records import Record
 
 SEED = "train.seed"
@@ -32,11 +37,6 @@ def conclusion(results: Sequence[Record]) -> str:
     if len(means) > 1 and len(results) == len(means):
         sentences.append("Each setting has one seed: do not rank settings by small differences.")
     return " ".join(filter(None, sentences))
-
-
-def reported_value(result: Record) -> float:
-    """Returns the metric of a result on its last evaluation set."""
-    return list(result["metrics"].values())[-1][result["metric"]]
 
 
 def _baseline_sentence(results: Sequence[Record], best) -> str:

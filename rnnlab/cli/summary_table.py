@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
-from rnnlab.cli.compare import better_direction, format_metric, format_setting
+from rnnlab.cli.compare import (
+    better_direction,
+    format_metric,
+    format_setting,
+    reported_value,
+)
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.registry import LABELS
@@ -44,7 +49,7 @@ def summary_table(results: Sequence[Record], paper: Mapping[str, str]) -> Table:
         if lines and lines[-1][0] != experiment:
             breaks.add(len(lines) - 1)
         first = group[0]
-        values = {cell: [_value(r) for r in group if r["cell"] == cell] for cell in cells}
+        values = {cell: [reported_value(r) for r in group if r["cell"] == cell] for cell in cells}
         seeds = max(len(v) for v in values.values())
         metric = f"{first['metric']}, {better_direction(first)} is better"
         baseline = _best_baseline(first)
@@ -65,10 +70,6 @@ def _setting(result: Record) -> str:
         if name not in HIDDEN_SETTINGS
     ]
     return ", ".join(given + varied)
-
-
-def _value(result: Record) -> float:
-    return list(result["metrics"].values())[-1][result["metric"]]
 
 
 def _spread(values: Sequence[float]) -> str:
