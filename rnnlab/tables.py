@@ -93,22 +93,24 @@ def print_table(table: Table) -> None:
     from rich.text import Text
 
     console = Console()
-    everything = _wide.get() or not console.is_terminal
-    if everything:
-        console = Console(width=max(console.width, _width(table, range(len(table.headings)))))
+    columns = range(len(table.headings))
+    widths = [_column_width(table, k) for k in columns]
+    if _wide.get() or not console.is_terminal:
+        widths = [max(width, len(table.headings[k])) for k, width in enumerate(widths)]
+        console = Console(width=max(console.width, 1 + sum(widths) + 3 * len(widths)))
     chosen = fitting_columns(table, console.width)
     # As `Text`, because names may contain rich's markup.
     rich = RichTable(title=Text(table.title), title_justify="left")
     for k in chosen:
         numeric = all(_is_numeric(line[k]) for line in table.lines)
-        heading = Text(_folded(table.headings[k], _column_width(table, k)))
+        heading = Text(_folded(table.headings[k], widths[k]))
         justify = "right" if numeric else "left"
         rich.add_column(heading, justify=justify, no_wrap=numeric, overflow="fold")
     for number, line in enumerate(table.lines):
         end_section = number in table.section_ends
         rich.add_row(*(Text(line[k]) for k in chosen), end_section=end_section)
     console.print(rich)
-    hidden = [heading for k, heading in enumerate(table.headings) if k not in chosen]
+    hidden = [table.headings[k] for k in columns if k not in chosen]
     if hidden:
         note = f"Not shown: {'; '.join(hidden)}. Add --wide to see everything."
         console.print(note, markup=False, highlight=False)
