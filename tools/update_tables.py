@@ -131,6 +131,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gradients": lambda: study("gradients"),
     "reliability": lambda: full("reliability", reliability_tables.table),
     "bad input": lambda: full("bad_input", reliability_tables.inputs_table),
+    "char_lm_strong, tried": lambda: full("char_lm_strong_tried", result_table),
     "char_lm, tried": lambda: full("char_lm_tried", result_table),
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),
     **{name: lambda name=name: full(name, result_table) for name in TRAININGS},
