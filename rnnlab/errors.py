@@ -37,7 +37,11 @@ class RunLockedError(ValueError):
 
 
 class MissingMethodError(NotImplementedError, ValueError):
-    """A cell or layer without a method that its base class calls."""
+    """A cell or layer without a method that its base class calls.
+
+    It is a NotImplementedError by Python's convention for abstract methods, and a ValueError so
+    that the command line reports it as an error of the user's file.
+    """
 
     def __init__(self, module: object, method: str):
         super().__init__(

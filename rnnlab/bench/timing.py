@@ -1,8 +1,7 @@
 """The clock: programs are compiled ahead of time, warmed up, and timed in interleaved rounds.
 
 On an accelerator a program is launched several times per measurement and waited for once. The
-host's part of a launch, 0.2 ms on an H200, then overlaps with the device's work, as it does in a
-training loop.
+host's part of a launch then overlaps with the device's work, as it does in a training loop.
 """
 
 import time

@@ -1,7 +1,7 @@
 """`rnnlab compare`: finished runs in one table and one figure."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnnlab.cli.commands import Compare
@@ -93,27 +93,23 @@ def result_table(results: Sequence[Record]) -> Table:
     presets = dict.fromkeys(f"{r['experiment']}, preset {r['preset']}" for r in results)
     title = f"{devices}; {', '.join(presets)}"
     main = results[0]["metric"]
+    ranked = [(name, main) for name in known_baselines(results[0])]
+    weaker = [*(pair for pair in baselines if pair not in ranked), *ranked[:-1]]
     optional = [
         "state, bytes",
         *(f"{set_names} {metric}" for metric in metrics if metric != main),
-        *(f"{name} ({metric})" for name, metric in _weaker_baselines(results[0], baselines)),
+        *(f"{name} ({metric})" for name, metric in weaker),
         *("seconds to best step", "parameters", "best step", "tokens/s"),
     ]
     return Table(title, tuple(headings), lines, breaks, tuple(optional))
 
 
-def _weaker_baselines(
-    result: Record, baselines: Iterable[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Returns the baselines that are not the best one on the result's metric, the worst first."""
-    metric, sign = result["metric"], 1 if better_direction(result) == "higher" else -1
-
-    def quality(baseline: tuple[str, str]) -> float:
-        value = result["baselines"].get(baseline[0], {}).get(metric)
-        own = baseline[1] == metric and value is not None
-        return sign * value if own else float("-inf")
-
-    return sorted(baselines, key=quality)[:-1]
+def known_baselines(result: Record) -> dict[str, float]:
+    """Returns the baselines that have the result's metric, by name, the best one last."""
+    metric = result["metric"]
+    found = {n: v[metric] for n, v in result["baselines"].items() if v.get(metric) is not None}
+    lower_is_better = better_direction(result) == "lower"
+    return dict(sorted(found.items(), key=lambda item: item[1], reverse=lower_is_better))
 
 
 def better_direction(result: Record) -> str:
@@ -121,8 +117,8 @@ def better_direction(result: Record) -> str:
     return "higher" if METRICS[result["metric"]].higher_is_better else "lower"
 
 
-def reported_value(result: Record) -> float:
-    """Returns the metric of a result on the set that is reported, its last."""
+def reported_value(result: Record) -> float | None:
+    """Returns the metric of a result on the set that is reported, its last; None if it is NaN."""
     return list(result["metrics"].values())[-1][result["metric"]]
 
 

@@ -1,6 +1,6 @@
 """The progress bar of a run, with loss, speed and time left, and one line per evaluation.
 
-Without a terminal there is no bar, but a line with the loss from time to time.
+Where stderr is not a terminal, a line with the loss every `SECONDS_PER_LINE` replaces the bar.
 """
 
 import time
@@ -21,7 +21,7 @@ from rnnlab.records import Record
 from rnnlab.train.callbacks import Reporter
 
 SECONDS_PER_LINE = 30
-"""Seconds between two lines with the loss where there is no terminal."""
+"""Least time between two lines with the loss, in seconds."""
 
 
 @contextmanager

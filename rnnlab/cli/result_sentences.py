@@ -1,5 +1,6 @@
 """The results of runs in two or three sentences."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
@@ -7,6 +8,7 @@ from rnnlab.cli.compare import (
     better_direction,
     format_metric,
     format_setting,
+    known_baselines,
     reported_value,
 )
 from rnnlab.records import Record
@@ -20,46 +22,46 @@ def conclusion(results: Sequence[Record]) -> str:
     Args:
       results: results of runs with one metric.
     """
-    metric, best = results[0]["metric"], _best(results[0])
+    metric, evaluated = results[0]["metric"], list(results[0]["metrics"])[-1]
     values: dict[str, list[float]] = {}
     for result in results:
-        values.setdefault(_settings(result["grid"]), []).append(reported_value(result))
+        value = reported_value(result)
+        if value is not None and math.isfinite(value):
+            values.setdefault(_settings(result["grid"]), []).append(value)
+    if not values:
+        return f"No run has a finite {evaluated} {metric}."
     means = {name: mean(found) for name, found in values.items()}
+    best = max if better_direction(results[0]) == "higher" else min
     winner = best(means, key=means.get)
     seeds = len(values[winner])
     about = ", ".join(filter(None, (winner, f"mean of {seeds} seeds" if seeds > 1 else "")))
-    evaluated = list(results[0]["metrics"])[-1]
     sentences = [
         f"The best {evaluated} {metric} is {format_metric(means[winner])}"
         + (f" ({about})." if about else "."),
-        _baseline_sentence(results, best),
+        _baseline_sentence(results),
     ]
     if len(means) > 1 and len(results) == len(means):
         sentences.append("Each setting has one seed: do not rank settings by small differences.")
     return " ".join(filter(None, sentences))
 
 
-def _baseline_sentence(results: Sequence[Record], best) -> str:
-    metric = results[0]["metric"]
-    known = [
-        {name: v[metric] for name, v in result["baselines"].items() if metric in v}
-        for result in results
-    ]
+def _baseline_sentence(results: Sequence[Record]) -> str:
+    known = list(map(known_baselines, results))
     if not all(known):
         return ""
-    better = 0
-    for result, found in zip(results, known, strict=True):
-        value, baseline = reported_value(result), best(found.values())
-        better += value != baseline and best(value, baseline) == value
-    name = best(known[0], key=known[0].get)
-    count = "The run is" if better == len(results) == 1 else f"{better} of {len(results)} runs are"
-    if len(results) == 1 and not better:
-        count = "The run is not"
-    return f"{count} better than the best baseline ({name}, {format_metric(known[0][name])})."
+    count = sum(map(_beats, results, known))
+    runs = f"{count} of {len(results)} runs are"
+    if len(results) == 1:
+        runs = "The run is" if count else "The run is not"
+    *_, (name, value) = known[0].items()
+    return f"{runs} better than the best baseline ({name}, {format_metric(value)})."
 
 
-def _best(result: Record):
-    return max if better_direction(result) == "higher" else min
+def _beats(result: Record, baselines: Mapping[str, float]) -> bool:
+    value, (*_, baseline) = reported_value(result), baselines.values()
+    if value is None:
+        return False
+    return value > baseline if better_direction(result) == "higher" else value < baseline
 
 
 def _settings(grid: Mapping[str, object]) -> str:

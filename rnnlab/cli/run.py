@@ -117,10 +117,15 @@ def _preset(command: Run) -> Preset:
 
 
 def _linking(reporter: Reporter, out: Path) -> Reporter:
-    """Returns a reporter that makes runs/latest a link to `out` when the run writes its lines."""
+    """Returns a reporter that makes runs/latest a link to `out` at the run's first line."""
+
+    is_linked = False
 
     def log(line: str) -> None:
-        link_latest(out)
+        nonlocal is_linked
+        if not is_linked:
+            link_latest(out)
+            is_linked = True
         reporter.log(line)
 
     return replace(reporter, log=log)

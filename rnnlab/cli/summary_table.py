@@ -8,6 +8,7 @@ from rnnlab.cli.compare import (
     better_direction,
     format_metric,
     format_setting,
+    known_baselines,
     reported_value,
 )
 from rnnlab.plotting import cell_label
@@ -82,10 +83,5 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _best_baseline(result: Record) -> str:
-    metric = result["metric"]
-    found = {name: v[metric] for name, v in result["baselines"].items() if metric in v}
-    if not found:
-        return ""
-    pick = max if better_direction(result) == "higher" else min
-    name = pick(found, key=found.get)
-    return f"{format_metric(found[name])} ({name})"
+    *_, (name, value) = [("", None), *known_baselines(result).items()]
+    return f"{format_metric(value)} ({name})" if name else ""

@@ -40,6 +40,7 @@ def link_latest(out: Path) -> None:
     if link.exists() and not link.is_symlink():
         return
     temporary = folder / f".{LATEST}.{os.getpid()}"
+    # pathlib raises NotImplementedError on a platform without links.
     with suppress(OSError, NotImplementedError):
         temporary.symlink_to(target, target_is_directory=True)
         os.replace(temporary, link)

@@ -56,7 +56,7 @@ class TensorBoardWriter:
 
 @contextmanager
 def _without_torch() -> Iterator[None]:
-    """Hides torch from an import: tensorboardX would load it, in 2 s, and nothing here uses it."""
+    """Hides torch from an import: tensorboardX would load it, and nothing here uses it."""
     hidden = "torch" not in sys.modules
     if hidden:
         sys.modules["torch"] = None

@@ -65,21 +65,22 @@ def test_time_interleaved_programs_alternate_after_one_unmeasured_round():
     assert order == ["a", "b", "a", "b", "a", "b"]
 
 
-def test_time_interleaved_several_launches_wait_once_and_divide_the_time():
-    order = []
+def test_time_interleaved_several_launches_wait_once_and_divide_the_time(monkeypatch):
+    now, order = [0.0], []
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def program(seconds):
         def launch():
             order.append("launch")
-            time.sleep(seconds)
+            now[0] += seconds
 
         return TimedProgram(launch, wait=lambda results: order.append("wait"), launches=3)
 
-    (seconds,) = time_interleaved([program(0.005)], 1)
+    (seconds,) = time_interleaved([program(0.0078125)], 1)  # a power of two, so sums are exact
     assert order == ["launch", "wait", *["launch"] * 3, "wait"]
-    assert 0.005 <= seconds[0] < 0.015
+    assert seconds[0] == 0.0078125
     order.clear()
-    time_interleaved([program(0.06)], 1)  # longer than a measurement takes
+    time_interleaved([program(0.0625)], 1)  # longer than a measurement takes
     assert order == ["launch", "wait"] * 2
 
 

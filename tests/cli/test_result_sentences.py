@@ -48,6 +48,16 @@ def test_higher_metrics_count_as_better(value, said):
     assert f"test accuracy is {max(value, 0.6):.4f}" in conclusion(runs)
 
 
+def test_runs_with_nan_do_not_count():
+    # NaN is null in a stored record.
+    runs = [result(float("nan"), cell="gru"), result(None, cell="lstm"), result(1.4, cell="rnn")]
+    assert conclusion(runs) == (
+        "The best test nll is 1.4000 (cell rnn). 1 of 3 runs are better than the best baseline "
+        "(n-gram, 1.5000)."
+    )
+    assert conclusion(runs[:2]) == "No run has a finite test nll."
+
+
 def test_run_without_baselines_has_no_sentence_about_them():
     run = result(1.0, cell="gru") | {"baselines": {}}
     assert conclusion([run]) == "The best test nll is 1.0000 (cell gru)."

@@ -97,6 +97,7 @@ def test_run_without_a_terminal_prints_losses_and_is_the_latest(
     printed = capsys.readouterr().err
     assert "step 1 of 4: loss " in printed
     assert "step 4 of 4: loss " in printed
+    assert Path("runs/latest").resolve().parent == (tmp_path / "runs" / "small").resolve()
     assert main.main(["sample", "runs/latest", "--length", "3", "--prompt", "a"]) == 0
 
 
