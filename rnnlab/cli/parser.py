@@ -76,6 +76,8 @@ def parse(arguments: Sequence[str]) -> Parsed:
         print(_version())
         raise SystemExit(0)
     if arguments[:1] == [COMPLETION]:
+        if len(arguments) != 2:
+            raise ValueError(f"{COMPLETION} needs one shell, as in `rnnlab {COMPLETION} bash`")
         arguments[:1] = ["--tyro-print-completion"]
     if arguments[:1] == ["bench"] and len(arguments) > 1:
         arguments[1] = ALIASES.get(arguments[1], arguments[1])

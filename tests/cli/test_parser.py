@@ -125,6 +125,7 @@ def test_version_names_rnnlab_jax_and_python(capsys):
 
 def test_completion_command_prints_the_script(capsys):
     assert TITLE.format("rnnlab") in completion(["completion", "bash"], capsys)
+    assert "completion needs one shell" in refused(["completion"], capsys)
 
 
 @pytest.mark.parametrize(
