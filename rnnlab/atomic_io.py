@@ -27,9 +27,18 @@ DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a file atomically: to a temporary file first, which then replaces it.
+    """Writes a JSON file atomically, see `write_text`.
 
     NaN and infinite numbers, which JSON lacks, become null.
+
+    Raises:
+      InsufficientResourcesError: it could not be written; the previous content is unchanged.
+    """
+    write_text(path, json.dumps(nonfinite_to_null(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file atomically: to a temporary file first, which then replaces it.
 
     Raises:
       InsufficientResourcesError: it could not be written; the previous content is unchanged.
@@ -38,8 +47,7 @@ def write_json(path: Path, value: Any) -> None:
     with raise_resource_errors(path):
         try:
             with tmp.open("w", encoding="utf-8") as file:
-                json.dump(nonfinite_to_null(value), file, indent=2, allow_nan=False)
-                file.write("\n")
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             tmp.replace(path)

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.predictions import Preparation
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TaskData:
         reported.
       vocabulary: the symbol of each token id; empty where tokens are not text.
       fingerprint: digest of the data and its preparation; of the settings for generated data.
+      preparation: predicts from new data; None: only the last evaluation set can be predicted.
+      notes: sentences on what was detected in the data, which are shown before the training.
     """
 
     loss: str
@@ -47,6 +50,8 @@ class TaskData:
     target_scale: float = 1.0
     vocabulary: tuple[str, ...] = field(default=(), repr=False)
     fingerprint: str = ""
+    preparation: Preparation | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
 
 class Task(Protocol):
