@@ -5,9 +5,13 @@ has no directory above docs/, so these files are copied next to the pages and th
 """
 
 import re
+import sys
 from pathlib import Path
 
 from mkdocs.structure.files import File, Files
+
+sys.path.append(str(Path(__file__).parent))
+import docs_math  # next to this file
 
 ROOT = Path(__file__).parent.parent
 OUTSIDE = re.compile(r"\]\(((?:\.\./)+)((?:experiments|notebooks)/[^)#\s]+)")
@@ -29,3 +33,8 @@ def on_files(files: Files, config) -> Files:
 def on_page_markdown(markdown: str, page, config, files) -> str:
     """Removes one `../` from each such link."""
     return OUTSIDE.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}", markdown)
+
+
+def on_page_content(content: str, page, config, files) -> str:
+    """Replaces LaTeX by MathML."""
+    return docs_math.mathml(content)

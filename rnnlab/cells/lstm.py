@@ -69,9 +69,12 @@ lstm_step = LSTM_STEP.step
 class LSTM(NonlinearCell):
     """Long short-term memory. Its carry is `LSTMCarry(c, h)`.
 
-        i, f, o = sigmoid(x[t] W + h[t-1] U + b) of their gates,   g = tanh(...) of its own
-        c[t] = f c[t-1] + i g
-        h[t] = o tanh(c[t]),   y[t] = h[t]
+        i[t] = sigmoid(x[t] Wi + h[t-1] Ui + bi)
+        f[t] = sigmoid(x[t] Wf + h[t-1] Uf + bf)
+        o[t] = sigmoid(x[t] Wo + h[t-1] Uo + bo)
+        g[t] = tanh(x[t] Wg + h[t-1] Ug + bg)
+        c[t] = f[t] c[t-1] + i[t] g[t]
+        h[t] = o[t] tanh(c[t]),   y[t] = h[t]
 
     `kernel`, `recurrent_kernel` and `bias` hold the gates in torch's order i, f, g, o; torch's two
     biases are one here: their sum.

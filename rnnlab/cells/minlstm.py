@@ -76,7 +76,8 @@ class MinLSTM(MinimalCell):
 
         f[t] = sigmoid(x[t] Wf + bf),  i[t] = sigmoid(x[t] Wi + bi)
         c[t] = g(x[t] Wc + bc)
-        h[t] = f / (f + i) h[t-1] + i / (f + i) c[t],   y[t] = h[t]
+        a[t] = f[t] / (f[t] + i[t])
+        h[t] = a[t] h[t-1] + (1 - a[t]) c[t],   y[t] = h[t]
 
     Args:
       in_features, features: width of the input and of the state.

@@ -31,9 +31,11 @@ class AttentionCarry(NamedTuple):
 class Attention(WindowLayer):
     """Causal multi-head self-attention with rotary positions over the last `window` time steps.
 
-        q, k, v = x W, split into heads of d features
+        q[t], k[t], v[t] = x[t] W
         w[t, s] = softmax over s of apply_rope(q[t], t) . apply_rope(k[s], s) / sqrt(d)
-        y[t] = sum over s of w[t, s] v[s],   t - window < s <= t, s in the segment of t
+        y[t] = sum over s of w[t, s] v[s],   t - window < s <= t
+
+    for each head of d features. s is in the segment of t: a reset starts a segment.
 
     The carry is an `AttentionCarry` of the last `window - 1` keys and values. A step does not
     attend to steps before a reset, even if they are NaN. `mask` must be right padding. The layer

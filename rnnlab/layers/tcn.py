@@ -21,7 +21,9 @@ class DilatedConv(WindowLayer):
     """Dilated dense causal convolution with a weight-normalized kernel.
 
         y[t] = bias + sum over k < kernel_size of x[t - k dilation] W[k]
-        W = scale * kernel / |kernel|,   |.| the norm over taps and inputs of an output feature
+        W = scale * kernel / norm(kernel)
+
+    The norm of an output feature is that over its taps and inputs.
 
     The carry is the window of the last `(kernel_size - 1) * dilation` inputs. A reset clears it.
     `mask` must be right padding.
