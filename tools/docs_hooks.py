@@ -1,4 +1,4 @@
-"""MkDocs hooks: copy the files outside docs/ that pages link to into the site.
+"""MkDocs hooks: files outside docs/ become part of the site, notebooks pages, and LaTeX MathML.
 
 On a code host, a link such as `../experiments/x.png` leads to a file of the repository. The site
 has no directory above docs/, so these files are copied next to the pages and the links adapted.
@@ -12,26 +12,34 @@ from mkdocs.structure.files import File, Files
 
 sys.path.append(str(Path(__file__).parent))
 import docs_math  # next to this file
+import docs_notebooks
 
 ROOT = Path(__file__).parent.parent
-OUTSIDE = re.compile(r"\]\(((?:\.\./)+)((?:experiments|notebooks)/[^)#\s]+)")
+OUTSIDE = re.compile(r"\]\(((?:\.\./)+)(experiments/[^)#\s]+)")
+NOTEBOOK = re.compile(r"\]\(((?:\.\./)+)(notebooks/\w+)\.ipynb\)")
 
 
 def on_files(files: Files, config) -> Files:
-    """Adds every file outside docs/ that a page links to."""
+    """Adds the notebooks, and every file outside docs/ that a page links to."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page = docs_notebooks.page(path)
+        markdown = f"notebooks/{path.stem}.md"
+        files.append(File.generated(config, markdown, content=page.markdown))
+        for name, image in page.images.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=image))
     linked = {
         match[2]
         for page in files.documentation_pages()
         for match in OUTSIDE.finditer(page.content_string)
     }
     for path in sorted(linked):
-        text = File.generated(config, path, abs_src_path=str(ROOT / path))
-        files.append(text)
+        files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return files
 
 
 def on_page_markdown(markdown: str, page, config, files) -> str:
-    """Removes one `../` from each such link."""
+    """Removes one `../` from each such link; a link to a notebook leads to its page."""
+    markdown = NOTEBOOK.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}.md)", markdown)
     return OUTSIDE.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}", markdown)
 
 

@@ -17,8 +17,14 @@ UPRIGHT = (
 
 WORDS = {
     **dict.fromkeys(UPRIGHT, r"\text{%s}"),
-    **dict.fromkeys(("tanh", "exp", "log", "max", "min"), r"\%s "),
-    **{"sigmoid": r"\sigma ", "dt": r"\Delta ", "W_delta": r"W_\Delta ", "b_delta": r"b_\Delta "},
+    **dict.fromkeys(("tanh", "exp", "max", "min"), r"\%s "),
+    **{
+        "log": r"\log\, ",
+        "sigmoid": r"\sigma ",
+        "dt": r"\Delta ",
+        "W_delta": r"W_\Delta ",
+        "b_delta": r"b_\Delta ",
+    },
 }
 """Words of formulas in LaTeX, with `%s` for the word."""
 
