@@ -38,6 +38,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file atomically, see `write_bytes`.
+
+    Raises:
+      InsufficientResourcesError: it could not be written; the previous content is unchanged.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file atomically: to a temporary file first, which then replaces it.
 
     Raises:
@@ -46,8 +55,8 @@ def write_text(path: Path, text: str) -> None:
     tmp = path.with_name(path.name + TMP_SUFFIX)
     with raise_resource_errors(path):
         try:
-            with tmp.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with tmp.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             tmp.replace(path)

@@ -32,7 +32,8 @@ class Predictions:
 
     Attributes:
       kind: what a row is: a `"forecast"` of a date, the `"class"` of a sequence or of a time step,
-        the `"labels"` of a time step, or the `"value"` of a sequence or of a time step.
+        the `"labels"` of a time step, the `"value"` of a sequence or of a time step, or a
+        `"symbol"` of a text.
       columns: arrays by name. `"actual"` holds the truth, where it is known.
       summary: a sentence about them.
 
@@ -40,7 +41,7 @@ class Predictions:
     'example,predicted\\n0,0.5\\n1,2.0\\n'
     """
 
-    kind: Literal["forecast", "class", "labels", "value"]
+    kind: Literal["forecast", "class", "labels", "value", "symbol"]
     columns: Mapping[str, np.ndarray]
     summary: str = ""
 

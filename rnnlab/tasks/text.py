@@ -1,20 +1,24 @@
 """Language modelling of a text, by characters or bytes."""
 
+import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE_INDEX, Batch
-from rnnlab.tasks.batching.padding import split_batches
+from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
-from rnnlab.tasks.readers.text import read_text
+from rnnlab.tasks.data_files import save_texts
+from rnnlab.tasks.readers.documents import read_documents
 from rnnlab.tasks.reference import ngram
+from rnnlab.tasks.text_preparation import TextPreparation, byte_name
+from rnnlab.tasks.text_preparation import decode as decode
+from rnnlab.tasks.text_preparation import encode as encode
 from rnnlab.validation import require_one_of, require_positive_int
 
 
@@ -42,9 +46,12 @@ class Text:
     includes the validation part.
 
     Attributes:
-      path: a UTF-8 file; None is the reference text of Python itself, `pydoc_data.topics`, sorted
-        by topic and joined by two newlines. It differs between Python versions.
-      token: what a token is, `"character"` or `"byte"` (of UTF-8).
+      path: a UTF-8 file, a folder of such files, a glob pattern such as `texts/*.txt`, or a
+        `.jsonl` file, see `rnnlab.tasks.readers.documents`. Documents are joined by two newlines.
+        None is the reference text of Python itself, `pydoc_data.topics`, sorted by topic. It
+        differs between Python versions.
+      token: what a token is, `"character"` or `"byte"`. Files that are not UTF-8 text can be read
+        by bytes only.
       length: time steps of a training window.
       batch_size: examples per batch.
       valid: fraction of the text, at its beginning, that selects the best step. With 0 the test
@@ -52,6 +59,8 @@ class Text:
       test: fraction of the text, at its end, that is reported.
       stateful: whether a batch continues the batch before it.
       evaluation_length: time steps of an evaluation window; None is `length`.
+      field: the key of the text in a `.jsonl` or `.ndjson` file; None takes the only key that has a
+        string in every line.
 
     Raises:
       ValueError: a setting is out of range; DataError if the text is too short for the settings.
@@ -70,6 +79,7 @@ class Text:
     test: float = 0.1
     stateful: bool = False
     evaluation_length: int | None = None
+    field: str | None = None
 
     def __post_init__(self):
         require_positive_int(length=self.length, batch_size=self.batch_size)
@@ -85,35 +95,73 @@ class Text:
                 f"valid + test must be < 1, got {self.valid} + {self.test}; lower one of them"
             )
 
+    @classmethod
+    def from_texts(
+        cls, texts: Iterable[str] | str, *, path: Path | str | None = None, **settings: Any
+    ) -> "Text":
+        """Returns the task for texts in memory, which it writes to a file.
+
+        A run reads its data again when it is resumed, verified or used for predictions, often in
+        another process. So the texts are written once, completely or not at all, to a JSON Lines
+        file whose name is a digest of its content. A file with the same content is not written
+        again.
+
+        Args:
+          texts: the documents, in any iterable such as a list or a column of a DataFrame; or one.
+          path: the `.jsonl` file to write; None is `runs/data/DIGEST.jsonl`.
+          **settings: other attributes of the task.
+
+        Raises:
+          ValueError: a document is not a string, or `path` has other data.
+          InsufficientResourcesError: the file could not be written.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     task = Text.from_texts(["one", "two"], path=Path(folder, "a.jsonl"), length=4)
+        ...     task.path.read_text()
+        '{"text": "one"}\\n{"text": "two"}\\n'
+        """
+        return cls(path=save_texts(texts, path), **({"field": "text"} | settings))
+
     def load(self, seed: int) -> TaskData:
         """Reads the text. `seed` draws the starts of windows, or the offsets of passes."""
-        text = default_text() if self.path is None else read_text(self.path)
-        if self.token == "byte":
-            raw = np.frombuffer(text.encode(), np.uint8)
-            vocabulary = tuple(f"<0x{byte:02X}>" for byte in np.unique(raw))
-            ids = np.unique(raw, return_inverse=True)[1].astype(np.int32)
+        as_bytes = self.token == "byte"
+        if self.path is None:
+            text, notes = default_text(), ()
+            content = text.encode() if as_bytes else text
         else:
-            vocabulary = tuple(sorted(set(text)))
-            ids = encode(text, vocabulary)
+            content, notes = read_documents(self.path, field=self.field, as_bytes=as_bytes)
+        preparation = TextPreparation(
+            vocabulary=_symbols(content),
+            text_field=self.field,
+            window=self.evaluation_length or self.length,
+            batch_size=self.batch_size,
+        )
+        ids = preparation.encode(content)
         start, end = self._bounds(len(ids))
         sets = {"valid": (0, start), "test": (end, len(ids))}
         if self.valid == 0:
             sets = {"valid": sets["test"]}
         batch = self._stateful if self.stateful else self._shuffled
+        raw = content if as_bytes else content.encode()
+        vocabulary = preparation.vocabulary
         return TaskData(
             loss="categorical",
             metrics=("nll", "bits", "accuracy"),
             out_features=len(vocabulary),
             train_batch=functools.partial(batch, ids[start:end], seed),
             eval_sets={
-                name: functools.partial(self._windows_of, ids, *part) for name, part in sets.items()
+                name: functools.partial(preparation.windows, ids, *part)
+                for name, part in sets.items()
             },
             baselines=functools.partial(_baselines, ids[:end], ids[end:], len(vocabulary)),
             vocab_size=len(vocabulary),
             autoregressive=True,
             stateful=self.stateful,
             vocabulary=vocabulary,
-            fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+            fingerprint=hashlib.sha256(raw).hexdigest(),
+            preparation=dataclasses.replace(preparation, test=(ids, end)),
+            notes=notes,
         )
 
     def _bounds(self, size: int) -> tuple[int, int]:
@@ -147,17 +195,6 @@ class Text:
         reset[:, 0] = window == 0
         return Batch(*_windows(ids, start, self.length), reset=reset)
 
-    def _windows_of(self, ids: np.ndarray, start: int, end: int) -> Iterator[Batch]:
-        """Batches that score symbols `start` to `end - 1` once, each given the one before it."""
-        length = self.evaluation_length or self.length
-        start = max(start, 1)
-        rows = -(-(end - start) // length)
-        padding = rows * length - (end - start)
-        inputs = np.pad(ids[start - 1 : end - 1], (0, padding)).reshape(rows, length)
-        targets = np.pad(ids[start:end], (0, padding), constant_values=IGNORE_INDEX)
-        targets = targets.reshape(rows, length)
-        return split_batches(Batch(inputs, targets, targets != IGNORE_INDEX), self.batch_size)
-
 
 def _windows(ids: np.ndarray, start: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets, (starts, length) each, of the windows that begin at `start`."""
@@ -181,50 +218,7 @@ def default_text() -> str:
     return "\n\n".join(topics[key] for key in sorted(topics))
 
 
-def encode(text: str, vocabulary: tuple[str, ...]) -> np.ndarray:
-    """Returns the token ids of a text, (time,) of int32.
-
-    Raises:
-      DataError: a symbol of the text is not in `vocabulary`.
-
-    >>> encode("abba", ("a", "b")).tolist()
-    [0, 1, 1, 0]
-    """
-    ids = {symbol: number for number, symbol in enumerate(vocabulary)}
-    symbols = [f"<0x{byte:02X}>" for byte in text.encode()] if _of_bytes(vocabulary) else text
-    try:
-        return np.fromiter((ids[symbol] for symbol in symbols), np.int32, len(symbols))
-    except KeyError as error:
-        unknown = error.args[0]
-        index = next(i for i, symbol in enumerate(symbols) if symbol == unknown)
-        raise DataError(
-            f"text must consist of the {len(vocabulary)} symbols of the training text, got "
-            f"{unknown!r} at index {index}; remove it"
-        ) from None
-
-
-def decode(ids: np.ndarray, vocabulary: tuple[str, ...]) -> str:
-    """Returns the text of token ids; bytes that are not valid UTF-8 become U+FFFD.
-
-    Raises:
-      ValueError: an id is not in [0, len(vocabulary)).
-
-    >>> decode(np.array([0, 1, 1, 0]), ("a", "b"))
-    'abba'
-    """
-    ids = np.asarray(ids)
-    wrong = np.flatnonzero((ids < 0) | (ids >= len(vocabulary)))
-    if wrong.size:
-        raise ValueError(
-            f"ids[{wrong[0]}] must be in [0, {len(vocabulary)}), got {ids[wrong[0]]}; "
-            "pass the vocabulary that the ids were encoded with"
-        )
-    symbols = [vocabulary[number] for number in ids]
-    if _of_bytes(vocabulary):
-        return bytes(int(symbol[3:5], 16) for symbol in symbols).decode(errors="replace")
-    return "".join(symbols)
-
-
-def _of_bytes(vocabulary: tuple[str, ...]) -> bool:
-    # A character's symbol is one character; a byte's is its name, such as "<0x41>".
-    return len(vocabulary[0]) > 1
+def _symbols(content: str | bytes) -> tuple[str, ...]:
+    """The vocabulary of a text: its sorted characters, or the names of its bytes."""
+    symbols = sorted(set(content))
+    return tuple(map(byte_name, symbols) if isinstance(content, bytes) else symbols)

@@ -2,12 +2,15 @@
 
 import hashlib
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.batch import loss_mask
 from rnnlab.tasks.text import Text, decode, default_text, encode
+from rnnlab.train.evaluate import evaluate
 
 STORY = "".join(random.Random(0).choices("abcdefghij klmnop", k=400))
 
@@ -144,3 +147,84 @@ def test_fingerprint_of_default_text_is_its_digest():
 def test_text_with_invalid_settings_raises(story, options, message):
     with pytest.raises(ValueError, match=message):
         Text(story, **options).load(seed=0)
+
+
+def test_text_of_any_file_by_bytes_has_its_bytes(tmp_path):
+    raw = np.random.default_rng(0).integers(0, 256, 2000, np.uint8).tobytes()
+    (tmp_path / "a.wav").write_bytes(raw)
+    data = Text(tmp_path / "a.wav", token="byte", length=16, batch_size=2).load(seed=0)
+    assert data.vocab_size == len(set(raw))
+    (first, *_) = data.eval_sets["valid"]()
+    names = "".join(data.vocabulary[i] for i in first.inputs[0])
+    assert names == "".join(f"<0x{byte:02X}>" for byte in raw[:16])
+    assert data.fingerprint == hashlib.sha256(raw).hexdigest()
+
+
+def test_from_texts_writes_a_file_once_and_equals_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    documents = [STORY[:150], STORY[150:300], "é\n" + STORY[300:]]
+    task = Text.from_texts(iter(documents), length=8, batch_size=2)
+    assert task.path.parent == Path("runs/data")
+    (tmp_path / "all.txt").write_text("\n\n".join(documents))
+    data, same = task.load(seed=0), Text(tmp_path / "all.txt", length=8, batch_size=2).load(seed=0)
+    assert data.fingerprint == same.fingerprint
+    written = task.path.stat().st_mtime_ns
+    assert Text.from_texts(documents, length=8, batch_size=2) == task
+    assert task.path.stat().st_mtime_ns == written
+    named = Text.from_texts(documents, path="texts.jsonl")
+    assert named.path.read_bytes() == task.path.read_bytes()
+    with pytest.raises(ValueError, match=r"texts.jsonl must not exist with other data"):
+        Text.from_texts(documents[:1], path="texts.jsonl")
+    with pytest.raises(ValueError, match="texts must be strings, got float as number 1"):
+        Text.from_texts(["a", float("nan")])
+    with pytest.raises(ValueError, match="texts must have at least one symbol, got 2 empty texts"):
+        Text.from_texts(["", " "])
+    with pytest.raises(ValueError, match="texts must be valid Unicode"):
+        Text.from_texts(["a\ud800"])
+    with pytest.raises(ValueError, match=r"path must end in .jsonl or .ndjson, got a.txt"):
+        Text.from_texts(["a"], path="a.txt")
+
+
+def guess(batch):
+    """Outputs of a fixed model: random weights of the last two inputs."""
+    table = np.random.default_rng(5).normal(size=(2, 40, 40))
+    previous = np.pad(batch.inputs, ((0, 0), (1, 0)))[:, :-1]
+    return (table[0][batch.inputs] + table[1][previous]).astype(np.float32)
+
+
+def outputs_of(data):
+    return lambda batch: guess(batch)[..., : data.out_features]
+
+
+@pytest.mark.parametrize("token", ["character", "byte"])
+def test_predict_of_the_test_part_has_the_metrics_of_the_evaluation(story, token):
+    data = Text(story, token=token, length=11, batch_size=4).load(seed=0)
+    outputs = outputs_of(data)
+    metrics = evaluate(lambda _, batch: outputs(batch), None, data, data.eval_sets["test"]())
+    found = data.preparation.predict(outputs, None, None)
+    assert found.kind == "symbol"
+    assert found.columns["position"].tolist() == list(range(360, 400))
+    assert found.columns["nats"].mean() == pytest.approx(metrics["nll"])
+    right = found.columns["symbol"] == found.columns["predicted"]
+    assert right.mean() == pytest.approx(metrics["accuracy"])
+    assert f"40 symbols; {metrics['nll']:.4f} nats ({metrics['bits']:.4f} bits)" in found.summary
+
+
+def test_predict_of_a_new_text_equals_that_of_its_file(story, tmp_path):
+    data = Text(story, length=11, batch_size=4).load(seed=0)
+    new = "a cab dab " * 5
+    (tmp_path / "new.txt").write_text(new)
+    memory = data.preparation.predict(outputs_of(data), new, None)
+    file = data.preparation.predict(outputs_of(data), tmp_path / "new.txt", None)
+    assert memory.to_csv() == file.to_csv()
+    assert "".join(memory.columns["symbol"]) == new[1:]
+    assert memory.columns["position"].tolist() == list(range(1, 50))
+    for source, message in (
+        ("ab§", "symbols of the training text, got '§' at index 2"),
+        ("a", "the text must have >= 2 symbols, .* got 1"),
+        (tmp_path / "none.txt", "none.txt: cannot be read"),
+    ):
+        with pytest.raises(DataError, match=message):
+            data.preparation.predict(outputs_of(data), source, None)
+    with pytest.raises(ValueError, match=r"horizon must be None for a text, .* got 3"):
+        data.preparation.predict(outputs_of(data), None, 3)

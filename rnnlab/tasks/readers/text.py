@@ -31,30 +31,49 @@ def read_text(path: str | os.PathLike) -> str:
     ...     read_text(file)
     'one\\ntwo'
     """
-    raw = read_bytes(path)
-    path = Path(path)
+    return decode_text(Path(path), read_bytes(path))
+
+
+def decode_text(path: Path, raw: bytes, alternative: str = "") -> str:
+    """Returns the text of the bytes of a file, as `read_text` does.
+
+    Args:
+      path: the file, for messages.
+      raw: its content.
+      alternative: what else a user can do about a file that is not UTF-8, for messages.
+
+    Raises:
+      DataError: the bytes are not UTF-8 text.
+    """
     for signature, kind in _SIGNATURES.items():
         if raw.startswith(signature):
-            raise data_error(path, f"looks like {kind}, not text; convert it to UTF-8 text")
+            reason = f"looks like {kind}, not text; convert it to UTF-8 text{alternative}"
+            raise data_error(path, reason)
     if b"\0" in raw:
         offset = raw.index(b"\0")
         raise data_error(
             path,
-            f"must be text, got NUL at byte {offset}; convert it to UTF-8 text",
+            f"must be text, got NUL at byte {offset}; convert it to UTF-8 text{alternative}",
             line=raw.count(b"\n", 0, offset) + 1,
         )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
+        reason = f"not UTF-8 at byte {error.start} (0x{raw[error.start]:02x})"
         raise data_error(
             path,
-            f"not UTF-8 at byte {error.start} (0x{raw[error.start]:02x}); convert it to UTF-8",
+            f"{reason}; convert it to UTF-8{alternative}",
             line=raw.count(b"\n", 0, error.start) + 1,
         ) from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = normalize_line_ends(text.removeprefix("\ufeff"))
     if not text.strip():
         raise data_error(path, "has no text; write at least one symbol")
     return text
+
+
+def normalize_line_ends(text: str) -> str:
+    """Returns a text with `\\n` as every line end."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:

@@ -1,0 +1,74 @@
+"""Data in memory, written once to files from which tasks read it."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from rnnlab.atomic_io import mkdir_durable, raise_resource_errors, write_bytes
+from rnnlab.tasks.readers import text
+from rnnlab.tasks.readers.documents import JSON_LINES, to_json_lines
+
+FOLDER = Path("runs", "data")
+"""Folder of the files, relative to the working directory, as the directories of runs are."""
+
+
+def save_texts(texts: Iterable[str] | str, path: Path | str | None) -> Path:
+    """Writes texts to a JSON Lines file, unless it exists already, and returns its path.
+
+    Args:
+      texts: the documents, or one.
+      path: the file; None is named after the digest of its content.
+
+    Raises:
+      ValueError: a document is not a string, or `path` has other data.
+    """
+    documents = [texts] if isinstance(texts, str) else list(texts)
+    for number, document in enumerate(documents):
+        if not isinstance(document, str):
+            raise ValueError(
+                f"texts must be strings, got {type(document).__name__} as number {number}; "
+                "convert it"
+            )
+    if not any(document.strip() for document in documents):
+        raise ValueError(f"texts must have at least one symbol, got {len(documents)} empty texts")
+    try:
+        content = to_json_lines(documents).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"texts must be valid Unicode, got {error.object[error.start]!r}; replace it"
+        ) from None
+    if len(content) > text.MAX_FILE_BYTES:
+        raise ValueError(
+            f"texts must have <= {text.MAX_FILE_BYTES} bytes, got {len(content)}; use fewer"
+        )
+    if path is not None and Path(path).suffix.lower() not in JSON_LINES:
+        raise ValueError(f"path must end in {' or '.join(JSON_LINES)}, got {path}; rename it")
+    return save(content, hashlib.sha256(content).hexdigest(), path, ".jsonl")
+
+
+def save(content: bytes, digest: str, path: Path | str | None, suffix: str) -> Path:
+    """Writes a file, completely or not at all, unless it has this content, and returns its path.
+
+    Args:
+      content: of the file.
+      digest: of the data, which names the file if `path` is None.
+      path: the file; None is a file of `FOLDER`.
+      suffix: of a file that is named after its digest.
+
+    Raises:
+      ValueError: `path` exists and has other content, which runs may use.
+      InsufficientResourcesError: the file could not be written.
+    """
+    target = FOLDER / f"{digest[:32]}{suffix}" if path is None else Path(path)
+    with raise_resource_errors(target):
+        if target.exists():
+            if target.read_bytes() == content:
+                return target
+            if path is not None:
+                raise ValueError(
+                    f"{target} must not exist with other data, which a run may use; choose another "
+                    "path or remove it"
+                )
+        mkdir_durable(target.parent)
+    write_bytes(target, content)
+    return target
