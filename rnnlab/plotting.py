@@ -1,6 +1,7 @@
 """Figures: one color and one label per cell, and saving a figure whole or not at all."""
 
 import itertools
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:  # matplotlib takes most of a second to import
 OTHER_COLORS = ("#332288", "#CC6677", "#117733", "#882255", "#44AA99", "#999933", "#AA4499")
 """Colors of everything that is not a cell: backends, layers of a model, a user's own cells."""
 FORMATS = ("png", "svg", "pdf")
+MARK = "a figure of rnnlab"
+"""What the metadata of every figure contain, so that a figure replaces only figures."""
+MARK_KEYS = {"png": "Description", "svg": "Description", "pdf": "Subject"}
 
 
 def cell_label(name: str) -> str:
@@ -56,8 +60,27 @@ def save_figure(figure: "Figure", path: Path) -> None:
     with raise_resource_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            figure.savefig(temporary, dpi=110, format=kind)
+            figure.savefig(temporary, dpi=110, format=kind, metadata={MARK_KEYS[kind]: MARK})
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def require_replaceable(path: Path) -> None:
+    """Checks that a figure may be written: the file does not exist, or is a figure of rnnlab.
+
+    Raises:
+      ValueError: the file exists and was not written by `save_figure`.
+    """
+    if path.is_file() and MARK.encode() not in path.read_bytes():
+        raise ValueError(
+            f"{path} exists and is not a figure of rnnlab; move it, or choose another --out"
+        )
+
+
+def add_caption(figure: "Figure", text: str) -> None:
+    """Writes a caption below a figure, wrapped to its width."""
+    characters = int(15 * figure.get_figwidth())  # of 8 points
+    lines = (textwrap.fill(line, characters) for line in text.splitlines())
+    figure.supxlabel("\n".join(lines), fontsize=8, parse_math=False)

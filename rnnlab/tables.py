@@ -82,6 +82,11 @@ def wide_tables(wide: bool = True) -> Iterator[None]:
         _wide.reset(token)
 
 
+def shows_everything() -> bool:
+    """Returns whether tables are printed inside `wide_tables`."""
+    return _wide.get()
+
+
 def print_table(table: Table) -> None:
     """Prints a table as wide as the terminal.
 
@@ -183,4 +188,4 @@ def _markdown_row(texts: Iterable[str]) -> str:
 
 
 def _is_numeric(text: str) -> bool:
-    return all(c in "0123456789.,e+- to" for c in text)
+    return all(c in "0123456789.,e+-± to" for c in text)

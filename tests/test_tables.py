@@ -8,7 +8,7 @@ import pytest
 from rnnlab.bench import speedup_table as speedup
 from rnnlab.bench.libraries import LibrariesBenchmark
 from rnnlab.bench.scan import ScanBenchmark
-from rnnlab.cli.compare import result_table
+from rnnlab.cli.result_table import result_table
 from rnnlab.records import read
 from rnnlab.tables import Table, fitting_columns, print_table, wide_tables
 

@@ -6,7 +6,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from rnnlab.cli.commands import ALIASES
-from rnnlab.cli.compare import reported_value
+from rnnlab.cli.seed_groups import metric_value
 from rnnlab.records import Record
 from rnnlab.tables import device_label
 
@@ -28,14 +28,14 @@ class Claim(NamedTuple):
 
 def reported_by_cell(records: Sequence[Record]) -> dict[str, float]:
     """The reported value of each cell."""
-    return {record["cell"]: reported_value(record) for record in records}
+    return {record["cell"]: metric_value(record) for record in records}
 
 
 def mean_by_depth(records: Sequence[Record]) -> dict[int, float]:
     """The mean of the reported values over seeds, by number of layers."""
     values: dict[int, list[float]] = {}
     for record in records:
-        values.setdefault(record["model"]["depth"], []).append(reported_value(record))
+        values.setdefault(record["model"]["depth"], []).append(metric_value(record))
     return {depth: mean(found) for depth, found in sorted(values.items())}
 
 

@@ -4,8 +4,8 @@ from claims_evidence import (
     Claim,
     current_command,
     mean_by_depth,
+    metric_value,
     reported_by_cell,
-    reported_value,
     training_limits,
 )
 from committed_records import committed_records, ngram_nll
@@ -48,7 +48,7 @@ def short_memory_claim() -> Claim:
     lengths = sorted({r["data"]["length"] for r in records})
 
     def errors(cell):
-        by_length = {r["data"]["length"]: reported_value(r) for r in records if r["cell"] == cell}
+        by_length = {r["data"]["length"]: metric_value(r) for r in records if r["cell"] == cell}
         return ", ".join(f"{by_length[n]:.4f}" for n in lengths if n in by_length)
 
     baseline = records[0]["baselines"]["constant"]["mse"]

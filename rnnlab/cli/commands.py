@@ -82,12 +82,17 @@ class Verify:
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare finished runs: a table, and a figure of their curves over updates and seconds."""
+    """Compare finished runs: a table, and a figure of their curves over updates and seconds.
+
+    Runs that differ only in their seed are one row of the table, with their mean and standard
+    deviation. `--wide` also prints one row per run.
+    """
 
     folders: Positional[tuple[Path, ...]]
     """Run directories, directories that contain some, or files of result records."""
-    out: Path = Path("comparison.png")
-    """The figure's file."""
+    out: Path | None = None
+    """The figure's file; default: comparison.png in the directory that is named, or in the working
+    directory if several are."""
 
 
 @dataclass(frozen=True)

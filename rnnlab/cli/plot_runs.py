@@ -1,100 +1,261 @@
-"""The figure of `rnnlab compare`: the first metric over updates and over seconds."""
+"""The figure of `rnnlab run` and `rnnlab compare`: learning curves of runs."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from rnnlab.cli.compare import better_direction, format_setting
+from rnnlab.cli.seed_groups import (
+    CELL,
+    SeedGroup,
+    better_direction,
+    format_metric,
+    group_seeds,
+    known_baselines,
+    setting_names,
+)
 from rnnlab.plotting import cell_label, series_colors
 from rnnlab.records import Record
-from rnnlab.tables import device_label
+from rnnlab.tables import device_labels
 
-TIME_AXES = ((0, "updates"), (1, "seconds, evaluations included"))
+LINE_STYLES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
+BASELINE_STYLES = (":", "-.", "--", (0, (8, 3)), (0, (1, 4)), (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = "osD^vPX<>"
+MAX_SEED_LINES = 8
+"""Most seeds of a setting that are drawn one by one next to their mean."""
+MAX_MARKERS = 25
+"""Most evaluations whose points are marked."""
+MIN_EVALUATIONS = 5
+"""Evaluations of every run from which the untrained model's value may be outside the axis."""
+LOG_RATIO = 3
+"""Ratio of the largest to the smallest value above which an axis of losses is logarithmic."""
+SYMLOG_RATIO = 10
+"""Ratio of the longest to the shortest run above which the axis of updates is logarithmic."""
 
 
-def curves_figure(results: Sequence[Record]) -> Figure:
-    """Draws one line per run over updates and over seconds, and the trivial baselines.
+class Line(NamedTuple):
+    """The curves of one setting, one per seed: arrays (points, 2) of x and y."""
 
-    Runs of one cell share its color; their other grid settings choose the line style.
+    group: SeedGroup
+    seeds: list[np.ndarray]
+
+
+def curves_figure(
+    results: Sequence[Record], losses: Sequence[Sequence[tuple[float, float]]] | None = None
+) -> Figure:
+    """Draws the first metric over updates and seconds, the training loss, and the baselines.
+
+    Runs that differ only in their seed are one line, their mean, in a band from the lowest to the
+    highest value, with a thin line per seed. Cells have their own colors and markers; other
+    settings choose the line style. Axes show the best baseline and all values, except those of
+    untrained models where every run is long, and are logarithmic where a linear one would hide
+    differences.
+
+    Args:
+      results: results of runs with one metric.
+      losses: logged updates and training losses of each run; empty where they are not known. Where
+        none are known, the panel of the training loss is omitted.
     """
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    low, high = _y_limits(results)
-    panels[0].set_ylim(low, high)
-    colors = series_colors(result["cell"] for result in results)
-    styles, baselines = _styles(results), _baselines(results)
-    for axes, (column, label) in zip(panels, TIME_AXES, strict=True):
-        drawn: set[str] = set()
-        for result in results:
-            name = _label(result)
-            # The seeds of one setting share a line of the legend.
-            axes.plot(
-                [point[1] if column else point[0] for point in result["curve"]],
-                [point[2] for point in result["curve"]],
-                color=colors[result["cell"]],
-                linestyle=styles[_grid_label(result)],
-                label=None if name in drawn else name,
-            )
-            drawn.add(name)
-        for style, (name, value) in zip((":", "-.", "--") * 9, baselines.items(), strict=False):
-            if low < value < high:
-                line = {"color": "black", "linewidth": 0.9, "linestyle": style}
-                axes.axhline(value, label=name, **line)
-        axes.set_xlabel(label)
-        axes.grid(alpha=0.3)
-    result = results[0]
-    panels[0].set_ylabel(
-        f"{next(iter(result['metrics']))} {result['metric']} ({better_direction(result)} is better)"
-    )
-    panels[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    title = f"{result['experiment']}, preset {result['preset']}: {device_label(result)}"
-    figure.suptitle(title, fontsize=10)
+    groups, losses = group_seeds(results), losses or [()] * len(results)
+    loss_of = {id(result): found for result, found in zip(results, losses, strict=True)}
+    has_losses = any(map(len, losses))
+    figure = Figure(figsize=(15.5 if has_losses else 11.5, 5.2), layout="constrained")
+    panels = list(figure.subplots(1, 2 + has_losses))
+    by_step = [Line(g, [_points(r["curve"], 0, 2) for r in g.results]) for g in groups]
+    by_second = [Line(g, [_points(r["curve"], 1, 2) for r in g.results]) for g in groups]
+    styles = _styles(groups)
+    baselines = _baselines(groups)
+    limits = [*_visible_values(by_step), *_best_baselines(groups)]
+    is_bounded = better_direction(results[0]) == "higher"  # accuracies are between 0 and 1
+    for axes, lines in zip(panels, (by_step, by_second), strict=False):
+        _draw(axes, lines, styles, has_bands=lines is by_step)
+        _scale_y(axes, limits, is_linear=is_bounded)
+        _draw_baselines(axes, baselines)
+    first = results[0]
+    set_name, direction = next(iter(first["metrics"])), better_direction(first)
+    panels[0].set(ylabel=f"{set_name} {first['metric']} ({direction} is better)", xlabel="updates")
+    panels[1].set(xlabel="seconds, evaluations included")
+    panels[1].sharey(panels[0])
+    if has_losses:
+        logged = [Line(g, [_points(loss_of[id(r)], 0, 1) for r in g.results]) for g in groups]
+        _draw(panels[2], logged, styles, is_noisy=True)
+        _scale_y(panels[2], [y for line in logged for seed in line.seeds for y in seed[:, 1]])
+        panels[2].set(xlabel="updates", ylabel="training loss of logged updates")
+        _scale_x(panels[2], logged)
+    _scale_x(panels[0], by_step)
+    _scale_x(panels[1], by_second)
+    handles, labels = panels[0].get_legend_handles_labels()
+    columns = min(4 if has_losses else 3, len(labels))
+    legend = {"loc": "outside lower center", "ncols": columns, "fontsize": 8}
+    figure.legend(handles, labels, title=_caption(groups), title_fontsize=8, **legend)
+    presets = dict.fromkeys(f"{r['experiment']}, preset {r['preset']}" for r in results)
+    figure.suptitle(f"{', '.join(presets)}: {device_labels(results)}", fontsize=10)
     return figure
 
 
-def _y_limits(results: Sequence[Record]) -> tuple[float, float]:
-    """Returns the ends of the y axis: the values after step 0 and the best baselines, padded."""
-    known = [p for result in results for p in result["curve"] if p[2] is not None and p[2] == p[2]]
-    values = [p[2] for p in known if p[0] > 0]
-    pick = max if better_direction(results[0]) == "higher" else min
-    values += [pick(_baselines([result]).values()) for result in results if _baselines([result])]
-    low, high = min(values), max(values)
-    padding = 0.05 * (high - low or 1)
-    return low - padding, high + padding
+def _draw(
+    axes: Axes,
+    lines: Sequence[Line],
+    styles: Mapping[int, Mapping],
+    *,
+    has_bands: bool = True,
+    is_noisy: bool = False,
+) -> None:
+    """Draws each setting's mean over its seeds, their band, and single seeds.
 
-
-def _baselines(results: Sequence[Record]) -> dict[str, float]:
-    """Returns the values of the trivial baselines in the metric that is drawn.
-
-    They are of the last evaluation set, which their names mention if the curve is of another one.
+    Args:
+      axes: where to draw.
+      lines: one per setting.
+      styles: what `_styles` returns.
+      has_bands: whether seeds have common x, so that a band between them has a meaning.
+      is_noisy: whether points are many and vary much: they have thin lines and no markers.
     """
-    return {
-        _baseline_label(name, list(result["metrics"])): values[result["metric"]]
-        for result in results
-        for name, values in result["baselines"].items()
-        if result["metric"] in values
-    }
+    for number, line in enumerate(lines):
+        seeds = [seed for seed in line.seeds if len(seed)]
+        if not seeds:
+            continue
+        look = dict(styles[number])
+        marker = look.pop("marker")
+        points, low, high = _mean_and_band(seeds)
+        if len(seeds) > 1:
+            if has_bands:
+                band = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
+                axes.fill_between(points[:, 0], low, high, **band)
+            if len(seeds) <= MAX_SEED_LINES and not is_noisy:
+                for seed in seeds:
+                    axes.plot(*seed.T, color=look["color"], linewidth=0.5, alpha=0.6)
+        if len(points) > (1 if is_noisy else MAX_MARKERS):
+            marker = None
+        style = {"linewidth": 1.0 if is_noisy else 1.8, "markersize": 4.5, "marker": marker}
+        axes.plot(*points.T, label=_label(line.group), **look, **style)
+    axes.grid(alpha=0.3)
 
 
-def _baseline_label(name: str, sets: Sequence[str]) -> str:
-    return name if sets[0] == sets[-1] else f"{name} ({sets[-1]} set)"
+def _draw_baselines(axes: Axes, baselines: Mapping[str, float]) -> None:
+    """Draws the baselines that are in view, and names all with their values in the legend."""
+    low, high = limits = axes.get_ylim()
+    for style, (name, value) in zip(BASELINE_STYLES * 9, baselines.items(), strict=False):
+        label = f"{name}: {format_metric(value)}"
+        label += "" if low <= value <= high else ", out of view"
+        axes.axhline(value, label=label, color="0.25", linewidth=1, linestyle=style)
+    axes.set_ylim(limits)
 
 
-def _grid_label(result: Record) -> str:
-    """Returns the grid settings of a run except its cell and seed, as text."""
-    return ", ".join(
-        f"{name.rpartition('.')[2]} {format_setting(value)}"
-        for name, value in result["grid"].items()
-        if name not in ("model.cell", "train.seed")
-    )
+def _mean_and_band(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the mean of several curves, and the lowest and highest y, at their common points.
+
+    Points are matched by their number: runs of one setting are evaluated after the same updates. A
+    run that stopped earlier ends the mean.
+    """
+    common = min(map(len, seeds))
+    stacked = np.stack([seed[:common] for seed in seeds])
+    return stacked.mean(0), stacked[..., 1].min(0), stacked[..., 1].max(0)
 
 
-def _label(result: Record) -> str:
-    name = cell_label(result["cell"])
-    return ", ".join(part for part in (name, _grid_label(result)) if part)
+def _points(rows: Sequence[Sequence[float | None]], x: int, y: int) -> np.ndarray:
+    """Returns two columns of some rows, (points, 2), with NaN for what a record could not hold."""
+    pairs = [[math.nan if row[k] is None else row[k] for k in (x, y)] for row in rows]
+    return np.array(pairs, np.float64).reshape(-1, 2)
 
 
-def _styles(results: Sequence[Record]) -> dict[str, object]:
-    styles = ("-", "--", ":", "-.", (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))
-    others = list(dict.fromkeys(_grid_label(result) for result in results))
-    return {other: styles[k % len(styles)] for k, other in enumerate(others)}
+def _visible_values(lines: Sequence[Line]) -> list[float]:
+    """Returns the values that the axis shows: all, or those after step 0 where runs are long."""
+    seeds = [seed for line in lines for seed in line.seeds]
+    is_long = all((seed[:, 0] > 0).sum() >= MIN_EVALUATIONS for seed in seeds)
+    return [y for seed in seeds for x, y in seed if x > 0 or not is_long]
+
+
+def _best_baselines(groups: Sequence[SeedGroup]) -> list[float]:
+    """Returns the best baseline of each group that has one."""
+    known = (list(known_baselines(group.results[0]).values()) for group in groups)
+    return [values[-1] for values in known if values]
+
+
+def _styles(groups: Sequence[SeedGroup]) -> dict[int, dict[str, object]]:
+    """Returns the color, marker and line style of each group, by its number."""
+    cells = list(dict.fromkeys(group.results[0]["cell"] for group in groups))
+    colors = series_colors(cells)
+    others = list(dict.fromkeys(group.label(without=[CELL]) for group in groups))
+    found = {}
+    for number, group in enumerate(groups):
+        cell, other = group.results[0]["cell"], others.index(group.label(without=[CELL]))
+        marker = MARKERS[(cells.index(cell) + other // len(LINE_STYLES)) % len(MARKERS)]
+        style = LINE_STYLES[other % len(LINE_STYLES)]
+        found[number] = {"color": colors[cell], "marker": marker, "linestyle": style}
+    return found
+
+
+def _label(group: SeedGroup) -> str:
+    count = len(group.results)
+    others = group.label(without=[CELL])
+    seeds = f"mean of {count} seeds" if count > 1 else ""
+    return ", ".join(filter(None, (cell_label(group.results[0]["cell"]), others, seeds)))
+
+
+def _baselines(groups: Sequence[SeedGroup]) -> dict[str, float]:
+    """Returns the values of the baselines in the metric that is drawn, by their labels.
+
+    A label names the data that the baseline is of if its value differs between data, and the last
+    evaluation set if the curve is of another one.
+    """
+    data_names = [name for name in setting_names(groups) if name.startswith("data.")]
+    by_name: dict[str, dict[str, float]] = {}
+    for group in groups:
+        data = group.label(without=[name for name in group.settings if name not in data_names])
+        for name, value in reversed(known_baselines(group.results[0]).items()):
+            by_name.setdefault(name, {}).setdefault(data, value)
+    sets = list(groups[0].results[0]["metrics"])
+    suffix = "" if sets[0] == sets[-1] else f" ({sets[-1]} set)"
+    found = {}
+    for name, values in by_name.items():
+        if len(set(map(format_metric, values.values()))) == 1:
+            found[f"{name}{suffix}"] = next(iter(values.values()))
+        else:
+            found |= {f"{name}, {data}{suffix}": value for data, value in values.items()}
+    return found
+
+
+def _scale_y(axes: Axes, values: Sequence[float], is_linear: bool = False) -> None:
+    """Shows all values, on a logarithmic axis if they are positive and their range is large."""
+    finite = [y for y in values if math.isfinite(y)]
+    if not finite:
+        return
+    low, high = min(finite), max(finite)
+    if is_linear or low <= 0 or high <= LOG_RATIO * low:
+        padding = 0.05 * (high - low or abs(high) or 1)
+        axes.set_ylim(low - padding, high + padding)
+        return
+    padding = (high / low) ** 0.05
+    axes.set_yscale("log")
+    axes.set_ylim(low / padding, high * padding)
+    if high < 30 * low:  # one or two powers of ten
+        axes.yaxis.set_major_locator(MaxNLocator(8, steps=(1, 2, 5, 10)))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.4g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _scale_x(axes: Axes, lines: Sequence[Line]) -> None:
+    """Shows short runs next to long ones: on a logarithmic axis, linear below the first point."""
+    points = [seed[:, 0] for line in lines for seed in line.seeds if len(seed)]
+    ends = [x.max() for x in points if x.max() > 0]
+    if not ends or max(ends) <= SYMLOG_RATIO * min(ends):
+        return
+    if all((x > 0).all() for x in points):
+        axes.set_xscale("log")
+    else:
+        axes.set_xscale("symlog", linthresh=min(x[x > 0].min() for x in points if (x > 0).any()))
+        axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
+
+
+def _caption(groups: Sequence[SeedGroup]) -> str | None:
+    counts = [len(group.results) for group in groups]
+    if max(counts) == 1:
+        return None
+    text = "lines: mean over seeds; bands: lowest to highest value"
+    return f"{text}; thin lines: single seeds" if min(counts) <= MAX_SEED_LINES else text

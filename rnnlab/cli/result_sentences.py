@@ -1,73 +1,144 @@
 """The results of runs in two or three sentences."""
 
-import math
-from collections.abc import Mapping, Sequence
-from statistics import mean
+from collections.abc import Sequence
 
-from rnnlab.cli.compare import (
+from rnnlab.cli.seed_groups import (
+    SeedGroup,
+    Spread,
     better_direction,
     format_metric,
-    format_setting,
+    format_spread,
+    group_seeds,
     known_baselines,
-    reported_value,
+    metric_value,
+    split_by_data,
 )
 from rnnlab.records import Record
 
-SEED = "train.seed"
+MAX_DATA_SETS = 4
+"""Most data sets whose best settings are named one by one."""
 
 
 def conclusion(results: Sequence[Record]) -> str:
-    """Returns the best setting, the best baseline next to it, and what one seed does not show.
+    """Returns the best setting, whether others differ from it, and the best baseline next to it.
+
+    Settings are compared by their means over seeds. A difference counts if it is larger than the
+    larger standard deviation over seeds of the two. Settings on different data are not compared.
 
     Args:
       results: results of runs with one metric.
     """
-    metric, evaluated = results[0]["metric"], list(results[0]["metrics"])[-1]
-    values: dict[str, list[float]] = {}
-    for result in results:
-        value = reported_value(result)
-        if value is not None and math.isfinite(value):
-            values.setdefault(_settings(result["grid"]), []).append(value)
-    if not values:
-        return f"No run has a finite {evaluated} {metric}."
-    means = {name: mean(found) for name, found in values.items()}
-    best = max if better_direction(results[0]) == "higher" else min
-    winner = best(means, key=means.get)
-    seeds = len(values[winner])
-    about = ", ".join(filter(None, (winner, f"mean of {seeds} seeds" if seeds > 1 else "")))
-    sentences = [
-        f"The best {evaluated} {metric} is {format_metric(means[winner])}"
-        + (f" ({about})." if about else "."),
-        _baseline_sentence(results),
-    ]
-    if len(means) > 1 and len(results) == len(means):
+    groups, first = group_seeds(results), results[0]
+    name = f"{list(first['metrics'])[-1]} {first['metric']}"
+    spreads = [found for group in groups if (found := group.spread()) is not None]
+    if not spreads:
+        return f"No run has a finite {name}."
+    data_sets = split_by_data(groups)
+    is_one = len(data_sets) == 1
+    sentences = _ranking(groups, name) if is_one else [_best_by_data(data_sets, name)]
+    sentences.append(_baseline_sentence(groups))
+    if len(spreads) > 1 and all(found.count == 1 for found in spreads):
         sentences.append("Each setting has one seed: do not rank settings by small differences.")
     return " ".join(filter(None, sentences))
 
 
-def _baseline_sentence(results: Sequence[Record]) -> str:
+def _ranking(groups: Sequence[SeedGroup], name: str) -> list[str]:
+    """Returns the best setting, and which others do not differ from it by more than seeds do."""
+    ranked = _ranked(groups)
+    winner, best = ranked[0]
+    mean = "mean " if best.count > 1 else ""
+    sentences = [f"The best {mean}{name} is {_with_label(winner, best)}."]
+    if len(ranked) == 1 or all(found.count == 1 for _, found in ranked):
+        return sentences
+    others = [(group, found) for group, found in ranked[1:] if not _is_apart(best, found)]
+    if others:
+        named = "; ".join(_with_label(*other) for other in others[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        verb = "differs" if len(others) == 1 else "differ"
+        sentences.append(
+            f"There is no clear winner: {named}{more} {verb} from it by no more than the standard "
+            "deviation over seeds."
+        )
+    else:
+        sentences.append(
+            f"The next, {_with_label(*ranked[1])}, is worse by more than the standard deviation "
+            "over seeds."
+        )
+    return sentences
+
+
+def _best_by_data(data_sets: Sequence[Sequence[SeedGroup]], name: str) -> str:
+    """Returns the best setting of each data set, or that there are many."""
+    apart = f"The runs are on {len(data_sets)} data sets, which are not ranked against each other"
+    if len(data_sets) > MAX_DATA_SETS:
+        return f"{apart}."
+    best = [_with_label(*ranked[0]) for groups in data_sets if (ranked := _ranked(groups))]
+    return f"{apart}. The best {name} of each: {'; '.join(best)}."
+
+
+def _ranked(groups: Sequence[SeedGroup]) -> list[tuple[SeedGroup, Spread]]:
+    """Returns the groups that have a finite value with their spreads, the best mean first."""
+    found = [(group, spread) for group in groups if (spread := group.spread()) is not None]
+    is_higher = better_direction(groups[0].results[0]) == "higher"
+    return sorted(found, key=lambda pair: pair[1].mean, reverse=is_higher)
+
+
+def _is_apart(one: Spread, other: Spread) -> bool:
+    """Returns whether means differ by more than the larger standard deviation over seeds."""
+    return abs(one.mean - other.mean) > max(one.std or 0.0, other.std or 0.0)
+
+
+def _with_label(group: SeedGroup, found: Spread) -> str:
+    parts = [group.label()] if group.settings else []
+    parts += [f"{found.count} seeds"] if found.count > 1 else []
+    return format_spread(found) + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _baseline_sentence(groups: Sequence[SeedGroup]) -> str:
+    results = [result for group in groups for result in group.results]
     known = list(map(known_baselines, results))
     if not all(known):
         return ""
-    count = sum(map(_beats, results, known))
-    runs = f"{count} of {len(results)} runs are"
-    if len(results) == 1:
-        runs = "The run is" if count else "The run is not"
-    *_, (name, value) = known[0].items()
-    return f"{runs} better than the best baseline ({name}, {format_metric(value)})."
+    best = {(name, format_metric(value)) for *_, (name, value) in (b.items() for b in known)}
+    about = "the best baseline"
+    if len(best) == 1:
+        ((name, value),) = best
+        about += f" ({name}, {value})"
+    else:
+        about += " of their data"
+    spreads = [group.spread() for group in groups]
+    if all(found is None or found.count == 1 for found in spreads):
+        count = sum(map(_beats, results, known, (metric_value(r) for r in results)))
+        runs = f"{count} of {len(results)} runs are"
+        if len(results) == 1:
+            runs = "The run is" if count else "The run is not"
+        return f"{runs} better than {about}."
+    verdicts = list(map(_verdict, groups, spreads))
+    if len(groups) == 1:
+        return {
+            "better": f"It is better than {about} by more than that standard deviation.",
+            "unclear": f"It differs from {about} by less than that standard deviation.",
+            "worse": f"It is not better than {about}.",
+        }[verdicts[0]]
+    return (
+        f"{verdicts.count('better')} of {len(groups)} settings are better than {about} by more "
+        "than their standard deviation over seeds."
+    )
 
 
-def _beats(result: Record, baselines: Mapping[str, float]) -> bool:
-    value, (*_, baseline) = reported_value(result), baselines.values()
+def _verdict(group: SeedGroup, found: Spread | None) -> str:
+    """Returns "better", "unclear" or "worse": the group's mean next to its best baseline."""
+    baselines = known_baselines(group.results[0])
+    *_, value = baselines.values()
+    if found is None:
+        return "worse"
+    if found.std is not None and abs(found.mean - value) <= found.std:
+        return "unclear"
+    return "better" if _beats(group.results[0], baselines, found.mean) else "worse"
+
+
+def _beats(result: Record, baselines: dict[str, float], value: float | None) -> bool:
+    *_, baseline = baselines.values()
     if value is None:
         return False
     return value > baseline if better_direction(result) == "higher" else value < baseline
-
-
-def _settings(grid: Mapping[str, object]) -> str:
-    """Returns the settings that vary, without the seed, as text."""
-    return ", ".join(
-        f"{name.rpartition('.')[2]} {format_setting(value)}"
-        for name, value in grid.items()
-        if name != SEED
-    )

@@ -12,11 +12,11 @@ from flax import nnx
 from rnnlab import records
 from rnnlab.cli import suggestions
 from rnnlab.cli.commands import List, Resume, Run
-from rnnlab.cli.compare import result_table
+from rnnlab.cli.compare import print_results, results_of, training_losses
 from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
-from rnnlab.cli.result_sentences import conclusion
+from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record
 from rnnlab.runs import api
 from rnnlab.runs.api import Preset
@@ -26,9 +26,9 @@ from rnnlab.runs.resources import require_writable
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory, validate_run_name
 from rnnlab.runs.signals import StopRequested
-from rnnlab.tables import print_table, print_text
 from rnnlab.train.callbacks import Reporter
 
+CURVES_FILE = "curves.png"
 SHIPPED = List.folder
 """Directory of the experiments that can be run by name."""
 
@@ -57,8 +57,9 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
     out = command.out or Path("runs") / name / now
     if not os.path.exists(out):  # False also where the name is too long for the system
         validate_run_name(out.name)
-    results = command.results or out / "results.jsonl"
+    results, figure = command.results or out / "results.jsonl", out / CURVES_FILE
     existing = _existing_records(results)
+    require_replaceable(figure)
     measured: list[Record] = []
     policy = ResumePolicy(stop_signal=session.stop_signal)
     for number, ((experiment, settings), run) in enumerate(zip(planned, names, strict=True), 1):
@@ -74,9 +75,9 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
         if result not in existing:
             records.append(results, result)
         measured.append(result)
-    print_table(result_table(measured))
-    print_text(conclusion(measured))
-    print("Written:", out, "and", results)
+    print_results(measured)
+    _draw_curves(out, measured[0]["metric"], figure)
+    print(f"Written: {out} with its curves in {figure}, and {results}")
     return 0
 
 
@@ -102,9 +103,17 @@ def resume_run(command: Resume, session: Session) -> int:
         result = api.resume(command.folder, reporter, policy)
     if result not in existing:
         records.append(results, result)
-    print_table(result_table([result]))
-    print_text(conclusion([result]))
+    print_results([result])
     return 0
+
+
+def _draw_curves(out: Path, metric: str, figure: Path) -> None:
+    """Draws all finished runs of a directory that have a metric, also those of earlier commands."""
+    from rnnlab.cli.plot_runs import curves_figure  # imports matplotlib
+
+    found = [(result, folder) for result, folder in results_of(out) if result["metric"] == metric]
+    losses = [training_losses(folder) for _, folder in found]
+    save_figure(curves_figure([result for result, _ in found], losses), figure)
 
 
 def _preset(command: Run) -> Preset:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 
-from rnnlab.cli.compare import (
+from rnnlab.cli.seed_groups import (
+    CELL,
+    SEED,
     better_direction,
     format_metric,
     format_setting,
     known_baselines,
-    reported_value,
+    metric_value,
+    spread,
 )
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
@@ -17,7 +19,7 @@ from rnnlab.registry import LABELS
 from rnnlab.tables import Table, device_labels
 
 PAPER_HEADING = "published figure (its own setting)"
-HIDDEN_SETTINGS = ("model.cell", "train.seed")
+HIDDEN_SETTINGS = (CELL, SEED)
 
 
 def summary_table(results: Sequence[Record], paper: Mapping[str, str]) -> Table:
@@ -50,7 +52,7 @@ def summary_table(results: Sequence[Record], paper: Mapping[str, str]) -> Table:
         if lines and lines[-1][0] != experiment:
             breaks.add(len(lines) - 1)
         first = group[0]
-        values = {cell: [reported_value(r) for r in group if r["cell"] == cell] for cell in cells}
+        values = {cell: [metric_value(r) for r in group if r["cell"] == cell] for cell in cells}
         seeds = max(len(v) for v in values.values())
         metric = f"{first['metric']}, {better_direction(first)} is better"
         baseline = _best_baseline(first)
@@ -73,13 +75,14 @@ def _setting(result: Record) -> str:
     return ", ".join(given + varied)
 
 
-def _spread(values: Sequence[float]) -> str:
-    if not values:
+def _spread(values: Sequence[float | None]) -> str:
+    found = spread(value for value in values if value is not None)
+    if found is None:
         return ""
-    center = format_metric(mean(values))
-    if len(values) == 1:
+    center = format_metric(found.mean)
+    if found.std is None:
         return center
-    return f"{center} ({format_metric(min(values))} to {format_metric(max(values))})"
+    return f"{center} ({format_metric(found.low)} to {format_metric(found.high)})"
 
 
 def _best_baseline(result: Record) -> str:

@@ -1,17 +1,9 @@
 """The sentences below a table of results."""
 
 import pytest
+from cli.results import result
 
 from rnnlab.cli.result_sentences import conclusion
-
-
-def result(value, seed=0, metric="nll", baselines=None, **grid):
-    return {
-        "metric": metric,
-        "metrics": {"valid": {metric: 9.0}, "test": {metric: value}},
-        "grid": {f"model.{name}": x for name, x in grid.items()} | {"train.seed": seed},
-        "baselines": baselines or {"uniform": {metric: 3.0}, "n-gram": {metric: 1.5}},
-    }
 
 
 def test_one_run_is_compared_with_the_best_baseline():
@@ -22,14 +14,41 @@ def test_one_run_is_compared_with_the_best_baseline():
     assert "The run is not better than" in conclusion([result(1.5, cell="gru")])
 
 
-def test_seeds_are_averaged_and_settings_named():
-    runs = [result(v, s, cell=c) for c, v, s in (("gru", 2, 0), ("gru", 1, 1), ("rnn", 1.4, 0))]
-    assert conclusion(runs) == (
-        "The best test nll is 1.4000 (cell rnn). 2 of 3 runs are better than the best baseline "
-        "(n-gram, 1.5000)."
+def runs_of(**values):
+    """One result per cell and seed, from the values of each cell."""
+    return [result(v, k, cell=cell) for cell, found in values.items() for k, v in enumerate(found)]
+
+
+def test_difference_larger_than_the_spread_names_the_next_setting():
+    assert conclusion(runs_of(gru=[1.0, 1.2], rnn=[1.6, 1.4], lstm=[2.0, 2.1])) == (
+        "The best mean test nll is 1.1000 ± 0.1414 (cell gru, 2 seeds). The next, 1.5000 ± 0.1414 "
+        "(cell rnn, 2 seeds), is worse by more than the standard deviation over seeds. 1 of 3 "
+        "settings are better than the best baseline (n-gram, 1.5000) by more than their standard "
+        "deviation over seeds."
     )
-    runs = [result(v, s, cell=c) for c, v, s in (("gru", 2, 0), ("gru", 0.5, 1), ("rnn", 1.4, 0))]
-    assert "1.2500 (cell gru, mean of 2 seeds)" in conclusion(runs)
+
+
+def test_difference_smaller_than_the_spread_is_not_called_a_win():
+    text = conclusion(runs_of(gru=[1.0, 2.0], rnn=[1.6], lstm=[2.9, 3.0]))
+    assert "There is no clear winner: 1.6000 (cell rnn) differs from it by no more than" in text
+    assert "lstm" not in text
+    one = conclusion(runs_of(gru=[1.0, 1.9]))
+    assert one.endswith(
+        "It differs from the best baseline (n-gram, 1.5000) by less than that standard deviation."
+    )
+
+
+def test_settings_on_different_data_are_not_ranked():
+    short, long = (
+        result(v, data={"length": n}, cell="gru", baselines={"constant": {"nll": n / 10}})
+        for v, n in ((1.0, 8), (4.0, 64))
+    )
+    assert conclusion([short, long]) == (
+        "The runs are on 2 data sets, which are not ranked against each other. The best test nll "
+        "of each: 1.0000 (cell gru, length 8); 4.0000 (cell gru, length 64). 1 of 2 runs are "
+        "better than the best baseline of their data. Each setting has one seed: do not rank "
+        "settings by small differences."
+    )
 
 
 def test_single_seeds_are_not_to_be_ranked():

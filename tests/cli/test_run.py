@@ -31,8 +31,10 @@ def test_run_of_a_preset_trains_its_grid_once(experiment, tmp_path, capsys):
         assert key in results[0]
     assert results[0]["baselines"]["uniform"]["nll"] > 0
     printed = capsys.readouterr().out
-    for word in ("mingru", "test nll", "Kneser-Ney n-gram (nll)", "tokens/s", str(out)):
+    for word in ("mingru", "test nll", "Kneser-Ney n-gram (baseline)", "tokens/s", str(out)):
         assert word in printed
+    assert f"its curves in {out / 'curves.png'}" in " ".join(printed.split())
+    assert (out / "curves.png").stat().st_size > 10_000
 
     # The same runs again are not trained again, and others do not overwrite them.
     assert main.main(["run", experiment, "--out", str(out)]) == 0
@@ -45,9 +47,22 @@ def test_run_of_a_preset_trains_its_grid_once(experiment, tmp_path, capsys):
 
 def test_compare_draws_the_runs_of_a_directory(trained_runs, tmp_path, capsys):
     figure = tmp_path / "figure.png"
-    assert main.main(["compare", str(trained_runs), "--out", str(figure)]) == 0
+    command = ["compare", str(trained_runs), "--out", str(figure)]
+    assert main.main(command) == 0
     assert figure.stat().st_size > 10_000
     assert "mingru+transformer" in capsys.readouterr().out
+    assert main.main([*command, "--wide"]) == 0  # its own figure is replaced
+    printed = capsys.readouterr().out
+    assert printed.index("seeds") < printed.index("seed ")  # settings, then single runs
+    assert f"Written: {figure}" in printed
+
+
+def test_compare_does_not_overwrite_a_file_of_the_user(trained_runs, tmp_path, capsys):
+    figure = tmp_path / "photo.png"
+    figure.write_bytes(b"not a figure")
+    assert main.main(["compare", str(trained_runs), "--out", str(figure)]) == errors.USAGE_ERROR
+    assert f"{figure} exists and is not a figure of rnnlab" in capsys.readouterr().err
+    assert figure.read_bytes() == b"not a figure"
 
 
 def test_sample_with_a_seed_is_reproducible(trained_run, capsys):
