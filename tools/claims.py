@@ -1,6 +1,6 @@
 """The published claims about minimal and classic cells, and what the committed records show.
 
-Command:  python tools/update_tables.py    (it writes the table of docs/claims.md)
+Command:  python tools/update_tables.py    (it writes the tables of docs/claims.md)
 
 Every measured number is computed from records.
 """
@@ -24,27 +24,45 @@ from claims_training import (
     stacking_and_parallelism_claim,
 )
 from committed_records import committed_records
+from page_tables import details, plain
 
 from rnnlab.tables import Table, device_labels
 
 HEADINGS = (
     "claim",
-    "original setting",
+    "verdict",
     "measured here, original setting",
     "measured here, against strongest baseline",
-    "limits of the evidence",
-    "command",
-    "records",
-    "verdict",
 )
 
 
 def claims_table() -> Table:
-    """One table row per claim."""
+    """One table row per claim: the verdict and the measured numbers."""
     claims = _claims()
     files = dict.fromkeys(f for claim in claims for f in claim.records.split(", ") if f)
     used = [record for file in files for record in committed_records(file)]
-    return Table(device_labels(used), HEADINGS, [tuple(claim) for claim in claims])
+    lines = [(c.claim, c.verdict, c.in_original_setting, c.against_baseline) for c in claims]
+    return Table(device_labels(used), HEADINGS, lines)
+
+
+def evidence() -> str:
+    """The source of each claim, and the command and the limits of what was measured, folded."""
+    return "\n\n".join(
+        details(
+            plain(claim.claim),
+            "\n".join(
+                f"- **{name}**: {text}"
+                for name, text in (
+                    ("original setting", claim.original_setting),
+                    ("limits of the evidence", claim.limits),
+                    ("command", claim.command),
+                    ("records", claim.records),
+                )
+                if text
+            ),
+        )
+        for claim in _claims()
+    )
 
 
 def _claims() -> Sequence[Claim]:

@@ -14,13 +14,13 @@ ROOT = Path(__file__).parent.parent
 
 
 class Claim(NamedTuple):
-    """A table row, in the order of `claims.HEADINGS`."""
+    """A published claim and what was measured: the number that it needs, and where it is from."""
 
     claim: str
     original_setting: str
     in_original_setting: str
-    against_strongest_baseline: str
-    weakest_link: str
+    against_baseline: str
+    limits: str
     command: str
     records: str
     verdict: str

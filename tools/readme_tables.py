@@ -3,23 +3,27 @@
 import re
 from collections.abc import Sequence
 
+from page_tables import CELLS, by_cell  # next to this file
+
 from rnnlab.bench import speedup_table
 from rnnlab.cli.summary_table import summary_table
 from rnnlab.records import Record
 from rnnlab.registry import LABELS, minimal_counterparts
 from rnnlab.tables import Table, device_labels, format_ms, format_ratio
 
-CELLS = ("rnn", "gru", "lstm", "mingru", "minlstm")
-LENGTHS = (512, 2048)
 IMPLEMENTATIONS = {
+    "rnnlab, kernel": ("rnnlab", "pallas"),
     "rnnlab, compiled loop": ("rnnlab", "scan", "sequential"),
     "rnnlab, parallel scan": ("rnnlab", "associative"),
+    "rnnlab, cuDNN": ("rnnlab", "cudnn"),
+    "naive JAX": ("naive JAX", "associative_scan"),
     "flax.nnx.RNN": ("flax.nnx.RNN", "scan"),
-    "torch": ("torch", "native", "log space"),
+    "torch": ("torch", "native", "cuDNN", "log space"),
     "Python loop": ("Python loop", "step"),
 }
 """Label of a table row: the implementation and its backends; "log space" is the paper's form."""
 
+RECURRENT = CELLS[:5]
 TASKS = {
     "adding problem, 600 steps": ("adding", {}),
     "character language model": ("char_lm", {}),
@@ -37,31 +41,51 @@ TASKS = {
 """Label of a table row: the experiment and the settings of its grid."""
 
 
-def speedup(records: Sequence[Record]) -> Table:
-    """Milliseconds of a training step, one column per cell, and the fair factors."""
+def speedup(records: Sequence[Record], lengths: Sequence[int] = ()) -> Table:
+    """Milliseconds of a training step, one column per cell, and the fair factors.
+
+    Args:
+      records: of the speedup benchmark.
+      lengths: those of the table; without any, all that have a Python loop or are the longest.
+    """
     train = [r for r in records if r["pass"] == "train"]
     lines, ends = [], set()
-    for length in LENGTHS:
+    cells = [cell for cell in CELLS if any(r["cell"] == cell for r in train)]
+    for length in lengths or dict.fromkeys(r["length"] for r in train):
         found = [r for r in train if r["length"] == length]
-        for label, (implementation, *backends) in IMPLEMENTATIONS.items():
-            seconds = {
-                r["cell"]: r["step_seconds"]
-                for r in found
-                if r["implementation"] == implementation and r["backend"] in backends
-            }
-            if seconds:
-                cells = (format_ms(seconds[c]) if c in seconds else "" for c in CELLS)
-                lines.append((f"{length:,}", label, *cells))
-        lines.append((f"{length:,}", "**fastest classic / minimal**", *_factors(found)))
+        table = by_cell(
+            sorted(found, key=implementation_position),
+            "",
+            "",
+            lambda r: f"{r['length']:,}: {implementation(r)}",
+            lambda r: format_ms(r["step_seconds"]),
+        )
+        lines += table.lines
+        label = f"{length:,}: **fastest classic / minimal**"
+        lines.append((label, *_factors(found, cells)))
         ends.add(len(lines) - 1)
-    headings = ("length", "training step, ms", *(LABELS[cell] for cell in CELLS))
+    headings = ("length, training step in ms", *(LABELS[cell] for cell in cells))
     return Table(speedup_table.describe(train), headings, lines, frozenset(ends))
 
 
-def _factors(records: Sequence[Record]) -> list[str]:
+def implementation(record: Record) -> str:
+    """Returns the label of an implementation and its backend."""
+    found = record["implementation"], record["backend"]
+    return next(
+        label
+        for label, (name, *backends) in IMPLEMENTATIONS.items()
+        if found[0] == name and found[1] in backends
+    )
+
+
+def implementation_position(record: Record) -> int:
+    return list(IMPLEMENTATIONS).index(implementation(record))
+
+
+def _factors(records: Sequence[Record], cells: Sequence[str]) -> list[str]:
     """Time of the fastest implementation of each classic cell over that of the minimal cell."""
     factors = []
-    for cell in CELLS:
+    for cell in cells:
         ours = [r for r in records if r["cell"] == cell]
         fastest = min(ours, key=lambda r: r["step_seconds"])
         minimal = speedup_table.minimal_reference_seconds(records, fastest)
@@ -83,11 +107,11 @@ def results(records: Sequence[Record]) -> Table:
         summary = summary_table([r | same for r in chosen], {})
         (line,) = summary.lines
         values = dict(zip(summary.headings, line, strict=True))
-        cells = (re.sub(r" \(.*", "", values.get(LABELS[cell], "")) for cell in CELLS)
+        cells = (re.sub(r" \(.*", "", values.get(LABELS[cell], "")) for cell in RECURRENT)
         metric, baseline = line[2:4]
         metric = metric.replace(", lower is better", " ↓").replace(", higher is better", " ↑")
-        lines.append((f"{label} ({metric})", baseline, *cells, values["seeds"]))
-    headings = ("task (metric)", "best baseline", *map(LABELS.get, CELLS), "seeds")
+        lines.append((f"{label} ({metric})", *cells, baseline, values["seeds"]))
+    headings = ("task (metric)", *map(LABELS.get, RECURRENT), "best trivial baseline", "seeds")
     return Table(device_labels(used), headings, lines, frozenset())
 
 

@@ -7,17 +7,20 @@ committed records, and a test fails if the two differ: no number is typed by han
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import claims  # next to this file
 import readme_tables
 import reliability_tables
+import results_tables
 from committed_records import committed_records
+from page_tables import by_cell, folded, page_table, pivoted, with_details
 
 from rnnlab import load_module
 from rnnlab.bench import speedup_table
 from rnnlab.bench.accuracy import AccuracyBenchmark
+from rnnlab.bench.base import Benchmark
 from rnnlab.bench.language_model import LanguageModelBenchmark
 from rnnlab.bench.layer import LayerBenchmark
 from rnnlab.bench.libraries import LibrariesBenchmark
@@ -27,10 +30,9 @@ from rnnlab.bench.scaling import ScalingBenchmark
 from rnnlab.bench.scan import ScanBenchmark
 from rnnlab.bench.streaming import StreamingBenchmark
 from rnnlab.cli.compare import result_table
-from rnnlab.cli.summary_table import summary_table
 from rnnlab.records import Record
 from rnnlab.registry import REGISTRY
-from rnnlab.tables import Table, markdown
+from rnnlab.tables import Table, format_ms
 
 ROOT = Path(__file__).parent.parent
 STUDIES = ROOT / "experiments" / "studies"
@@ -46,37 +48,78 @@ PAGES = (
     "docs/bad-input.md",
     "docs/guides/choose-a-cell.md",
 )
-# Figures that publications report, each in its own setting, by experiment.
-PAPER = {
-    "adding": "LSTM 0.164, GRU 5.3e-5, TCN 5.8e-5 (1803.01271)",
-    "char_lm": "minGRU 1.548, minLSTM 1.555, Mamba 1.575, Transformer 1.547 on Shakespeare "
-    "(2410.01201)",
-    "chorales": "on the .mat file LSTM 8.45, GRU 8.43, RNN 8.91, TCN 8.10 (1803.01271)",
-    "copy_memory": "LSTM 0.0204, GRU 0.0197, TCN 3.5e-5 after 1000 steps (1803.01271)",
-    "selective_copying": "minGRU 0.995 at length 4096, 3 layers (2410.01201)",
-}
-SPEEDUP_COLUMNS = (
-    "length",
-    "cell",
-    "implementation",
-    "backend",
-    "step, ms",
-    "tokens/s",
-    "XLA temp memory, MB",
-    speedup_table.RATIO_HEADING,
-    speedup_table.PAPER_HEADING,
-)
 
 
-def training_steps(name: str) -> str:
-    """The training steps of a speedup benchmark, without the columns of the full table."""
+def training_steps(name: str, lengths: Sequence[int] = ()) -> str:
+    """The training steps of a speedup benchmark: times per cell, and all of it folded."""
     chosen = [r for r in committed_records(name) if r["pass"] == "train"]
-    return markdown(speedup_table.table(chosen), SPEEDUP_COLUMNS)
+    short = readme_tables.speedup(chosen, lengths)
+    return with_details(short, speedup_table.table(chosen), speedup_table.conclusion(chosen))
+
+
+def forward_passes(name: str) -> str:
+    """The forward passes of a speedup benchmark, folded."""
+    chosen = [r for r in committed_records(name) if r["pass"] == "forward"]
+    return folded(speedup_table.table(chosen))
+
+
+def libraries(name: str) -> str:
+    """Times per cell of several libraries, and all of it folded."""
+    records = committed_records(name)
+    shapes, position = list(map(shape, records)), readme_tables.implementation_position
+    short = by_cell(
+        sorted(records, key=lambda r: (r["pass"] != "train", shapes.index(shape(r)), position(r))),
+        LibrariesBenchmark.title(records),
+        "time in ms",
+        lambda r: f"{r['pass']}, {shape(r)}: {readme_tables.implementation(r)}",
+        lambda r: format_ms(r["seconds"]) if r["seconds"] else "not timed",
+    )
+    full = LibrariesBenchmark.table(records)
+    return with_details(short, full, LibrariesBenchmark.conclusion(records))
+
+
+def scan(name: str) -> str:
+    """Times of the scan relative to the bandwidth bound, per backend, and all of it folded."""
+    records = committed_records(name)
+    full = ScanBenchmark.table(records)
+    rows, order = ("batch × time × width", "pass"), ("pallas", "sequential", "associative")
+    short = pivoted(full, rows, "backend", "× bandwidth bound", order)
+    short = short._replace(title=f"{full.title}; times relative to the bandwidth bound")
+    return with_details(short, full, ScanBenchmark.conclusion(records))
+
+
+def bandwidth(name: str) -> str:
+    """The scan's share of the bandwidth of a copy, per backend, and all of it folded."""
+    module = load_module.load(STUDIES / "gpu.py", "a study")
+    full = module.bandwidth_table(committed_records(name))
+    rows = ("batch × time × width", "dtype", "pass")
+    short = pivoted(full, rows, "backend", "share of a copy", ("pallas", "associative"))
+    short = short._replace(title=f"{full.title}; bytes per second relative to a copy")
+    return with_details(short, full)
+
+
+def accuracy(name: str) -> str:
+    """The errors in float32, and in all dtypes folded."""
+    records = committed_records(name)
+    full = AccuracyBenchmark.table(records)
+    at = full.headings.index("dtype")
+    short = full._replace(lines=[line for line in full.lines if line[at] == "float32"])
+    return with_details(short, full, AccuracyBenchmark.conclusion(records))
+
+
+def shape(record: Record) -> str:
+    return " × ".join(str(record[key]) for key in ("batch_size", "length", "width"))
+
+
+def bench(name: str, benchmark: type[Benchmark]) -> str:
+    """A benchmark's table below its conclusion."""
+    records = committed_records(name)
+    return page_table(benchmark.table(records), benchmark.conclusion(records))
 
 
 def full(name: str, table: Callable[[list[Record]], Table]) -> str:
     """All records of an experiment as a table."""
-    return markdown(table(committed_records(name)))
+    return page_table(table(committed_records(name)))
 
 
 def study(name: str, records: str | None = None, table: str = "table") -> str:
@@ -103,29 +146,32 @@ TRAININGS = (
 
 TABLES: dict[str, Callable[[], str]] = {
     "cells": lambda: cells_table(),
-    "speedup, in short": lambda: full("speedup", readme_tables.speedup),
-    "speedup in full": lambda: full("speedup", speedup_table.table),
+    "speedup": lambda: training_steps("speedup", (512, 2048)),
+    "speedup, forward": lambda: forward_passes("speedup"),
     "speedup at the paper's size": lambda: training_steps("speedup_paper_size"),
     "gpu speedup": lambda: training_steps("gpu_speedup"),
     "gpu parity": lambda: study("gpu", "gpu_parity", "parity_table"),
-    "gpu bandwidth": lambda: study("gpu", "gpu_bandwidth", "bandwidth_table"),
-    "gpu scan": lambda: full("gpu_scan", ScanBenchmark.table),
-    "gpu libraries": lambda: full("gpu_libraries", LibrariesBenchmark.table),
-    "scan bandwidth": lambda: full("scan_bandwidth", ScanBenchmark.table),
-    "layer overhead": lambda: full("layer_overhead", LayerBenchmark.table),
-    "scan accuracy": lambda: full("scan_accuracy", AccuracyBenchmark.table),
-    "scan bandwidth, memory kept": lambda: full("scan_bandwidth_malloc_kept", ScanBenchmark.table),
-    "layer overhead, memory kept": lambda: full("layer_overhead_malloc_kept", LayerBenchmark.table),
-    "libraries": lambda: full("libraries", LibrariesBenchmark.table),
-    "scaling": lambda: full("scaling", ScalingBenchmark.table),
-    "streaming": lambda: full("streaming", StreamingBenchmark.table),
-    "newton": lambda: full("newton", NewtonBenchmark.table),
-    "malloc": lambda: full("malloc", MallocBenchmark.table),
+    "gpu bandwidth": lambda: bandwidth("gpu_bandwidth"),
+    "gpu scan": lambda: scan("gpu_scan"),
+    "gpu libraries": lambda: libraries("gpu_libraries"),
+    "scan bandwidth": lambda: scan("scan_bandwidth"),
+    "layer overhead": lambda: bench("layer_overhead", LayerBenchmark),
+    "scan accuracy": lambda: accuracy("scan_accuracy"),
+    "scan bandwidth, memory kept": lambda: scan("scan_bandwidth_malloc_kept"),
+    "layer overhead, memory kept": lambda: bench("layer_overhead_malloc_kept", LayerBenchmark),
+    "libraries": lambda: libraries("libraries"),
+    "scaling": lambda: bench("scaling", ScalingBenchmark),
+    "streaming": lambda: bench("streaming", StreamingBenchmark),
+    "newton": lambda: bench("newton", NewtonBenchmark),
+    "malloc": lambda: bench("malloc", MallocBenchmark),
     "cpu ablations": lambda: study("cpu_ablations"),
-    "language model step": lambda: full("language_model", LanguageModelBenchmark.table),
-    "results": lambda: summary(),
-    "results, in short": lambda: markdown(readme_tables.results(_training_records())),
-    "claims": lambda: markdown(claims.claims_table()),
+    "language model step": lambda: bench("language_model", LanguageModelBenchmark),
+    "losses": lambda: page_table(results_tables.losses(_training_records())),
+    "scores": lambda: page_table(results_tables.scores(_training_records())),
+    "published figures": results_tables.published,
+    "results, in short": lambda: page_table(readme_tables.results(_training_records())),
+    "claims": lambda: page_table(claims.claims_table()),
+    "claims, evidence": lambda: claims.evidence(),
     "parameters": lambda: study("parameters"),
     "ngram baselines": lambda: study("ngram_baselines"),
     "gradients": lambda: study("gradients"),
@@ -151,11 +197,6 @@ def cells_table() -> str:
             f"| `{entry.name}` | {entry.label} | {entry.summary} | {replaces} | {torch or ''} |"
         )
     return "\n".join(out)
-
-
-def summary() -> str:
-    """All experiments' results in one table."""
-    return markdown(summary_table(_training_records(), PAPER))
 
 
 def _training_records() -> list[Record]:

@@ -1,0 +1,60 @@
+"""Results of all training experiments: one table per kind of metric, minimal cells first."""
+
+from collections.abc import Callable, Sequence
+
+from page_tables import minimal_first  # next to this file
+
+from rnnlab.cli.summary_table import PAPER_HEADING, summary_table
+from rnnlab.records import Record
+from rnnlab.tables import Table
+
+# Figures that publications report, each in its own setting, by experiment.
+PAPER = {
+    "adding": "LSTM 0.164, GRU 5.3e-5, TCN 5.8e-5 (1803.01271)",
+    "char_lm": "minGRU 1.548, minLSTM 1.555, Mamba 1.575, Transformer 1.547 on Shakespeare "
+    "(2410.01201)",
+    "chorales": "on the .mat file LSTM 8.45, GRU 8.43, RNN 8.91, TCN 8.10 (1803.01271)",
+    "copy_memory": "LSTM 0.0204, GRU 0.0197, TCN 3.5e-5 after 1000 steps (1803.01271)",
+    "selective_copying": "minGRU 0.995 at length 4096, 3 layers (2410.01201)",
+}
+
+
+def losses(records: Sequence[Record]) -> Table:
+    """Losses and errors: the lower, the better."""
+    return _table(records, lambda metric: "lower" in metric)
+
+
+def scores(records: Sequence[Record]) -> Table:
+    """Accuracies: the higher, the better."""
+    return _table(records, lambda metric: "higher" in metric)
+
+
+def published() -> str:
+    """The published figures, one line per experiment that has some."""
+    return "\n".join(f"- `{experiment}`: {figures}" for experiment, figures in PAPER.items())
+
+
+def _table(records: Sequence[Record], is_shown: Callable[[str], bool]) -> Table:
+    table = summary_table(records, {})
+    at = {heading: k for k, heading in enumerate(table.headings)}
+    dropped = ("experiment", "setting", "metric", "best trivial baseline", "seeds", PAPER_HEADING)
+    cells = [heading for heading in table.headings if heading not in dropped]
+    lines = []
+    for line in table.lines:
+        metric, _, _ = line[at["metric"]].partition(",")
+        if not is_shown(line[at["metric"]]):
+            continue
+        setting = f", {line[at['setting']]}" if line[at["setting"]] else ""
+        label = f"{line[at['experiment']]}{setting} ({metric})"
+        shown = (line[at[heading]] for heading in (*cells, "best trivial baseline", "seeds"))
+        lines.append((label, *shown))
+    used = [k for k, cell in enumerate(cells, 1) if any(line[k] for line in lines)]
+    chosen = [0, *used, len(cells) + 1, len(cells) + 2]
+    headings = ("experiment (metric)", *cells, "best trivial baseline", "seeds")
+    return minimal_first(
+        Table(
+            table.title,
+            tuple(headings[k] for k in chosen),
+            [tuple(line[k] for k in chosen) for line in lines],
+        )
+    )
