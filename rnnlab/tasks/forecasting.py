@@ -1,28 +1,23 @@
 """Forecasting of a series with gaps, evaluated walk-forward against naive forecasts."""
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from rnnlab.optional import package_data_path
 from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.readers.csv_series import Series, read_series
+from rnnlab.tasks.predictions import Outputs, Predictions
 from rnnlab.tasks.readers.errors import data_error
-from rnnlab.tasks.reference.naive import last_observed, last_value, rmse_mae, seasonal_naive
-from rnnlab.tasks.series_features import (
-    default_season,
-    previous,
-    seasonal_features,
-    standardize,
-    steps_since_observed,
-    trailing_mean,
-)
+from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
+from rnnlab.tasks.reference.naive import last_value, rmse_mae, seasonal_naive
+from rnnlab.tasks.series_features import ahead, default_season, within
+from rnnlab.tasks.series_preparation import SeriesPreparation
 from rnnlab.validation import require_one_of, require_positive_int
 
 # Package, its file, the column of values, time steps per season.
@@ -34,15 +29,17 @@ _BUILT_IN = {
 
 @dataclass(frozen=True)
 class Forecasting:
-    """Forecast the next `horizon` values of a series at every time step.
+    """Forecast the next `horizon` values of one or more series at every time step.
 
-    The series is split by time into training, validation and test parts. With x the values, NaN at
+    The data is split by time into training, validation and test parts. With x the values, NaN at
     gaps, last[t] the last observed value up to t, and level[t] the mean of the values in the last
     `season` time steps up to t, the inputs of a time step are
 
         (x[t] - level[t-1]) and (x[t] - last[t-1]), standardized; 0 where missing
         1 where x[t] is missing, else 0
         the logarithm of the number of time steps since the previous observation
+        each covariate, standardized; 0 where missing
+        each known covariate of the next `horizon` time steps, standardized; 0 where missing
         sine and cosine of the position in the season, if `calendar` and the season is 2 or more
 
     and its targets, for h = 1 to horizon,
@@ -54,15 +51,25 @@ class Forecasting:
     an RMSE or MAE is in the data's own units. Means, deviations and `target_scale`, the root mean
     square of x[t+h] - last[t], come from the training part only.
 
+    Several columns of values are several of the first four inputs, and targets, at each time step.
+    The series of a panel are examples of their own, on one calendar. Every column of every series
+    then has its own means and scales, and errors are in multiples of its `target_scale`.
+
     A training window is at a random position of the training part. An evaluation set is one
     example: the series up to the end of its part, of which the time steps t in the part are scored,
     as the origins of a walk-forward evaluation with fixed parameters. Baselines are the seasonal
     naive forecast and the last value.
 
     Attributes:
-      path: a CSV file with a header; None takes `series`.
-      column: name of the column of values; None is the only column besides the date.
+      path: a CSV file with a header, or a Parquet file; None takes `series`.
+      column: name of the column of values, or several separated by commas; None is the only column
+        that is nothing else.
       date: name of the column of dates; None detects it.
+      date_format: of the dates, as for `datetime.strptime`; None detects it.
+      series_id: name of the column that names the series of a line; None: there is one series.
+      covariates: names of columns that are inputs only, separated by commas.
+      known_covariates: the same, for values that are known `horizon` time steps ahead, such as
+        holidays. Lines after the last value may hold them for forecasts beyond it.
       series: used if `path` is None: `"co2"`, weekly at Mauna Loa, 1958 to 2001, 59 gaps, in ppm
         (from statsmodels); or `"temperature"`, daily maxima of Seattle, 2012 to 2015, in degrees
         Celsius (from vega_datasets).
@@ -99,6 +106,10 @@ class Forecasting:
     valid: float = 0.15
     test: float = 0.15
     calendar: bool = True
+    date_format: str | None = None
+    series_id: str | None = None
+    covariates: str | None = None
+    known_covariates: str | None = None
 
     def __post_init__(self):
         require_positive_int(horizon=self.horizon, length=self.length, batch_size=self.batch_size)
@@ -118,61 +129,63 @@ class Forecasting:
     def load(self, seed: int) -> TaskData:
         """Reads the series. `seed` draws the positions of training windows."""
         split = self.read_split()
-        values, season = split.series.values, split.season
-        train, valid = split.boundaries
-        spread = float(np.nanstd(values[:train]))
-        last = last_observed(values)
-        level = trailing_mean(values, season)
-        inputs = np.concatenate(
-            [
-                standardize(values - previous(level), train, spread),
-                standardize(values - previous(last), train, spread),
-                np.isnan(values)[:, None],
-                np.log(steps_since_observed(values))[:, None],
-                *(
-                    [seasonal_features(split.series, season)]
-                    if self.calendar and season > 1
-                    else []
-                ),
-            ],
-            axis=1,
-        ).astype(np.float32)
-        ahead = self._ahead(values)
-        target_scale = float(np.sqrt(np.nanmean(self._within(ahead, 0, train) ** 2)))
-        targets = (ahead / target_scale).astype(np.float32)
+        series, (train, valid), end = split.series, split.boundaries, split.end
+        prepared = self._prepare(split)
+        inputs, targets = prepared.inputs(series), prepared.targets(series)
         eval_sets = {
             name: functools.partial(
-                _walk_forward, inputs[:end], self._within(targets[:end], start, end)
+                split_batches,
+                Batch(inputs[:, :stop], within(targets[:, :stop], self.horizon, start, stop)),
+                min(self.batch_size, len(inputs)),
             )
-            for name, start, end in (
-                ("valid", train, valid),
-                ("test", valid, len(values)),
-            )
+            for name, start, stop in (("valid", train, valid), ("test", valid, end))
         }
+        scored = within(targets[:, :train], self.horizon, 0, train)
+        single = _is_single(series)
+        text = f"{split.boundaries} {split.season}"
+        arrays = (series.values, inputs, targets)
+        # A single series keeps the digest that it had before there were panels.
+        arrays = (arrays[0][0, :, 0], arrays[1][0], arrays[2][0]) if single else arrays
         return TaskData(
             loss="squared",
             metrics=("rmse", "mae"),
-            out_features=self.horizon,
+            out_features=targets.shape[-1],
             train_batch=functools.partial(
-                self._windows, inputs[:train], self._within(targets[:train], 0, train), seed
+                self._windows, inputs[:, :train], scored, self._positions(scored), seed
             ),
             eval_sets=eval_sets,
             baselines=self.naive,
-            in_features=inputs.shape[1],
+            in_features=inputs.shape[-1],
             autoregressive=True,
-            target_scale=target_scale,
-            fingerprint=fingerprint(values, inputs, targets, f"{split.boundaries} {season}"),
+            target_scale=float(prepared.target_scales[0, 0]) if single else 1.0,
+            fingerprint=fingerprint(*arrays, text),
+            preparation=_OwnForecasts(prepared, split),
+            notes=series.notes,
         )
 
     def naive(self) -> dict[str, dict[str, float]]:
         """Returns RMSE and MAE of the naive forecasts on the scored entries of the test part."""
         split = self.read_split()
-        values = split.series.values
-        actual = self._within(self._actual(values), split.boundaries[1], len(values))
-        return {
-            "seasonal naive": rmse_mae(seasonal_naive(values, self.horizon, split.season), actual),
-            "last value": rmse_mae(last_value(values, self.horizon), actual),
-        }
+        values, scales = split.series.values, self._prepare(split).target_scales
+        names = ("seasonal naive", "last value")
+        made: dict[str, list[np.ndarray]] = {name: [] for name in ("actual", *names)}
+        for k, c in np.ndindex(values.shape[0], values.shape[2]):
+            x = values[k, : split.end, c]
+            scale = 1.0 if _is_single(split.series) else scales[k, c]
+            actual = within(ahead(x, self.horizon), self.horizon, split.boundaries[1], split.end)
+            # What the first observation follows cannot be forecast.
+            actual = np.where(np.isnan(last_value(x, self.horizon)), np.nan, actual)
+            made["actual"].append(actual / scale)
+            made[names[0]].append(seasonal_naive(x, self.horizon, split.season) / scale)
+            made[names[1]].append(last_value(x, self.horizon) / scale)
+        actual = np.stack(made["actual"])
+        return {name: rmse_mae(np.stack(made[name]), actual) for name in names}
+
+    def _prepare(self, split: "SeriesSplit") -> SeriesPreparation:
+        train = split.boundaries[0]
+        return SeriesPreparation.fit(
+            split.series, split.columns, train, self.horizon, split.season, self.calendar
+        )
 
     def read_split(self) -> "SeriesSplit":
         """Reads the series and returns it with its season and the boundaries of its parts.
@@ -180,83 +193,113 @@ class Forecasting:
         Raises:
           DataError: the series is too short or constant, or a part has no value to forecast.
         """
+        season = None
         if self.path is not None:
-            path, column, season = Path(self.path), self.column, None
-            series = read_series(path, column, self.date)
+            path = Path(self.path)
+            columns = SeriesColumns(
+                *(self.column, self.date, self.date_format, self.series_id),
+                *(self.covariates, self.known_covariates),
+            )
         else:
             package, parts, column, season = _BUILT_IN[self.series]
-            path = package_data_path(package, *parts)
-            series = read_series(path, column)
-        length = len(series.values)
+            path, columns = package_data_path(package, *parts), SeriesColumns(column)
+        series = read_series(path, columns)
         season = self.season or season or default_season(series.days)
-        boundaries = (int(length * (1 - self.valid - self.test)), int(length * (1 - self.test)))
-        split = SeriesSplit(path, series, season, boundaries)
+        end = length = series.values.shape[1]
+        if self.known_covariates is not None:  # lines after the last value
+            end -= int((~np.isnan(series.values)).any(axis=(0, 2))[::-1].argmax())
+        boundaries = (int(end * (1 - self.valid - self.test)), int(end * (1 - self.test)))
+        split = SeriesSplit(path, columns, series, season, boundaries, end)
         if boundaries[0] < self.length + self.horizon:
             raise data_error(
                 path,
                 f"must have >= length + horizon = {self.length + self.horizon} time steps to train "
                 f"on, got {boundaries[0]} of {length}; lower length or horizon",
             )
-        ahead = self._ahead(series.values)
-        starts, ends = (0, *boundaries), (*boundaries, length)
-        for name, start, end in zip(("training", "validation", "test"), starts, ends, strict=True):
-            if np.isnan(self._within(ahead, start, end)).all():
-                raise data_error(
-                    path,
-                    f"must have a value to forecast in its {name} part, time steps {start} to "
-                    f"{end - 1}, got none; lower horizon or move the parts",
-                    column=series.column,
-                )
+        starts, ends = (0, *boundaries), (*boundaries, end)
+        for name, start, stop in zip(("training", "validation", "test"), starts, ends, strict=True):
+            for c, column in enumerate(series.columns):
+                if not any(self._has_target(x[:, c], start, stop) for x in series.values):
+                    raise data_error(
+                        path,
+                        f"must have a value to forecast in its {name} part, time steps {start} to "
+                        f"{stop - 1}, got none; lower horizon or move the parts",
+                        column=column,
+                    )
         self._check_varies(split)
         return split
 
+    def _has_target(self, values: np.ndarray, start: int, end: int) -> bool:
+        targets = ahead(values, self.horizon) - last_value(values, self.horizon)
+        return not np.isnan(within(targets, self.horizon, start, end)).all()
+
     def _check_varies(self, split: "SeriesSplit") -> None:
-        known = split.series.values[: split.boundaries[0]]
-        if np.nanmax(known) == np.nanmin(known):
-            reason = "must vary in its training part, but is constant; choose another column"
-        elif not 1e-100 < np.nanmax(np.abs(known)) < 1e100:
-            reason = "must be in 1e-100 to 1e100 to be squared, but is not; change its units"
-        else:
-            return
-        raise data_error(split.path, reason, column=split.series.column)
+        known = split.series.values[:, : split.boundaries[0]]
+        for c, column in enumerate(split.series.columns):
+            x = known[..., c]
+            if (np.nanmax(x, axis=1) == np.nanmin(x, axis=1))[~np.isnan(x).all(axis=1)].all():
+                reason = "must vary in its training part, but is constant; choose another column"
+            elif not 1e-100 < np.nanmax(np.abs(x)) < 1e100:
+                reason = "must be in 1e-100 to 1e100 to be squared, but is not; change its units"
+            else:
+                continue
+            raise data_error(split.path, reason, column=column)
 
-    def _ahead(self, values: np.ndarray) -> np.ndarray:
-        """values[t+h] - last[t] for h = 1 to horizon."""
-        return self._actual(values) - last_observed(values)[:, None]
+    def _positions(self, targets: np.ndarray) -> np.ndarray:
+        """The numbers of the windows that can be drawn: (series * positions) of one after another.
 
-    def _actual(self, values: np.ndarray) -> np.ndarray:
-        """values[t+h] for h = 1 to horizon: (time, horizon), NaN beyond the end."""
-        padded = np.concatenate([values, np.full(self.horizon, np.nan)])
-        return np.lib.stride_tricks.sliding_window_view(padded[1:], self.horizon)
+        A window of a panel has something to forecast.
+        """
+        count = targets.shape[1] - self.length + 1
+        if len(targets) == 1:
+            return np.arange(count)
+        scored = np.cumsum((~np.isnan(targets)).any(axis=-1), axis=1)
+        before = np.pad(scored, ((0, 0), (1, 0)))[:, :count]
+        return np.flatnonzero(scored[:, self.length - 1 :] > before)
 
-    def _within(self, ahead: np.ndarray, start: int, end: int) -> np.ndarray:
-        """`ahead` (time, horizon), NaN unless origin and target are in time steps [start, end)."""
-        origin = np.arange(len(ahead))[:, None]
-        target = origin + np.arange(1, self.horizon + 1)[None]
-        return np.where((origin >= start) & (target < end), ahead, np.nan).astype(ahead.dtype)
-
-    def _windows(self, inputs: np.ndarray, targets: np.ndarray, seed: int, n: int) -> Batch:
-        positions = len(inputs) - self.length + 1
-        start = rng_for(RngStream.TRAIN, seed, n).integers(positions, size=self.batch_size)
+    def _windows(
+        self, inputs: np.ndarray, targets: np.ndarray, positions: np.ndarray, seed: int, n: int
+    ) -> Batch:
+        drawn = rng_for(RngStream.TRAIN, seed, n).integers(len(positions), size=self.batch_size)
+        series, start = np.divmod(positions[drawn], inputs.shape[1] - self.length + 1)
         steps = start[:, None] + np.arange(self.length)
-        return Batch(inputs[steps], targets[steps])
+        return Batch(inputs[series[:, None], steps], targets[series[:, None], steps])
 
 
 class SeriesSplit(NamedTuple):
-    """A series to forecast and how it is split.
+    """Series to forecast and how they are split.
 
     Attributes:
-      path: its file.
+      path: their file.
+      columns: what its columns are.
       series: the values.
       season: time steps per season.
       boundaries: where the training part and the validation part end.
+      end: where the test part ends.
     """
 
     path: Path
+    columns: SeriesColumns
     series: Series
     season: int
     boundaries: tuple[int, int]
+    end: int
 
 
-def _walk_forward(inputs: np.ndarray, targets: np.ndarray) -> Iterator[Batch]:
-    yield Batch(inputs[None], targets[None])
+@dataclass(frozen=True, eq=False)
+class _OwnForecasts:
+    """Forecasts of new data, or of the test part and what follows it."""
+
+    prepared: SeriesPreparation
+    split: SeriesSplit
+
+    def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
+        """See `Preparation.predict`."""
+        if source is not None:
+            return self.prepared.predict(outputs, source, horizon)
+        start = self.split.boundaries[1]
+        return self.prepared.forecast(outputs, self.split.series, start, horizon)
+
+
+def _is_single(series: Series) -> bool:
+    return series.values.shape[0] * series.values.shape[2] == 1

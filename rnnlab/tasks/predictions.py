@@ -1,4 +1,4 @@
-"""What a trained model says about data, as a table: one row per prediction.
+"""Predictions of a trained model as a table: one row per prediction.
 
 A task's `Preparation` holds what the training fixed about its data (vocabulary, classes, means and
 scales). It turns new data into batches, and the outputs of a model into predictions in the data's
@@ -74,7 +74,7 @@ class Predictions:
 
 
 class Preparation(Protocol):
-    """What the training fixed about a task's data, and how predictions follow from it."""
+    """A task's vocabulary, classes, means and scales, fixed by the training data."""
 
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
         """Returns the predictions of a model.
@@ -107,7 +107,7 @@ def predict_batches(
     Args:
       outputs: the model.
       batches: the examples. Targets that are not scored are unknown: their `actual` is empty.
-      loss: the task's, which says what the outputs are, see `TaskData.loss`.
+      loss: of the task; it defines the meaning of the outputs, see `TaskData.loss`.
       classes: names of the classes; empty: their numbers.
       last_step_only: whether only the last time step of an example is predicted.
       target_mean, target_scale: values are `target_mean + target_scale * output`.
@@ -163,7 +163,7 @@ def _rows(raw: np.ndarray, batch: Batch, last_step_only: bool) -> tuple[np.ndarr
     """The example, time step, outputs and targets of each row, and the number of examples."""
     raw = np.asarray(raw, np.float64)
     keep = np.ones(batch.inputs.shape[:2], bool) if batch.mask is None else batch.mask.copy()
-    examples = int(keep.any(axis=1).sum())  # examples of padding alone fill up the last batch
+    examples = int(keep.any(axis=1).sum())  # examples that are only padding fill up the last batch
     if last_step_only:
         keep[:, :-1] &= ~keep[:, 1:]
     example, step = np.nonzero(keep)

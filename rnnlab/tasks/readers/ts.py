@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.tasks.readers.csv_series import NUMBER
 from rnnlab.tasks.readers.errors import data_error, quote_cell
+from rnnlab.tasks.readers.table import NUMBER
 from rnnlab.tasks.readers.text import read_text
 
 

@@ -1,0 +1,327 @@
+"""Inputs and targets of forecasting, and forecasts in the data's own units and dates."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rnnlab.errors import DataError
+from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.predictions import Outputs, Predictions
+from rnnlab.tasks.readers.dates import continued
+from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
+from rnnlab.tasks.reference.naive import last_observed, rmse_mae
+from rnnlab.tasks.series_features import (
+    Standardization,
+    ahead,
+    fit_standardization,
+    previous,
+    seasonal_features,
+    steps_since_observed,
+    trailing_mean,
+    within,
+)
+
+MAX_PREDICTED_SERIES = 64
+"""Series per batch of a prediction."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesPreparation:
+    """Columns, season, means and scales of series, fixed by their training part.
+
+    Attributes:
+      columns: what the columns of a table are.
+      value_names: names of the columns to forecast.
+      names: of the series, see `Series`.
+      horizon: time steps ahead.
+      season: time steps per season.
+      calendar: whether the position in the season is an input.
+      origin: (2,) the first two dates; None without dates.
+      days: mean days per time step; None without dates.
+      levels, changes: (series, columns, 2) mean and scale of a value minus its trailing mean, and
+        minus the last observed value.
+      covariates, known_covariates: (covariates, 2) means and scales.
+      target_scales: (series, columns) root mean square of x[t+h] - last[t].
+    """
+
+    columns: SeriesColumns
+    value_names: tuple[str, ...]
+    names: tuple[str, ...]
+    horizon: int
+    season: int
+    calendar: bool
+    origin: np.ndarray | None
+    days: float | None
+    levels: np.ndarray
+    changes: np.ndarray
+    covariates: np.ndarray
+    known_covariates: np.ndarray
+    target_scales: np.ndarray
+
+    @classmethod
+    def fit(
+        cls,
+        series: Series,
+        columns: SeriesColumns,
+        train: int,
+        horizon: int,
+        season: int,
+        calendar: bool,
+    ) -> "SeriesPreparation":
+        """Returns the preparation by the first `train` time steps.
+
+        A series of a panel that has too few values there gets the medians of the other series.
+        """
+        shape = series.values.shape[0], series.values.shape[2]
+        levels, changes = np.full((*shape, 2), np.nan), np.full((*shape, 2), np.nan)
+        scales = np.full(shape, np.nan)
+        for index in np.ndindex(shape):
+            values = series.values[index[0], :, index[1]]
+            known = values[:train][~np.isnan(values[:train])]
+            targets = within(_targets(values, horizon), horizon, 0, train)
+            if len(known) < 2 or known.max() == known.min() or np.isnan(targets).all():
+                continue
+            spread = float(np.nanstd(values[:train]))
+            level, change = _relative_values(values, season)
+            levels[index] = fit_standardization(level[:train], spread)
+            changes[index] = fit_standardization(change[:train], spread)
+            scales[index] = np.sqrt(np.nanmean(targets**2))
+        return cls(
+            columns=replace(columns, values=", ".join(series.columns)),
+            value_names=series.columns,
+            names=series.names,
+            horizon=horizon,
+            season=season,
+            calendar=calendar and season > 1,
+            origin=None if series.dates is None else series.dates[:2],
+            days=series.days,
+            levels=_with_medians(levels),
+            changes=_with_medians(changes),
+            covariates=_covariate_scales(series.covariates[:, :train]),
+            known_covariates=_covariate_scales(series.known_covariates[:, :train]),
+            target_scales=_with_medians(scales),
+        )
+
+    def inputs(self, series: Series) -> np.ndarray:
+        """Returns the inputs (series, time, in_features) of every time step, as float32."""
+        index = self._index(series)
+        count = series.values.shape[1]
+        shared = []
+        if self.calendar:
+            season = seasonal_features(series.dates, series.days, self.season, self.origin, count)
+            shared.append(season)
+        rows = []
+        for k, number in enumerate(index):
+            features = []
+            for c in range(series.values.shape[2]):
+                values = series.values[k, :, c]
+                level, change = _relative_values(values, self.season)
+                features += [
+                    Standardization(*self.levels[number, c]).apply(level)[:, None],
+                    Standardization(*self.changes[number, c]).apply(change)[:, None],
+                    np.isnan(values)[:, None],
+                    np.log(steps_since_observed(values))[:, None],
+                ]
+            for c, scale in enumerate(self.covariates):
+                values = series.covariates[k, :, c]
+                features.append(Standardization(*scale).apply(values)[:, None])
+            for c, scale in enumerate(self.known_covariates):
+                values = series.known_covariates[k, :, c]
+                features.append(Standardization(*scale).apply(ahead(values, self.horizon)))
+            rows.append(np.concatenate([*features, *shared], axis=1))
+        return np.stack(rows).astype(np.float32)
+
+    def targets(self, series: Series) -> np.ndarray:
+        """Returns (x[t+h] - last[t]) / target_scale: (series, time, columns * horizon), float32."""
+        rows = [
+            np.concatenate(
+                [
+                    _targets(series.values[k, :, c], self.horizon) / self.target_scales[number, c]
+                    for c in range(series.values.shape[2])
+                ],
+                axis=1,
+            )
+            for k, number in enumerate(self._index(series))
+        ]
+        return np.stack(rows).astype(np.float32)
+
+    def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
+        """See `Preparation.predict`; forecasts new data from the end of each season on.
+
+        Args:
+          source: a file or a `pandas.DataFrame` with the columns of the training data, or an array
+            (time,) or (time, columns) of one series without dates. The position in the season
+            follows from the dates; without dates the series starts a season.
+          horizon: steps beyond the model's own are forecast from its forecasts.
+        """
+        if isinstance(source, np.ndarray):
+            values = source.reshape(1, len(source), -1).astype(np.float64)
+            none = np.zeros((*values.shape[:2], 0))
+            series = Series(values, self.value_names, none, none)
+        else:
+            series = read_series(source, self.columns)
+        return self.forecast(outputs, series, self.season, horizon)
+
+    def forecast(
+        self, outputs: Outputs, series: Series, start: int, horizon: int | None
+    ) -> Predictions:
+        """Returns forecasts beyond the last observation, and of the time steps before it.
+
+        The latter are made from every `horizon`-th time step, so that each is forecast once, up to
+        the last observation.
+
+        Args:
+          series: the data.
+          start: the first time step from which earlier ones are forecast.
+          horizon: see `predict`.
+        """
+        horizon = self.horizon if horizon is None else horizon
+        if horizon < 1:
+            raise ValueError(f"horizon must be >= 1, got {horizon}; use {self.horizon}")
+        self._check(series)
+        if horizon > self.horizon and self.known_covariates.size:
+            reason = "as the model's known covariates reach, got"
+            raise ValueError(f"horizon must be <= {self.horizon}, {reason} {horizon}; lower it")
+        observed = ~np.isnan(series.values).all(axis=(0, 2))
+        end = len(observed) - 1 - int(observed[::-1].argmax())
+        step = min(horizon, self.horizon)
+        origins = range(end - step, max(start, 1) - 2, -step)[::-1]
+        made = self._forecasts(outputs, series)
+        parts = [self._rows(series, t, made[:, t, :, :step]) for t in origins]
+        future = made[:, end]
+        extended = series
+        while future.shape[-1] < horizon:
+            extended = _extended(extended, end, future)
+            last = end + future.shape[-1]
+            future = np.concatenate([future, self._forecasts(outputs, extended)[:, last]], axis=-1)
+        parts.append(self._rows(series, end, future[..., :horizon]))
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Predictions("forecast", columns, _summary(columns, series, horizon))
+
+    def _forecasts(self, outputs: Outputs, series: Series) -> np.ndarray:
+        """Forecasts from every time step: (series, time, columns, horizon), in the data's units."""
+        inputs = self.inputs(series)
+        shape = (*series.values.shape[:2], series.values.shape[2], self.horizon)
+        raw = np.empty((*shape[:2], shape[2] * shape[3]))
+        for first in range(0, len(inputs), MAX_PREDICTED_SERIES):
+            part = slice(first, first + MAX_PREDICTED_SERIES)
+            unknown = np.full((*inputs[part].shape[:2], raw.shape[-1]), np.nan, np.float32)
+            raw[part] = outputs(Batch(inputs[part], unknown))
+        last = np.apply_along_axis(last_observed, 1, series.values)
+        scales = self.target_scales[self._index(series)]
+        return last[..., None] + raw.reshape(shape) * scales[:, None, :, None]
+
+    def _rows(self, series: Series, origin: int, forecast: np.ndarray) -> dict[str, np.ndarray]:
+        """The rows of the forecasts (series, columns, horizon) from one time step."""
+        size, width, horizon = forecast.shape
+        steps = origin + 1 + np.arange(horizon)
+        padded = np.concatenate([series.values, np.full((size, horizon, width), np.nan)], axis=1)
+        actual = padded[:, steps].transpose(0, 2, 1)
+        if series.dates is None:
+            moments, name = np.arange(series.values.shape[1] + horizon), "time step"
+        else:
+            moments, name = continued(series.dates, horizon), "date"
+        index = np.indices(forecast.shape)
+        columns = {}
+        if size > 1:
+            columns["series"] = np.array(series.names)[index[0].ravel()]
+        if width > 1:
+            columns["column"] = np.array(series.columns)[index[1].ravel()]
+        columns |= {
+            "origin": np.full(forecast.size, moments[origin]),
+            name: moments[steps][index[2].ravel()],
+            "steps ahead": 1 + index[2].ravel(),
+            "forecast": forecast.ravel(),
+            "actual": actual.ravel(),
+        }
+        return columns
+
+    def _index(self, series: Series) -> list[int]:
+        """The number of each series in the training data; that of the medians for new ones."""
+        known = {name: k for k, name in enumerate(self.names)}
+        return [known.get(name, len(self.names)) for name in series.names]
+
+    def _check(self, series: Series) -> None:
+        """Raises if the columns or time steps of new data differ from the training data's."""
+        if series.values.shape[2] != len(self.value_names):
+            raise DataError(
+                f"the data must have the columns {', '.join(self.value_names)}, got "
+                f"{series.values.shape[2]} columns; pass {len(self.value_names)}"
+            )
+        if (series.days is None) != (self.days is None):
+            have = "dates" if self.days is not None else "no dates"
+            raise DataError(f"the data must have {have}, as the training data; change the columns")
+        if series.days is not None and abs(series.days / self.days - 1) > 0.02:
+            raise DataError(
+                f"the data must have a time step of {self.days:.4g} days, as the training data, "
+                f"got {series.days:.4g}; resample it"
+            )
+
+
+def _relative_values(values: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values minus the trailing mean, and minus the last observed value, of the step before."""
+    level = values - previous(trailing_mean(values, season))
+    return level, values - previous(last_observed(values))
+
+
+def _targets(values: np.ndarray, horizon: int) -> np.ndarray:
+    return ahead(values, horizon) - last_observed(values)[:, None]
+
+
+def _with_medians(scales: np.ndarray) -> np.ndarray:
+    """Scales by series, followed by their medians, which also replace missing ones."""
+    medians = np.nanmedian(scales, axis=0, keepdims=True)
+    return np.concatenate([np.where(np.isnan(scales), medians, scales), medians])
+
+
+def _covariate_scales(covariates: np.ndarray) -> np.ndarray:
+    """Mean and deviation (covariates, 2) over all series; 0 and 1 where nothing varies."""
+    scales = np.zeros((covariates.shape[-1], 2))
+    for k in range(covariates.shape[-1]):
+        known = covariates[..., k][~np.isnan(covariates[..., k])]
+        varies = known.size and known.max() > known.min()
+        scales[k] = (known.mean(), known.std()) if varies else (0.0, 1.0)
+    return scales
+
+
+def _extended(series: Series, end: int, forecast: np.ndarray) -> Series:
+    """The series up to its last observation, followed by forecasts (series, columns, steps)."""
+    count = end + 1 + forecast.shape[-1]
+    values = np.concatenate([series.values[:, : end + 1], forecast.transpose(0, 2, 1)], axis=1)
+    dates = series.dates
+    if dates is not None:
+        dates = continued(dates, max(count - len(dates), 0))[:count]
+
+    def padded(covariates: np.ndarray) -> np.ndarray:
+        missing = max(count - covariates.shape[1], 0)
+        return np.pad(covariates, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)[:, :count]
+
+    return series._replace(
+        values=values,
+        dates=dates,
+        covariates=padded(series.covariates),
+        known_covariates=padded(series.known_covariates),
+    )
+
+
+def _summary(columns: dict[str, np.ndarray], series: Series, horizon: int) -> str:
+    """A sentence on the forecasts, with the error of those whose truth is known."""
+    name = "date" if "date" in columns else "time step"
+    last = columns["origin"].max()
+    day = str(last).removesuffix("T00:00:00")
+    text = f"{horizon} time steps after {name} {day}"
+    known = ~np.isnan(columns["actual"])
+    if not known.any():
+        return f"Forecasts of {text}."
+    errors = []
+    for column in np.unique(columns["column"]) if "column" in columns else [""]:
+        mask = known & (columns.get("column", "") == column)
+        if mask.any():
+            rmse = rmse_mae(columns["forecast"][mask], columns["actual"][mask])["rmse"]
+            errors.append(f"{rmse:.4g}" + f" for {column}" * bool(column))
+    count = len(np.unique(columns["origin"][known]))
+    return (
+        f"Forecasts of {text}, and from {count} earlier origins, where the truth is known: RMSE "
+        f"{', '.join(errors)}."
+    )
