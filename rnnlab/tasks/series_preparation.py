@@ -7,10 +7,10 @@ import numpy as np
 
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.forecast_table import extend, forecast_rows, summarize
 from rnnlab.tasks.predictions import Outputs, Predictions
-from rnnlab.tasks.readers.dates import continued
 from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
-from rnnlab.tasks.reference.naive import last_observed, rmse_mae
+from rnnlab.tasks.reference.naive import last_observed
 from rnnlab.tasks.series_features import (
     Standardization,
     ahead,
@@ -188,16 +188,16 @@ class SeriesPreparation:
         step = min(horizon, self.horizon)
         origins = range(end - step, max(start, 1) - 2, -step)[::-1]
         made = self._forecasts(outputs, series)
-        parts = [self._rows(series, t, made[:, t, :, :step]) for t in origins]
+        parts = [forecast_rows(series, t, made[:, t, :, :step]) for t in origins]
         future = made[:, end]
         extended = series
         while future.shape[-1] < horizon:
-            extended = _extended(extended, end, future)
+            extended = extend(extended, end, future)
             last = end + future.shape[-1]
             future = np.concatenate([future, self._forecasts(outputs, extended)[:, last]], axis=-1)
-        parts.append(self._rows(series, end, future[..., :horizon]))
+        parts.append(forecast_rows(series, end, future[..., :horizon]))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Predictions("forecast", columns, _summary(columns, series, horizon))
+        return Predictions("forecast", columns, summarize(columns, horizon))
 
     def _forecasts(self, outputs: Outputs, series: Series) -> np.ndarray:
         """Forecasts from every time step: (series, time, columns, horizon), in the data's units."""
@@ -211,31 +211,6 @@ class SeriesPreparation:
         last = np.apply_along_axis(last_observed, 1, series.values)
         scales = self.target_scales[self._index(series)]
         return last[..., None] + raw.reshape(shape) * scales[:, None, :, None]
-
-    def _rows(self, series: Series, origin: int, forecast: np.ndarray) -> dict[str, np.ndarray]:
-        """The rows of the forecasts (series, columns, horizon) from one time step."""
-        size, width, horizon = forecast.shape
-        steps = origin + 1 + np.arange(horizon)
-        padded = np.concatenate([series.values, np.full((size, horizon, width), np.nan)], axis=1)
-        actual = padded[:, steps].transpose(0, 2, 1)
-        if series.dates is None:
-            moments, name = np.arange(series.values.shape[1] + horizon), "time step"
-        else:
-            moments, name = continued(series.dates, horizon), "date"
-        index = np.indices(forecast.shape)
-        columns = {}
-        if size > 1:
-            columns["series"] = np.array(series.names)[index[0].ravel()]
-        if width > 1:
-            columns["column"] = np.array(series.columns)[index[1].ravel()]
-        columns |= {
-            "origin": np.full(forecast.size, moments[origin]),
-            name: moments[steps][index[2].ravel()],
-            "steps ahead": 1 + index[2].ravel(),
-            "forecast": forecast.ravel(),
-            "actual": actual.ravel(),
-        }
-        return columns
 
     def _index(self, series: Series) -> list[int]:
         """The number of each series in the training data; that of the medians for new ones."""
@@ -283,45 +258,3 @@ def _covariate_scales(covariates: np.ndarray) -> np.ndarray:
         varies = known.size and known.max() > known.min()
         scales[k] = (known.mean(), known.std()) if varies else (0.0, 1.0)
     return scales
-
-
-def _extended(series: Series, end: int, forecast: np.ndarray) -> Series:
-    """The series up to its last observation, followed by forecasts (series, columns, steps)."""
-    count = end + 1 + forecast.shape[-1]
-    values = np.concatenate([series.values[:, : end + 1], forecast.transpose(0, 2, 1)], axis=1)
-    dates = series.dates
-    if dates is not None:
-        dates = continued(dates, max(count - len(dates), 0))[:count]
-
-    def padded(covariates: np.ndarray) -> np.ndarray:
-        missing = max(count - covariates.shape[1], 0)
-        return np.pad(covariates, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan)[:, :count]
-
-    return series._replace(
-        values=values,
-        dates=dates,
-        covariates=padded(series.covariates),
-        known_covariates=padded(series.known_covariates),
-    )
-
-
-def _summary(columns: dict[str, np.ndarray], series: Series, horizon: int) -> str:
-    """A sentence on the forecasts, with the error of those whose truth is known."""
-    name = "date" if "date" in columns else "time step"
-    last = columns["origin"].max()
-    day = str(last).removesuffix("T00:00:00")
-    text = f"{horizon} time steps after {name} {day}"
-    known = ~np.isnan(columns["actual"])
-    if not known.any():
-        return f"Forecasts of {text}."
-    errors = []
-    for column in np.unique(columns["column"]) if "column" in columns else [""]:
-        mask = known & (columns.get("column", "") == column)
-        if mask.any():
-            rmse = rmse_mae(columns["forecast"][mask], columns["actual"][mask])["rmse"]
-            errors.append(f"{rmse:.4g}" + f" for {column}" * bool(column))
-    count = len(np.unique(columns["origin"][known]))
-    return (
-        f"Forecasts of {text}, and from {count} earlier origins, where the truth is known: RMSE "
-        f"{', '.join(errors)}."
-    )

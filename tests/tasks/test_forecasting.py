@@ -339,7 +339,7 @@ def test_forecasts_of_the_test_part_have_its_error_and_follow_the_last_date(writ
     columns = found.columns
     future = np.isnan(columns["actual"]) & (columns["origin"] >= np.datetime64("2020-04-07"))
     assert columns["date"][-1] == np.datetime64("2020-04-12")
-    assert columns["steps ahead"][-3:].tolist() == [1, 2, 3]
+    assert columns["steps_ahead"][-3:].tolist() == [1, 2, 3]
     np.testing.assert_array_equal(columns["forecast"][-3:], last(values, 99))
     assert future[-3:].all()
     # Every time step of the test part is forecast once, from at most three steps before.

@@ -1,0 +1,90 @@
+"""A trained model with the data that it was trained on, which predicts from new data."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from rnnlab.models import SequenceModel
+from rnnlab.runs.api import load_trained_model
+from rnnlab.runs.locate import find_run
+from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.data import TaskData
+from rnnlab.tasks.predictions import Predictions, predict_batches, with_summary
+from rnnlab.train.evaluate import make_predict
+from rnnlab.train.prefetch import validate_batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """The model of a run, with the parameters of its best step.
+
+    Attributes:
+      path: the run directory.
+      model: the model.
+      data: the data of the run.
+    """
+
+    path: Path
+    model: SequenceModel
+    data: TaskData
+
+    def predict(self, source: Any = None, *, horizon: int | None = None) -> Predictions:
+        """Returns the model's predictions.
+
+        Args:
+          source: the data to predict from. None: the test part of the run's own data, and for a
+            series also what follows its end. A path (for a text only a `pathlib.Path`) or data in
+            memory: new data of the same kind, see the run's task.
+          horizon: time steps to forecast; None: as many as the model was trained for. Only for
+            forecasting.
+
+        Raises:
+          DataError: the new data does not fit the training data.
+          ValueError: the task predicts only from its own data, or has no horizon.
+        """
+        if self.data.preparation is not None:
+            return self.data.preparation.predict(self._outputs(), source, horizon)
+        if source is not None:
+            raise ValueError(
+                f"the task of {self.path} generates its data and cannot read other data; omit it"
+            )
+        if horizon is not None:
+            raise ValueError(f"{self.path} is not a run on a series to forecast; omit horizon")
+        (*_, batches) = self.data.eval_sets.values()
+        return with_summary(
+            predict_batches(
+                self._outputs(),
+                batches(),
+                self.data.loss,
+                classes=self.data.vocabulary,
+                target_scale=self.data.target_scale,
+            )
+        )
+
+    def _outputs(self):
+        """The model as a function of a batch, on the host."""
+        graphdef, params = nnx.split(self.model, nnx.Param)
+        predict = make_predict(graphdef)
+
+        def outputs(batch: Batch) -> np.ndarray:
+            validate_batch(self.data, batch)
+            return np.asarray(predict(params, batch), np.float64)
+
+        return outputs
+
+
+def load_run_model(path: Path | str, *, strict: bool = False) -> TrainedModel:
+    """Returns the trained model of a run.
+
+    Args:
+      path: the run directory, or a directory that contains only one run, such as `runs/latest`.
+      strict: fail if the best checkpoint is corrupt instead of using the latest valid one.
+
+    Raises:
+      CheckpointError: the directory has no run, or no valid checkpoint.
+    """
+    path = find_run(Path(path))
+    return TrainedModel(path, *load_trained_model(path, strict=strict))
