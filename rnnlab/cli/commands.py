@@ -7,9 +7,9 @@ does is in the module that `HANDLERS` names, which is imported when the command 
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,27 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Predict:
+    """Predict with the model of a trained run, from the parameters of its best step.
+
+    Writes a CSV file: forecasts with their dates, classes with their probabilities, or values, in
+    the data's own units and names; and a figure next to it.
+    """
+
+    folder: Positional[Path]
+    """The run directory."""
+    data_path: Annotated[Path | None, arg(name="data.path")] = None
+    """New data of the same kind as the run's; default: the test part of the run's data, and for a
+    series also what follows its end."""
+    horizon: int | None = None
+    """Time steps to forecast; default: as many as the model was trained for."""
+    out: Path | None = None
+    """The CSV file; default: predictions.csv in the run directory."""
+    strict: bool = False
+    """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
+
+
+@dataclass(frozen=True)
 class Inspect:
     """Analyze the model of a trained run, from the parameters of its best step.
 
@@ -134,7 +155,8 @@ class Inspect:
 
 
 COMMANDS: dict[str, type] = {
-    kind.__name__.lower(): kind for kind in (List, Run, Resume, Verify, Compare, Sample, Inspect)
+    kind.__name__.lower(): kind
+    for kind in (List, Run, Resume, Verify, Compare, Predict, Sample, Inspect)
 }
 """Commands except the benchmarks, by name."""
 
@@ -144,6 +166,7 @@ HANDLERS = {
     Resume: "rnnlab.cli.run:resume_run",
     Verify: "rnnlab.cli.verify:verify",
     Compare: "rnnlab.cli.compare:compare",
+    Predict: "rnnlab.cli.predict:predict",
     Sample: "rnnlab.cli.sample:sample",
     Inspect: "rnnlab.cli.inspect:inspect",
 }

@@ -19,6 +19,7 @@ from rnnlab.cli.commands import (
     HANDLERS,
     SPEEDUP,
     Inspect,
+    Predict,
     Resume,
     Run,
     Sample,
@@ -111,7 +112,7 @@ def _require_known(word: str, known: Iterable[str], what: str, help_command: str
 
 def _locate_run(command: Any) -> Any:
     """Returns a command with the run's directory in place of a directory that contains only it."""
-    if isinstance(command, Resume | Sample | Inspect):
+    if isinstance(command, Resume | Predict | Sample | Inspect):
         return replace(command, folder=find_run(command.folder))
     return command
 

@@ -53,8 +53,12 @@ class Predictions:
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows(zip(*map(_cells, self.columns.values()), strict=True))
+        writer.writerows(self.rows())
         return file.getvalue()
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Returns the cells of each row, as they are in a file."""
+        return list(zip(*map(_cells, self.columns.values()), strict=True))
 
     def save(self, path: Path | str) -> None:
         """Writes the table to a CSV file, completely or not at all.

@@ -1,0 +1,47 @@
+"""`rnnlab predict`: a table and a figure of a trained model's predictions."""
+
+from rnnlab.analysis import prediction_plots
+from rnnlab.atomic_io import reject_symlinks
+from rnnlab.cli.commands import Predict
+from rnnlab.plotting import save_figure
+from rnnlab.runs.trained_model import load_run_model
+from rnnlab.tables import Table, print_table, print_text
+from rnnlab.tasks.predictions import Predictions
+
+MAX_PRINTED_ROWS = 12
+"""Rows of the table that are printed; all are in the file."""
+
+
+def predict(command: Predict) -> int:
+    """Prints the last predictions and writes all of them. Returns the exit code.
+
+    Raises:
+      DataError: the new data does not fit the training data.
+      ValueError: an option does not fit the run.
+    """
+    out = command.out or command.folder / "predictions.csv"
+    if out.suffix.lower() != ".csv" or out.is_dir():
+        raise ValueError(f"{out} is not a name of a table; give a file that ends in .csv")
+    trained = load_run_model(command.folder, strict=command.strict)
+    if command.out is None:
+        reject_symlinks(command.folder)
+    predictions = trained.predict(command.data_path, horizon=command.horizon)
+    print_table(_table(predictions))
+    print_text(predictions.summary)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    predictions.save(out)
+    print("Written:", out, flush=True)
+    if (figure := prediction_plots.figure(predictions)) is not None:
+        save_figure(figure, out.with_suffix(".png"))
+        print("Written:", out.with_suffix(".png"), flush=True)
+    return 0
+
+
+def _table(predictions: Predictions) -> Table:
+    """The last rows; of forecasts those are what follows the end of the data."""
+    lines = predictions.rows()
+    headings = tuple(predictions.columns)
+    shown = [tuple(map(str, line)) for line in lines[-MAX_PRINTED_ROWS:]]
+    title = f"{len(shown)} of {len(lines):,} predictions" if len(lines) > len(shown) else ""
+    probabilities = tuple(name for name in headings if name.startswith("p("))
+    return Table(title, headings, shown, optional=probabilities[::-1])
