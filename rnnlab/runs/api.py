@@ -84,6 +84,8 @@ def run(
     require_writable(path.parent)
     with lock_run(path, policy.held_locks):
         run_dir = RunDirectory.create(path, settings, provenance)
+        for note in data.notes:
+            reporter.log(note)
         return _train_and_record(run_dir, settings, experiment, model, data, reporter, policy)
 
 

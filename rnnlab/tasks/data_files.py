@@ -1,12 +1,15 @@
 """Data in memory, written once to files from which tasks read it."""
 
+import csv
 import hashlib
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
 from rnnlab.atomic_io import mkdir_durable, raise_resource_errors, write_bytes
 from rnnlab.tasks.readers import text
 from rnnlab.tasks.readers.documents import JSON_LINES, to_json_lines
+from rnnlab.tasks.readers.table import Table
 
 FOLDER = Path("runs", "data")
 """Folder of the files, relative to the working directory, as the directories of runs are."""
@@ -44,6 +47,25 @@ def save_texts(texts: Iterable[str] | str, path: Path | str | None) -> Path:
     if path is not None and Path(path).suffix.lower() not in JSON_LINES:
         raise ValueError(f"path must end in {' or '.join(JSON_LINES)}, got {path}; rename it")
     return save(content, hashlib.sha256(content).hexdigest(), path, ".jsonl")
+
+
+def save_table(table: Table, path: Path | str | None) -> Path:
+    """Writes a table to a CSV file, unless it exists already, and returns its path.
+
+    Args:
+      table: the cells.
+      path: the file; None is named after the digest of its content.
+
+    Raises:
+      ValueError: `path` has other data.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows([table.header, *table.records])
+    content = file.getvalue().encode()
+    if path is not None and Path(path).suffix.lower() != ".csv":
+        raise ValueError(f"path must end in .csv, got {path}; rename it")
+    return save(content, hashlib.sha256(content).hexdigest(), path, ".csv")
 
 
 def save(content: bytes, digest: str, path: Path | str | None, suffix: str) -> Path:

@@ -1,20 +1,21 @@
 """Forecasting of a series with gaps, evaluated walk-forward against naive forecasts."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rnnlab.optional import package_data_path
+from rnnlab.optional import package_data_path, require_module
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
+from rnnlab.tasks.data_files import save_table
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.predictions import Outputs, Predictions
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
+from rnnlab.tasks.readers.table import read_table
 from rnnlab.tasks.reference.naive import last_value, rmse_mae, seasonal_naive
 from rnnlab.tasks.series_features import ahead, default_season, within
 from rnnlab.tasks.series_preparation import SeriesPreparation
@@ -126,6 +127,38 @@ class Forecasting:
                 f"valid + test must be < 1, got {self.valid} + {self.test}; lower one of them"
             )
 
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, path: Path | str | None = None, **settings: Any
+    ) -> "Forecasting":
+        """Returns the task for a `pandas.DataFrame` in memory, which it writes to a file.
+
+        A run reads its data again when it is resumed, verified or used for predictions, often in
+        another process. So the frame is written once, completely or not at all, to a CSV file whose
+        name is a digest of its content. A file with the same content is not written again.
+
+        Args:
+          frame: its columns, and its index if that has a name or holds dates; or a
+            `pandas.Series`, or an array (time,) of values without dates.
+          path: the `.csv` file to write; None is `runs/data/DIGEST.csv`.
+          **settings: other attributes of the task.
+
+        Raises:
+          ValueError: it is not a frame, or `path` has other data.
+          InsufficientResourcesError: the file could not be written.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     task = Forecasting.from_frame(np.array([1.5, np.nan]), path=Path(folder, "a.csv"))
+        ...     task.path.read_text()
+        'value\\n1.5\\n""\\n'
+        """
+        if isinstance(frame, np.ndarray | list):
+            frame = require_module("pandas").Series(np.asarray(frame))
+        if getattr(frame, "ndim", 0) == 1 and hasattr(frame, "to_frame"):
+            frame = frame.to_frame(frame.name if frame.name is not None else "value")
+        return cls(path=save_table(read_table(frame), path), **settings)
+
     def load(self, seed: int) -> TaskData:
         """Reads the series. `seed` draws the positions of training windows."""
         split = self.read_split()
@@ -159,7 +192,7 @@ class Forecasting:
             autoregressive=True,
             target_scale=float(prepared.target_scales[0, 0]) if single else 1.0,
             fingerprint=fingerprint(*arrays, text),
-            preparation=_OwnForecasts(prepared, split),
+            preparation=replace(prepared, test=(series, valid)),
             notes=series.notes,
         )
 
@@ -284,21 +317,6 @@ class SeriesSplit(NamedTuple):
     season: int
     boundaries: tuple[int, int]
     end: int
-
-
-@dataclass(frozen=True, eq=False)
-class _OwnForecasts:
-    """Forecasts of new data, or of the test part and what follows it."""
-
-    prepared: SeriesPreparation
-    split: SeriesSplit
-
-    def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
-        """See `Preparation.predict`."""
-        if source is not None:
-            return self.prepared.predict(outputs, source, horizon)
-        start = self.split.boundaries[1]
-        return self.prepared.forecast(outputs, self.split.series, start, horizon)
 
 
 def _is_single(series: Series) -> bool:

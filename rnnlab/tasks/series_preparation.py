@@ -1,6 +1,6 @@
 """Inputs and targets of forecasting, and forecasts in the data's own units and dates."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class SeriesPreparation:
         minus the last observed value.
       covariates, known_covariates: (covariates, 2) means and scales.
       target_scales: (series, columns) root mean square of x[t+h] - last[t].
+      test: the run's own series and where their test part starts.
     """
 
     columns: SeriesColumns
@@ -58,6 +59,7 @@ class SeriesPreparation:
     covariates: np.ndarray
     known_covariates: np.ndarray
     target_scales: np.ndarray
+    test: tuple[Series, int] | None = field(default=None, repr=False)
 
     @classmethod
     def fit(
@@ -147,14 +149,18 @@ class SeriesPreparation:
         return np.stack(rows).astype(np.float32)
 
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
-        """See `Preparation.predict`; forecasts new data from the end of each season on.
+        """Returns forecasts of the test part, or of new data after its first season, and beyond.
 
         Args:
-          source: a file or a `pandas.DataFrame` with the columns of the training data, or an array
-            (time,) or (time, columns) of one series without dates. The position in the season
-            follows from the dates; without dates the series starts a season.
+          outputs: the model.
+          source: None is the run's own series; else a file or a `pandas.DataFrame` with the columns
+            of the training data, or an array (time,) or (time, columns) of one series without
+            dates. The position in the season follows from the dates; without dates the series
+            starts a season.
           horizon: steps beyond the model's own are forecast from its forecasts.
         """
+        if source is None and self.test is not None:
+            return self.forecast(outputs, *self.test, horizon)
         if isinstance(source, np.ndarray):
             values = source.reshape(1, len(source), -1).astype(np.float64)
             none = np.zeros((*values.shape[:2], 0))

@@ -409,7 +409,7 @@ def test_forecasts_of_other_time_steps_raise(write):
 def test_season_of_new_data_continues_that_of_the_training_data(write):
     dates = np.datetime64("2020-01-01") + np.arange(100)
     task = Forecasting(write(values_of(), dates=dates), **SETTINGS)
-    prepared = task.load(seed=0).preparation.prepared
+    prepared = task.load(seed=0).preparation
     whole = task.read_split().series
     (later,) = (x._replace(values=x.values[:, 5:], dates=x.dates[5:]) for x in (whole,))
     np.testing.assert_allclose(
