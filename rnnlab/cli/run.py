@@ -71,7 +71,15 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
         ):
             if command.out is None:
                 reporter = _linking(reporter, out)
-            result = api.run(run_dir, name, command.preset, experiment, settings, reporter, policy)
+            result = api.run(
+                run_dir,
+                experiment,
+                reporter,
+                policy,
+                name=name,
+                preset=command.preset,
+                grid=settings,
+            )
         if result not in existing:
             records.append(results, result)
         measured.append(result)

@@ -35,24 +35,25 @@ METADATA_KEYS = ("device", "processor", "cores", "python", "versions")
 
 
 def run(
-    path: Path,
-    name: str,
-    preset: str,
+    path: Path | str,
     experiment: Experiment,
-    grid: Mapping[str, Any],
-    reporter: Reporter,
+    reporter: Reporter | None = None,
     policy: ResumePolicy | None = None,
+    *,
+    name: str | None = None,
+    preset: str = "custom",
+    grid: Mapping[str, Any] | None = None,
 ) -> Record:
     """Trains an experiment in a run directory, or resumes it if this run is there already.
 
     Args:
       path: the run directory.
-      name: name of the experiment.
-      preset: name of its preset.
       experiment: the settings.
-      grid: the settings that vary between the runs of the experiment, by name.
-      reporter: receives the progress.
+      reporter: receives the progress; None prints a line per evaluation.
       policy: stop signal and held locks; also what a resumed run may change.
+      name: name of the experiment in tables; None is that of the task.
+      preset: name of its preset in tables.
+      grid: the settings that vary between the runs of the experiment, by name.
 
     Returns:
       The result, which is also written to `result.json`.
@@ -62,10 +63,11 @@ def run(
       InsufficientResourcesError: the directory is not writable, or memory does not suffice.
       ValueError: the settings do not fit the data, or the directory holds another run.
     """
+    path, reporter = Path(path), reporter or Reporter(log=print)
     settings = {
-        "experiment": name,
+        "experiment": name or type(experiment.data).__name__.lower(),
         "preset": preset,
-        "grid": {k: serialization.dump(v) for k, v in grid.items()},
+        "grid": {k: serialization.dump(v) for k, v in (grid or {}).items()},
         "task": task_name(experiment.data),
         "data": serialization.dump(experiment.data),
         "model": serialization.dump(experiment.model.settings()),
@@ -89,8 +91,15 @@ def run(
         return _train_and_record(run_dir, settings, experiment, model, data, reporter, policy)
 
 
-def resume(path: Path, reporter: Reporter, policy: ResumePolicy | None = None) -> Record:
+def resume(
+    path: Path | str, reporter: Reporter | None = None, policy: ResumePolicy | None = None
+) -> Record:
     """Resumes a run from its latest checkpoint. Returns its result.
+
+    Args:
+      path: the run directory.
+      reporter: receives the progress; None prints a line per evaluation.
+      policy: stop signal and held locks, and what may change.
 
     Raises:
       RunLockedError: another process writes to the directory.
@@ -98,6 +107,7 @@ def resume(path: Path, reporter: Reporter, policy: ResumePolicy | None = None) -
         checkpoint of it can be resumed from.
       ValueError: its settings cannot be read.
     """
+    path, reporter = Path(path), reporter or Reporter(log=print)
     policy = replace(policy or ResumePolicy(), is_resume=True)
     run_dir, settings, experiment = load_run(path)
     if run_dir.result.exists() and policy.from_step is None:

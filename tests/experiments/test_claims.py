@@ -20,7 +20,9 @@ def accuracies(name, folder):
     found = {}
     for number, settings in enumerate(grid(preset.grid)):
         experiment = preset.override(settings)
-        result = run(folder / str(number), name, "cpu", experiment, settings, Reporter())
+        result = run(
+            folder / str(number), experiment, Reporter(), name=name, preset="cpu", grid=settings
+        )
         others = [v for k, v in settings.items() if k not in ("model.cell", "train.seed")]
         found.setdefault(tuple(others), []).append(result["metrics"]["test"]["accuracy"])
     return found

@@ -187,7 +187,7 @@ def broken(monkeypatch):
 
 
 def run(path, experiment, log=lambda line: None):
-    return api.run(path, "test", "cpu", experiment, {}, Reporter(log=log))
+    return api.run(path, experiment, Reporter(log=log))
 
 
 def test_run_counts_skipped_updates(tmp_path, broken):

@@ -43,7 +43,7 @@ def stateful(tmp_path, **options):
 
 
 def run(path, experiment, display=None):
-    return api.run(path, "test", "cpu", experiment, {}, display or Reporter())
+    return api.run(path, experiment, display or Reporter())
 
 
 def parameters(path):

@@ -70,8 +70,8 @@ def read_series(source: Any, columns: SeriesColumns | None = None) -> Series:
     """Reads evenly spaced series from a table.
 
     Empty cells and those in `MISSING` are gaps. So are dates that are missing from the even spacing
-    of all dates. The series of a panel share one calendar. Before its first line and after its last
-    line a series is missing.
+    of all dates. The series of a panel share one calendar: values before the first line of a series
+    and after its last are missing.
 
     Args:
       source: a CSV or Parquet file or a `pandas.DataFrame`, see `read_table`.
