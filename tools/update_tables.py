@@ -153,6 +153,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpu parity": lambda: study("gpu", "gpu_parity", "parity_table"),
     "gpu bandwidth": lambda: bandwidth("gpu_bandwidth"),
     "gpu scan": lambda: scan("gpu_scan"),
+    "gpu newton": lambda: full("gpu_newton", NewtonBenchmark.table),
     "gpu libraries": lambda: libraries("gpu_libraries"),
     "scan bandwidth": lambda: scan("scan_bandwidth"),
     "layer overhead": lambda: bench("layer_overhead", LayerBenchmark),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, Union
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
+import rnnlab
 from rnnlab.cli import arguments as tyro_arguments
 from rnnlab.cli import suggestions
 from rnnlab.cli.commands import (
@@ -119,8 +120,11 @@ def _locate_run(command: Any) -> Any:
 
 def _version() -> str:
     """Returns the version of rnnlab and of what its numbers depend on; JAX is not imported."""
-    names = ("rnnlab", "jax", "flax")
-    return ", ".join([*(f"{name} {version(name)}" for name in names), f"Python {python_version()}"])
+    packages = [
+        f"rnnlab {rnnlab.__version__}",
+        *(f"{name} {version(name)}" for name in ("jax", "flax")),
+    ]
+    return ", ".join([*packages, f"Python {python_version()}"])
 
 
 def dispatch(parsed: Parsed, session: Session) -> int:

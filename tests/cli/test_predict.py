@@ -49,6 +49,7 @@ def test_predict_with_unusable_options_is_one_line(trained_run, words, code, mes
     assert not list(trained_run.glob("predictions*"))
 
 
+@pytest.mark.usefixtures("implicit_promotion")
 def test_predict_of_generated_data_names_the_answers_of_the_test_part(tmp_path):
     small = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None)
     task = SelectiveCopying(length=8, tokens=2, batch_size=2, evaluation_size=4)

@@ -184,7 +184,7 @@ def test_linear_scan_kernel_under_vmap_has_the_same_second_derivatives(interpret
 
 
 def test_num_time_chunks_with_few_thread_blocks_splits_time():
-    assert mosaic_gpu.num_time_chunks(32, 4096, 1024) == 1
+    assert mosaic_gpu.num_time_chunks(4, 4096, 1024) == 1
     assert mosaic_gpu.num_time_chunks(1, 65536, 512) == 32
     assert mosaic_gpu.num_time_chunks(1, 16, 512) == 1  # one tile
     for batch_size, length in ((1, 777), (3, 5000), (2, 16 * 97)):

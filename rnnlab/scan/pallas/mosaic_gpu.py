@@ -28,8 +28,14 @@ TILE_STEPS = 16
 """Time steps per tile. Their loads, all independent of the carries, are issued together."""
 PIPELINE_STAGES = 4
 """Tiles in flight: at 8 kB or more per tile, enough to hide the latency of the memory."""
-MIN_THREAD_BLOCKS = 128
-"""Number of thread blocks below which time is split, if possible: about one per processor."""
+SPLIT_BELOW = 32
+"""Number of thread blocks below which time is split, if possible.
+
+On an H200, one chunk was faster than any number of chunks with 32, 48, 64 and 128 thread blocks,
+and slower with 16: the second reading of the operands costs more than idle processors.
+"""
+SPLIT_THREAD_BLOCKS = 128
+"""Number of thread blocks after a split: about one per processor."""
 
 
 # No automatic barriers around loads and stores: no thread reads what another has written.
@@ -44,14 +50,14 @@ _ = plgpu.copy_gmem_to_smem
 def num_time_chunks(batch_size: int, length: int, features: int) -> int:
     """Returns the number of equal chunks to split time into, so that all processors have work.
 
-    Splitting costs a second reading of the inputs, so it happens only below `MIN_THREAD_BLOCKS`
-    thread blocks.
+    Splitting costs a second reading of the inputs, so it happens only with few thread blocks.
 
     >>> num_time_chunks(8, 4096, 1024), num_time_chunks(1, 65536, 512)
-    (2, 32)
+    (1, 32)
     """
     tiles = length // TILE_STEPS
-    wanted = MIN_THREAD_BLOCKS // (batch_size * -(-features // BLOCK_FEATURES))
+    blocks = batch_size * -(-features // BLOCK_FEATURES)
+    wanted = SPLIT_THREAD_BLOCKS // blocks if blocks < SPLIT_BELOW else 1
     most = min(wanted, tiles // PIPELINE_STAGES)
     return max((n for n in range(1, most + 1) if tiles % n == 0), default=1)
 
