@@ -3,10 +3,13 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from rnnlab.atomic_io import mkdir_durable, raise_resource_errors, write_bytes
+from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.readers import text
 from rnnlab.tasks.readers.documents import JSON_LINES, to_json_lines
 from rnnlab.tasks.readers.table import Table
@@ -66,6 +69,24 @@ def save_table(table: Table, path: Path | str | None) -> Path:
     if path is not None and Path(path).suffix.lower() != ".csv":
         raise ValueError(f"path must end in .csv, got {path}; rename it")
     return save(content, hashlib.sha256(content).hexdigest(), path, ".csv")
+
+
+def save_arrays(arrays: Mapping[str, np.ndarray], path: Path | str | None) -> Path:
+    """Writes arrays to an `.npz` file, unless it exists already, and returns its path.
+
+    Args:
+      arrays: by name.
+      path: the file; None is named after the digest of the arrays.
+
+    Raises:
+      ValueError: `path` has other data.
+    """
+    if path is not None and Path(path).suffix.lower() != ".npz":
+        raise ValueError(f"path must end in .npz, got {path}; rename it")
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    digest = fingerprint(*(part for item in sorted(arrays.items()) for part in item))
+    return save(file.getvalue(), digest, path, ".npz")
 
 
 def save(content: bytes, digest: str, path: Path | str | None, suffix: str) -> Path:

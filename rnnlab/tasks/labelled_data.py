@@ -129,7 +129,7 @@ def _class_baselines(train: Batch, test: Batch) -> dict[str, float]:
     majority = np.bincount(train.targets[loss_mask(train)]).argmax()
     targets = test.targets[loss_mask(test)]
     baselines = {"majority class": float(np.mean(targets == majority))}
-    are_sequences = train.inputs.ndim == 3 and all(map(one_label, (train, test)))
+    are_sequences = train.inputs.ndim == 3 and all(map(one_target, (train, test)))
     if are_sequences and find_spec("sklearn"):
         baselines |= classical.accuracies(*_unpadded(train), *_unpadded(test))
     return baselines
@@ -143,13 +143,19 @@ def _value_baselines(train: Batch, test: Batch, target_scale: float) -> dict[str
     return {"training mean": {name: error * target_scale for name, error in errors.items()}}
 
 
-def one_label(dataset: Batch) -> bool:
-    """Returns whether each example has exactly one class, at its last time step."""
+def one_target(dataset: Batch) -> bool:
+    """Returns whether examples have one target each, at the last time step.
+
+    Every example must have a class; values may be missing.
+    """
     known = loss_mask(dataset)
-    if known.ndim == 3:
-        return False
+    is_class = known.ndim == 2
+    known = known if is_class else known.any(axis=-1)
     ends = dataset.mask.sum(axis=1)[:, None] - 1
-    return bool((known.sum(axis=1) == 1).all() and np.take_along_axis(known, ends, axis=1).all())
+    at_end = np.take_along_axis(known, ends, axis=1)[:, 0]
+    return bool(
+        (known.sum(axis=1) == at_end).all() and (at_end.all() if is_class else at_end.any())
+    )
 
 
 def _unpadded(dataset: Batch) -> tuple[list[np.ndarray], np.ndarray]:

@@ -1,10 +1,10 @@
 """Labelled sequences of different lengths from a file."""
 
-from collections.abc import Sequence
+import dataclasses
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,14 @@ from rnnlab.optional import package_data_path
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.batching.strategies import Batching
 from rnnlab.tasks.data import TaskData
-from rnnlab.tasks.labelled_data import labelled_data, one_label, pad_labelled, stratified
+from rnnlab.tasks.data_files import save_arrays
+from rnnlab.tasks.labelled_data import labelled_data, stratified
+from rnnlab.tasks.readers.arrays import to_examples
 from rnnlab.tasks.readers.errors import data_error
-from rnnlab.tasks.readers.npz import read_npz
-from rnnlab.tasks.readers.ts import read_ts
+from rnnlab.tasks.readers.examples import read_examples
+from rnnlab.tasks.readers.memory import NAME, plain_arrays
+from rnnlab.tasks.sequence_preparation import MAX_VOCAB, SequencePreparation
 from rnnlab.validation import require_positive_int
-
-MAX_VOCAB = 1_000_000
-"""Greatest number of token ids or classes: more indicate a mistake in the file."""
 
 _VOWELS = ("sktime", "datasets", "data", "JapaneseVowels")
 
@@ -40,8 +40,9 @@ class Sequences:
     more informative than accuracy for rare classes.
 
     Attributes:
-      path: a `.ts` file, or an `.npz` file as `rnnlab.tasks.readers.npz` reads it; None takes the
-        vowels that sktime contains, without importing sktime.
+      path: a `.ts` file, or an `.npz` file as `rnnlab.tasks.readers.npz` reads it, with targets
+        that are integers, strings or floats; None takes the vowels that sktime contains, without
+        importing sktime.
       test_path: a file of the same kind to test on; None takes a fraction of `path`.
       batching: how training examples share a batch: `"pad"`, `"bucket"` or `"pack"`.
       batch_size: examples per batch.
@@ -77,44 +78,87 @@ class Sequences:
                 "test_path must be used with path, got no path; give both or only path"
             )
 
+    @classmethod
+    def from_arrays(
+        cls,
+        inputs: Any,
+        targets: Any,
+        lengths: Any = None,
+        *,
+        path: Path | str | None = None,
+        **settings: Any,
+    ) -> "Sequences":
+        """Returns the task for data in memory, which it writes to a file.
+
+        A run reads its data again when it is resumed, verified or used for predictions, often in
+        another process. So the arrays are written once, completely or not at all, to an `.npz` file
+        whose name is a digest of its content. A file with the same content is not written again.
+
+        Args:
+          inputs: token ids (examples, time) of integers; values (examples, time) of floats or
+            (examples, time, in_features); or a list of sequences of different lengths.
+          targets: one per sequence or one per time step: integers or strings are classes, floats
+            are values.
+          lengths: (examples,), time steps of padded sequences; None if there is no padding.
+          path: the `.npz` file to write; None is `runs/data/DIGEST.npz`.
+          **settings: other attributes of the task.
+
+        Raises:
+          DataError: the arrays do not fit each other; ValueError if `path` has other data.
+          InsufficientResourcesError: the file could not be written.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "a.npz")
+        ...     task = Sequences.from_arrays([[0.5], [1.5, 2.5]], ["up", "down"], path=file)
+        ...     sorted(np.load(task.path))
+        ['inputs', 'lengths', 'targets']
+        """
+        arrays = plain_arrays(inputs, targets, lengths)
+        to_examples(NAME, arrays)
+        return cls(path=save_arrays(arrays, path), **settings)
+
     def load(self, seed: int) -> TaskData:
         """Reads the files. `seed` orders the training batches."""
         path, test_path = self._files()
-        known = _read(path)
-        strata = known.dataset.targets[loss_mask(known.dataset)]
-        single = one_label(known.dataset)
-        if not single:
-            strata = np.zeros(len(known.dataset.inputs), int)
+        examples = read_examples(path, vocab_size=MAX_VOCAB, num_classes=MAX_VOCAB)
+        preparation = SequencePreparation.of(path, examples, self.batch_size)
+        dataset = preparation.encode(path, examples)
+        strata = np.zeros(len(dataset.inputs), int)
+        are_classes = bool(preparation.classes)
+        if are_classes and preparation.has_one_target:
+            strata = dataset.targets[loss_mask(dataset)]
         fractions = [self.valid] if test_path else [self.valid, self.test]
         try:
-            parts = [_select(known.dataset, part) for part in stratified(strata, fractions)]
+            parts = [_select(dataset, part) for part in stratified(strata, fractions)]
         except ValueError as error:
             raise data_error(path, f"cannot be split: {error}") from None
         if test_path:
-            parts.append(_read(test_path, known).dataset)
+            limits = {"vocab_size": preparation.vocab_size or MAX_VOCAB, "num_classes": MAX_VOCAB}
+            parts.append(preparation.encode(test_path, read_examples(test_path, **limits)))
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
             if not loss_mask(part).any():
                 raise data_error(
                     path, f"must have a scored target in its {name} part, got none; add some"
                 )
-        classes = len(known.classes)
-        tokens = known.dataset.inputs.ndim == 2
-        if not tokens:
-            parts = _standardize_inputs(parts)
-        target_scale = 1.0
-        if not classes:
-            parts, target_scale = _standardize_targets(path, parts)
-        train, valid, test = parts
-        return labelled_data(
+        preparation = preparation.fitted(parts[0])
+        train, valid, test = map(preparation.standardize, parts)
+        has_f1 = are_classes and preparation.has_one_target and find_spec("sklearn")
+        data = labelled_data(
             train,
             {"valid": valid, "test": test},
-            out_features=classes or train.targets.shape[-1],
+            out_features=preparation.out_features,
             batch_size=self.batch_size,
             seed=seed,
-            vocab_size=known.vocab_size if tokens else None,
+            vocab_size=preparation.vocab_size,
             batching=self.batching,
-            target_scale=target_scale,
-            metrics=("f1", "roc_auc") if classes and single and find_spec("sklearn") else (),
+            target_scale=preparation.target_scale,
+            metrics=("f1", "roc_auc") if has_f1 else (),
+        )
+        return dataclasses.replace(
+            data,
+            preparation=dataclasses.replace(preparation, test=data.eval_sets["test"]),
+            notes=() if self.path is None else (preparation.describe(dataset),),
         )
 
     def _files(self) -> tuple[Path, Path | None]:
@@ -125,118 +169,7 @@ class Sequences:
         return Path(self.path), self.test_path and Path(self.test_path)
 
 
-class LoadedFile(NamedTuple):
-    """The examples of a file.
-
-    Attributes:
-      path: the file.
-      dataset: its examples, with a mask.
-      classes: names or numbers of the classes; empty where targets are values.
-      vocab_size: number of token ids, 0 where inputs are values.
-    """
-
-    path: Path
-    dataset: Batch
-    classes: Sequence[str] | range
-    vocab_size: int
-
-
-def _read(path: Path, train: LoadedFile | None = None) -> LoadedFile:
-    """Reads a training file; or, given `train`, a test file with its kind, ids and classes."""
-    readers = {".ts": _read_ts, ".npz": _read_npz}
-    if path.suffix.lower() not in readers:
-        raise data_error(path, "must be a .ts or .npz file; convert it")
-    loaded = readers[path.suffix.lower()](path, train)
-    if train is not None:
-        _check_alike(loaded, train)
-    elif len(loaded.classes) == 1:
-        raise data_error(path, "must have >= 2 classes, got 1; add examples of another class")
-    return loaded
-
-
-def _read_ts(path: Path, train: LoadedFile | None) -> LoadedFile:
-    read = read_ts(path, gaps=False)
-    if not read.classes:
-        raise data_error(path, "must have labels, got none; write @classLabel true and the labels")
-    if train is None:
-        return LoadedFile(path, pad_labelled(read.sequences, read.labels), read.classes, 0)
-    unknown = sorted(set(read.classes) - set(train.classes))
-    if unknown:
-        known = ", ".join(map(str, train.classes[:20]))
-        reason = f"must have only the classes of {train.path.name}, got {unknown[0]!r}"
-        raise data_error(path, f"{reason}; use one of {known}")
-    labels = np.array([train.classes.index(name) for name in read.classes])[read.labels]
-    return LoadedFile(path, pad_labelled(read.sequences, labels), train.classes, 0)
-
-
-def _read_npz(path: Path, train: LoadedFile | None) -> LoadedFile:
-    limits = {"vocab_size": MAX_VOCAB, "num_classes": MAX_VOCAB}
-    if train is not None:
-        limits = {
-            "vocab_size": train.vocab_size or MAX_VOCAB,
-            "num_classes": len(train.classes) or MAX_VOCAB,
-        }
-    dataset = read_npz(path, **limits)
-    if dataset.mask is None:
-        dataset = dataset._replace(mask=np.ones(dataset.inputs.shape[:2], bool))
-    if not loss_mask(dataset).any():
-        raise data_error(path, "must have a scored target, got none; label a time step")
-    classes = range(0 if dataset.targets.dtype.kind == "f" else 1 + int(dataset.targets.max()))
-    vocab_size = 1 + int(dataset.inputs.max()) if dataset.inputs.ndim == 2 else 0
-    return LoadedFile(path, dataset, classes, vocab_size)
-
-
-def _check_alike(test: LoadedFile, train: LoadedFile) -> None:
-    """Raises if the examples of the test file are of another kind than the training examples."""
-    for name, one, two in zip(
-        ("inputs", "targets"), train.dataset[:2], test.dataset[:2], strict=True
-    ):
-        if one.dtype != two.dtype or one.shape[2:] != two.shape[2:]:
-            raise data_error(
-                test.path,
-                f"{name} must be {one.dtype} of shape {one.shape[2:]} per time step, as in "
-                f"{train.path.name}, got {two.dtype} of shape {two.shape[2:]}; convert it",
-            )
-    if one_label(train.dataset) != one_label(test.dataset):
-        raise data_error(
-            test.path,
-            f"must have a class per sequence or per time step, as {train.path.name} has, got the "
-            "other; relabel one of them",
-        )
-
-
 def _select(dataset: Batch, indices: np.ndarray) -> Batch:
     """Some of the examples, cut to the longest of them."""
     longest = int(dataset.mask[indices].sum(axis=1).max())
     return Batch(*(None if x is None else x[indices, :longest] for x in dataset))
-
-
-def _standardize_inputs(parts: list[Batch]) -> list[Batch]:
-    # In float64: float32 sums of squares lose a small deviation around a large mean.
-    steps = parts[0].inputs[parts[0].mask].astype(np.float64)
-    mean, deviation = steps.mean(axis=0), steps.std(axis=0)
-    varies = steps.max(axis=0) > steps.min(axis=0)
-    scale = np.where(varies, deviation, np.inf)
-
-    def standardize(part: Batch) -> Batch:
-        inputs = np.where(part.mask[..., None], (part.inputs - mean) / scale, 0)
-        return part._replace(inputs=inputs.astype(np.float32))
-
-    return [standardize(part) for part in parts]
-
-
-def _standardize_targets(path: Path, parts: list[Batch]) -> tuple[list[Batch], float]:
-    """Targets minus their training mean, divided by the target scale, which is returned too."""
-    known = np.where(loss_mask(parts[0]), parts[0].targets, np.nan).astype(np.float64)
-    never = np.isnan(known).all(axis=(0, 1))
-    if never.any():
-        reason = f"target {int(never.argmax())} must be scored in the training part, got nowhere"
-        raise data_error(path, f"{reason}; remove it or score some of it")
-    mean = np.nanmean(known, axis=(0, 1), keepdims=True)
-    varies = (np.nanmax(known, axis=(0, 1)) > np.nanmin(known, axis=(0, 1))).any()
-    target_scale = float(np.sqrt(np.nanmean((known - mean) ** 2))) if varies else 1.0
-
-    def standardize(part: Batch) -> Batch:
-        return part._replace(targets=((part.targets - mean) / target_scale).astype(np.float32))
-
-    return [standardize(part) for part in parts], target_scale

@@ -186,11 +186,11 @@ CASES = [
     ),
     Case(
         15,
-        "targets that are not integers",
+        "targets that are complex numbers",
         ROWS,
         DATA,
-        "targets",
-        arrays(inputs=np.ones((8, 3), int), targets=np.array([0.5, 1] * 4)),
+        "targets must be classes (integers or strings) or values (floats)",
+        arrays(inputs=np.ones((8, 3), int), targets=np.array([0.5j, 1] * 4)),
     ),
     Case(
         15,
@@ -199,6 +199,21 @@ CASES = [
         DATA,
         "inputs",
         arrays(inputs=np.ones((8, 0), int), targets=np.array([0, 1] * 4)),
+    ),
+    Case(
+        15,
+        "an archive without targets",
+        ROWS,
+        DATA,
+        "must have an array 'targets', 'y' or 'labels', got X, labels_",
+        arrays(X=np.ones((8, 3)), labels_=np.array([0, 1] * 4)),
+    ),
+    Case(
+        15,
+        "one array in a file",
+        f"run {VOWELS} --data.path a.npy --out out",
+        DATA,
+        "a.npy: holds one array; save inputs and targets together",
     ),
     Case(
         16,

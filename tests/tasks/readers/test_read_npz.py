@@ -49,9 +49,39 @@ IDS = np.array([[0, 1], [2, 3]])
 
 
 @pytest.mark.parametrize(
+    ("targets", "placed", "classes"),
+    [
+        (np.array(["dog", "cat"]), [[1, -1], [-1, 0]], ("cat", "dog")),
+        (np.array([b"10", b"9"]), [[1, -1], [-1, 0]], ("9", "10")),
+        (np.array([["b", "c"], ["", "a"]]), [[1, -1], [-1, 0]], ("a", "b")),
+        (np.array([True, False]), [[1, -1], [-1, 0]], None),
+        (np.array([0.5, np.nan]), [[[0.5], [np.nan]], [[np.nan], [np.nan]]], None),
+        (np.array([[0.5, 9.0], [1.5, 2.5]]), [[[0.5], [np.nan]], [[1.5], [2.5]]], None),
+    ],
+)
+def test_read_npz_of_other_targets_places_them(tmp_path, targets, placed, classes):
+    for names in (("X", "y"), ("x", "labels")):
+        arrays = dict(zip(names, (IDS, targets), strict=True))
+        read = read_npz(archive(tmp_path, **arrays, lengths=[1, 2]))
+        np.testing.assert_array_equal(read.targets, placed)
+        assert read.classes == classes
+
+
+def test_read_npz_of_one_value_per_time_step_adds_an_axis(tmp_path):
+    read = read_npz(archive(tmp_path, X=IDS + 0.5), labelled=False)
+    assert read.inputs.shape == (2, 2, 1)
+    assert read.inputs.dtype == np.float32
+    assert read.targets is None
+
+
+@pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"inputs": IDS}, r"must have an array 'targets', got inputs"),
+        (
+            {"inputs": IDS, "classes": IDS},
+            "must have an array 'targets', 'y' or 'labels', got classes, inputs; rename or add it",
+        ),
+        ({"X": IDS, "x": IDS, "y": IDS}, "must have one of X and x, got both; remove one"),
         (
             {"inputs": IDS * 2, "targets": IDS},
             r"example 1, time step 0: inputs must be in \[0, 4\), got 4",
@@ -72,8 +102,34 @@ IDS = np.array([[0, 1], [2, 3]])
             {"inputs": IDS, "targets": np.array([0, -1])},
             "example 1, time step 0: targets must be in .* got -1",
         ),
-        ({"inputs": IDS * 1.0, "targets": IDS}, "inputs must be integers .* got float64 of shape"),
-        ({"inputs": IDS, "targets": IDS * 1.0}, "targets must be integers .* got float64 of shape"),
+        (
+            {"inputs": IDS[0] * 1.0, "targets": IDS},
+            r"inputs must be token ids .* or values .*, got float64 of shape \(2,\); add an axis",
+        ),
+        (
+            {"inputs": IDS[None, None] * 1.0, "targets": IDS},
+            r"got float64 of shape \(1, 1, 2, 2\); flatten the axes after time into one",
+        ),
+        ({"inputs": IDS.astype(str), "targets": IDS}, "got <U21 .*; convert them to numbers"),
+        (
+            {"inputs": IDS, "targets": IDS[..., None]},
+            r"targets must be classes \(integers or strings\) or values .*, got int64 of shape",
+        ),
+        ({"inputs": IDS, "targets": IDS * 1j}, "got complex128 of shape .*; convert them"),
+        (
+            {"inputs": IDS, "targets": IDS[:, :1]},
+            r"got \(2, 1\); give one target per sequence as targets\[:, 0\]",
+        ),
+        (
+            {"inputs": IDS, "targets": np.eye(3)[:2]},
+            r"got \(2, 3\); give classes instead of one-hot vectors: targets.argmax\(axis=1\)",
+        ),
+        ({"inputs": IDS, "targets": np.array(["a", ""])}, "example 1: .* not have an empty label"),
+        ({"inputs": IDS, "targets": np.array([b"a", b"\xff"])}, "targets must be UTF-8"),
+        (
+            {"inputs": IDS, "targets": np.array(["a", None], object)},
+            r"Object arrays cannot be loaded .*; save strings as y.astype\(str\)",
+        ),
         (
             {"inputs": IDS, "targets": IDS[:1]},
             r"targets must have shape \(2, 2\), as inputs, got \(1, 2\)",
