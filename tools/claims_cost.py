@@ -19,7 +19,7 @@ def faster_claim(minimal: str, classic: str, length: int, claimed: str) -> Claim
         records[device] = [
             r for r in committed_records(file) if (r["length"], r["pass"]) == (length, "train")
         ]
-        loop, ratio, implementation = _factors(records[device], minimal, classic)
+        loop, ratio, implementation = speed_factors(records[device], minimal, classic)
         loops.append(f"{format_ratio(loop)}x on a {device}")
         fastest.append(f"{format_ratio(ratio)}x on a {device} ({implementation})")
     sizes = f"batch {records['GPU'][0]['batch_size']}, width {records['GPU'][0]['width']}"
@@ -37,7 +37,9 @@ def faster_claim(minimal: str, classic: str, length: int, claimed: str) -> Claim
     )
 
 
-def _factors(records: Sequence[Record], minimal: str, classic: str) -> tuple[float, float, str]:
+def speed_factors(
+    records: Sequence[Record], minimal: str, classic: str
+) -> tuple[float, float, str]:
     """Times of a Python loop and of the fastest classic cell over the minimal cell's, and which."""
     own = min(
         r["step_seconds"]

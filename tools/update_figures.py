@@ -1,11 +1,13 @@
 """Draws the figures of the experiments from their records.
 
-Command:  python tools/update_figures.py    (writes experiments/results/*/figure.png)
+Command:  python tools/update_figures.py    (writes experiments/results/*/figure.png and
+docs/training_step.png)
 """
 
 from collections.abc import Callable, Sequence
 
 from committed_records import RESULTS, committed_records  # next to this file
+from front_figure import front_figure
 from matplotlib.figure import Figure
 
 from rnnlab.bench.base import FIGURE_FILE
@@ -16,6 +18,7 @@ from rnnlab.cli.plot_runs import curves_figure
 from rnnlab.plotting import save_figure
 from rnnlab.records import Record
 
+DOCS = RESULTS.parent.parent / "docs"
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "char_lm": curves_figure,
     "gpu_scan": ScanBenchmark.figure,
@@ -32,3 +35,4 @@ FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
 if __name__ == "__main__":
     for name, draw in FIGURES.items():
         save_figure(draw(committed_records(name)), RESULTS / name / FIGURE_FILE)
+    save_figure(front_figure(), DOCS / "training_step.png")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import claims  # next to this file
+import front_numbers
 import readme_tables
 import reliability_tables
 import results_tables
@@ -38,6 +39,7 @@ ROOT = Path(__file__).parent.parent
 STUDIES = ROOT / "experiments" / "studies"
 PAGES = (
     "README.md",
+    "docs/index.md",
     "docs/scan.md",
     "docs/benchmarks.md",
     "docs/performance.md",
@@ -145,6 +147,7 @@ TRAININGS = (
 """Training experiments whose results the summary shows."""
 
 TABLES: dict[str, Callable[[], str]] = {
+    "three numbers": front_numbers.numbers,
     "cells": lambda: cells_table(),
     "speedup": lambda: training_steps("speedup", (512, 2048)),
     "speedup, forward": lambda: forward_passes("speedup"),
