@@ -19,8 +19,12 @@ from rnnlab.layers import Stack as Stack
 from rnnlab.models import ModelConfig as ModelConfig
 from rnnlab.models import SequenceModel as SequenceModel
 from rnnlab.registry import REGISTRY as REGISTRY
+from rnnlab.runs.api import resume as resume
+from rnnlab.runs.api import run as run
 from rnnlab.runs.experiment import Experiment as Experiment
 from rnnlab.runs.experiment import Preset as Preset
+from rnnlab.runs.trained_model import TrainedModel as TrainedModel
+from rnnlab.runs.trained_model import load as load
 from rnnlab.scan import gated_scan as gated_scan
 from rnnlab.scan import linear_scan as linear_scan
 from rnnlab.scan import log_linear_scan as log_linear_scan

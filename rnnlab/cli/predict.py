@@ -4,7 +4,7 @@ from rnnlab.analysis import prediction_plots
 from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Predict
 from rnnlab.plotting import save_figure
-from rnnlab.runs.trained_model import load_run_model
+from rnnlab.runs.trained_model import load
 from rnnlab.tables import Table, print_table, print_text
 from rnnlab.tasks.predictions import Predictions
 
@@ -22,7 +22,7 @@ def predict(command: Predict) -> int:
     out = command.out or command.folder / "predictions.csv"
     if out.suffix.lower() != ".csv" or out.is_dir():
         raise ValueError(f"{out} is not a name of a table; give a file that ends in .csv")
-    trained = load_run_model(command.folder, strict=command.strict)
+    trained = load(command.folder, strict=command.strict)
     if command.out is None:
         reject_symlinks(command.folder)
     predictions = trained.predict(command.data_path, horizon=command.horizon)

@@ -76,7 +76,7 @@ class TrainedModel:
         return outputs
 
 
-def load_run_model(path: Path | str, *, strict: bool = False) -> TrainedModel:
+def load(path: Path | str, *, strict: bool = False) -> TrainedModel:
     """Returns the trained model of a run.
 
     Args:

@@ -8,7 +8,7 @@ import pytest
 from rnnlab import Experiment, ModelConfig, SelectiveCopying, TrainConfig
 from rnnlab.cli import main
 from rnnlab.runs.api import run
-from rnnlab.runs.trained_model import load_run_model
+from rnnlab.runs.trained_model import load
 from rnnlab.train.callbacks import Reporter
 
 
@@ -28,7 +28,7 @@ def test_predict_of_a_text_run_writes_its_test_part(trained_run, tmp_path, capsy
 
 
 def test_predict_in_python_of_a_text_accepts_strings(trained_run):
-    trained = load_run_model(str(trained_run))
+    trained = load(str(trained_run))
     predicted = trained.predict("abcabc")
     assert len(predicted) == 5  # nothing precedes the first symbol
     assert predicted.to_csv().count("\n") == 6
@@ -55,7 +55,7 @@ def test_predict_of_generated_data_names_the_answers_of_the_test_part(tmp_path):
     task = SelectiveCopying(length=8, tokens=2, batch_size=2, evaluation_size=4)
     config = TrainConfig(steps=1, eval_every=1, log_every=1)
     result = run(tmp_path / "run", Experiment(task, small, config), Reporter())
-    trained = load_run_model(tmp_path / "run")
+    trained = load(tmp_path / "run")
     columns = trained.predict().columns
     right = [
         p == a for p, a in zip(columns["predicted"], columns["actual"], strict=True) if a != ""
