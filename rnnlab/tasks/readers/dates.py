@@ -95,8 +95,8 @@ def parse_dates(cells: Sequence[str]) -> tuple[np.ndarray, str]:
     differ = [dates for dates, form in tried if form in alike and not _equal(dates, best)]
     if name in alike and differ:
         raise ValueError(
-            f"{head[0]!r} can be {_day(best)} or {_day(differ[0])}; give the format of the dates, "
-            f"such as {alike[0]} or {alike[1]}"
+            f"{head[0]!r} can be {_day(best)} or {_day(differ[0])}; set date_format to "
+            f"{alike[0]} or {alike[1]}"
         )
     return best, name
 

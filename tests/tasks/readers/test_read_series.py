@@ -104,7 +104,7 @@ def test_read_series_of_month_ends_keeps_month_ends(write_file):
             "line 3, column 'date': has 2020-01-01T00:00:00 twice",
         ),
         ("date,a\n2020-01-02,1\n2020-01-01,2\n", ("a",), "line 3, .* comes after a later date"),
-        ("date,a\n01/02/2020,1\n", ("a",), "'01/02/2020' can be 2020-02-01 or 2020-01-02; give"),
+        ("date,a\n01/02/2020,1\n", ("a",), "'01/02/2020' can be 2020-02-01 or 2020-01-02; set"),
         ("date,a\n31.01.2020,1\nx,2\n", ("a",), "line 3, .*'x' is not a date; write it like %d"),
         ("date;a\n2020-01-01;1,5\n2020-01-02;1.5\n", ("a",), "line 2, .* '1,5' is not a finite"),
         (
