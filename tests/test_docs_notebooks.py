@@ -22,7 +22,7 @@ def test_page_of_a_notebook_has_its_text_code_outputs_and_pictures(tmp_path):
     assert page.markdown.startswith("# Title\n")
     assert "$$\nx\n$$" in page.markdown
     assert "[page](../scan.md)" in page.markdown
-    assert "```python\nprint(1)\n```\n\n```text\n1\n2\n```" in page.markdown
+    assert "```python\nprint(1)\n```\n\n```{.text .output}\n1\n2\n```" in page.markdown
     assert "progress" not in page.markdown
     (name,) = page.images
     assert page.images[name] == b"hi"

@@ -16,7 +16,7 @@ import docs_notebooks
 
 ROOT = Path(__file__).parent.parent
 OUTSIDE = re.compile(r"\]\(((?:\.\./)+)(experiments/[^)#\s]+)")
-LONG_TEXT = re.compile(r"<td>((?:(?!</td>).){45,})</td>")
+LONG_TEXT = re.compile(r"<(td|th)( style=[^>]*)?>((?:(?!</t[dh]>).){30,})</\1>")
 NOTEBOOK = re.compile(r"\]\(((?:\.\./)+)(notebooks/\w+)\.ipynb\)")
 
 
@@ -46,4 +46,4 @@ def on_page_markdown(markdown: str, page, config, files) -> str:
 
 def on_page_content(content: str, page, config, files) -> str:
     """Replaces LaTeX by MathML, and marks long texts in tables, which get a minimum width."""
-    return LONG_TEXT.sub(r'<td class="long">\1</td>', docs_math.mathml(content))
+    return LONG_TEXT.sub(r'<\1 class="long"\2>\3</\1>', docs_math.mathml(content))

@@ -72,4 +72,4 @@ def _output(output: dict, name: str, images: dict[str, bytes]) -> str:
     lines = ANSI.sub("", "".join(text)).strip("\n").splitlines()
     if len(lines) > LONGEST_OUTPUT:
         lines = [*lines[: LONGEST_OUTPUT - 1], f"... {len(lines) - LONGEST_OUTPUT + 1} more lines"]
-    return fenced("\n".join(lines), "text") if lines else ""
+    return fenced("\n".join(lines), "{.text .output}") if lines else ""

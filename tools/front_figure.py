@@ -41,9 +41,11 @@ def _draw(axes: Axes, fastest: dict[str, Record], device: str) -> None:
     bars = axes.barh(names, seconds, color=[colors[cell] for cell in CELLS])
     axes.bar_label(bars, [f"{format_ms(time)} ms" for time in seconds], padding=4, fontsize=12)
     first = fastest[CELLS[0]]
-    sizes = f"batch {first['batch_size']}, width {first['width']}, {first['length']:,} time steps"
+    sizes = f"one layer, batch {first['batch_size']}, width {first['width']}"
     axes.set_title(f"Training step, {device}", fontsize=12, loc="left")
     axes.set(xlim=(0, 1.4 * max(seconds)), xticks=[])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(left=False, labelsize=11)
-    axes.set_xlabel(f"one layer, {sizes}\n{device_label(first)}", fontsize=9, loc="left")
+    axes.set_xlabel(
+        f"{sizes},\n{first['length']:,} time steps; {device_label(first)}", fontsize=9, loc="left"
+    )

@@ -37,24 +37,24 @@ def published() -> str:
 def _table(records: Sequence[Record], is_shown: Callable[[str], bool]) -> Table:
     table = summary_table(records, {})
     at = {heading: k for k, heading in enumerate(table.headings)}
-    dropped = ("experiment", "setting", "metric", "best trivial baseline", "seeds", PAPER_HEADING)
-    cells = [heading for heading in table.headings if heading not in dropped]
+    others = ("experiment", "setting", "metric", "best trivial baseline", "seeds", PAPER_HEADING)
+    cells = [heading for heading in table.headings if heading not in others]
+    chosen = [line for line in table.lines if is_shown(line[at["metric"]])]
+    metrics = [line[at["metric"]].partition(",")[0] for line in chosen]
+    is_one = len(set(metrics)) == 1
     lines = []
-    for line in table.lines:
-        metric, _, _ = line[at["metric"]].partition(",")
-        if not is_shown(line[at["metric"]]):
-            continue
-        setting = f", {line[at['setting']]}" if line[at["setting"]] else ""
-        label = f"{line[at['experiment']]}{setting} ({metric})"
+    for line, metric in zip(chosen, metrics, strict=True):
+        label = ", ".join(filter(None, (line[at["experiment"]], line[at["setting"]])))
         shown = (line[at[heading]] for heading in (*cells, "best trivial baseline", "seeds"))
-        lines.append((label, *shown))
+        lines.append((label if is_one else f"{label} ({metric})", *shown))
     used = [k for k, cell in enumerate(cells, 1) if any(line[k] for line in lines)]
-    chosen = [0, *used, len(cells) + 1, len(cells) + 2]
-    headings = ("experiment (metric)", *cells, "best trivial baseline", "seeds")
+    columns = [0, *used, len(cells) + 1, len(cells) + 2]
+    first = f"experiment ({metrics[0] if is_one else 'metric'})"
+    headings = (first, *cells, "best trivial baseline", "seeds")
     return minimal_first(
         Table(
             table.title,
-            tuple(headings[k] for k in chosen),
-            [tuple(line[k] for k in chosen) for line in lines],
+            tuple(headings[k] for k in columns),
+            [tuple(line[k] for k in columns) for line in lines],
         )
     )
