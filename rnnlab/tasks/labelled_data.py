@@ -148,14 +148,23 @@ def one_target(dataset: Batch) -> bool:
 
     Every example must have a class; values may be missing.
     """
+    known, at_end = _known(dataset)
+    is_complete = at_end.all() if dataset.targets.ndim == 2 else at_end.any()
+    return bool(is_complete and (known == at_end).all())
+
+
+def only_at_end(dataset: Batch) -> bool:
+    """Returns whether no time step except the last one of each example has a target."""
+    known, at_end = _known(dataset)
+    return bool((known == at_end).all())
+
+
+def _known(dataset: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """The number of time steps with a target of each example, and whether the last has one."""
     known = loss_mask(dataset)
-    is_class = known.ndim == 2
-    known = known if is_class else known.any(axis=-1)
+    known = known if known.ndim == 2 else known.any(axis=-1)
     ends = dataset.mask.sum(axis=1)[:, None] - 1
-    at_end = np.take_along_axis(known, ends, axis=1)[:, 0]
-    return bool(
-        (known.sum(axis=1) == at_end).all() and (at_end.all() if is_class else at_end.any())
-    )
+    return known.sum(axis=1), np.take_along_axis(known, ends, axis=1)[:, 0]
 
 
 def _unpadded(dataset: Batch) -> tuple[list[np.ndarray], np.ndarray]:

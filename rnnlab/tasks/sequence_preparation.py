@@ -11,18 +11,19 @@ import numpy as np
 
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
 from rnnlab.tasks.batching.padding import split_batches
-from rnnlab.tasks.labelled_data import one_target
+from rnnlab.tasks.labelled_data import one_target, only_at_end
 from rnnlab.tasks.predictions import Outputs, Predictions, predict_batches, with_summary
 from rnnlab.tasks.readers.arrays import Examples, to_examples
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.examples import read_examples
+from rnnlab.tasks.readers.labelled_table import TableColumns, read_labelled_table
 from rnnlab.tasks.readers.memory import NAME, arrays_in_memory
 
 MAX_VOCAB = 1_000_000
 """Greatest number of token ids or classes: more indicate a mistake in the data."""
 
 MAX_NAMES = 10
-"""Greatest number of classes that `SequencePreparation.describe` names."""
+"""Greatest number of classes or columns that `SequencePreparation.describe` names."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class SequencePreparation:
         scale of a feature that does not vary is infinite: it becomes 0.
       target_mean: (out_features,), of the training part; None where targets are classes.
       target_scale: the deviation of all target values from their means.
+      columns: the meaning of the columns of a table.
       test: the batches of the training's own test part.
     """
 
@@ -55,10 +57,13 @@ class SequencePreparation:
     input_scale: np.ndarray | None = field(default=None, repr=False)
     target_mean: np.ndarray | None = field(default=None, repr=False)
     target_scale: float = 1.0
+    columns: TableColumns = field(default_factory=TableColumns, repr=False)
     test: Callable[[], Iterable[Batch]] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, path: Path, examples: Examples, batch_size: int) -> "SequencePreparation":
+    def of(
+        cls, path: Path, examples: Examples, batch_size: int, columns: TableColumns
+    ) -> "SequencePreparation":
         """Returns the preparation that follows from all examples, without means and scales.
 
         Raises:
@@ -80,6 +85,7 @@ class SequencePreparation:
             vocab_size=1 + int(examples.inputs.max()) if are_tokens else None,
             in_features=None if are_tokens else examples.inputs.shape[-1],
             out_features=dataset.targets.shape[-1] if is_value else len(classes),
+            columns=dataclasses.replace(columns, features=examples.features, are_values=is_value),
         )
 
     def fitted(self, train: Batch) -> "SequencePreparation":
@@ -156,7 +162,8 @@ class SequencePreparation:
           source: None takes the test part of the training's data; a path is a file that
             `read_examples` reads. Otherwise data in memory: inputs, such as an array or a list of
             sequences of different lengths; or a tuple of inputs and targets; or a mapping with the
-            names of `rnnlab.tasks.readers.npz`. Targets may be missing.
+            names of `rnnlab.tasks.readers.npz`; or a `pandas.DataFrame` like the table of the
+            training. Targets may be missing.
           horizon: must be None.
 
         Raises:
@@ -173,7 +180,7 @@ class SequencePreparation:
             assert self.test is not None
             batches = self.test()
         else:
-            path, examples = self._read(source)
+            path, examples = self.read(source, labelled=False)
             dataset = self.encode(path, examples, accept_unknown=True)
             if self.classes and examples.targets is not None:
                 actual = self._actual(examples, dataset.mask)
@@ -199,10 +206,10 @@ class SequencePreparation:
         inputs = f"token ids below {self.vocab_size} (store floats if they are values)"
         if self.vocab_size is None:
             inputs = f"{_counted(self.in_features, 'value')} per time step"
+            if self.columns.features and self.columns.id is not None:
+                inputs += f" ({_shortened(self.columns.features)})"
         per = "sequence" if self.has_one_target else "time step"
-        shown = ", ".join(self.classes[:MAX_NAMES])
-        more = ", ..." if len(self.classes) > MAX_NAMES else ""
-        target = f"one of {len(self.classes)} classes per {per}: {shown}{more}"
+        target = f"one of {len(self.classes)} classes per {per}: {_shortened(self.classes)}"
         if not self.classes:
             target = f"{_counted(self.out_features, 'value')} per {per}"
             known = dataset.targets[loss_mask(dataset)]
@@ -238,7 +245,11 @@ class SequencePreparation:
                     f"{name} must be {np.dtype(dtype)} of shape {shape} per time step, as in "
                     f"{self.path.name}, got {found.dtype} of shape {found.shape[2:]}; convert it",
                 )
-        if has_targets and loss_mask(dataset).any() and self.has_one_target != one_target(dataset):
+        if self.has_one_target:
+            fits = only_at_end(dataset)
+        else:
+            fits = dataset.mask.shape[1] == 1 or not one_target(dataset)
+        if has_targets and not fits:
             kind = "class" if self.classes else "value"
             raise data_error(
                 path,
@@ -246,12 +257,16 @@ class SequencePreparation:
                 "the other; relabel one of them",
             )
 
-    def _read(self, source: Any) -> tuple[Path, Examples]:
+    def read(self, source: Any, *, labelled: bool) -> tuple[Path, Examples]:
+        """Returns new examples, and a name for messages, as `predict` describes the source."""
         limits = {"vocab_size": self.vocab_size or MAX_VOCAB, "num_classes": MAX_VOCAB}
         if isinstance(source, str | os.PathLike):
-            return Path(source), read_examples(source, **limits, labelled=False)
+            read = read_examples(source, **limits, labelled=labelled, columns=self.columns)
+            return Path(source), read
+        if self.columns.features and hasattr(source, "columns"):
+            return NAME, read_labelled_table(source, self.columns, labelled=labelled)
         arrays = arrays_in_memory(source)
-        return NAME, to_examples(NAME, arrays, **limits, labelled=False)
+        return NAME, to_examples(NAME, arrays, **limits, labelled=labelled)
 
     def _actual(self, examples: Examples, mask: np.ndarray) -> np.ndarray:
         """The names of the classes by row of the predictions, empty where unknown."""
@@ -279,3 +294,7 @@ def _names(examples: Examples) -> tuple[str, ...]:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")

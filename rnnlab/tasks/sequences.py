@@ -12,12 +12,14 @@ from rnnlab.optional import package_data_path
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.batching.strategies import Batching
 from rnnlab.tasks.data import TaskData
-from rnnlab.tasks.data_files import save_arrays
+from rnnlab.tasks.data_files import save_arrays, save_table
 from rnnlab.tasks.labelled_data import labelled_data, stratified
 from rnnlab.tasks.readers.arrays import to_examples
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.examples import read_examples
+from rnnlab.tasks.readers.labelled_table import TableColumns
 from rnnlab.tasks.readers.memory import NAME, plain_arrays
+from rnnlab.tasks.readers.table import read_table
 from rnnlab.tasks.sequence_preparation import MAX_VOCAB, SequencePreparation
 from rnnlab.validation import require_positive_int
 
@@ -40,13 +42,19 @@ class Sequences:
     more informative than accuracy for rare classes.
 
     Attributes:
-      path: a `.ts` file, or an `.npz` file as `rnnlab.tasks.readers.npz` reads it, with targets
-        that are integers, strings or floats; None takes the vowels that sktime contains, without
-        importing sktime.
+      path: a `.ts` file; an `.npz` file as `rnnlab.tasks.readers.npz` reads it, with targets that
+        are integers, strings or floats; or a table (`.csv`, `.tsv`, `.parquet`) with one row per
+        time step as `rnnlab.tasks.readers.labelled_table` reads it. None takes the vowels that
+        sktime contains, without importing sktime.
       test_path: a file of the same kind to test on; None takes a fraction of `path`.
       batching: how training examples share a batch: `"pad"`, `"bucket"` or `"pack"`.
       batch_size: examples per batch.
       valid, test: fractions in the validation and the test part; `test` only without `test_path`.
+      id: the column of a table that distinguishes sequences; None: each row is a sequence, and its
+        columns are time steps.
+      label: the column of a table that is the target.
+      time: the column of a table that orders the rows of a sequence; None takes one whose name is
+        such as `time` or `date`, else the order of the table.
 
     Raises:
       ValueError: a setting is out of range, sktime is not installed, or a file is not readable.
@@ -70,6 +78,9 @@ class Sequences:
     batch_size: int = 32
     valid: float = 0.1
     test: float = 0.15
+    id: str | None = "id"
+    label: str = "label"
+    time: str | None = None
 
     def __post_init__(self):
         require_positive_int(batch_size=self.batch_size)
@@ -118,11 +129,30 @@ class Sequences:
         to_examples(NAME, arrays)
         return cls(path=save_arrays(arrays, path), **settings)
 
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, path: Path | str | None = None, **settings: Any
+    ) -> "Sequences":
+        """Returns the task for a `pandas.DataFrame`, which it writes to a file as `from_arrays`.
+
+        Args:
+          frame: a table with one row per time step, or per sequence if `id` is None.
+          path: the `.csv` file to write; None is `runs/data/DIGEST.csv`.
+          **settings: other attributes of the task, such as `id` and `label`.
+
+        Raises:
+          DataError: it is not a frame; ValueError if `path` has other data.
+          InsufficientResourcesError: the file could not be written.
+        """
+        return cls(path=save_table(read_table(frame), path), **settings)
+
     def load(self, seed: int) -> TaskData:
         """Reads the files. `seed` orders the training batches."""
         path, test_path = self._files()
-        examples = read_examples(path, vocab_size=MAX_VOCAB, num_classes=MAX_VOCAB)
-        preparation = SequencePreparation.of(path, examples, self.batch_size)
+        columns = TableColumns(self.id, self.label, self.time)
+        limits = {"vocab_size": MAX_VOCAB, "num_classes": MAX_VOCAB}
+        examples = read_examples(path, **limits, columns=columns)
+        preparation = SequencePreparation.of(path, examples, self.batch_size, columns)
         dataset = preparation.encode(path, examples)
         strata = np.zeros(len(dataset.inputs), int)
         are_classes = bool(preparation.classes)
@@ -134,8 +164,7 @@ class Sequences:
         except ValueError as error:
             raise data_error(path, f"cannot be split: {error}") from None
         if test_path:
-            limits = {"vocab_size": preparation.vocab_size or MAX_VOCAB, "num_classes": MAX_VOCAB}
-            parts.append(preparation.encode(test_path, read_examples(test_path, **limits)))
+            parts.append(preparation.encode(*preparation.read(test_path, labelled=True)))
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
             if not loss_mask(part).any():
                 raise data_error(

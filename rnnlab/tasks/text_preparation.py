@@ -56,7 +56,8 @@ class TextPreparation:
 
         The columns are `position`, the index of the symbol in the text; `symbol`; `nats`, its
         negative log likelihood given the symbols before it in its window; `predicted`, the most
-        likely symbol, and its `probability`.
+        likely symbol, and its `probability`. Control characters are shown as in Python, such as
+        `\\n`.
 
         Args:
           outputs: the model.
@@ -83,7 +84,10 @@ class TextPreparation:
             columns["predicted"].append(best)
             columns["probability"].append(np.exp(np.take_along_axis(logs, best, 1)))
         nats, best, probability = (np.concatenate(parts)[:, 0] for parts in columns.values())
-        symbols, position = np.array(self.vocabulary, object), np.arange(max(start, 1), len(ids))
+        symbols, position = (
+            np.array(list(map(_visible, self.vocabulary)), object),
+            np.arange(max(start, 1), len(ids)),
+        )
         mean, right = nats.mean(), int((best == ids[position]).sum())
         return Predictions(
             "symbol",
@@ -187,6 +191,10 @@ def byte_name(byte: int) -> str:
 def byte_of(symbol: str) -> int:
     """Returns the byte that `byte_name` named."""
     return int(symbol[3:5], 16)
+
+
+def _visible(symbol: str) -> str:
+    return symbol if symbol.isprintable() else repr(symbol)[1:-1]
 
 
 def _of_bytes(vocabulary: tuple[str, ...]) -> bool:

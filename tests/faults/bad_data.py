@@ -210,6 +210,14 @@ CASES = [
     ),
     Case(
         15,
+        "a table without a column that distinguishes sequences",
+        f"run {VOWELS} --data.path a.csv --out out",
+        DATA,
+        "must have a column 'id' that distinguishes sequences, got 'day', 'x', 'label'; name one",
+        files(a_csv="day,x,label\n1,2,a\n"),
+    ),
+    Case(
+        15,
         "one array in a file",
         f"run {VOWELS} --data.path a.npy --out out",
         DATA,

@@ -238,7 +238,7 @@ def test_sequences_of_invalid_files_raise(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         Sequences(tmp_path / "none.ts").load(seed=0)
     for name, message in (
-        ("a.txt", r"a.txt: must be a .npz or .ts file, got '.txt'; save inputs and targets"),
+        ("a.txt", r"a.txt: must be an .npz, .ts, .csv, .* file, got '.txt'; save inputs and"),
         ("a.npy", r"a.npy: holds one array; save inputs and targets together: numpy.savez"),
         ("a.wav", r"a.wav: is audio; load it with scipy.io.wavfile.read, cut it into sequences"),
     ):
@@ -345,6 +345,9 @@ def test_predict_of_an_unknown_class_counts_as_wrong(tmp_path):
     assert found.columns["actual"].tolist() == ["cat", "yak", "dog", "yak"]
     right = found.columns["predicted"] == found.columns["actual"]
     assert f"{right.sum()} of 4 with a known class are right" in found.summary
+    partly = data.preparation.predict(linear(data), (VALUES[:4], ["", "cat", "", "dog"]), None)
+    assert partly.columns["actual"].tolist() == ["", "cat", "", "dog"]
+    assert "of 2 with a known class" in partly.summary
     np.savez(tmp_path / "b.npz", X=new[0], y=new[1])
     with pytest.raises(DataError, match=r"the classes of a.npz, got 'yak'; use one of cat, dog"):
         Sequences(tmp_path / "a.npz", tmp_path / "b.npz").load(seed=0)
@@ -368,6 +371,36 @@ def test_predict_of_other_data_raises(tmp_path, source, message):
         data.preparation.predict(linear(data), source, None)
     with pytest.raises(ValueError, match=r"horizon must be None for labelled .* got 2; remove it"):
         data.preparation.predict(linear(data), None, 2)
+
+
+@pytest.mark.parametrize("kind", ["class", "step", "value", "wide"])
+def test_predict_of_a_table_equals_that_of_a_frame(tmp_path, monkeypatch, kind):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    rows = np.repeat(np.arange(40), LENGTHS)
+    steps = np.concatenate([np.arange(n) for n in LENGTHS])
+    frame = pandas.DataFrame({"id": rows, "step": steps, "x": RNG.normal(size=len(rows))})
+    frame["label"] = {"class": NAMES[rows], "step": NAMES[(rows + steps) % 3]}.get(kind, rows / 8)
+    settings = {}
+    if kind == "wide":
+        frame = pandas.DataFrame(VALUES[..., 0], columns=list("abcdef")).assign(label=NAMES)
+        settings = {"id": None}
+    task = Sequences.from_frame(frame, batch_size=4, **settings)
+    data = task.load(seed=0)
+    assert data.in_features == 1
+    if kind != "wide":
+        assert "Inputs: 1 value per time step (x)." in data.notes[0]
+    predict = functools.partial(data.preparation.predict, linear(data), horizon=None)
+    shuffled = frame.sample(frac=1, random_state=0) if kind == "wide" else frame[::-1]
+    shuffled.to_csv("new.tsv", sep="\t", index=False)
+    found = predict(source=Path("new.tsv"))
+    assert len(found) == (len(rows) if kind == "step" else 40)
+    assert predict(source=shuffled).to_csv() == found.to_csv()
+    unlabelled = predict(source=shuffled.drop(columns="label"))
+    np.testing.assert_array_equal(unlabelled.columns["predicted"], found.columns["predicted"])
+    renamed = Sequences(task.path, label="y", **settings)
+    with pytest.raises(DataError, match=r"has no column 'y'; choose one of "):
+        renamed.load(seed=0)
 
 
 def test_from_arrays_writes_a_file_once_and_equals_it(tmp_path, monkeypatch):

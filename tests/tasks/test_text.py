@@ -219,6 +219,10 @@ def test_predict_of_a_new_text_equals_that_of_its_file(story, tmp_path):
     assert memory.to_csv() == file.to_csv()
     assert "".join(memory.columns["symbol"]) == new[1:]
     assert memory.columns["position"].tolist() == list(range(1, 50))
+    lines = Text.from_texts([STORY, "a\nb"], path=tmp_path / "a.jsonl", length=8, batch_size=4)
+    preparation = lines.load(seed=0).preparation
+    shown = preparation.predict(outputs_of(lines.load(seed=0)), "a\nb", None)
+    assert shown.columns["symbol"].tolist() == ["\\n", "b"]
     for source, message in (
         ("ab§", "symbols of the training text, got '§' at index 2"),
         ("a", "the text must have >= 2 symbols, .* got 1"),

@@ -30,12 +30,14 @@ class Examples(NamedTuple):
         sequence is at its last time step. None: unknown.
       mask: (examples, time) bool, False in padding, which is on the right; None: no padding.
       classes: names of the classes; None where they are numbers, or where targets are values.
+      features: names of the columns of a table that are the inputs; None: there is no table.
     """
 
     inputs: np.ndarray
     targets: np.ndarray | None
     mask: np.ndarray | None = None
     classes: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
 
 
 def to_examples(
@@ -54,7 +56,7 @@ def to_examples(
       arrays: as `rnnlab.tasks.readers.npz` describes them.
       vocab_size: token ids must be less than it; None allows any from 0.
       num_classes: classes must be less than it; None allows any from 0.
-      labelled: whether there must be targets.
+      labelled: whether there must be targets, one for every sequence if not one per time step.
       others: names of arrays that are not read, for messages.
 
     Raises:
@@ -65,7 +67,7 @@ def to_examples(
     >>> to_examples(Path("a.npz"), arrays)
     Examples(inputs=array([[[0.5],
             [2. ]]], dtype=float32), targets=array([[-1,  0]], dtype=int32), mask=None, \
-classes=('up',))
+classes=('up',), features=None)
     """
     inputs, targets = (_named(path, arrays, names) for names in (INPUT_NAMES, TARGET_NAMES))
     for names, found in ((INPUT_NAMES, inputs), (TARGET_NAMES, targets)):
@@ -88,7 +90,7 @@ classes=('up',))
     if targets.dtype.kind == "f":
         return Examples(inputs, _values(path, targets, real), mask)
     if targets.dtype.kind in "US":
-        numbers, classes = _numbered(path, targets, real)
+        numbers, classes = _numbered(path, targets, real, labelled)
         return Examples(inputs, place(numbers, real), mask, classes)
     one_each = targets.ndim == 1
     checked = _ids(
@@ -97,7 +99,7 @@ classes=('up',))
         targets[:, None] if one_each else targets,
         real[:, :1] if one_each else real,
         num_classes,
-        lowest=0 if one_each else IGNORE_INDEX,
+        lowest=0 if one_each and labelled else IGNORE_INDEX,
     )
     return Examples(inputs, place(checked[:, 0], real) if one_each else checked, mask)
 
@@ -246,7 +248,7 @@ def _values(path: Path, targets: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def _numbered(
-    path: Path, labels: np.ndarray, real: np.ndarray
+    path: Path, labels: np.ndarray, real: np.ndarray, labelled: bool
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The numbers of labels that are strings, and their names. An empty string is not scored."""
     if labels.dtype.kind == "S":
@@ -256,7 +258,7 @@ def _numbered(
             reason = f"targets must be UTF-8, got {error.object[:40]!r}; convert them to strings"
             raise data_error(path, reason) from None
     known = labels != ""
-    if labels.ndim == 1 and not known.all():
+    if labels.ndim == 1 and labelled and not known.all():
         reason = "targets must not have an empty label; name it or remove the sequence"
         raise data_error(path, reason, example=int(known.argmin()))
     known &= real[:, 0] if labels.ndim == 1 else real

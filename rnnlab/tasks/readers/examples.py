@@ -8,10 +8,11 @@ import numpy as np
 from rnnlab.tasks.batching.padding import pad
 from rnnlab.tasks.readers.arrays import Examples, place
 from rnnlab.tasks.readers.errors import data_error
+from rnnlab.tasks.readers.labelled_table import TableColumns, read_labelled_table
 from rnnlab.tasks.readers.npz import read_npz
 from rnnlab.tasks.readers.ts import read_ts
 
-SUFFIXES = (".npz", ".ts")
+SUFFIXES = (".npz", ".ts", ".csv", ".tsv", ".parquet")
 """Suffixes, in lower case, of the files that are read."""
 
 _SAVE = "save inputs and targets together: numpy.savez('data.npz', X=X, y=y)"
@@ -31,14 +32,16 @@ def read_examples(
     vocab_size: int | None = None,
     num_classes: int | None = None,
     labelled: bool = True,
+    columns: TableColumns | None = None,
 ) -> Examples:
     """Reads the sequences of a file, and their targets.
 
     Args:
-      path: an `.npz` or a `.ts` file.
+      path: an `.npz` or a `.ts` file, or a table: a `.csv`, `.tsv` or `.parquet` file.
       vocab_size: token ids must be less than it; None allows any from 0.
       num_classes: classes that are integers must be less than it; None allows any from 0.
       labelled: whether there must be targets.
+      columns: the meaning of the columns of a table; None is that of their names.
 
     Raises:
       DataError: the file is of another kind, or its reader raises it.
@@ -49,10 +52,12 @@ def read_examples(
         return _read_ts(path, labelled)
     if suffix == ".npz":
         return read_npz(path, vocab_size=vocab_size, num_classes=num_classes, labelled=labelled)
+    if suffix in SUFFIXES:
+        return read_labelled_table(path, columns or TableColumns(), labelled=labelled)
     if suffix in _ACTIONS:
         raise data_error(path, _ACTIONS[suffix])
     kinds = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-    raise data_error(path, f"must be a {kinds} file, got {suffix or 'no suffix'!r}; {_SAVE}")
+    raise data_error(path, f"must be an {kinds} file, got {suffix or 'no suffix'!r}; {_SAVE}")
 
 
 def _read_ts(path: Path, labelled: bool) -> Examples:
