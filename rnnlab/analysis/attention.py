@@ -6,7 +6,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis.layers import cell_inputs
+from rnnlab.analysis.layers import cell_inputs, reads_backward
 from rnnlab.layers import Attention
 
 
@@ -21,7 +21,8 @@ def attention_weights(
     """The weights of every attention layer of a model, over the time steps of a call.
 
     Args:
-      model: a module that keeps the contract; layers other than `Attention` are skipped.
+      model: a module that keeps the contract; layers other than `Attention` are skipped, and
+        those that read from the end.
       carry, xs, reset, mask: arguments of its call.
 
     Returns:
@@ -41,5 +42,5 @@ def attention_weights(
     return {
         name: layer.weights(state, inputs, **flags)[..., layer.window - 1 :]
         for name, layer, state, inputs in cell_inputs(model, carry, xs, **flags)
-        if isinstance(layer, Attention)
+        if isinstance(layer, Attention) and not reads_backward(name)
     }

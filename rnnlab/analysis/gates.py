@@ -7,7 +7,44 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float
 
+from rnnlab.cells.gru import GRU
+from rnnlab.cells.linear import LinearCell
+from rnnlab.cells.lstm import LSTM
 from rnnlab.recurrent import SATURATION_MARGIN
+
+GATE_MEANINGS = {
+    GRU: {
+        "r": "0 hides the state from the candidate, 1 shows it",
+        "z": "0 replaces the state by the candidate, 1 keeps the state",
+    },
+    LSTM: {
+        "i": "0 ignores the candidate, 1 adds it to the state",
+        "f": "0 forgets the state, 1 keeps it",
+        "o": "0 hides the state from the output, 1 shows it",
+    },
+    LinearCell: {"decay": "0 forgets the state, 1 keeps it"},
+}
+"""What the ends of each gate do, by class of cells and name."""
+
+
+def gate_meaning(cell: nnx.Module, name: str) -> str:
+    """Returns what the lowest and the highest value of a cell's gate do; "" if it is not known.
+
+    >>> from rnnlab import MinGRU
+    >>> gate_meaning(MinGRU(3, 4, rngs=nnx.Rngs(0)), "decay")
+    '0 forgets the state, 1 keeps it'
+    """
+    if name == "decay" and gate_range(cell)[0] < 0:
+        return "-1 flips the sign of the state, 0 forgets it, 1 keeps it"
+    for kind, meanings in GATE_MEANINGS.items():
+        if isinstance(cell, kind):
+            return meanings.get(name, "")
+    return ""
+
+
+def gate_range(cell: nnx.Module) -> tuple[float, float]:
+    """Returns the range of a cell's gates, from which `gate_values` are scaled to (0, 1)."""
+    return cell.decay_range if isinstance(cell, LinearCell) else (0, 1)
 
 
 class GateStatistics(NamedTuple):

@@ -12,7 +12,9 @@ from jaxtyping import Bool, Float
 
 from rnnlab.analysis._batching import batch_axes, cast_carry, check_steps, time_first, time_last
 from rnnlab.analysis._norms import l2_norm
-from rnnlab.analysis.layers import layers
+from rnnlab.analysis.layers import layers, map_cells, reads_backward
+from rnnlab.layers.bidirectional import reverse_time
+from rnnlab.recurrent import Recurrent, module_dtype
 
 
 def state_gradients(
@@ -80,7 +82,18 @@ def gradient_flow(
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
 ) -> dict[str, Float[Array, "*batch time"]]:
-    """The norm of `state_gradients` per time step, by the name of each cell in `layers`.
+    """The norm of the gradient with respect to each cell's state per time step.
+
+    Entry t is that of the state that the cell reads at time step t: of the state after the steps
+    before it, and for the backward cell of a `Bidirectional` after the steps behind it.
+
+    Args:
+      model: a module that keeps the contract; it may be bidirectional.
+      carry, xs, reset, mask: arguments of its call.
+      loss: as for `state_gradients`.
+
+    Returns:
+      Norms by the name of each cell in `layers`.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -91,11 +104,59 @@ def gradient_flow(
     >>> {name: norms.shape for name, norms in flow.items()}
     {'layer 1': (7,), 'layer 2': (7,)}
     """
-    gradients = state_gradients(model, carry, xs, loss, reset=reset, mask=mask)
+    graphdef, params = nnx.split(model)
     axes = batch_axes(model, xs)
+    check_steps(xs, axes)
+    carry = cast_carry(model, carry, xs)
+    found = _cell_gradients(graphdef, loss, params, carry, xs, reset, mask)
+    norms = {}
+    for (name, _, _), gradient in zip(layers(model, carry), found, strict=True):
+        flat = [g.reshape(*g.shape[: axes + 1], -1) for g in jax.tree.leaves(gradient)]
+        norm = l2_norm(jnp.concatenate(flat, -1))
+        if reads_backward(name):
+            norm = reverse_time(norm[..., None], mask)[..., 0]
+        norms[name] = norm
+    return norms
 
-    def norm(tree):
-        flat = [g.reshape(*g.shape[: axes + 1], -1) for g in jax.tree.leaves(tree)]
-        return l2_norm(jnp.concatenate(flat, -1))
 
-    return {name: norm(gradient) for name, _, gradient in layers(model, gradients)}
+@partial(jax.jit, static_argnums=(0, 1))
+def _cell_gradients(graphdef, loss, params, carry, xs, reset, mask):
+    """The gradients of the states that each cell reads, in its reading order."""
+
+    def shifted_loss(shifts):
+        model, remaining = nnx.merge(graphdef, params, copy=True), iter(shifts)
+        model = map_cells(model, lambda cell: _ShiftedCell(cell, next(remaining)))
+        return loss(model(carry, xs, reset=reset, mask=mask)[1])
+
+    def zeros(c):
+        shape = (*c.shape[:axes], xs.shape[axes], *c.shape[axes:])
+        return jnp.zeros(shape, c.dtype)
+
+    model = nnx.merge(graphdef, params, copy=True)
+    axes = batch_axes(model, xs)
+    return jax.grad(shifted_loss)([jax.tree.map(zeros, c) for _, _, c in layers(model, carry)])
+
+
+class _ShiftedCell(Recurrent):
+    """A cell to whose state a shift is added before each time step."""
+
+    def __init__(self, cell: nnx.Module, shifts: Any):
+        self.in_features, self.features = cell.in_features, cell.features
+        self.dtype = module_dtype(cell)
+        self.cell = cell
+        self.shifts = nnx.data(shifts)
+
+    def initial_carry(self, batch_shape):
+        return self.cell.initial_carry(batch_shape)
+
+    def run_sequence(self, carry, xs, reset, mask, key):
+        axes = xs.ndim - 2
+
+        def body(carry, at):
+            (x, reset, mask), shift = at
+            carry = jax.tree.map(jnp.add, carry, shift)
+            return self.cell.step(carry, x, reset=reset, mask=mask)
+
+        inputs = jax.tree.map(time_first(axes), ((xs, reset, mask), self.shifts))
+        carry, ys = lax.scan(body, carry, inputs)
+        return carry, time_last(axes)(ys)

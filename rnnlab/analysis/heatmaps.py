@@ -19,9 +19,11 @@ def gate_figure(
     labels: Sequence[str] | None = None,
     *,
     title: str = "Gates",
-    colorbar_label: str = "gate, from closed (0) to open (1)",
+    colorbar_label: str = "value of the gate",
+    meanings: Mapping[str, str] | None = None,
+    limits: tuple[float, float] = (0, 1),
 ) -> Figure:
-    """Gates over a sequence as heat maps from 0 to 1, one per gate.
+    """Gates over a sequence as heat maps, one per gate.
 
     Args:
       gates: (time, features) by name, from `gate_values` of one sequence. At most `MAX_UNITS`
@@ -29,6 +31,8 @@ def gate_figure(
       labels: the symbol read at each time step; None numbers the time steps.
       title: title of the figure.
       colorbar_label: label of the color bar.
+      meanings: what the ends of each gate do, from `rnnlab.analysis.gates.gate_meaning`.
+      limits: values at the ends of the color bar.
 
     >>> figure = gate_figure({"z": np.full((4, 8), 0.5)}, list("scan"))
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -38,8 +42,11 @@ def gate_figure(
     panels = figure.subplots(len(gates), 1, squeeze=False)[:, 0]
     for axes, (name, values) in zip(panels, gates.items(), strict=True):
         shown = _most_varied(np.asarray(values, np.float64))
-        image = axes.imshow(shown.T, aspect="auto", cmap="viridis", vmin=0, vmax=1)
-        axes.set(title=f"{name}", ylabel="units, ordered by mean")
+        image = axes.imshow(shown.T, aspect="auto", cmap="viridis", vmin=limits[0], vmax=limits[1])
+        meaning = (meanings or {}).get(name)
+        name = f"{name}: {meaning}" if meaning else name
+        axes.set_title(name, fontsize=10)
+        axes.set_ylabel("units, ordered by mean")
         axes.set_yticks([])
         _label_steps(axes, labels, len(shown))
     figure.colorbar(image, ax=list(panels), label=colorbar_label)
@@ -69,7 +76,7 @@ def text_figure(
         )
     lines = -(-len(labels) // CHARS_PER_ROW)
     width = min(len(labels), CHARS_PER_ROW)
-    size = 1.6 + 0.155 * width, max(1.9, 1.0 + 0.32 * lines)
+    size = max(6.5, 1.6 + 0.155 * width), max(1.9, 1.0 + 0.32 * lines)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     grid = np.full(lines * width, np.nan)
@@ -95,6 +102,31 @@ def text_figure(
     axes.set_yticks([])
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, label=colorbar_label, fraction=0.05, aspect=8)
+    return figure
+
+
+def attribution_figure(values: ArrayLike, *, title: str, ylabel: str = "contribution") -> Figure:
+    """Contributions of time steps to a prediction as bars: red raises it, blue lowers it.
+
+    Args:
+      values: (time,), from `integrated_gradients` of one sequence.
+      title: title of the figure.
+      ylabel: label of the contributions.
+
+    >>> figure = attribution_figure([0.5, -0.25], title="Prediction at time step 1")
+    >>> [bar.get_height() for bar in figure.axes[0].patches]
+    [np.float64(0.5), np.float64(-0.25)]
+    """
+    values = np.asarray(values, np.float64)
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots()
+    colors = np.where(values < 0, "#2166AC", "#B2182B")  # the ends of the map of `text_figure`
+    axes.bar(np.arange(len(values)), values, width=0.9, color=colors)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="time step", ylabel=ylabel)
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.3)
     return figure
 
 

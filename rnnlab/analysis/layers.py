@@ -1,22 +1,27 @@
 """The cells of a model and the inputs of each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from flax import nnx
 from jax import Array
 from jaxtyping import Bool
 
-from rnnlab.layers import Block, Stack
+from rnnlab.layers import Bidirectional, Block, Stack
+from rnnlab.layers.bidirectional import reverse_resets, reverse_time
 from rnnlab.models import SequenceModel
 from rnnlab.recurrent import mask_outputs
+
+FORWARD, BACKWARD = "forward", "backward"
+"""Directions in the names of a bidirectional layer's cells."""
 
 
 class LayerRef(NamedTuple):
     """A cell within a model.
 
     Attributes:
-      name: "cell", or "layer 1" and so on in a stack, "layer 1.2" in a stack within it.
+      name: "cell", or "layer 1" and so on in a stack, "layer 1.2" in a stack within it. The cells
+        of a `Bidirectional` are "layer 1 forward" and "layer 1 backward".
       cell: the cell itself.
       carry: its part of the model's carry, or of any tree of the same structure.
     """
@@ -31,13 +36,18 @@ class CellInputs(NamedTuple):
 
     Attributes:
       name, cell, carry: as in `LayerRef`.
-      xs: the cell's inputs, (*batch, time, in_features).
+      xs: the cell's inputs, (*batch, time, in_features), in the order in which it reads them.
     """
 
     name: str
     cell: nnx.Module
     carry: Any
     xs: Array
+
+    @property
+    def reads_backward(self) -> bool:
+        """Whether the cell reads sequences from their end."""
+        return reads_backward(self.name)
 
 
 def layers(model: nnx.Module, carry: Any) -> list[LayerRef]:
@@ -66,6 +76,9 @@ def _layers(model: nnx.Module, carry: Any, name: str) -> Iterator[LayerRef]:
             yield from _layers(layer, state, _sublayer_name(name, k))
     elif isinstance(model, Block):
         yield from _layers(model.cell, carry.cell, name)
+    elif isinstance(model, Bidirectional):
+        yield from _layers(model.forward, carry[0], f"{name} {FORWARD}")
+        yield from _layers(model.backward, carry[1], f"{name} {BACKWARD}")
     else:
         yield LayerRef(name, model, carry)
 
@@ -109,8 +122,45 @@ def _cell_inputs(
     elif isinstance(model, Block):
         inputs = model.cell_inputs(carry, xs, **flags)
         yield from _cell_inputs(model.cell, carry.cell, inputs, name, flags)
+    elif isinstance(model, Bidirectional):
+        yield from _cell_inputs(model.forward, carry[0], xs, f"{name} {FORWARD}", flags)
+        reset, mask = flags["reset"], flags["mask"]
+        reset = None if reset is None else reverse_resets(reset, mask)
+        flags, xs = {"reset": reset, "mask": mask}, reverse_time(xs, mask)
+        yield from _cell_inputs(model.backward, carry[1], xs, f"{name} {BACKWARD}", flags)
     else:
         yield CellInputs(name, model, carry, xs)
+
+
+def reads_backward(name: str) -> bool:
+    """Returns whether the cell of a name in `layers` reads sequences from their end.
+
+    >>> reads_backward("layer 1 forward"), reads_backward("layer 1 backward")
+    (False, True)
+    """
+    return name.split().count(BACKWARD) % 2 == 1
+
+
+def map_cells(model: nnx.Module, wrap: Callable[[nnx.Module], nnx.Module]) -> nnx.Module:
+    """Replaces the cells of a model in the order of `layers`, and returns it.
+
+    Args:
+      model: a module that keeps the contract. It is changed; a bare cell is not.
+      wrap: returns the replacement of a cell, with its interface.
+    """
+    if isinstance(model, SequenceModel):
+        model.body = map_cells(model.body, wrap)
+    elif isinstance(model, Stack):
+        for k, layer in enumerate(model.layers):
+            model.layers[k] = map_cells(layer, wrap)
+    elif isinstance(model, Block):
+        model.cell = map_cells(model.cell, wrap)
+    elif isinstance(model, Bidirectional):
+        model.forward = map_cells(model.forward, wrap)
+        model.backward = map_cells(model.backward, wrap)
+    else:
+        return wrap(model)
+    return model
 
 
 def _sublayer_name(name: str, k: int) -> str:

@@ -9,21 +9,30 @@ from matplotlib.figure import Figure
 
 from rnnlab.analysis.heatmaps import MAX_UNITS, visible_symbol
 from rnnlab.analysis.heatmaps import attention_figure as attention_figure
+from rnnlab.analysis.heatmaps import attribution_figure as attribution_figure
 from rnnlab.analysis.heatmaps import gate_figure as gate_figure
 from rnnlab.analysis.heatmaps import text_figure as text_figure
+from rnnlab.analysis.layers import reads_backward
 from rnnlab.plotting import cell_label, series_colors
 
 
 def gradient_flow_figure(
-    norms: Mapping[str, ArrayLike], *, title: str = "Gradient flow", ylabel: str | None = None
+    norms: Mapping[str, ArrayLike],
+    *,
+    title: str = "Gradient flow",
+    ylabel: str | None = None,
+    loss_step: int | None = None,
 ) -> Figure:
     """Norms of a loss's gradient with respect to the state, against the distance from the end.
 
     Args:
       norms: (*batch, time) by name, from `gradient_flow` with a loss of the last time step. Each
-        name is a line, the median over the batch, with a band between the quartiles.
+        name is a line, the median over the batch, with a band between the quartiles. Cells that
+        read from the end are dashed.
       title: title of the figure.
       ylabel: label of the norms.
+      loss_step: the time step of the loss, in a bidirectional model: the x axis is then the time
+        step.
 
     >>> figure = gradient_flow_figure({"gru": 0.9 ** np.arange(50.0)})
     >>> figure.axes[0].get_xlabel()
@@ -34,15 +43,23 @@ def gradient_flow_figure(
     for name, values in norms.items():
         flat = np.asarray(values, np.float64)
         flat = flat.reshape(-1, flat.shape[-1])
-        ago = np.arange(flat.shape[-1])[::-1]
+        x = np.arange(flat.shape[-1])
+        x = x[::-1] if loss_step is None else x
         low, middle, high = np.quantile(flat, (0.25, 0.5, 0.75), axis=0)
-        line = {"color": colors[name], "label": cell_label(name)}
-        axes.plot(ago, np.where(middle > 0, middle, np.nan), **line)
-        axes.fill_between(ago, low, high, color=colors[name], alpha=0.2, linewidth=0)
+        style = "--" if reads_backward(name) else "-"
+        line = {"color": colors[name], "label": cell_label(name), "linestyle": style}
+        # A point between zeros has no line.
+        marker = "o" if np.sum(middle > 0) == 1 else None
+        axes.plot(x, np.where(middle > 0, middle, np.nan), marker=marker, **line)
+        axes.fill_between(x, low, high, color=colors[name], alpha=0.2, linewidth=0)
+    xlabel = "time steps before the loss"
+    if loss_step is not None:
+        xlabel = "time step"
+        axes.axvline(loss_step, color="black", linewidth=0.8, linestyle=":", label="prediction")
     axes.set(
         title=title,
         yscale="log",
-        xlabel="time steps before the loss",
+        xlabel=xlabel,
         ylabel=ylabel or "norm of the gradient with respect to the state",
     )
     axes.legend(fontsize=9)

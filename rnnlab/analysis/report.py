@@ -1,6 +1,7 @@
 """The analyses of one model and one sequence: a table and figures."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,111 +12,181 @@ from matplotlib.figure import Figure
 from rnnlab.analysis import plots
 from rnnlab.analysis.attention import attention_weights
 from rnnlab.analysis.attribution import integrated_gradients
-from rnnlab.analysis.gates import gate_statistics
+from rnnlab.analysis.gates import gate_meaning, gate_range, gate_statistics
 from rnnlab.analysis.gradients import gradient_flow
 from rnnlab.analysis.jacobian import lyapunov_exponents
-from rnnlab.analysis.layers import CellInputs, cell_inputs
+from rnnlab.analysis.layers import CellInputs, cell_inputs, layers, reads_backward
 from rnnlab.analysis.memory_horizon import input_sensitivity, memory_horizon
 from rnnlab.analysis.states import participation_ratio, principal_components
 from rnnlab.layers import Attention
 from rnnlab.layers.tcn import TemporalBlock
 from rnnlab.models import SequenceModel
+from rnnlab.plotting import add_caption
 from rnnlab.tables import Table
 
 
+class Prediction(NamedTuple):
+    """The prediction of a sequence that figures explain.
+
+    Attributes:
+      step: its time step, from 0.
+      output: index of the output that is explained.
+      text: what is predicted and what is true, as in "predicted 'e', target 'a'".
+      unit: what the output is, as in "logit of 'e'".
+    """
+
+    step: int
+    output: int
+    text: str
+    unit: str = "output"
+
+    def __call__(self, ys: Array) -> Array:
+        """Returns the explained output of a model's outputs (time, out_features)."""
+        return ys[self.step, self.output]
+
+
 def figures(
-    model: SequenceModel, xs: Array, labels: Sequence[str] | None = None
+    model: SequenceModel,
+    xs: Array,
+    labels: Sequence[str] | None = None,
+    *,
+    prediction: Prediction | None = None,
+    source: str = "",
 ) -> Iterator[tuple[str, Figure]]:
-    """Yields figures by name.
+    """Yields figures by name, each with a caption that names what it is of.
 
     Args:
-      model: a model with `step`.
-      xs: one sequence, without batch axes.
+      model: a model, also a bidirectional one.
+      xs: one sequence, without batch axes. Steps behind the prediction are omitted unless the
+        model is bidirectional.
       labels: the symbols of its time steps; None numbers them.
+      prediction: the prediction that is explained; None is the largest output of the last step.
+      source: where the sequence is from, for the captions.
 
     Raises:
-      ValueError: the model has no step, or labels and time steps differ in number.
+      ValueError: labels and time steps differ in number.
 
     >>> from rnnlab.models.config import ModelConfig
     >>> model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [name for name, _ in figures(model, jnp.array([1, 4, 0, 2]))]
-    ['gradient_flow', 'memory', 'gates_layer_1', 'trajectory']
+    ['gradient_flow', 'memory', 'gates_layer_1', 'trajectory', 'attribution']
     """
     if labels is not None and len(labels) != len(xs):
         raise ValueError(f"labels must have one entry per time step ({len(xs)}), got {len(labels)}")
     carry = model.initial_carry(())
+    if prediction is None:
+        output = int(jnp.argmax(model(carry, xs)[1][-1]))
+        prediction = Prediction(len(xs) - 1, output, f"output {output}, the largest")
+    loss_step = prediction.step
+    if not is_bidirectional(model):
+        xs, loss_step = xs[: prediction.step + 1], None
+        labels = None if labels is None else labels[: prediction.step + 1]
     read = cell_inputs(model, carry, xs)
-    flow = gradient_flow(model, carry, xs, _max_final_output)
-    yield (
-        "gradient_flow",
-        plots.gradient_flow_figure(
-            flow,
-            title="Gradient flow from the largest prediction of the last time step",
-            ylabel="norm of the gradient with respect to the state",
-        ),
+    explained = f"Prediction at time step {prediction.step}: {prediction.text}"
+    flow = gradient_flow(model, carry, xs, prediction)
+    drawn = plots.gradient_flow_figure(
+        flow,
+        title="Gradient flow from one prediction",
+        ylabel=f"norm of the gradient of the {prediction.unit}\nwith respect to the state",
+        loss_step=loss_step,
     )
-    yield (
-        "memory",
-        plots.horizon_figure(
-            {r.name: input_sensitivity(r.cell, r.carry, r.xs) for r in read},
-            title="Memory horizon of each layer",
-        ),
-    )
-    for name, cell, state, inputs in read:
-        gates = cell.gate_values(state, inputs) if hasattr(cell, "gate_values") else {}
-        if gates:
-            title = f"Gates of {name}, {type(cell).__name__}"
-            yield f"gates_{_file_name(name)}", plots.gate_figure(gates, labels, title=title)
-    last = read[-1]
-    h = last.cell(last.carry, last.xs)[1]
-    if min(h.shape) > 1:
-        found = principal_components(h)
-        title = f"Trajectory of the state of {last.name}"
-        ratio = found.explained_variance_ratio
-        yield (
-            "trajectory",
-            plots.trajectory_figure(
-                found.projected, labels, explained_variance_ratio=ratio, title=title
-            ),
-        )
-    if labels is not None:
-        embedded = model.embed(xs)
-        baseline = jnp.broadcast_to(embedded.mean(0, keepdims=True), embedded.shape)
-        parts = integrated_gradients(_MaxPrediction(model, xs), embedded, baseline)
-        yield (
-            "attribution",
-            plots.text_figure(
-                labels,
-                parts,
-                title="Attribution of the last prediction",
-                colorbar_label="contribution",
-            ),
-        )
+    yield "gradient_flow", _captioned(drawn, explained, source)
+    sensitivity = {r.name: input_sensitivity(r.cell, r.carry, r.xs) for r in read}
+    drawn = plots.horizon_figure(sensitivity, title="Memory horizon of each layer")
+    yield "memory", _captioned(drawn, *map(_order, read[:2]), source)
+    for each in read:
+        if (drawn := _gate_figure(each, labels)) is not None:
+            yield f"gates_{_file_name(each.name)}", _captioned(drawn, _order(each), source)
+    last = read[-2:] if is_bidirectional(model) else read[-1:]
+    for each in last:
+        if (drawn := _trajectory_figure(each, labels)) is not None:
+            suffix = "" if len(last) == 1 else f"_{_file_name(each.name)}"
+            yield f"trajectory{suffix}", _captioned(drawn, _order(each), source)
+    drawn = _attribution_figure(model, xs, labels, prediction)
+    yield "attribution", _captioned(drawn, explained, source)
     for name, weights in attention_weights(model, carry, xs).items():
-        title = f"Attention of {name}"
-        yield f"attention_{_file_name(name)}", plots.attention_figure(weights, labels, title=title)
+        drawn = plots.attention_figure(weights, labels, title=f"Attention of {name}")
+        yield f"attention_{_file_name(name)}", _captioned(drawn, source)
 
 
-def _max_final_output(ys: Array) -> Array:
-    return ys[..., -1, :].max(-1).sum()
+def is_bidirectional(model: SequenceModel) -> bool:
+    """Returns whether a cell of the model reads sequences from their end."""
+    return any(reads_backward(layer.name) for layer in layers(model, model.initial_carry(())))
 
 
-class _MaxPrediction:
-    """The largest logit or value of the last time step, as a function of the embedded inputs."""
+def _gate_figure(read: CellInputs, labels: Sequence[str] | None) -> Figure | None:
+    """The gates of a cell by time step, in the range that they have; None if it has none."""
+    _, cell, carry, xs = read
+    gates = cell.gate_values(carry, xs) if hasattr(cell, "gate_values") else {}
+    if not gates:
+        return None
+    low, high = limits = gate_range(cell)
+    gates = {gate: low + (high - low) * _by_time(read, values) for gate, values in gates.items()}
+    meanings = {gate: gate_meaning(cell, gate) for gate in gates}
+    title = f"Gates of {_title(read)}"
+    return plots.gate_figure(gates, labels, title=title, meanings=meanings, limits=limits)
 
-    def __init__(self, model: SequenceModel, xs: Array):
-        self.model, self.carry = model, model.initial_carry(())
-        self.index = jnp.argmax(model(self.carry, xs)[1][-1])
 
-    def __call__(self, embedded: Array) -> Array:
-        return self.model.predict(self.carry, embedded)[1][-1, self.index]
+def _trajectory_figure(read: CellInputs, labels: Sequence[str] | None) -> Figure | None:
+    """The states of a cell in two dimensions; None if they have fewer."""
+    h = _by_time(read, read.cell(read.carry, read.xs)[1])
+    if min(h.shape) < 2:
+        return None
+    found = principal_components(h)
+    ratio = found.explained_variance_ratio
+    title = f"Trajectory of the state of {_title(read)}"
+    return plots.trajectory_figure(
+        found.projected, labels, explained_variance_ratio=ratio, title=title
+    )
+
+
+def _attribution_figure(
+    model: SequenceModel, xs: Array, labels: Sequence[str] | None, prediction: Prediction
+) -> Figure:
+    """The contribution of each time step to the prediction, compared with the mean input."""
+    carry, embedded = model.initial_carry(()), model.embed(xs)
+
+    def output(embedded: Array) -> Array:
+        return prediction(model.predict(carry, embedded)[1])
+
+    baseline = jnp.broadcast_to(embedded.mean(0, keepdims=True), embedded.shape)
+    parts = integrated_gradients(output, embedded, baseline)
+    title = f"Attribution of the prediction at time step {prediction.step}"
+    label = f"contribution to the {prediction.unit}"
+    if labels is None:
+        return plots.attribution_figure(parts, title=title, ylabel=label)
+    return plots.text_figure(
+        labels, parts, title=f"{title}: red raises it, blue lowers it", colorbar_label=label
+    )
+
+
+def _by_time(read: CellInputs, values: Array) -> Array:
+    """Values (time, ...) in the reading order of a cell, by time step."""
+    return jnp.flip(values, 0) if read.reads_backward else values
+
+
+def _title(read: CellInputs) -> str:
+    return f"{read.name}, {type(read.cell).__name__}"
+
+
+def _order(read: CellInputs) -> str:
+    """A sentence on the order in which a cell reads, where it is not that of time."""
+    if not read.reads_backward:
+        return ""
+    return "Backward cells read from the last time step, and their lags count from the first."
+
+
+def _captioned(figure: Figure, *lines: str) -> Figure:
+    if any(lines):
+        add_caption(figure, "\n".join(filter(None, lines)))
+    return figure
 
 
 def table(model: SequenceModel, xs: Array) -> Table:
     """One table row per layer: its decay, memory horizon, effective dimension and gates.
 
     Args:
-      model: a model with `step`.
+      model: a model, also a bidirectional one: its cells have a row per direction.
       xs: one sequence, without batch axes.
 
     >>> from rnnlab.models.config import ModelConfig

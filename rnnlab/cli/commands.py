@@ -141,13 +141,20 @@ class Inspect:
     """Analyze the model of a trained run, from the parameters of its best step.
 
     Prints a table of its layers and writes figures: gradient flow, memory, gates, the trajectory
-    of the state, attribution of the last prediction, and attention weights.
+    of the state, attribution of one prediction, and attention weights. Each names its sequence and
+    its prediction.
     """
 
     folder: Positional[Path]
     """The run directory."""
     text: str | None = None
-    """Input of the model, for runs on text; default: the beginning of the run's data."""
+    """Input of the model, for runs on text; default: a sequence of the run's data."""
+    sequence: int | None = None
+    """Number of a sequence in the last evaluation set, from 0; default: the longest of its first
+    batch."""
+    time_step: int | None = None
+    """Time step of the prediction to explain, from 0; default: the last of the first 120 that has a
+    target, or the end of --text."""
     out: Path | None = None
     """Directory for the figures; default: `inspect` in the run directory."""
     strict: bool = False

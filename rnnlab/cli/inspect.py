@@ -1,19 +1,51 @@
 """`rnnlab inspect`: figures of a trained model's gradients, memory, gates and states."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.special import expit, softmax
 
 from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Inspect
-from rnnlab.runs.api import load_trained_model
-from rnnlab.tables import print_table
-from rnnlab.tasks.batch import Batch
+from rnnlab.models import SequenceModel
+from rnnlab.runs.api import load_trained_model, read_settings
+from rnnlab.tables import print_table, print_text
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.text import encode
 
 MAX_INSPECT_STEPS = 120
-"""Time steps that are read of a run's own data."""
+"""Time steps among which the explained prediction is chosen, if one of them has a target."""
+
+BIDIRECTIONAL = (
+    "The model is bidirectional: it reads whole sequences and has no step for streaming. Each "
+    "direction is analyzed on its own."
+)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """One sequence.
+
+    Attributes:
+      inputs: token ids (time,) or values (time, in_features), without padding.
+      targets: (time,) or (time, out_features), as in `Batch`.
+      source: where it is from.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    source: str
+
+    @property
+    def is_scored(self) -> np.ndarray:
+        """(time,) bool: whether a time step has a target."""
+        if self.targets.dtype.kind == "f":
+            return ~np.isnan(self.targets).all(-1)
+        return self.targets != IGNORE_INDEX
 
 
 def inspect(command: Inspect) -> int:
@@ -21,41 +53,124 @@ def inspect(command: Inspect) -> int:
 
     Raises:
       DataError: the text has symbols that the run's data does not have.
-      ValueError: text was given for a run on other data, or is too short.
+      ValueError: text was given for a run on other data or is too short, or the sequence or time
+        step does not exist.
     """
     from rnnlab.analysis import report
     from rnnlab.plotting import save_figure
 
     model, data = load_trained_model(command.folder, strict=command.strict)
-    xs, labels = _inputs(command, data)
+    selected = _from_text(command, data) if command.text is not None else _from_data(command, data)
+    step = command.time_step
+    if step is None:
+        step = len(selected.inputs) - 1 if command.text is not None else _last_scored(selected)
+    _require_step(selected, step)
+    is_bidirectional = report.is_bidirectional(model)
+    end = len(selected.inputs) if is_bidirectional else step + 1
+    xs = jnp.asarray(selected.inputs[:end])
+    labels = [data.vocabulary[int(k)] for k in xs] if data.vocabulary else None
+    prediction = _prediction(model, data, selected, xs, step)
+    source = f"{selected.source}, time steps 0 to {end - 1}"
+    print_text(f"{source}. Prediction at time step {step}: {prediction.text}.")
+    if is_bidirectional:
+        print_text(BIDIRECTIONAL)
     print_table(report.table(model, xs))
     out = command.out or command.folder / "inspect"
     if command.out is None:
         reject_symlinks(command.folder)
-    for name, figure in report.figures(model, xs, labels):
+    for name, figure in report.figures(model, xs, labels, prediction=prediction, source=source):
         save_figure(figure, out / f"{name}.png")
         print("Written:", out / f"{name}.png", flush=True)
     return 0
 
 
-def _longest(batch: Batch) -> np.ndarray:
-    """Returns the inputs of a batch's longest example, without padding, up to its first reset."""
-    mask = np.ones(batch.inputs.shape[:2], bool) if batch.mask is None else batch.mask
-    n = int(np.argmax(mask.sum(1)))
-    end = int(mask[n].sum())
-    if batch.reset is not None and batch.reset[n, 1:end].any():
-        end = 1 + int(np.argmax(batch.reset[n, 1:end]))
-    return batch.inputs[n, :end]
-
-
-def _inputs(command: Inspect, data: TaskData) -> tuple[Array, list[str] | None]:
-    """Returns one sequence and the labels of its time steps."""
-    if command.text is None:
-        xs = jnp.asarray(_longest(data.train_batch(0))[:MAX_INSPECT_STEPS])
-        return xs, [data.vocabulary[int(k)] for k in xs] if data.vocabulary else None
+def _from_text(command: Inspect, data: TaskData) -> Selected:
+    """Returns the sequence of the command's text, whose targets are its next symbols."""
     if not data.vocabulary:
         raise ValueError(f"{command.folder} is not a run on text; omit --text")
-    ids = encode(command.text, data.vocabulary)
+    if command.sequence is not None:
+        raise ValueError("--text and --sequence choose different sequences; omit one of them")
+    ids = np.asarray(encode(command.text, data.vocabulary), np.int32)
     if len(ids) < 2:
         raise ValueError(f"text must have at least 2 symbols, got {len(ids)}; use a longer --text")
-    return jnp.asarray(ids, jnp.int32), [data.vocabulary[k] for k in ids]
+    return Selected(ids, np.append(ids[1:], IGNORE_INDEX), "The given text")
+
+
+def _from_data(command: Inspect, data: TaskData) -> Selected:
+    """Returns a sequence of the last evaluation set: the given one, or the longest of a batch."""
+    name, batches = list(data.eval_sets.items())[-1]
+    settings = read_settings(command.folder)[1]
+    path = settings["data"].get("path") if isinstance(settings["data"], dict) else None
+    where = Path(path).name if isinstance(path, str) else settings["task"]
+    count = 0
+    for batch in batches():
+        mask = np.ones(batch.inputs.shape[:2], bool) if batch.mask is None else batch.mask
+        lengths = mask.sum(1)
+        n = int(np.argmax(lengths)) if command.sequence is None else command.sequence - count
+        if 0 <= n < len(lengths) and lengths[n]:
+            inputs, targets = _without_padding(batch, n, int(lengths[n]))
+            source = f"{where}, {name} set: sequence {count + n} (counted from 0)"
+            return Selected(inputs, targets, source)
+        count += int((lengths > 0).sum())
+    raise ValueError(
+        f"sequence must be in 0 to {count - 1}, the sequences of the {name} set, got "
+        f"{command.sequence}; choose another --sequence"
+    )
+
+
+def _without_padding(batch: Batch, n: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the inputs and targets of an example, up to its first reset."""
+    if batch.reset is not None and batch.reset[n, 1:end].any():
+        end = 1 + int(np.argmax(batch.reset[n, 1:end]))
+    return batch.inputs[n, :end], batch.targets[n, :end]
+
+
+def _require_step(selected: Selected, step: int) -> None:
+    length = len(selected.inputs)
+    if not 0 <= step < length:
+        raise ValueError(
+            f"time_step must be in 0 to {length - 1} for this sequence, got {step}; choose another "
+            "--time-step"
+        )
+
+
+def _last_scored(selected: Selected) -> int:
+    """Returns the last of the first time steps that has a target, or else the first that has."""
+    scored = np.flatnonzero(selected.is_scored)
+    early = scored[scored < MAX_INSPECT_STEPS]
+    if len(early):
+        return int(early[-1])
+    return int(scored[0]) if len(scored) else min(len(selected.inputs), MAX_INSPECT_STEPS) - 1
+
+
+def _prediction(model: SequenceModel, data: TaskData, selected: Selected, xs: Array, step: int):
+    """Returns what the model predicts at a time step, and the output that stands for it."""
+    from rnnlab.analysis.report import Prediction
+
+    outputs = np.asarray(model(model.initial_carry(()), xs)[1][step], np.float64)
+    target, is_known = selected.targets[step], bool(selected.is_scored[step])
+    if data.loss == "squared":
+        known = np.flatnonzero(~np.isnan(target))
+        output = int(known[0]) if len(known) else 0
+        number = f" {output}" if len(outputs) > 1 else ""
+        true = f"target {target[output]:.4g}" if is_known else "no target"
+        text = f"predicted value{number} {outputs[output]:.4g}, {true}, as the model is trained"
+        if data.target_scale != 1:
+            text += f"; 1 is {data.target_scale:.4g} in the data's unit"
+        return Prediction(step, output, text, f"predicted value{number}")
+    output = int(np.argmax(outputs))
+    if data.loss == "binary":
+        listed = " ".join(map(str, np.flatnonzero(target == 1))) or "none"
+        true = f"target labels {listed}" if is_known else "no target"
+        text = f"most probable label {output} (probability {expit(outputs[output]):.3f}), {true}"
+        return Prediction(step, output, text, f"logit of label {output}")
+    true = f"target {_class_name(data, int(target))}" if is_known else "no target"
+    name = _class_name(data, output)
+    text = f"predicted {name} (probability {softmax(outputs)[output]:.3f}), {true}"
+    return Prediction(step, output, text, f"logit of {name}")
+
+
+def _class_name(data: TaskData, index: int) -> str:
+    """Returns the symbol of a class where classes are symbols of a text, else its number."""
+    is_symbol = len(data.vocabulary) == data.out_features
+    return repr(data.vocabulary[index]) if is_symbol else f"class {index}"

@@ -80,12 +80,12 @@ class Bidirectional(Recurrent):
         )
         backward_carry, backward_ys = self.backward(
             backward_carry,
-            _reverse_time(xs, mask),
-            reset=None if reset is None else _reverse_resets(reset, mask),
+            reverse_time(xs, mask),
+            reset=None if reset is None else reverse_resets(reset, mask),
             mask=mask,
             **key_option(self.backward, backward_key),
         )
-        backward_ys = _reverse_time(backward_ys, mask)
+        backward_ys = reverse_time(backward_ys, mask)
         is_concat = self.merge == "concat"
         merged = jnp.concatenate([ys, backward_ys], -1) if is_concat else ys + backward_ys
         return (forward_carry, backward_carry), merged
@@ -97,7 +97,7 @@ class Bidirectional(Recurrent):
         )
 
 
-def _reverse_time(x: Array, mask: Array | None) -> Array:
+def reverse_time(x: Array, mask: Array | None) -> Array:
     """Reverses each sequence of (*batch, time, features) within its length; padding stays last."""
     if mask is None:
         return jnp.flip(x, -2)
@@ -107,8 +107,8 @@ def _reverse_time(x: Array, mask: Array | None) -> Array:
     return jnp.take_along_axis(x, jnp.expand_dims(source, -1), axis=-2)
 
 
-def _reverse_resets(reset: Array, mask: Array | None) -> Array:
+def reverse_resets(reset: Array, mask: Array | None) -> Array:
     """Resets of the reversed sequences: the flag moves to a segment's last input, now its first."""
     real = reset if mask is None else reset & mask
     before_next = jnp.concatenate([real[..., 1:], jnp.zeros_like(real[..., :1])], -1)
-    return _reverse_time(jnp.expand_dims(before_next, -1), mask)[..., 0]
+    return reverse_time(jnp.expand_dims(before_next, -1), mask)[..., 0]

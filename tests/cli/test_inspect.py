@@ -1,13 +1,34 @@
 """`rnnlab inspect`: its table, its figures, its one-line errors."""
 
+import re
 import shutil
 
+import numpy as np
 import pytest
 
 from rnnlab import errors
 from rnnlab.cli import main
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+
+EXPERIMENT = """
+from pathlib import Path
+
+from rnnlab import Experiment, ModelConfig, Preset, Sequences, TrainConfig
+
+PRESETS = {{
+    "cpu": Preset(
+        Experiment(
+            Sequences(Path("{data}"), batch_size=8),
+            ModelConfig(
+                "mingru", width=4, depth=1, expansion=1, mlp_expansion=None,
+                conv_kernel_size=None, bidirectional=True, readout="mean",
+            ),
+            TrainConfig(steps=1),
+        ),
+    )
+}}
+"""
 
 
 def test_inspect_with_a_text_draws_every_layer(trained_runs, tmp_path, capsys):
@@ -16,6 +37,7 @@ def test_inspect_with_a_text_draws_every_layer(trained_runs, tmp_path, capsys):
     printed = capsys.readouterr().out
     for word in ("layer 1", "MinGRU", "layer 2", "Attention", "Lyapunov", "7 time steps"):
         assert word in printed
+    assert "The given text, time steps 0 to 6. Prediction at time step 6: predicted '" in printed
     names = {"gradient_flow", "memory", "gates_layer_1", "trajectory", "attribution"}
     names |= {"attention_layer_2"}
     assert {p.stem for p in out.iterdir()} == names
@@ -25,19 +47,42 @@ def test_inspect_with_a_text_draws_every_layer(trained_runs, tmp_path, capsys):
 def test_inspect_without_a_text_reads_the_data_of_the_run(trained_run, tmp_path, capsys):
     run = shutil.copytree(trained_run, tmp_path / trained_run.name)
     assert main.main(["inspect", str(run)]) == 0
-    assert "8 time steps" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "text.txt, test set: sequence 0 (counted from 0), time steps 0 to " in printed
+    assert re.search(r"predicted '.' \(probability 0\.\d+\), target '.'", printed)
     assert (run / "inspect" / "gates_layer_1.png").exists()
 
 
+@pytest.mark.slow  # trains a run of its own; test_directions.py has the figures
+def test_inspect_of_a_bidirectional_run_draws_both_directions(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    data = tmp_path / "data.npz"
+    inputs, targets = rng.normal(size=(20, 5, 2)), np.arange(20) % 2
+    np.savez(data, inputs=inputs.astype(np.float32), targets=targets.astype(np.int32))
+    file, run = tmp_path / "small.py", tmp_path / "run"
+    file.write_text(EXPERIMENT.format(data=data), encoding="utf-8")
+    assert main.main(["run", str(file), "--out", str(run)]) == 0
+    assert main.main(["inspect", str(run), "--sequence", "1", "--out", str(tmp_path / "out")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "data.npz, test set: sequence 1 (counted from 0), time steps 0 to 4." in printed
+    assert "Prediction at time step 4: predicted class " in printed
+    assert "it reads whole sequences and has no step for streaming" in printed
+    names = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert {"gradient_flow", "gates_layer_1_forward", "gates_layer_1_backward"} < names
+
+
 @pytest.mark.parametrize(
-    ("text", "message", "code"),
+    ("options", "message", "code"),
     [
-        ("a", "text must have at least 2 symbols, got 1", errors.USAGE_ERROR),
-        ("abz", "got 'z' at index 2", errors.DATA),
+        (["--text", "a"], "text must have at least 2 symbols, got 1", errors.USAGE_ERROR),
+        (["--text", "abz"], "got 'z' at index 2", errors.DATA),
+        (["--text", "abc", "--time-step", "3"], "time_step must be in 0 to 2", errors.USAGE_ERROR),
+        (["--text", "abc", "--sequence", "0"], "omit one of them", errors.USAGE_ERROR),
+        (["--sequence", "1000000"], "sequence must be in 0 to ", errors.USAGE_ERROR),
     ],
 )
-def test_inspect_with_an_invalid_text_is_refused(text, message, code, trained_run, capsys):
-    assert main.main(["inspect", str(trained_run), "--text", text]) == code
+def test_inspect_of_an_invalid_input_is_refused(options, message, code, trained_run, capsys):
+    assert main.main(["inspect", str(trained_run), *options]) == code
     assert message in capsys.readouterr().err
     assert not (trained_run / "inspect").exists()
 
