@@ -23,6 +23,7 @@ DAYS = np.datetime64("2024-01-01") + np.arange(90)
 VERSE = "one two three four five six seven\n" * 12
 LABELS = np.array(["cat", "dog"] * 12)
 EXAMPLES = RNG.normal(size=(24, 6, 2)) + (LABELS == "dog")[:, None, None]
+STEPS_OF = np.repeat(np.arange(24), 6)
 
 
 def table(header, *columns, delimiter=","):
@@ -147,6 +148,21 @@ FORMATS = {
         lambda folder: npz(folder, X=(EXAMPLES[..., 0] > 0).astype(int), y=LABELS),
         (),
         "p(dog)",
+    ),
+    "table of labelled sequences, one row per time step": (
+        "vowels",
+        lambda folder: put(
+            folder / "a.csv",
+            table(("trial", "x", "kind"), STEPS_OF, EXAMPLES[..., 0].ravel(), LABELS[STEPS_OF]),
+        ),
+        ("--data.id", "trial", "--data.label", "kind"),
+        "p(cat)",
+    ),
+    "table of labelled sequences, one row per sequence": (
+        "vowels",
+        lambda folder: put(folder / "a.csv", table(("a", "b", "label"), *EXAMPLES[:, 0].T, LABELS)),
+        ("--data.id", "None"),
+        "p(cat)",
     ),
 }
 EVERYDAY = {"JSON Lines", "panel", "X and y with labels that are strings"}
