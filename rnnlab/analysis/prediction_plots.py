@@ -36,6 +36,7 @@ def figure(predictions: Predictions) -> "Figure | None":
 
 def _forecasts(columns) -> "Figure":
     """One panel per series and column: the truth, forecasts of known values, and beyond the end."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     count = len(columns["forecast"])
@@ -69,7 +70,12 @@ def _forecasts(columns) -> "Figure":
         axes.set_ylabel(", ".join(name for name in panel if name) or "value")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("time step" if moment == "time_step" else "")
+    if moment == "date":
+        locator = AutoDateLocator()
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    else:
+        axes.set_xlabel("time step")
     handles, labels = drawn.axes[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     if len(panels) > len(shown):
