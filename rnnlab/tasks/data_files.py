@@ -3,15 +3,16 @@
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from rnnlab.atomic_io import mkdir_durable, raise_resource_errors, write_bytes
+from rnnlab.atomic_io import fsync, mkdir_durable, raise_resource_errors, write_bytes
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.readers import text
-from rnnlab.tasks.readers.documents import JSON_LINES, to_json_lines
+from rnnlab.tasks.readers.documents import JSON_LINES, is_json_lines, to_json_lines
 from rnnlab.tasks.readers.table import Table
 
 FOLDER = Path("runs", "data")
@@ -47,7 +48,7 @@ def save_texts(texts: Iterable[str] | str, path: Path | str | None) -> Path:
         raise ValueError(
             f"texts must have <= {text.MAX_FILE_BYTES} bytes, got {len(content)}; use fewer"
         )
-    if path is not None and Path(path).suffix.lower() not in JSON_LINES:
+    if path is not None and not is_json_lines(Path(path)):
         raise ValueError(f"path must end in {' or '.join(JSON_LINES)}, got {path}; rename it")
     return save(content, hashlib.sha256(content).hexdigest(), path, ".jsonl")
 
@@ -113,5 +114,10 @@ def save(content: bytes, digest: str, path: Path | str | None, suffix: str) -> P
                     "path or remove it"
                 )
         mkdir_durable(target.parent)
-    write_bytes(target, content)
+    # Other processes may write the same data at the same time, so each has a file of its own.
+    own = target.with_name(f".{os.getpid()}-{target.name}")
+    write_bytes(own, content)
+    with raise_resource_errors(target):
+        own.replace(target)
+        fsync(target.parent)
     return target

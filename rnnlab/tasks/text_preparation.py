@@ -11,7 +11,7 @@ from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.predictions import Outputs, Predictions
-from rnnlab.tasks.readers.documents import read_documents
+from rnnlab.tasks.readers.documents import document_files, is_json_lines, read_documents
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,12 @@ class TextPreparation:
         if isinstance(source, str):
             ids = self.encode(source)
         else:
-            as_bytes = _of_bytes(self.vocabulary)
-            content = read_documents(source, field=self.text_field, as_bytes=as_bytes).content
+            are_records = any(map(is_json_lines, document_files(Path(source))))
+            content = read_documents(
+                source,
+                field=self.text_field if are_records else None,
+                as_bytes=_of_bytes(self.vocabulary),
+            ).content
             try:
                 ids = self.encode(content)
             except DataError as error:

@@ -223,6 +223,8 @@ def test_predict_of_a_new_text_equals_that_of_its_file(story, tmp_path):
     preparation = lines.load(seed=0).preparation
     shown = preparation.predict(outputs_of(lines.load(seed=0)), "a\nb", None)
     assert shown.columns["symbol"].tolist() == ["\\n", "b"]
+    file = preparation.predict(outputs_of(lines.load(seed=0)), tmp_path / "new.txt", None)
+    assert file.columns["symbol"].tolist() == list(new[1:])
     for source, message in (
         ("ab§", "symbols of the training text, got '§' at index 2"),
         ("a", "the text must have >= 2 symbols, .* got 1"),

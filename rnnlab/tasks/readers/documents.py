@@ -60,7 +60,7 @@ def read_documents(
     """
     path = Path(path)
     files = document_files(path)
-    records = [file for file in files if file.suffix.lower() in JSON_LINES]
+    records = list(filter(is_json_lines, files))
     if field is not None and not records:
         reason = f"field must be None for files that are not JSON Lines, got {field!r}"
         raise data_error(path, f"{reason}; remove it or give a .jsonl file")
@@ -116,6 +116,11 @@ def document_files(path: Path) -> list[Path]:
         reason = f"must have <= {text.MAX_FILE_BYTES} bytes in its {len(files)} files, got {size}"
         raise data_error(path, f"{reason}; use fewer files")
     return files
+
+
+def is_json_lines(file: Path) -> bool:
+    """Returns whether the suffix of a file is in `JSON_LINES`."""
+    return file.suffix.lower() in JSON_LINES
 
 
 def to_json_lines(texts: Sequence[str]) -> str:

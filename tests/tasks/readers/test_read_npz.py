@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from reader_files import assert_refused
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.readers import npz
+from rnnlab.tasks.readers.arrays import to_examples
 from rnnlab.tasks.readers.npz import read_npz
 
 
@@ -193,3 +195,44 @@ def test_read_npz_of_too_large_archive_raises_before_unpacking(tmp_path, monkeyp
     path = archive(tmp_path, inputs=IDS, targets=IDS)
     monkeypatch.setattr(npz, "MAX_ARRAY_BYTES", 100)
     assert_refused(read_npz, path, "bytes of arrays; at most 100 are read: split it")
+
+
+def test_read_npz_of_mutated_file_reads_or_raises_one_line(tmp_path, write_file):
+    rng, messages = np.random.default_rng(0), []
+    archive(tmp_path, X=IDS, y=np.array(["cat", "dog"]), lengths=[1, 2])
+    whole = (tmp_path / "a.npz").read_bytes()
+    for _ in range(200):
+        raw = np.frombuffer(whole, np.uint8).copy()
+        raw[rng.integers(len(raw), size=2)] = rng.integers(256, size=2)
+        raw = raw.tobytes()[: rng.choice([len(raw), rng.integers(len(raw))], p=[0.9, 0.1])]
+        messages.append(outcome(read_npz, write_file(raw, "b.npz")))
+    assert "" in messages
+    assert any(messages)
+    assert not any("\n" in message for message in messages)
+
+
+def test_to_examples_of_random_arrays_reads_or_raises_one_line(tmp_path):
+    rng, messages = np.random.default_rng(0), []
+    dtypes = ("int8", "uint64", "float16", "float64", "bool", "U2", "S2", "complex64", "M8[s]")
+
+    def draw(axes):
+        shape = rng.integers(rng.choice([0, 1, 2], p=[0.05, 0.35, 0.6]), 3, size=axes)
+        return (rng.normal(size=shape) * 3).round(1).astype(rng.choice(dtypes))
+
+    for _ in range(2000):
+        with np.errstate(invalid="ignore"):
+            arrays = {"X": draw(rng.choice([0, 1, 2, 3, 4], p=[0.02, 0.02, 0.47, 0.47, 0.02]))}
+            arrays["y"] = draw(rng.integers(0, 4))
+        labelled = bool(rng.integers(2))
+        messages.append(outcome(to_examples, tmp_path, arrays, labelled=labelled))
+    assert messages.count("") > 50
+    assert not any("\n" in message for message in messages)
+
+
+def outcome(read, *arguments, **options):
+    """The message of the error that a reader raises, or an empty string."""
+    try:
+        read(*arguments, **options)
+    except DataError as error:
+        return str(error)
+    return ""
