@@ -22,6 +22,11 @@ if TYPE_CHECKING:  # matplotlib takes most of a second to import
 RECORDS_FILE, FIGURE_FILE = "rows.jsonl", "figure.png"
 """What a benchmark writes in its output directory."""
 
+COMPARABLE_KEYS = (
+    *("benchmark", "device", "platform", "processor", "cores", "versions", "xla_flags", "dtype"),
+)
+"""Keys whose values are equal in records that are drawn in one figure."""
+
 OnProgress = Callable[[str], None]
 """Receives a description of each step of a benchmark's work before the step starts."""
 
@@ -232,6 +237,11 @@ class Benchmark(ABC):
     def title(cls, measured: Sequence[Record]) -> str:
         """The table's title: what was measured, and where."""
         return f"{cls.name} on {device_label(measured[0])}; {measured[0]['dtype']}"
+
+    @classmethod
+    def belongs_with(cls, record: Record, measured: Sequence[Record]) -> bool:
+        """Whether an earlier record of the output directory is comparable with those of a run."""
+        return all(record.get(key) == measured[0][key] for key in COMPARABLE_KEYS)
 
     @classmethod
     def figure(cls, measured: Sequence[Record]) -> "Figure | None":

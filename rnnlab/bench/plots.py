@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from rnnlab.bench.speedup_table import (
     PAPER,
@@ -14,50 +15,117 @@ from rnnlab.bench.speedup_table import (
     minimal_reference_seconds,
     reference_cell,
 )
+from rnnlab.bench.torch_programs import LOG_SPACE
 from rnnlab.plotting import cell_label, series_colors
 from rnnlab.records import Record
 from rnnlab.registry import cell_entries
-from rnnlab.tables import device_label
+from rnnlab.scan import BACKENDS
+from rnnlab.tables import device_label, format_ms, format_ratio
 
 LINE_STYLES = {"rnnlab": "-", USER: "-", "flax.nnx.RNN": "--", "Python loop": ":", "torch": "-."}
+MARKERS = {"rnnlab": "o", USER: "X", "flax.nnx.RNN": "^", "Python loop": "v", "torch": "D"}
+BACKEND_MARKERS = {"associative": "s", "pallas": "P"}
+"""Markers of those of rnnlab's variants that are not the plain loop."""
+LABELS = {
+    ("rnnlab", "scan"): "rnnlab",
+    ("rnnlab", "sequential"): "rnnlab, sequential scan",
+    ("rnnlab", "associative"): "rnnlab, parallel scan",
+    ("rnnlab", "pallas"): "rnnlab, GPU kernel",
+    ("flax.nnx.RNN", "scan"): "Flax (nnx.RNN)",
+    ("Python loop", "step"): "Python loop over time steps",
+    ("torch", "native"): "PyTorch",
+    ("torch", "cuDNN"): "PyTorch (cuDNN)",
+    ("torch", LOG_SPACE): "PyTorch, the paper's log-space scan",
+}
+"""What a variant is called in a legend, by implementation and backend."""
+PAPER_LABEL = "the paper: Python loop on a T4 GPU"
+RATIO_TITLE = "Time relative to the minimal cell (minGRU or minLSTM)"
 
 
 def speedup_figure(measured: Sequence[Record]) -> Figure:
     """Step time against length, one panel per family of cells, and the ratios to minimal cells.
 
-    It shows the training step if that was measured, otherwise the forward pass.
+    It shows the training step if that was measured, otherwise the forward pass. A single length is
+    drawn as one line per variant. Of several measurements of a variant the last one counts.
     """
     pass_ = "train" if any(r["pass"] == "train" for r in measured) else measured[0]["pass"]
     measured = [r for r in measured if r["pass"] == pass_]
     lengths = sorted({r["length"] for r in measured})
-    families = _families(measured)
+    families = _families(_newest(measured))
     compared = [
         r
-        for r in measured
+        for r in _newest(measured)
         if r["cell"] != reference_cell(r) and minimal_reference_seconds(measured, r)
     ]
     count = len(families) + bool(compared)
-    columns = count if count < 4 else 2
-    rows = -(-count // columns)
-    figure = Figure(figsize=(6.5 * columns, 5.6 * rows), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    figure, panels = _rows_of_panels(count, has_legends=len(lengths) > 1)
     colors = series_colors(r["cell"] for r in measured)
     step = "training step" if pass_ == "train" else "forward pass"
     for axes, (title, chosen) in zip(panels, families.items(), strict=False):
-        for key, series in _series(chosen):
-            times = [1e3 * r["step_seconds"] for r in series]
-            axes.plot([r["length"] for r in series], times, **_style(colors, *key))
-        axes.set(title=f"{title}: {step} of one layer", ylabel="time (ms)")
+        times = {
+            key: [(r["length"], 1e3 * r["step_seconds"]) for r in s] for key, s in _series(chosen)
+        }
+        _draw_series(axes, times, colors, lambda ms: f"{format_ms(ms / 1e3)} ms", "time (ms)")
+        axes.set_title(f"{title}: {step} of one layer", fontsize=11)
     if compared:
-        _ratio_panel(panels[len(families)], measured, compared, colors)
-    for axes in panels[:count]:
-        axes.set_xlabel("sequence length (time steps)")
-        _log_log(axes, lengths)
-        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    for axes in panels[count:]:
-        axes.remove()
+        _ratio_panel(panels[-1], measured, compared, colors)
     figure.suptitle(describe(measured), fontsize=10)
     return figure
+
+
+def _rows_of_panels(count: int, has_legends: bool) -> tuple[Figure, list[Axes]]:
+    """Returns a figure and its panels, in one row or in two rows without an empty place."""
+    columns = count if count < 4 else -(-count // 2)
+    rows = [columns, count - columns] if count > columns else [columns]
+    height = 5.6 if has_legends else 4.2
+    figure = Figure(figsize=(6.5 * columns, height * len(rows) + 0.3), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    return figure, [
+        axes
+        for part, in_row in zip(parts, rows, strict=True)
+        for axes in part.subplots(1, in_row, squeeze=False)[0]
+    ]
+
+
+def _newest(measured: Sequence[Record]) -> list[Record]:
+    """Returns the last record of each variant and length."""
+    keys = ("cell", "implementation", "backend", "length")
+    return list({tuple(r[key] for key in keys): r for r in measured}.values())
+
+
+def _draw_series(axes: Axes, series: dict, colors: dict[str, str], show, label: str) -> None:
+    """Draws values against length, or for a single length one row per variant.
+
+    Args:
+      axes: where to draw.
+      series: points (length, value) by cell, implementation and backend.
+      colors: colors by cell.
+      show: formats a value.
+      label: label of the values.
+    """
+    lengths = sorted({length for points in series.values() for length, _ in points})
+    if len(lengths) > 1:
+        for key, points in series.items():
+            axes.plot(*zip(*points, strict=True), **_style(colors, *key))
+        axes.set(xlabel="sequence length (time steps)", ylabel=label)
+        _log_log(axes, lengths)
+        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+        return
+    styles = [_style(colors, *key) for key in series]
+    for row, (style, ((_, value),)) in enumerate(zip(styles, series.values(), strict=True)):
+        axes.plot([value], [row], **style)
+        offset = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        axes.annotate(show(value), (value, row), **offset)
+    axes.set_yticks(range(len(styles)), [style["label"] for style in styles], fontsize=8)
+    axes.set(ylim=(len(styles) - 0.5, -0.5), xlabel=f"{label} at length {lengths[0]:,}")
+    values = [value for ((_, value),) in series.values()]
+    # The numbers need space to the right of the markers.
+    axes.set(
+        xscale="log",
+        xlim=(min(values) / 1.3, max(values) * (max(values) / min(values)) ** 0.3 * 1.5),
+    )
+    _log_ticks(axes.xaxis, *axes.get_xlim())
+    axes.grid(alpha=0.35)
 
 
 def _families(measured: Sequence[Record]) -> dict[str, list[Record]]:
@@ -81,18 +149,25 @@ def _families(measured: Sequence[Record]) -> dict[str, list[Record]]:
 def _ratio_panel(
     axes: Axes, measured: Sequence[Record], compared: Sequence[Record], colors: dict[str, str]
 ) -> None:
-    for key, series in _series(compared):
-        ratios = [r["step_seconds"] / minimal_reference_seconds(measured, r) for r in series]
-        axes.plot([r["length"] for r in series], ratios, **_style(colors, *key))
-    axes.axhline(1, color="black", linewidth=0.8)
+    ratios = {
+        key: [
+            (r["length"], r["step_seconds"] / minimal_reference_seconds(measured, r))
+            for r in series
+        ]
+        for key, series in _series(compared)
+    }
     points = {(r["cell"], r["length"]) for r in compared if r["pass"] == "train"}
     for cell in dict.fromkeys(cell for cell, _ in PAPER):
-        paper = {n: ratio for (c, n), ratio in PAPER.items() if c == cell and (c, n) in points}
+        paper = [(n, ratio) for (c, n), ratio in PAPER.items() if (c, n) in points and c == cell]
         if paper:
-            mark = {"marker": "*", "markersize": 12, "linestyle": "none", "color": colors[cell]}
-            label = f"{cell_label(cell)}: paper, Python loop on a T4 GPU"
-            axes.plot(list(paper), list(paper.values()), label=label, **mark)
-    axes.set(title="Time relative to the minimal cell", ylabel="ratio to rnnlab's minimal cell")
+            ratios[cell, PAPER_LABEL, ""] = paper
+    _draw_series(axes, ratios, colors, format_ratio, "ratio of times")
+    if len({length for found in ratios.values() for length, _ in found}) == 1:
+        axes.set_xlim(left=min(0.9, axes.get_xlim()[0]))
+        axes.axvline(1, color="black", linewidth=0.8)
+    else:
+        axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_title(RATIO_TITLE, fontsize=11)
 
 
 def scan_figure(measured: Sequence[Record]) -> Figure:
@@ -100,13 +175,14 @@ def scan_figure(measured: Sequence[Record]) -> Figure:
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     passes = list(dict.fromkeys(r["pass"] for r in measured))
     panels = figure.subplots(1, len(passes), sharey=True, squeeze=False)[0]
-    colors = series_colors(r["backend"] for r in measured)
+    # The same colors whichever backends were measured.
+    colors = series_colors([*BACKENDS, *(r["backend"] for r in measured)])
     markers = dict(zip(dict.fromkeys(_sizes(r) for r in measured), "os^Dv", strict=False))
     for axes, pass_ in zip(panels, passes, strict=True):
         chosen = [r for r in measured if r["pass"] == pass_]
         keyed = sorted(chosen, key=lambda r: (r["backend"], _sizes(r), r["length"]))
         for (backend, sizes), group in groupby(keyed, key=lambda r: (r["backend"], _sizes(r))):
-            series = list(group)
+            series = list({r["length"]: r for r in group}.values())
             axes.plot(
                 [r["length"] for r in series],
                 [r["ratio"] for r in series],
@@ -149,7 +225,8 @@ def scaling_figure(measured: Sequence[Record]) -> Figure:
         chosen = [r for r in measured if r["axis"] == axis and r[value]]
         names_at: dict[tuple[float, float], list[str]] = {}
         for layer, color in colors.items():
-            points = sorted((r[key], scale * r[value]) for r in chosen if r["layer"] == layer)
+            newest = {r[key]: scale * r[value] for r in chosen if r["layer"] == layer}
+            points = sorted(newest.items())
             if points:
                 line = {"color": color, "marker": "o", "label": cell_label(layer)}
                 axes.plot(*zip(*points, strict=True), **line)
@@ -161,7 +238,9 @@ def scaling_figure(measured: Sequence[Record]) -> Figure:
         axes.set(title=title, xlabel=size_label, ylabel=label)
         if chosen:
             _log_log(axes, sorted({r[key] for r in chosen}))
-    panels[0][0].legend(fontsize=9)
+    handles, names = panels[0][0].get_legend_handles_labels()
+    columns = max(len(names), 1)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=9)
     figure.suptitle(f"{device_label(measured[0])}; {measured[0]['dtype']}", fontsize=10)
     return figure
 
@@ -181,14 +260,17 @@ def _series(measured: Sequence[Record]) -> Iterator[tuple[tuple[str, str, str], 
 def _style(
     colors: dict[str, str], cell: str, implementation: str, backend: str
 ) -> dict[str, object]:
-    only_backend = implementation in ("Python loop", "flax.nnx.RNN", USER) or backend == "native"
-    label = f"{cell_label(cell)}: {implementation}"
+    """Returns the look and the label of a variant."""
+    if implementation == PAPER_LABEL:
+        mark = {"marker": "*", "markersize": 12, "linestyle": "none", "color": colors[cell]}
+        return mark | {"label": f"{cell_label(cell)}, {PAPER_LABEL}"}
+    own = LABELS.get((implementation, backend), f"{implementation}, {backend}")
     return {
         "color": colors[cell],
         "linestyle": LINE_STYLES[implementation],
-        "marker": "s" if backend == "associative" else "o",
-        "markersize": 4.5,
-        "label": label if only_backend else f"{label}, {backend}",
+        "marker": BACKEND_MARKERS.get(backend, MARKERS[implementation]),
+        "markersize": 5,
+        "label": cell_label(cell) if implementation == USER else f"{cell_label(cell)}, {own}",
     }
 
 
@@ -198,10 +280,17 @@ def _sizes(record: Record) -> str:
 
 def _log_log(axes: Axes, sizes: Sequence[int]) -> None:
     axes.set(xscale="log", yscale="log", xticks=sizes, xticklabels=[f"{n:,}" for n in sizes])
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_formatter(NullFormatter())
-    low, high = axes.get_ylim()
-    if high < 200 * low:  # there would be only one or two powers of ten
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _log_ticks(axes.yaxis, *axes.get_ylim())
     axes.grid(which="major", alpha=0.35)
+
+
+def _log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Labels some values of a logarithmic axis as plain numbers, however short it is."""
+    if high < 10 * low:
+        axis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
+        axis.set_minor_locator(NullLocator())
+    elif high < 200 * low:  # there would be only one or two powers of ten
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

@@ -149,6 +149,13 @@ class SpeedupBenchmark(Benchmark):
         return speedup_table.table(measured)
 
     @classmethod
+    def belongs_with(cls, record: Record, measured: Sequence[Record]) -> bool:
+        if not super().belongs_with(record, measured):
+            return False
+        same = all(record[key] == measured[0][key] for key in ("batch_size", "width"))
+        return same and record["pass"] in {r["pass"] for r in measured}
+
+    @classmethod
     def figure(cls, measured: Sequence[Record]):
         from rnnlab.bench.plots import speedup_figure
 

@@ -1,11 +1,12 @@
 """`rnnlab speedup` and `rnnlab bench`: run a benchmark with a progress bar, table and figure."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from rnnlab import records
 from rnnlab.bench.base import FIGURE_FILE, RECORDS_FILE, Benchmark
 from rnnlab.plotting import save_figure
 from rnnlab.records import Record
@@ -35,11 +36,25 @@ def run(benchmark: Benchmark) -> int:
         print_table(benchmark.table(measured))
         print_text(benchmark.conclusion(measured))
         written = [benchmark.out / RECORDS_FILE]
-        if (figure := benchmark.figure(measured)) is not None:
+        earlier = _earlier_records(benchmark, measured)
+        if (figure := benchmark.figure([*earlier, *measured])) is not None:
             written.append(benchmark.out / FIGURE_FILE)
             save_figure(figure, written[-1])
+            if earlier:
+                print(f"{written[-1]} also shows {len(earlier)} earlier records of {written[0]}.")
         print("Written:", ", ".join(map(str, written)))
     return code
+
+
+def _earlier_records(benchmark: Benchmark, measured: Sequence[Record]) -> list[Record]:
+    """Returns the records that earlier calls wrote and that belong in the same figure."""
+    found = records.read(benchmark.out / RECORDS_FILE)
+    return [
+        record
+        for record in found
+        if record.get("started") != measured[0]["started"]
+        and benchmark.belongs_with(record, measured)
+    ]
 
 
 def _with_progress(benchmark: Benchmark) -> Iterator[Record]:
