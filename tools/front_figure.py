@@ -18,7 +18,7 @@ LENGTH = 4096
 
 def front_figure() -> Figure:
     """Draws one panel per device, with the fastest implementation of each cell."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.7), layout="constrained")
     for axes, (file, device) in zip(figure.subplots(1, 2), FILES.items(), strict=True):
         _draw(axes, fastest_training_steps(committed_records(file), LENGTH), device)
     return figure
@@ -47,5 +47,5 @@ def _draw(axes: Axes, fastest: dict[str, Record], device: str) -> None:
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(left=False, labelsize=11)
     axes.set_xlabel(
-        f"{sizes},\n{first['length']:,} time steps; {device_label(first)}", fontsize=9, loc="left"
+        f"{sizes},\n{first['length']:,} time steps;\n{device_label(first)}", fontsize=9, loc="left"
     )
