@@ -5,8 +5,10 @@ on whole sequences, and has a `step` for one time step. `docs/contract.md` descr
 `rnnlab.testing.check_cell` tests it.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import jax
@@ -17,7 +19,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
 from rnnlab.errors import MissingMethodError
-from rnnlab.validation import require_flags, require_floating, require_shape
+from rnnlab.validation import require_flags, require_floating, require_key, require_shape
+
+BatchShape = int | Sequence[int]
+"""Shape of the batch axes; an int is the size of a single one."""
+RandomSource = nnx.Rngs | nnx.RngStream | Key[Array, ""]
+"""Where dropout gets a key from, as in Flax: `rngs.dropout`, a stream, or a key."""
 
 SATURATION_MARGIN = 0.01
 """A gate, scaled to [0, 1], is saturated within this distance of either end: its derivative is then
@@ -59,34 +66,44 @@ class Recurrent(nnx.Module):
     in_features: int
     features: int
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> Any:
-        """Returns the carry before the first time step, its arrays of shape (*batch_shape, ...)."""
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        if "initial_carry" in vars(cls):
+            cls.initial_carry = accept_batch_size(cls.initial_carry)
+
+    def initial_carry(self, batch_shape: BatchShape = ()) -> Any:
+        """Returns the carry before the first time step, its arrays of shape (*batch_shape, ...).
+
+        `initial_carry(n)` is `initial_carry((n,))`; a subclass always receives a tuple.
+        """
         raise MissingMethodError(self, "initial_carry")
 
     @final
     def __call__(
         self,
-        carry: Any,
+        carry: Any = None,
         xs: Float[Array, "*batch time in_features"] | None = None,
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
+        rngs: RandomSource | None = None,
     ) -> tuple[Any, Float[Array, "*batch time features"]]:
         """Returns the carry after the last real time step and all outputs, 0 where masked.
 
         Args:
-          carry: state before the first time step. `module(xs)` starts from `initial_carry`.
+          carry: state before the first time step; None is `initial_carry`, and so is `module(xs)`.
           xs: inputs.
           reset: where True, the state is `initial_carry` before that input.
           mask: where False, the input is padding: the state is kept and the output is 0.
-          key: randomness of dropout; None: deterministic.
+          key: randomness of dropout, see `rnnlab.layers.Dropout`.
+          rngs: the same as an `nnx.Rngs`, whose stream `dropout` is used, or an `nnx.RngStream`.
 
         Raises:
-          ValueError: shapes or dtypes do not fit.
+          ValueError: shapes or dtypes do not fit, or dropout in training mode has no key.
         """
-        if xs is None:
-            xs, carry = carry, None
+        carry, xs = split_arguments(carry, xs)
+        key = call_key(key, rngs)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         with jax.named_scope(type(self).__name__):
             carry, ys = self.run_sequence(carry, xs, reset, mask, key)
@@ -101,15 +118,26 @@ class Recurrent(nnx.Module):
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
+        rngs: RandomSource | None = None,
     ) -> tuple[Any, Float[Array, "*batch features"]]:
         """Returns the carry and the output of one time step, in memory independent of the past.
 
         Arguments are those of a call, without time.
         """
+        key = call_key(key, rngs)
         carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         with jax.named_scope(type(self).__name__):
             carry, y = self.run_step(carry, x, reset, mask, key)
             return carry, mask_outputs(y, mask)
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Raises AttributeError: `nnx.RNN` reads this of a cell that it calls step by step."""
+        name = type(self).__name__
+        raise AttributeError(
+            f"nnx.RNN cannot run {name}, which reads whole sequences itself; call it, `carry, ys = "
+            "cell(xs)`, or use rnnlab.OutputOnly(cell) in place of nnx.RNN(cell)"
+        )
 
     def update(self, carry: Any, x: Array) -> tuple[Any, Array]:
         """Returns the carry and the output of one time step without flags."""
@@ -136,6 +164,54 @@ class Recurrent(nnx.Module):
         time_first = time_axis_first(xs, -2), time_axis_first(reset, -1), time_axis_first(mask, -1)
         carry, ys = lax.scan(body, carry, (*time_first, keys))
         return carry, jnp.moveaxis(ys, 0, -2)
+
+
+def accept_batch_size(initial_carry: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `initial_carry` as a method that also accepts an int and passes on a tuple."""
+
+    @functools.wraps(initial_carry)
+    def wrapped(self: Any, batch_shape: BatchShape = ()) -> Any:
+        try:
+            sizes = (operator.index(batch_shape),)
+        except TypeError:
+            try:
+                sizes = tuple(operator.index(size) for size in batch_shape)
+            except TypeError:
+                raise ValueError(
+                    f"batch_shape must be an int or a tuple of ints, got {batch_shape!r}; pass the "
+                    "shape of xs without time and features"
+                ) from None
+        return initial_carry(self, sizes)
+
+    return wrapped
+
+
+def split_arguments(carry: Any, xs: Array | None) -> tuple[Any, Array]:
+    """Returns the carry, or None, and the inputs of `module(carry, xs)` or `module(xs)`."""
+    if xs is None:
+        xs, carry = carry, None
+    if xs is None:
+        raise ValueError("xs must be given, got None; call cell(xs) or cell(carry, xs)")
+    return carry, xs
+
+
+def call_key(key: Array | None, rngs: RandomSource | None) -> Array | None:
+    """Returns the key of a call's dropout from its arguments `key` and `rngs`, or None.
+
+    Raises:
+      ValueError: both are given, or one is neither a key nor a source of keys.
+    """
+    if rngs is not None:
+        if key is not None:
+            raise ValueError("only one of key and rngs may be given, got both; remove one")
+        if isinstance(rngs, nnx.Rngs):
+            return rngs.dropout()
+        if isinstance(rngs, nnx.RngStream):
+            return rngs()
+        key = rngs
+    if key is not None:
+        require_key("key", key)
+    return key
 
 
 def module_dtype(module: Any) -> jnp.dtype:

@@ -72,6 +72,55 @@ def require_flags(shape: tuple[int, ...], meaning: str, **flags: Any) -> None:
             )
 
 
+def require_key(name: str, key: Any) -> None:
+    """Raises unless `key` is a single random key of JAX.
+
+    >>> require_key("key", 0)
+    Traceback (most recent call last):
+    ValueError: key must be a random key, got 0; pass jax.random.key(0)
+    """
+    import jax
+    import jax.numpy as jnp
+
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    is_raw = dtype == jnp.uint32 and shape == (2,)  # of jax.random.PRNGKey
+    if not (is_typed and shape == ()) and not is_raw:
+        found = repr(key) if dtype is None else f"an array of shape {shape} and dtype {dtype}"
+        example = key if isinstance(key, int) else 0
+        raise ValueError(
+            f"{name} must be a random key, got {found}; pass jax.random.key({example})"
+        )
+
+
+def require_tokens(name: str, ids: Any, vocab_size: int, mask: Any = None) -> None:
+    """Raises for a token id outside [0, vocab_size), where `mask` is None or True.
+
+    Within `jax.jit` the values are unknown, and nothing is checked.
+
+    >>> import numpy as np
+    >>> require_tokens("xs", np.array([[3, 9]]), 5)
+    Traceback (most recent call last):
+    ValueError: xs must be token ids in [0, 5), got 9 at index (0, 1); correct the id
+    """
+    import jax
+    import numpy as np
+
+    if isinstance(ids, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
+        return
+    ids = np.asarray(ids)
+    is_wrong = (ids < 0) | (ids >= vocab_size)
+    if mask is not None:
+        is_wrong &= np.asarray(mask)
+    if is_wrong.any():
+        index = tuple(map(int, np.argwhere(is_wrong)[0]))
+        place = f" at index {index}" if index else ""
+        raise ValueError(
+            f"{name} must be token ids in [0, {vocab_size}), got {ids[index]}{place}; correct "
+            "the id"
+        )
+
+
 def require_one_of(name: str, value: object, allowed: Iterable[object]) -> None:
     """Raises unless `value` equals one of the `allowed` values.
 

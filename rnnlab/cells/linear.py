@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from rnnlab.cells.recurrence import GatedRecurrence
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import Recurrent, validate_call
+from rnnlab.recurrent import BatchShape, Recurrent, validate_call
 from rnnlab.scan import BACKENDS, CoefficientFn
 from rnnlab.validation import require_one_of, require_positive_int
 
@@ -197,7 +197,7 @@ class LinearCell(Recurrent):
             return jnp.zeros(shape, self.state_dtype)
         return jnp.broadcast_to(self.carry[...].astype(self.state_dtype), shape)
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> Any:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> Any:
         """Returns the initial state, paired by `carry_type` with the carry of `before_gates`."""
         state = self.initial_state(batch_shape)
         if self.carry_type is None:

@@ -1,6 +1,5 @@
 """Long short-term memory."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from rnnlab.cells.step_functions import (
     add_inputs,
     own_state_gates,
 )
+from rnnlab.recurrent import BatchShape
 
 
 class LSTMCarry(NamedTuple):
@@ -137,7 +137,7 @@ class LSTM(NonlinearCell):
         bias = self.bias[...]
         self.bias[...] = bias.at[features : 2 * features].add(forget_bias)
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> LSTMCarry:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> LSTMCarry:
         """Returns two states of zeros, each (*batch_shape, features), float32 or wider."""
         zeros = super().initial_carry(batch_shape)
         return LSTMCarry(zeros, zeros)

@@ -4,7 +4,6 @@ Time is a loop, `jax.lax.scan`, or for `backend="newton"` the root of one equati
 see `rnnlab.cells.backends.newton`.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,14 @@ from rnnlab.cells.backends.newton import NewtonInfo, solve
 from rnnlab.cells.step_functions import GateInputs, StepFunctions, hidden, recurrent_dot
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import Recurrent, dense, time_axis_first, tree_where, validate_call
+from rnnlab.recurrent import (
+    BatchShape,
+    Recurrent,
+    dense,
+    time_axis_first,
+    tree_where,
+    validate_call,
+)
 from rnnlab.validation import require_one_of, require_positive_int
 
 
@@ -70,7 +76,7 @@ class NonlinearCell(Recurrent):
         """The step of the cell, hashed by value, as it keys compiled programs."""
         raise MissingMethodError(self, "step_functions")
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> Any:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> Any:
         """Returns zeros of shape (*batch_shape, features), float32 or wider."""
         return jnp.zeros((*batch_shape, self.features), accumulation_dtype(self.dtype))
 

@@ -1,7 +1,6 @@
 """Causal self-attention over a sliding window, under the cell contract."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import WindowLayer, push_window, segment_ids
-from rnnlab.recurrent import validate_call
+from rnnlab.recurrent import BatchShape, validate_call
 from rnnlab.validation import require_positive_int
 
 ROPE_BASE = 10_000
@@ -95,7 +94,7 @@ class Attention(WindowLayer):
         kernel = kernel_init(rngs.params(), (in_features, 3 * features), param_dtype)
         self.kernel = nnx.Param(kernel)
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> AttentionCarry:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> AttentionCarry:
         """Returns an empty window: zeros of (*batch_shape, window - 1, ...), float32 or wider."""
         shape, dtype = (*batch_shape, self.window - 1), accumulation_dtype(self.dtype)
         return AttentionCarry(

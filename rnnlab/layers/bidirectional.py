@@ -1,6 +1,5 @@
 """Runs two cells over a sequence, one from each end."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ from flax import nnx
 from jax import Array
 
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import Recurrent, module_dtype
+from rnnlab.recurrent import BatchShape, Recurrent, module_dtype
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
@@ -68,7 +67,7 @@ class Bidirectional(Recurrent):
         if merge == "concat":
             self.features += backward.features
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, Any]:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> tuple[Any, Any]:
         """Returns the pair of the cells' initial carries."""
         return self.forward.initial_carry(batch_shape), self.backward.initial_carry(batch_shape)
 

@@ -1,7 +1,7 @@
 """A residual block around a cell."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 
 from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
-from rnnlab.layers.dropout import dropout, key_option, require_rate
+from rnnlab.layers.dropout import DropoutLayer, key_option
 from rnnlab.layers.norm import RMSNorm
-from rnnlab.recurrent import Recurrent, validate_call
+from rnnlab.recurrent import BatchShape, validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -26,7 +26,7 @@ class BlockCarry(NamedTuple):
     cell: Any
 
 
-class Block(Recurrent):
+class Block(DropoutLayer):
     """A residual branch of norm, convolution, cell and projection, then one of norm and MLP.
 
         x = x + dropout(project(cell(conv(norm(x)))))
@@ -38,18 +38,21 @@ class Block(Recurrent):
     Args:
       width: width of the residual stream, which is input and output.
       cell: function that returns the cell, called as `cell(width, expansion * width, rngs=...,
-        dtype=..., param_dtype=...)`: a class of `rnnlab.CELLS`, or a `functools.partial` of one.
-      rngs: source of the parameters' keys.
+        dtype=..., param_dtype=...)`: a class of `rnnlab.CELLS`, or a `functools.partial` of one;
+        or a cell whose `in_features` is width.
+      rngs: source of the parameters' keys. With a stream named `dropout`, calls without a key draw
+        one from a copy of it, see `rnnlab.layers.Dropout`.
       expansion: width of the cell divided by `width`.
       conv_kernel_size: taps of the causal convolution before the cell; None omits it.
       mlp_expansion: width of the MLP's hidden layer divided by `width`; None omits the MLP.
-      dropout: dropout rate after each branch.
+      dropout: dropout rate after each branch. A call needs a key, or the block a stream.
       variational: whether dropout draws one mask per call for all time steps.
       dtype: dtype of the computation; None means `param_dtype`. Carries are float32 or wider.
       param_dtype: dtype of the parameters.
 
     Raises:
-      ValueError: an option is out of range, or the shapes or dtypes of a call do not fit.
+      ValueError: an option is out of range, the shapes or dtypes of a call do not fit, or a call in
+        training mode has no key.
 
     Source: arXiv 2410.01201, appendix C: RMS norm, Conv4, minRNN, MLP, each branch residual.
 
@@ -65,7 +68,7 @@ class Block(Recurrent):
     def __init__(
         self,
         width: int,
-        cell: Callable[..., nnx.Module],
+        cell: Callable[..., nnx.Module] | nnx.Module,
         *,
         rngs: nnx.Rngs,
         expansion: int = 1,
@@ -76,15 +79,16 @@ class Block(Recurrent):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        require_rate("dropout", dropout)
+        super().__init__(dropout, rngs)
         require_positive_int(width=width, expansion=expansion)
         if mlp_expansion is not None:
             require_positive_int(mlp_expansion=mlp_expansion)
         self.in_features = width
         self.features = width
-        self.dropout = dropout
+        self.mlp_expansion = mlp_expansion
         self.variational = variational
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         dtypes = {"dtype": self.dtype, "param_dtype": param_dtype}
         self.norm = RMSNorm(width, rngs=rngs, **dtypes)
         self.conv = (
@@ -92,13 +96,17 @@ class Block(Recurrent):
             if conv_kernel_size is None
             else CausalConv(width, conv_kernel_size, rngs=rngs, **dtypes)
         )
-        self.cell = cell(width, expansion * width, rngs=rngs, **dtypes)
+        if not isinstance(cell, nnx.Module):
+            cell = cell(width, expansion * width, rngs=rngs, **dtypes)
+        elif cell.in_features != width:
+            raise ValueError(f"cell must have in_features {width}, got {cell.in_features}")
+        self.cell = cell
         self.project = nnx.Linear(self.cell.features, width, rngs=rngs, **dtypes)
         self.mlp = (
             None if mlp_expansion is None else _mlp(width, mlp_expansion * width, rngs, dtypes)
         )
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> BlockCarry:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> BlockCarry:
         """Returns the empty window of the convolution and the initial carry of the cell."""
         conv = () if self.conv is None else self.conv.initial_carry(batch_shape)
         return BlockCarry(conv, self.cell.initial_carry(batch_shape))
@@ -130,16 +138,17 @@ class Block(Recurrent):
 
     def _run(self, conv, cell, carry, x, key, time_axis, *, reset, mask):
         """Both branches, over a sequence or one time step, depending on `conv` and `cell`."""
+        key = self.dropout_key(key)
         cell_key, branch_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         window, y = self._cell_input(conv, carry, x, reset, mask)
         options = key_option(self.cell, cell_key)
         state, y = cell(carry.cell, y, reset=reset, mask=mask, **options)
         x = x.astype(self.dtype)
         y = self._apply_flat(self.project, y)
-        x = x + dropout(y, self.dropout, branch_key, broadcast_axis=time_axis)
+        x = x + self.drop(y, branch_key, broadcast_axis=time_axis)
         if self.mlp is not None:
             y = self._apply_flat(self.mlp, x)
-            x = x + dropout(y, self.dropout, mlp_key, broadcast_axis=time_axis)
+            x = x + self.drop(y, mlp_key, broadcast_axis=time_axis)
         return BlockCarry(window, state), x
 
     def _apply_flat(self, layer, x):

@@ -1,7 +1,5 @@
 """A causal convolution over time; its carry is the window of the last inputs."""
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -10,6 +8,7 @@ from jaxtyping import Float
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import WindowLayer, causal_taps, push_window
+from rnnlab.recurrent import BatchShape
 from rnnlab.validation import require_positive_int
 
 
@@ -63,7 +62,7 @@ class CausalConv(WindowLayer):
         self.kernel = nnx.Param(kernel_init(rngs.params(), (kernel_size, features), param_dtype))
         self.bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window features"]:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> Float[Array, "*batch window features"]:
         """Returns zeros of shape (*batch_shape, kernel_size - 1, features), float32 or wider."""
         return jnp.zeros(
             (*batch_shape, self.kernel_size - 1, self.features), accumulation_dtype(self.dtype)

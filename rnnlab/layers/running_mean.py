@@ -1,14 +1,12 @@
 """A layer that returns the mean of all time steps so far."""
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.recurrent import Recurrent
+from rnnlab.recurrent import BatchShape, Recurrent
 from rnnlab.scan import linear_scan
 from rnnlab.validation import require_positive_int
 
@@ -41,7 +39,7 @@ class RunningMean(Recurrent):
         self.features = features
         self.dtype = compute_dtype(dtype, dtype)
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch sums"]:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> Float[Array, "*batch sums"]:
         """Returns zeros, float32 or wider."""
         return jnp.zeros((*batch_shape, self.features + 1), accumulation_dtype(self.dtype))
 

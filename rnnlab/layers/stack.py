@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import Recurrent, module_dtype
+from rnnlab.layers.dropout import key_option, stored_key
+from rnnlab.recurrent import BatchShape, Recurrent, module_dtype
 
 
 class Stack(Recurrent):
@@ -50,7 +50,7 @@ class Stack(Recurrent):
         self.features = layers[-1].features
         self.dtype = module_dtype(layers[-1])
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> tuple[Any, ...]:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> tuple[Any, ...]:
         """Returns the initial carry of each layer."""
         return tuple(layer.initial_carry(batch_shape) for layer in self.layers)
 
@@ -65,6 +65,9 @@ class Stack(Recurrent):
         carries = []
         for k, (call, layer, state) in enumerate(zip(calls, self.layers, carry, strict=True)):
             layer_key = None if key is None else jax.random.fold_in(key, k)
+            if layer_key is None and self.remat:
+                # Drawn here, since a stream cannot be advanced while `jax.checkpoint` traces.
+                layer_key = stored_key(layer)
             call = partial(call, **flags, **key_option(layer, layer_key))
             state, x = jax.checkpoint(call)(state, x) if self.remat else call(state, x)
             carries.append(state)

@@ -1,6 +1,5 @@
 """The residual block of a temporal convolutional network (TCN), under the cell contract."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,9 +10,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.layers.dropout import dropout, require_rate
+from rnnlab.layers.dropout import DropoutLayer
 from rnnlab.layers.window import WindowLayer, causal_taps, push_window
-from rnnlab.recurrent import Recurrent, dense
+from rnnlab.recurrent import BatchShape, dense
 from rnnlab.validation import require_positive_int
 
 
@@ -71,7 +70,7 @@ class DilatedConv(WindowLayer):
         self.scale = nnx.Param(jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1))))
         self.bias = nnx.Param(jnp.zeros((width,), param_dtype))
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> Float[Array, "*batch window width"]:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> Float[Array, "*batch window width"]:
         """Returns a window of zeros, float32 or wider."""
         return jnp.zeros(
             (*batch_shape, self.lags[-1], self.features), accumulation_dtype(self.dtype)
@@ -94,7 +93,7 @@ class TemporalBlockCarry(NamedTuple):
     second: Float[Array, "*batch window width"]
 
 
-class TemporalBlock(Recurrent):
+class TemporalBlock(DropoutLayer):
     """A residual branch of two dilated causal convolutions.
 
         f(x, conv) = dropout(relu(conv(x)))
@@ -109,7 +108,7 @@ class TemporalBlock(Recurrent):
       rngs: source of the parameters' keys.
       kernel_size: taps of each convolution.
       dilation: time steps from one tap to the next.
-      dropout: dropout rate after each convolution.
+      dropout: dropout rate after each convolution; see `rnnlab.layers.Dropout` for its keys.
       dtype: dtype of the computation; None means `param_dtype`. Carries are float32 or wider.
       param_dtype: dtype of the parameters.
 
@@ -137,16 +136,15 @@ class TemporalBlock(Recurrent):
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        require_rate("dropout", dropout)
+        super().__init__(dropout, rngs)
         self.in_features = width
         self.features = width
-        self.dropout = dropout
         self.dtype = compute_dtype(dtype, param_dtype)
         options = {"rngs": rngs, "dtype": self.dtype, "param_dtype": param_dtype}
         self.first = DilatedConv(width, kernel_size, dilation, **options)
         self.second = DilatedConv(width, kernel_size, dilation, **options)
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> TemporalBlockCarry:
+    def initial_carry(self, batch_shape: BatchShape = ()) -> TemporalBlockCarry:
         """Returns the empty windows of both convolutions."""
         return TemporalBlockCarry(
             self.first.initial_carry(batch_shape), self.second.initial_carry(batch_shape)
@@ -160,13 +158,14 @@ class TemporalBlock(Recurrent):
         return self._run(*convs, carry, x, key, reset=reset, mask=mask)
 
     def _run(self, first, second, carry, x, key, **flags):
+        key = self.dropout_key(key)
         keys = (None, None) if key is None else jax.random.split(key)
         x = y = x.astype(self.dtype)
         windows = []
         for conv, window, conv_key in zip((first, second), carry, keys, strict=True):
             window, y = conv(window, y, **flags)
             windows.append(window)
-            y = dropout(_relu(y), self.dropout, conv_key)
+            y = self.drop(_relu(y), conv_key)
         return TemporalBlockCarry(*windows), _relu(x + y)
 
 

@@ -10,6 +10,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int, Key
 
 from rnnlab.models import SequenceModel
+from rnnlab.validation import require_key, require_tokens
 
 
 def generate(
@@ -26,7 +27,7 @@ def generate(
     Only the carry is kept, so that memory does not grow with the number of generated tokens.
 
     Args:
-      model: predicts the next token at every time step.
+      model: predicts the next token at every time step. It is used without dropout.
       prompt: at least one token id per example.
       length: number of tokens to generate, at least 1.
       key: key of the samples.
@@ -34,7 +35,8 @@ def generate(
       top_k: sample only from the k most likely tokens; None: from all.
 
     Raises:
-      ValueError: an argument is out of range, or the model does not read tokens.
+      ValueError: an argument is out of range, key is not a random key, or the model does not read
+        tokens.
 
     >>> import jax, jax.numpy as jnp
     >>> from rnnlab.models.config import ModelConfig
@@ -57,6 +59,8 @@ def generate(
         raise ValueError(f"temperature must be in [0, {largest:g}], got {temperature}")
     if top_k is not None and not 1 <= top_k <= model.features:
         raise ValueError(f"top_k must be in 1 to {model.features}, got {top_k}")
+    require_key("key", key)
+    require_tokens("prompt", prompt, model.vocab_size)
     graphdef, params = nnx.split(model)
     return _generate(
         graphdef, length, temperature < smallest, top_k, params, prompt, key, temperature
@@ -93,6 +97,7 @@ def _generate(
     temperature: Array,
 ) -> Array:
     model = nnx.merge(graphdef, params, copy=True)
+    model.eval()
     carry, logits = model(model.initial_carry(prompt.shape[:-1]), prompt)
 
     def choose(logits, t):

@@ -1,6 +1,5 @@
 """A sequence model: an embedding, a body of cells or layers, and a head."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -13,8 +12,18 @@ from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.layers.running_mean import RunningMean
-from rnnlab.recurrent import dense, mask_outputs, validate_call, validate_carry
-from rnnlab.validation import require_flags, require_one_of, require_positive_int
+from rnnlab.recurrent import (
+    BatchShape,
+    RandomSource,
+    accept_batch_size,
+    call_key,
+    dense,
+    mask_outputs,
+    split_arguments,
+    validate_call,
+    validate_carry,
+)
+from rnnlab.validation import require_flags, require_one_of, require_positive_int, require_tokens
 
 READOUTS = ("last", "mean")
 
@@ -50,8 +59,9 @@ class SequenceModel(nnx.Module):
 
     Raises:
       ValueError: neither or both of vocab_size and in_features are given, the sizes do not allow
-        tied embeddings, or the shapes or dtypes of a call are invalid. Token ids out of range are
-        not detected, JAX clamps them: validate them on the host.
+        tied embeddings, the shapes or dtypes of a call are invalid, or a token id is out of range.
+        Within `jax.jit` ids are unknown, and one out of range is read as the nearest valid id:
+        validate them on the host.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -118,26 +128,28 @@ class SequenceModel(nnx.Module):
         )
         self.head_bias = nnx.Param(jnp.zeros((out_features,), param_dtype))
 
-    def initial_carry(self, batch_shape: Sequence[int]) -> ModelCarry:
+    @accept_batch_size
+    def initial_carry(self, batch_shape: BatchShape = ()) -> ModelCarry:
         """Returns the initial carry of the body and of the running mean."""
         mean = () if self.mean is None else self.mean.initial_carry(batch_shape)
         return ModelCarry(self.body.initial_carry(batch_shape), mean)
 
     def __call__(
         self,
-        carry: Any,
+        carry: Any = None,
         xs: Float[Array, "*batch time in_features"] | Int[Array, "*batch time"] | None = None,
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
+        rngs: RandomSource | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
         """Returns the last carry and the predictions of all time steps, 0 where masked.
 
-        `model(xs)` starts from `initial_carry`. Dropout needs a key.
+        `model(xs)` starts from `initial_carry`. Arguments are those of a cell's call.
         """
-        if xs is None:
-            xs, carry = carry, None
+        carry, xs = split_arguments(carry, xs)
+        key = call_key(key, rngs)
         carry, xs, reset, mask = self._validate(carry, xs, reset, mask, time=True)
         return self.predict(carry, self.embed(xs), reset=reset, mask=mask, key=key)
 
@@ -149,8 +161,10 @@ class SequenceModel(nnx.Module):
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
+        rngs: RandomSource | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch out_features"]]:
         """Returns the carry and the predictions of one time step."""
+        key = call_key(key, rngs)
         carry, x, reset, mask = self._validate(carry, x, reset, mask, time=False)
         mean = None if self.mean is None else self.mean.step
         return self._run(self.body.step, mean, carry, self.embed(x), key, reset=reset, mask=mask)
@@ -171,11 +185,13 @@ class SequenceModel(nnx.Module):
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
+        rngs: RandomSource | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
         """Returns the result of a call for embedded inputs.
 
         `model(carry, xs)` is `model.predict(carry, model.embed(xs))`.
         """
+        key = call_key(key, rngs)
         return self._run(self.body, self.mean, carry, embedded, key, reset=reset, mask=mask)
 
     def _validate(self, carry, xs, reset, mask, *, time):
@@ -190,6 +206,7 @@ class SequenceModel(nnx.Module):
             )
         reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
         require_flags(xs.shape, f"the shape of {name}", reset=reset, mask=mask)
+        require_tokens(name, xs, self.vocab_size, mask)
         carry = validate_carry(self, carry, xs.shape[:-1] if time else xs.shape)
         return carry, xs, reset, mask
 

@@ -220,7 +220,7 @@ def build_model(experiment: Experiment, data: TaskData) -> SequenceModel:
 
 
 def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceModel, TaskData]:
-    """Returns a run's model with the parameters of its best step, and its data.
+    """Returns a run's model with the parameters of its best step, in evaluation mode, and its data.
 
     If the best checkpoint is corrupt, the latest valid one is used with a warning; with `strict`
     that is an error.
@@ -235,7 +235,9 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
     carry = model.initial_carry((batch_size,)) if data.stateful else ()
     metadata = _metadata(settings, data)
     params = load_best_params(run_dir, metadata, model, experiment.train, carry, strict=strict)
-    return nnx.merge(nnx.graphdef(model), params), data
+    model = nnx.merge(nnx.graphdef(model), params)
+    model.eval()
+    return model, data
 
 
 def _load_task(name: str, stored: object, where: str) -> Task:

@@ -32,12 +32,19 @@ def prepare(
     # In the cell's dtype, so that its tolerance holds for gradients of the inputs too.
     xs = jax.random.normal(xs_key, (*batch, LENGTH, cell.in_features), jnp.float32)
     xs = xs.astype(module_dtype(cell))
-    graphdef, params = nnx.split(cell)
+    graphdef, params = nnx.split(without_dropout(cell))
 
     def call(function, *arguments):
         return function(graphdef, params, *arguments)
 
     return call, jax.tree.unflatten(treedef, leaves), xs
+
+
+def without_dropout(cell: nnx.Module) -> nnx.Module:
+    """Returns a copy of the cell in evaluation mode, in which the contract holds without a key."""
+    copy = nnx.merge(*nnx.split(cell), copy=True)
+    copy.eval()
+    return copy
 
 
 @partial(jax.jit, static_argnums=0)

@@ -31,6 +31,7 @@ def make_gate_saturation(graphdef: Any) -> Callable[[Any, Batch], dict[str, jax.
     @jax.jit
     def gate_saturation(params: Any, batch: Batch) -> dict[str, jax.Array]:
         model = nnx.merge(graphdef, params, copy=True)
+        model.eval()
         return {
             f"saturated/layer {k}/{name}": _saturated_fraction(values, batch.mask)
             for k, gates in gate_values(model, batch).items()

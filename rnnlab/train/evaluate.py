@@ -19,6 +19,7 @@ def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
     @jax.jit
     def predict(params: Any, batch: Batch) -> jax.Array:
         model = nnx.merge(graphdef, params, copy=True)
+        model.eval()
         carry = model.initial_carry(batch.inputs.shape[:1])
         return model(carry, batch.inputs, reset=batch.reset, mask=batch.mask)[1]
 

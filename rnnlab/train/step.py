@@ -79,6 +79,7 @@ def make_train_step(
 
     def batch_loss(params, carry, batch, key):
         model = nnx.merge(graphdef, params, copy=True)
+        model.train()
         # No gradient flows into a carry of the window before; the initial one may be learned.
         initial = carry == ()
         carry = model.initial_carry(batch.inputs.shape[:1]) if initial else lax.stop_gradient(carry)

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from rnnlab import GRU, Bidirectional, Block, MinGRU, Stack
-from rnnlab.layers.dropout import dropout
+from rnnlab.layers.dropout import Dropout, dropout
+from rnnlab.layers.tcn import TemporalBlock
 from rnnlab.recurrent import Recurrent
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
@@ -45,10 +46,80 @@ def test_branch_is_norm_conv_cell_projection(getkey):
 def test_block_dropout_depends_only_on_the_key(getkey):
     module, xs = block(dropout=0.5), jax.random.normal(getkey(), (2, 5, 4))
     key, other = getkey(), getkey()
-    np.testing.assert_array_equal(call(module, xs), call(block(), xs))
     np.testing.assert_array_equal(call(module, xs, key=key), call(module, xs, key=key))
     assert (call(module, xs, key=key) != call(module, xs, key=other)).any()
-    assert (call(module, xs, key=key) != call(module, xs)).any()
+    dropped = call(module, xs, key=key)
+    module.eval()
+    np.testing.assert_array_equal(call(module, xs), call(block(), xs))
+    np.testing.assert_array_equal(call(module, xs, key=key), call(module, xs))
+    assert (dropped != call(module, xs)).any()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        lambda: Dropout(4, 0.5),
+        lambda: block(dropout=0.5),
+        lambda: TemporalBlock(4, rngs=nnx.Rngs(0), dropout=0.5),
+        lambda: Stack([block(dropout=0.5)]),
+        lambda: Bidirectional(block(dropout=0.5), block()),
+    ],
+)
+def test_dropout_without_a_key_warns_and_raises_in_training_mode(module):
+    module, xs = module(), jnp.ones((2, 5, 4))
+    with pytest.warns(UserWarning, match="with dropout 0.5 got no key and applies no dropout"):
+        ys = call(module, xs)
+    module.train()
+    with pytest.raises(ValueError, match=r"key must be given to .* in training mode"):
+        call(module, xs)
+    assert (call(module, xs, key=jax.random.key(1)) != ys).any()
+    module.eval()
+    np.testing.assert_array_equal(call(module, xs), ys)
+
+
+def test_rngs_of_a_call_are_a_source_of_keys():
+    module, xs = block(dropout=0.5), jnp.ones((2, 5, 4))
+    rngs = nnx.Rngs(0, dropout=1)
+    first, second = call(module, xs, rngs=rngs), call(module, xs, rngs=rngs)
+    assert (first != second).any()
+    np.testing.assert_array_equal(call(module, xs, rngs=nnx.Rngs(dropout=1)), first)
+    np.testing.assert_array_equal(call(module, xs, rngs=nnx.Rngs(dropout=1).dropout), first)
+    key = nnx.Rngs(dropout=1).dropout()
+    np.testing.assert_array_equal(call(module, xs, rngs=key), call(module, xs, key=key))
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_stream_of_the_constructor_is_advanced_by_each_call(remat):
+    def make():
+        made = Block(4, MinGRU, rngs=nnx.Rngs(0, dropout=1), dropout=0.5)
+        return Stack([made], remat=remat)
+
+    module, xs = make(), jnp.ones((2, 5, 4))
+    run = nnx.jit(call)
+    first, second = run(module, xs), run(module, xs)
+    assert (first != second).any()
+    np.testing.assert_array_equal(run(make(), xs), first)
+    nnx.grad(lambda module: call(module, xs).sum())(module)
+    still = nnx.view(module, deterministic=True)
+    np.testing.assert_array_equal(call(still, xs), call(still, xs))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"key": 0}, r"key must be a random key, got 0; pass jax.random.key\(0\)"),
+        ({"key": jnp.zeros(3)}, "key must be a random key, got an array of shape"),
+        ({"key": jax.random.key(0), "rngs": nnx.Rngs(0)}, "only one of key and rngs"),
+    ],
+)
+def test_invalid_key_raises_value_error(options, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        call(block(dropout=0.5), jnp.ones((2, 5, 4)), **options)
+
+
+@pytest.mark.parametrize("check", ["sequence_equals_steps", "packed_equals_separate"])
+def test_dropout_layer_keeps_the_contract(check):
+    {**SEQUENCE_CHECKS, **CELL_CHECKS}[check](Dropout(4, 0.5), jax.random.key(4))
 
 
 def test_layers_of_a_stack_use_different_dropout_masks(getkey):
@@ -78,7 +149,10 @@ def test_key_reaches_blocks_inside_other_layers(getkey):
     inside = Block(4, dropping, rngs=rngs)
     xs, key = jax.random.normal(getkey(), (2, 5, 4)), getkey()
     for module in (both, nested, inside, Stack([both])):
-        assert (call(module, xs, key=key) != call(module, xs)).any()
+        module.train()
+        dropped = call(module, xs, key=key)
+        module.eval()
+        assert (dropped != call(module, xs)).any()
 
 
 @pytest.mark.usefixtures("quick_compile")
@@ -100,6 +174,15 @@ def test_dropout_preserves_the_mean(getkey):
 def test_block_builds_its_cell_with_any_callable():
     signed = functools.partial(MinGRU, decay_range=(-1, 1), candidate="tanh")
     assert Block(4, signed, rngs=nnx.Rngs(0)).cell.decay_range == (-1, 1)
+
+
+def test_block_accepts_a_cell(getkey):
+    cell = GRU(4, 6, rngs=nnx.Rngs(1))
+    made, xs = Block(4, cell, rngs=nnx.Rngs(0)), jax.random.normal(getkey(), (2, 5, 4))
+    assert made.cell is cell
+    assert call(made, xs).shape == xs.shape
+    with pytest.raises(ValueError, match="cell must have in_features 5, got 4"):
+        Block(5, cell, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize(
