@@ -4,6 +4,9 @@ A plain ValueError is a wrong argument or setting. Every message is one line: wh
 value found and one action.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 INTERNAL_ERROR, USAGE_ERROR, DATA, CHECKPOINT, RESOURCES, DIVERGED, LOCKED = range(1, 8)
 """Exit codes. 0 is success, INTERNAL_ERROR is a bug in rnnlab, 130 and 143 are signals."""
 
@@ -48,6 +51,31 @@ class MissingMethodError(NotImplementedError, ValueError):
             f"{type(module).__name__} must define {method}, got a class without it; "
             "docs/guides/your-own-cell.md shows an example"
         )
+
+
+class ForwardModeError(TypeError):
+    """Forward-mode differentiation of a scan over time, which defines reverse mode only."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "forward-mode differentiation (jax.jvp, jax.jacfwd, jax.hessian) of a scan over time "
+            "is not defined; use reverse mode: jax.jacrev(f), or jax.jacrev(jax.grad(f)) for a "
+            "Hessian"
+        )
+
+
+@contextmanager
+def explain_forward_mode() -> Iterator[None]:
+    """Raises ForwardModeError in place of JAX's error about forward mode.
+
+    It cannot do so where `jax.jit` encloses the scan and the error comes after its trace.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if isinstance(error, ForwardModeError) or "forward-mode" not in str(error):
+            raise
+        raise ForwardModeError from None
 
 
 class InsufficientResourcesError(OSError):

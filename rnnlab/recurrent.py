@@ -18,7 +18,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
-from rnnlab.errors import MissingMethodError
+from rnnlab.errors import MissingMethodError, explain_forward_mode
 from rnnlab.validation import require_flags, require_floating, require_key, require_shape
 
 BatchShape = int | Sequence[int]
@@ -105,7 +105,7 @@ class Recurrent(nnx.Module):
         carry, xs = split_arguments(carry, xs)
         key = call_key(key, rngs)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
-        with jax.named_scope(type(self).__name__):
+        with jax.named_scope(type(self).__name__), explain_forward_mode():
             carry, ys = self.run_sequence(carry, xs, reset, mask, key)
             return carry, mask_outputs(ys, mask)
 

@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from rnnlab.dtypes import accumulation_dtype
+from rnnlab.errors import explain_forward_mode
 from rnnlab.scan.affine import CoefficientFn, GatedOperands, carry_term, flagged_coefficients
 from rnnlab.scan.backends import associative, chunked, unfused
 from rnnlab.scan.linear import BACKENDS, dispatch, transposed_scan
@@ -93,7 +94,8 @@ def gated_scan(
     reset, mask = (None if x is None else jnp.expand_dims(x, -1) for x in (reset, mask))
     params, reset_state = constants
     operands = GatedOperands(preactivations, params, h0, reset_state, reset, mask)
-    return _jitted(coefficients, operands, reverse, backend)
+    with explain_forward_mode():
+        return _jitted(coefficients, operands, reverse, backend)
 
 
 def gated_step(

@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Inexact
 
 from rnnlab.dtypes import accumulation_dtype
+from rnnlab.errors import explain_forward_mode
 from rnnlab.scan.affine import carry_term
 from rnnlab.scan.backends import associative, sequential
 from rnnlab.scan.backends.unfused import shift_states
@@ -66,7 +67,8 @@ def linear_scan(
 
     The gradient (reverse mode, of any order) is the recurrence run against time. It keeps `a` and
     `h` only. That of an `a` per feature is summed over the steps. Forward mode is not defined:
-    `jax.jvp` and `jax.jacfwd` raise TypeError.
+    `jax.jvp`, `jax.jacfwd` and `jax.hessian` raise TypeError. `jax.jacrev(jax.grad(f))` is a
+    Hessian in reverse mode.
 
     Raises:
       ValueError: shapes differ, a dtype is not real or complex floating (`reset`: not bool), or
@@ -110,7 +112,8 @@ def linear_scan(
         return b
     a = a.reshape(*[1] * (b.ndim - a.ndim), *a.shape)
     reset = None if reset is None else jnp.expand_dims(reset, -1)
-    return scan_with_last_state(a, b, h0, reset, reverse=reverse, backend=backend)[0]
+    with explain_forward_mode():
+        return scan_with_last_state(a, b, h0, reset, reverse=reverse, backend=backend)[0]
 
 
 def resolve_backend(

@@ -13,6 +13,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from rnnlab.dtypes import accumulation_dtype
+from rnnlab.errors import explain_forward_mode
 from rnnlab.scan.backends.unfused import shift_states
 from rnnlab.scan.linear import transposed_scan
 from rnnlab.validation import require_flags, require_floating, require_shape
@@ -55,7 +56,8 @@ def log_linear_scan(
         return log_b
     reset = None if reset is None else jnp.expand_dims(reset, -1)
     dtype = log_h0.dtype
-    log_h = _jitted(log_a.astype(dtype), log_b.astype(dtype), log_h0, reset, reverse)
+    with explain_forward_mode():
+        log_h = _jitted(log_a.astype(dtype), log_b.astype(dtype), log_h0, reset, reverse)
     return log_h.astype(log_b.dtype)
 
 

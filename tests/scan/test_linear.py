@@ -8,10 +8,11 @@ import jax.test_util
 import numpy as np
 import oracles
 import pytest
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnlab import linear_scan
+from rnnlab import GRU, Attention, Stack, gated_scan, linear_scan, log_linear_scan
 from rnnlab.scan.linear import scan_with_last_state
 from rnnlab.testing import TOLERANCE
 
@@ -252,10 +253,24 @@ def test_linear_scan_error_at_length_65536_is_of_rounding(mean, backend):
     assert oracles.relative_error(h, oracles.linear_scan(a, b)) <= 2e-6
 
 
-def test_linear_scan_in_forward_mode_raises():
+@pytest.mark.parametrize(
+    "scan",
+    [
+        linear_scan,
+        log_linear_scan,
+        lambda a, b: gated_scan(lambda a, b: (a, b), [a, b], b[0])[0],
+        lambda a, b: Stack([Attention(2, 4, heads=2, rngs=nnx.Rngs(0))])(b)[1],
+        lambda a, b: GRU(2, 4, rngs=nnx.Rngs(0))(b)[1],
+    ],
+)
+@pytest.mark.usefixtures("quick_compile")
+def test_forward_mode_names_the_reverse_mode_in_its_error(scan):
     a, b, _, _, _ = example((3, 2))
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(linear_scan, (a, b), (a, b))
+    for differentiate in (jax.jacfwd, lambda f: lambda x: jax.jvp(f, (x,), (x,))):
+        with pytest.raises(TypeError, match="forward-mode .* use reverse mode: jax.jacrev"):
+            differentiate(lambda b: scan(a, b))(b)
+    with pytest.raises(TypeError, match=r"forward-mode .* jax.jacrev\(jax.grad\(f\)\) for a Hess"):
+        jax.hessian(lambda b: linear_scan(a, b).sum())(b)
 
 
 def test_linear_scan_with_auto_chooses_the_backend_when_lowered():
