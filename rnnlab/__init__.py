@@ -25,7 +25,10 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'rnnlab' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    module = _MODULES[name]
+    if module == __name__:  # a package, which becomes an attribute when it is imported
+        return import_module(f"{module}.{name}")
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,16 @@
 This is the only list: type checkers read it, and `rnnlab/__init__.py` imports from it on use.
 """
 
+from rnnlab import analysis as analysis
+from rnnlab import bench as bench
+from rnnlab import cells as cells
+from rnnlab import layers as layers
+from rnnlab import models as models
+from rnnlab import runs as runs
+from rnnlab import scan as scan
+from rnnlab import tasks as tasks
+from rnnlab import testing as testing
+from rnnlab import train as train
 from rnnlab.cells import CELLS as CELLS
 from rnnlab.cells import GRU as GRU
 from rnnlab.cells import LSTM as LSTM
@@ -10,14 +20,19 @@ from rnnlab.cells import LSTMCarry as LSTMCarry
 from rnnlab.cells import Mamba as Mamba
 from rnnlab.cells import MinGRU as MinGRU
 from rnnlab.cells import MinLSTM as MinLSTM
+from rnnlab.cells import NNXCell as NNXCell
 from rnnlab.cells import VanillaRNN as VanillaRNN
 from rnnlab.layers import Attention as Attention
 from rnnlab.layers import Bidirectional as Bidirectional
 from rnnlab.layers import Block as Block
 from rnnlab.layers import CausalConv as CausalConv
+from rnnlab.layers import Dropout as Dropout
+from rnnlab.layers import OutputOnly as OutputOnly
 from rnnlab.layers import Stack as Stack
 from rnnlab.models import ModelConfig as ModelConfig
 from rnnlab.models import SequenceModel as SequenceModel
+from rnnlab.models import stack_cells as stack_cells
+from rnnlab.models.generate import generate as generate
 from rnnlab.registry import REGISTRY as REGISTRY
 from rnnlab.runs.api import resume as resume
 from rnnlab.runs.api import run as run

@@ -214,6 +214,23 @@ def call_key(key: Array | None, rngs: RandomSource | None) -> Array | None:
     return key
 
 
+def require_layer(name: str, module: Any) -> None:
+    """Raises ValueError unless `module` has the attributes of the contract."""
+    missing = [
+        attribute
+        for attribute in ("in_features", "features", "initial_carry")
+        if not hasattr(module, attribute)
+    ]
+    if missing:
+        found = (
+            f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
+        )
+        action = "pass a cell, block or stack"
+        if isinstance(module, nnx.RNNCellBase):
+            action = "wrap it: rnnlab.NNXCell(cell)"
+        raise ValueError(f"{name} must have {', '.join(missing)}, got {found}; {action}")
+
+
 def module_dtype(module: Any) -> jnp.dtype:
     """Returns the dtype in which a module of the contract computes; float32 if it names none.
 

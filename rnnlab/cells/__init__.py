@@ -9,6 +9,7 @@ from rnnlab.cells.mamba import Mamba as Mamba
 from rnnlab.cells.mamba import MambaCarry as MambaCarry
 from rnnlab.cells.mingru import MinGRU as MinGRU
 from rnnlab.cells.minlstm import MinLSTM as MinLSTM
+from rnnlab.cells.nnx_cell import NNXCell as NNXCell
 from rnnlab.cells.rnn import VanillaRNN as VanillaRNN
 from rnnlab.registry import cell_entries
 

@@ -7,5 +7,6 @@ from rnnlab.layers.block import Block as Block
 from rnnlab.layers.block import BlockCarry as BlockCarry
 from rnnlab.layers.conv import CausalConv as CausalConv
 from rnnlab.layers.dropout import Dropout as Dropout
+from rnnlab.layers.output_only import OutputOnly as OutputOnly
 from rnnlab.layers.running_mean import RunningMean as RunningMean
 from rnnlab.layers.stack import Stack as Stack

@@ -8,7 +8,7 @@ from flax import nnx
 from jax import Array
 
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import BatchShape, Recurrent, module_dtype
+from rnnlab.recurrent import BatchShape, Recurrent, module_dtype, require_layer
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
@@ -48,6 +48,8 @@ class Bidirectional(Recurrent):
 
     def __init__(self, forward: nnx.Module, backward: nnx.Module, *, merge: str = "concat"):
         require_one_of("merge", merge, MERGES)
+        require_layer("forward", forward)
+        require_layer("backward", backward)
         if forward.in_features != backward.in_features:
             raise ValueError(
                 f"backward must have the in_features of forward, {forward.in_features}, "

@@ -15,7 +15,7 @@ from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import DropoutLayer, key_option
 from rnnlab.layers.norm import RMSNorm
-from rnnlab.recurrent import BatchShape, validate_call
+from rnnlab.recurrent import BatchShape, require_layer, validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -98,7 +98,8 @@ class Block(DropoutLayer):
         )
         if not isinstance(cell, nnx.Module):
             cell = cell(width, expansion * width, rngs=rngs, **dtypes)
-        elif cell.in_features != width:
+        require_layer("cell", cell)
+        if cell.in_features != width:
             raise ValueError(f"cell must have in_features {width}, got {cell.in_features}")
         self.cell = cell
         self.project = nnx.Linear(self.cell.features, width, rngs=rngs, **dtypes)

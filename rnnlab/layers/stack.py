@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 
 from rnnlab.layers.dropout import key_option, stored_key
-from rnnlab.recurrent import BatchShape, Recurrent, module_dtype
+from rnnlab.recurrent import BatchShape, Recurrent, module_dtype, require_layer
 
 
 class Stack(Recurrent):
@@ -38,6 +38,8 @@ class Stack(Recurrent):
         layers = list(layers)
         if not layers:
             raise ValueError("layers must contain at least one cell or block, got none")
+        for k, layer in enumerate(layers):
+            require_layer(f"layers[{k}]", layer)
         for k, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.features != above.in_features:
                 raise ValueError(

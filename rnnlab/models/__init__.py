@@ -2,3 +2,4 @@
 
 from rnnlab.models.config import ModelConfig as ModelConfig
 from rnnlab.models.sequence_model import SequenceModel as SequenceModel
+from rnnlab.models.stack_cells import stack_cells as stack_cells

@@ -19,6 +19,7 @@ from rnnlab.recurrent import (
     call_key,
     dense,
     mask_outputs,
+    require_layer,
     split_arguments,
     validate_call,
     validate_carry,
@@ -92,6 +93,7 @@ class SequenceModel(nnx.Module):
                 f"given, got vocab_size={vocab_size} and in_features={in_features}"
             )
         require_one_of("readout", readout, READOUTS)
+        require_layer("body", body)
         sizes = {"vocab_size": vocab_size, "in_features": in_features, "out_features": out_features}
         require_positive_int(**{name: size for name, size in sizes.items() if size is not None})
         if tie_embeddings and (out_features, body.features) != (vocab_size, body.in_features):

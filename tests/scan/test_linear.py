@@ -267,7 +267,7 @@ def test_linear_scan_error_at_length_65536_is_of_rounding(mean, backend):
 def test_forward_mode_names_the_reverse_mode_in_its_error(scan):
     a, b, _, _, _ = example((3, 2))
     for differentiate in (jax.jacfwd, lambda f: lambda x: jax.jvp(f, (x,), (x,))):
-        with pytest.raises(TypeError, match="forward-mode .* use reverse mode: jax.jacrev"):
+        with pytest.raises(TypeError, match=r"forward-mode .* use reverse mode: jax.jacrev"):
             differentiate(lambda b: scan(a, b))(b)
     with pytest.raises(TypeError, match=r"forward-mode .* jax.jacrev\(jax.grad\(f\)\) for a Hess"):
         jax.hessian(lambda b: linear_scan(a, b).sum())(b)
