@@ -29,10 +29,12 @@ from rnnlab.layers import CausalConv as CausalConv
 from rnnlab.layers import Dropout as Dropout
 from rnnlab.layers import OutputOnly as OutputOnly
 from rnnlab.layers import Stack as Stack
+from rnnlab.loading import load as load
 from rnnlab.models import ModelConfig as ModelConfig
 from rnnlab.models import SequenceModel as SequenceModel
 from rnnlab.models import stack_cells as stack_cells
 from rnnlab.models.generate import generate as generate
+from rnnlab.models.saving import save as save
 from rnnlab.registry import REGISTRY as REGISTRY
 from rnnlab.runs.api import resume as resume
 from rnnlab.runs.api import run as run

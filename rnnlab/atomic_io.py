@@ -47,7 +47,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file atomically: to a temporary file first, which then replaces it.
+    """Writes a file atomically, see `open_atomic`.
+
+    Raises:
+      InsufficientResourcesError: it could not be written; the previous content is unchanged.
+    """
+    with open_atomic(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a temporary file for writing, which replaces `path` if the block raises no error.
 
     Raises:
       InsufficientResourcesError: it could not be written; the previous content is unchanged.
@@ -56,7 +67,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     with raise_resource_errors(path):
         try:
             with tmp.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             tmp.replace(path)

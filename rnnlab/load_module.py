@@ -130,3 +130,8 @@ def _imported(path: Path) -> ModuleType | None:
         if Path(file).resolve() == path:
             return module
     return None
+
+
+def is_loaded(name: str) -> bool:
+    """Whether a name in `sys.modules` is that of a module that `load` has executed."""
+    return name in _loaded

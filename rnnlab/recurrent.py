@@ -5,10 +5,8 @@ on whole sequences, and has a `step` for one time step. `docs/contract.md` descr
 `rnnlab.testing.check_cell` tests it.
 """
 
-import functools
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, final
 
 import jax
@@ -18,13 +16,15 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
+from rnnlab.call_arguments import (
+    BatchShape,
+    RandomSource,
+    accept_batch_size,
+    call_key,
+    split_arguments,
+)
 from rnnlab.errors import MissingMethodError, explain_forward_mode
-from rnnlab.validation import require_flags, require_floating, require_key, require_shape
-
-BatchShape = int | Sequence[int]
-"""Shape of the batch axes; an int is the size of a single one."""
-RandomSource = nnx.Rngs | nnx.RngStream | Key[Array, ""]
-"""Where dropout gets a key from, as in Flax: `rngs.dropout`, a stream, or a key."""
+from rnnlab.validation import require_flags, require_floating, require_shape
 
 SATURATION_MARGIN = 0.01
 """A gate, scaled to [0, 1], is saturated within this distance of either end: its derivative is then
@@ -164,71 +164,6 @@ class Recurrent(nnx.Module):
         time_first = time_axis_first(xs, -2), time_axis_first(reset, -1), time_axis_first(mask, -1)
         carry, ys = lax.scan(body, carry, (*time_first, keys))
         return carry, jnp.moveaxis(ys, 0, -2)
-
-
-def accept_batch_size(initial_carry: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `initial_carry` as a method that also accepts an int and passes on a tuple."""
-
-    @functools.wraps(initial_carry)
-    def wrapped(self: Any, batch_shape: BatchShape = ()) -> Any:
-        try:
-            sizes = (operator.index(batch_shape),)
-        except TypeError:
-            try:
-                sizes = tuple(operator.index(size) for size in batch_shape)
-            except TypeError:
-                raise ValueError(
-                    f"batch_shape must be an int or a tuple of ints, got {batch_shape!r}; pass the "
-                    "shape of xs without time and features"
-                ) from None
-        return initial_carry(self, sizes)
-
-    return wrapped
-
-
-def split_arguments(carry: Any, xs: Array | None) -> tuple[Any, Array]:
-    """Returns the carry, or None, and the inputs of `module(carry, xs)` or `module(xs)`."""
-    if xs is None:
-        xs, carry = carry, None
-    if xs is None:
-        raise ValueError("xs must be given, got None; call cell(xs) or cell(carry, xs)")
-    return carry, xs
-
-
-def call_key(key: Array | None, rngs: RandomSource | None) -> Array | None:
-    """Returns the key of a call's dropout from its arguments `key` and `rngs`, or None.
-
-    Raises:
-      ValueError: both are given, or one is neither a key nor a source of keys.
-    """
-    if rngs is not None:
-        if key is not None:
-            raise ValueError("only one of key and rngs may be given, got both; remove one")
-        if isinstance(rngs, nnx.Rngs):
-            return rngs.dropout()
-        if isinstance(rngs, nnx.RngStream):
-            return rngs()
-        key = rngs
-    if key is not None:
-        require_key("key", key)
-    return key
-
-
-def require_layer(name: str, module: Any) -> None:
-    """Raises ValueError unless `module` has the attributes of the contract."""
-    missing = [
-        attribute
-        for attribute in ("in_features", "features", "initial_carry")
-        if not hasattr(module, attribute)
-    ]
-    if missing:
-        found = (
-            f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
-        )
-        action = "pass a cell, block or stack"
-        if isinstance(module, nnx.RNNCellBase):
-            action = "wrap it: rnnlab.NNXCell(cell)"
-        raise ValueError(f"{name} must have {', '.join(missing)}, got {found}; {action}")
 
 
 def module_dtype(module: Any) -> jnp.dtype:

@@ -9,7 +9,7 @@ ROOT = Path(rnnlab.__file__).parent
 
 ORDER = (
     {"errors", "validation", "dtypes", "load_module", "optional", "malloc", "legacy_names"},
-    {"atomic_io", "provenance", "registry"},
+    {"atomic_io", "call_arguments", "provenance", "registry"},
     {"records", "plotting"},
     {"tables", "scan", "recurrent"},
     {"layers"},
@@ -17,6 +17,7 @@ ORDER = (
     {"models", "tasks", "testing"},
     {"analysis", "train"},
     {"bench", "runs"},
+    {"loading"},
     {"cli"},
 )
 """Modules and packages of `rnnlab`, lowest first. Each imports only from sets before its own."""

@@ -5,7 +5,7 @@ before the coefficients, in the coefficients, and in what is read out of the sta
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,10 +13,11 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.cells.recurrence import GatedRecurrence
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import BatchShape, Recurrent, validate_call
+from rnnlab.recurrent import Recurrent, validate_call
 from rnnlab.scan import BACKENDS, CoefficientFn
 from rnnlab.validation import require_one_of, require_positive_int
 
@@ -32,6 +33,7 @@ class LinearCarry(NamedTuple):
     state: Any
 
 
+@runtime_checkable
 class Recurrence(Protocol):
     """A recurrence over one call's inputs, as in `rnnlab.cells.recurrence`.
 
@@ -141,6 +143,11 @@ class LinearCell(Recurrent):
         shape = (1, *self.state_shape)
         initial_state = init(rngs.params(), shape, self.param_dtype)[0]
         self.carry = nnx.Param(initial_state, weight_decay=False)
+
+    @property
+    def learn_initial_state(self) -> bool:
+        """Whether the initial state is a parameter."""
+        return self.carry is not None
 
     @property
     def state_shape(self) -> tuple[int, ...]:

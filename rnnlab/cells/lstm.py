@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.cells.backends import cudnn
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.cells.step_functions import (
@@ -17,7 +18,6 @@ from rnnlab.cells.step_functions import (
     add_inputs,
     own_state_gates,
 )
-from rnnlab.recurrent import BatchShape
 
 
 class LSTMCarry(NamedTuple):

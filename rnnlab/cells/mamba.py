@@ -169,6 +169,11 @@ class Mamba(LinearCell):
         self.skip = nnx.Param(jnp.ones((features,), param_dtype), weight_decay=False)
 
     @property
+    def conv_size(self) -> int:
+        """Number of taps of the causal convolution."""
+        return self.conv.kernel_size
+
+    @property
     def state_shape(self) -> tuple[int, int]:
         """Shape of the states of one sequence, (features, state_size)."""
         return self.features, self.state_size

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.recurrent import BatchShape, Recurrent
+from rnnlab.recurrent import Recurrent
 
 
 class NNXCell(Recurrent):

@@ -14,19 +14,13 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.cells.backends import lax_scan
 from rnnlab.cells.backends.newton import NewtonInfo, solve
 from rnnlab.cells.step_functions import GateInputs, StepFunctions, hidden, recurrent_dot
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import (
-    BatchShape,
-    Recurrent,
-    dense,
-    time_axis_first,
-    tree_where,
-    validate_call,
-)
+from rnnlab.recurrent import Recurrent, dense, time_axis_first, tree_where, validate_call
 from rnnlab.validation import require_one_of, require_positive_int
 
 
@@ -59,6 +53,7 @@ class NonlinearCell(Recurrent):
         self.in_features = in_features
         self.features = features
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         self.backend = backend
 
         def by_gate(init, shape):

@@ -11,9 +11,10 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import WindowLayer, push_window, segment_ids
-from rnnlab.recurrent import BatchShape, validate_call
+from rnnlab.recurrent import validate_call
 from rnnlab.validation import require_positive_int
 
 ROPE_BASE = 10_000
@@ -91,6 +92,7 @@ class Attention(WindowLayer):
         self.heads = heads
         self.window = window
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         kernel = kernel_init(rngs.params(), (in_features, 3 * features), param_dtype)
         self.kernel = nnx.Param(kernel)
 

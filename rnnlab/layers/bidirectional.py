@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from rnnlab.call_arguments import BatchShape, require_layer
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import BatchShape, Recurrent, module_dtype, require_layer
+from rnnlab.recurrent import Recurrent, module_dtype
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")

@@ -11,11 +11,12 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
+from rnnlab.call_arguments import BatchShape, require_layer
 from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import DropoutLayer, key_option
 from rnnlab.layers.norm import RMSNorm
-from rnnlab.recurrent import BatchShape, require_layer, validate_call
+from rnnlab.recurrent import validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -106,6 +107,16 @@ class Block(DropoutLayer):
         self.mlp = (
             None if mlp_expansion is None else _mlp(width, mlp_expansion * width, rngs, dtypes)
         )
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return self.features
+
+    @property
+    def conv_kernel_size(self) -> int | None:
+        """Number of taps of the convolution, None without one."""
+        return None if self.conv is None else self.conv.kernel_size
 
     def initial_carry(self, batch_shape: BatchShape = ()) -> BlockCarry:
         """Returns the empty window of the convolution and the initial carry of the cell."""

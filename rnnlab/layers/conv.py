@@ -6,9 +6,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import WindowLayer, causal_taps, push_window
-from rnnlab.recurrent import BatchShape
 from rnnlab.validation import require_positive_int
 
 
@@ -59,6 +59,7 @@ class CausalConv(WindowLayer):
         self.features = features
         self.kernel_size = kernel_size
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         self.kernel = nnx.Param(kernel_init(rngs.params(), (kernel_size, features), param_dtype))
         self.bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
 

@@ -9,7 +9,8 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Key
 
-from rnnlab.recurrent import BatchShape, Recurrent
+from rnnlab.call_arguments import BatchShape
+from rnnlab.recurrent import Recurrent
 from rnnlab.validation import require_positive_int
 
 
@@ -150,6 +151,11 @@ class Dropout(DropoutLayer):
         self.in_features = features
         self.features = features
         self.variational = variational
+
+    @property
+    def rate(self) -> float:
+        """The dropout rate."""
+        return self.dropout
 
     def initial_carry(self, batch_shape: BatchShape = ()) -> tuple[()]:
         """Returns (), since nothing is carried."""

@@ -6,7 +6,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Key
 
-from rnnlab.recurrent import RandomSource, require_layer
+from rnnlab.call_arguments import RandomSource, require_layer
 
 
 class OutputOnly(nnx.Module):

@@ -5,8 +5,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.recurrent import BatchShape, Recurrent
+from rnnlab.recurrent import Recurrent
 from rnnlab.scan import linear_scan
 from rnnlab.validation import require_positive_int
 

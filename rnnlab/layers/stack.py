@@ -8,8 +8,9 @@ from typing import Any
 import jax
 from flax import nnx
 
+from rnnlab.call_arguments import BatchShape, require_layer
 from rnnlab.layers.dropout import key_option, stored_key
-from rnnlab.recurrent import BatchShape, Recurrent, module_dtype, require_layer
+from rnnlab.recurrent import Recurrent, module_dtype
 
 
 class Stack(Recurrent):

@@ -9,10 +9,11 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import DropoutLayer
 from rnnlab.layers.window import WindowLayer, causal_taps, push_window
-from rnnlab.recurrent import BatchShape, dense
+from rnnlab.recurrent import dense
 from rnnlab.validation import require_positive_int
 
 
@@ -63,8 +64,12 @@ class DilatedConv(WindowLayer):
         require_positive_int(width=width, kernel_size=kernel_size, dilation=dilation)
         self.in_features = width
         self.features = width
+        self.width = width
+        self.kernel_size = kernel_size
+        self.dilation = dilation
         self.lags = tuple(k * dilation for k in range(kernel_size))
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         kernel = kernel_init(rngs.params(), (kernel_size, width, width), param_dtype)
         self.kernel = nnx.Param(kernel)
         self.scale = nnx.Param(jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1))))
@@ -139,10 +144,18 @@ class TemporalBlock(DropoutLayer):
         super().__init__(dropout, rngs)
         self.in_features = width
         self.features = width
+        self.kernel_size = kernel_size
+        self.dilation = dilation
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         options = {"rngs": rngs, "dtype": self.dtype, "param_dtype": param_dtype}
         self.first = DilatedConv(width, kernel_size, dilation, **options)
         self.second = DilatedConv(width, kernel_size, dilation, **options)
+
+    @property
+    def width(self) -> int:
+        """Width of input and output."""
+        return self.features
 
     def initial_carry(self, batch_shape: BatchShape = ()) -> TemporalBlockCarry:
         """Returns the empty windows of both convolutions."""

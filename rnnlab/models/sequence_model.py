@@ -8,22 +8,19 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int, Key
 
-from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.layers.dropout import key_option
-from rnnlab.layers.norm import RMSNorm
-from rnnlab.layers.running_mean import RunningMean
-from rnnlab.recurrent import (
+from rnnlab.call_arguments import (
     BatchShape,
     RandomSource,
     accept_batch_size,
     call_key,
-    dense,
-    mask_outputs,
     require_layer,
     split_arguments,
-    validate_call,
-    validate_carry,
 )
+from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.layers.dropout import key_option
+from rnnlab.layers.norm import RMSNorm
+from rnnlab.layers.running_mean import RunningMean
+from rnnlab.recurrent import dense, mask_outputs, validate_call, validate_carry
 from rnnlab.validation import require_flags, require_one_of, require_positive_int, require_tokens
 
 READOUTS = ("last", "mean")
@@ -106,6 +103,7 @@ class SequenceModel(nnx.Module):
         self.in_features = in_features
         self.features = out_features
         self.dtype = compute_dtype(dtype, param_dtype)
+        self.param_dtype = jnp.dtype(param_dtype)
         self.body = body
         width = body.in_features
         # Embeddings of norm about 1: the residual stream then starts at the scale of the branches,
@@ -129,6 +127,21 @@ class SequenceModel(nnx.Module):
             else nnx.Param(head(rngs.params(), (body.features, out_features), param_dtype))
         )
         self.head_bias = nnx.Param(jnp.zeros((out_features,), param_dtype))
+
+    @property
+    def out_features(self) -> int:
+        """Number of predictions per time step."""
+        return self.features
+
+    @property
+    def readout(self) -> str:
+        """What predictions are made from, one of `READOUTS`."""
+        return "last" if self.mean is None else "mean"
+
+    @property
+    def tie_embeddings(self) -> bool:
+        """Whether the head shares the embedding's matrix."""
+        return self.head_kernel is None
 
     @accept_batch_size
     def initial_carry(self, batch_shape: BatchShape = ()) -> ModelCarry:
