@@ -98,3 +98,32 @@ def test_initial_parameters_have_the_chosen_biases():
     assert MinLSTM(3, 4, rngs=nnx.Rngs(0), forget_bias=3.0).forget_bias[...].tolist() == [3.0] * 4
     for gate in jnp.split(GRU(3, 4, rngs=nnx.Rngs(0)).recurrent_kernel[...], 3, -1):
         assert jnp.abs(gate.T @ gate - jnp.eye(4)).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_carry_may_be_none_and_a_batch_shape_an_int(name):
+    cell, xs = CELLS[name](3, 4, rngs=nnx.Rngs(0)), jnp.ones((2, 5, 3))
+    for shape, same in ((2, (2,)), ((), ()), ([2, 1], (2, 1))):
+        for one, other in zip(
+            *(jax.tree.leaves(cell.initial_carry(s)) for s in (shape, same)), strict=True
+        ):
+            assert one.shape == other.shape
+    shapes = jax.eval_shape(cell, cell.initial_carry(2), xs)
+    for found in (
+        jax.eval_shape(cell, xs),
+        jax.eval_shape(lambda xs: cell(None, xs), xs),
+        jax.eval_shape(lambda xs: cell(xs=xs), xs),
+    ):
+        assert found == shapes
+    assert jax.eval_shape(lambda x: cell.step(None, x), xs[:, 0])[1].shape == (2, 4)
+
+
+@pytest.mark.parametrize("shape", [None, 1.5, "ab", (2.0,)])
+def test_bad_batch_shape_raises(shape, unchecked):
+    with pytest.raises(ValueError, match="batch_shape must be an int or a tuple of ints, got"):
+        CELLS["gru"](3, 4, rngs=nnx.Rngs(0)).initial_carry(shape)
+
+
+def test_call_without_inputs_raises():
+    with pytest.raises(ValueError, match="xs must be given, got None; call cell"):
+        CELLS["gru"](3, 4, rngs=nnx.Rngs(0))()

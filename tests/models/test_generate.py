@@ -60,10 +60,12 @@ def test_samples_have_the_probabilities_of_the_model():
         ({"temperature": -1.0}, r"temperature must be in .*, got -1.0"),
         ({"top_k": 6}, "top_k must be in 1 to 5, got 6"),
         ({"prompt": jnp.zeros((0,), jnp.int32)}, "prompt must have at least one token"),
+        ({"key": 0}, r"key must be a random key, got 0; pass jax.random.key\(0\)"),
+        ({"prompt": jnp.array([1, 5])}, r"prompt must be token ids in \[0, 5\), got 5 at index"),
         ({"prompt": jnp.int32(1)}, r"got shape \(\); start with a token"),
     ],
 )
-def test_option_out_of_range_is_refused(model, options, message):
+def test_option_out_of_range_is_refused(model, options, message, unchecked):
     arguments = {"prompt": jnp.array([1]), "length": 3, "key": jax.random.key(0)} | options
     with pytest.raises(ValueError, match=message):
         generate(model, **arguments)

@@ -115,7 +115,20 @@ def test_mean_readout_at_the_last_step_is_the_mean_over_the_sequence(getkey):
 
 def test_call_without_a_carry_starts_from_the_initial_one():
     model, ids = token_model(), jnp.array([[0, 1, 2]])
-    assert_close(model(ids), model(model.initial_carry((1,)), ids))
+    expected = model(model.initial_carry((1,)), ids)
+    for found in (model(ids), model(None, ids), model(model.initial_carry(1), ids), model(xs=ids)):
+        assert_close(found, expected)
+
+
+def test_token_out_of_range_raises_where_its_value_is_known():
+    model, ids = token_model(), jnp.array([[0, 1, -1]])
+    with pytest.raises(ValueError, match=r"xs must be token ids in \[0, 5\), got -1 at index \(0"):
+        model(ids)
+    with pytest.raises(ValueError, match=r"x must be token ids in \[0, 5\), got 5; correct"):
+        model.step(model.initial_carry(), jnp.int32(5))
+    model(ids, mask=ids >= 0)
+    clipped = jax.jit(lambda ids: model(ids)[1])
+    assert_close(clipped(ids), clipped(jnp.maximum(ids, 0)))
 
 
 def test_tied_embeddings_are_one_parameter():
