@@ -71,7 +71,7 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
             tmp.replace(path)
-        except OSError:
+        except BaseException:
             tmp.unlink(missing_ok=True)
             raise
         fsync(path.parent)

@@ -1,4 +1,4 @@
-"""Save a module to one file, with what is needed to build it again, and load it.
+"""Save a module and the arguments that build it again to one file, and load it.
 
 The file is a ZIP archive of `.npy` files, one per array, which `numpy.load` reads, and of
 `module.json`: the class and the constructor's arguments of the module and of its parts, and the

@@ -135,7 +135,7 @@ class SequenceModel(nnx.Module):
 
     @property
     def readout(self) -> str:
-        """What predictions are made from, one of `READOUTS`."""
+        """The source of the predictions, one of `READOUTS`."""
         return "last" if self.mean is None else "mean"
 
     @property
