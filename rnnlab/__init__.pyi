@@ -41,7 +41,6 @@ from rnnlab.runs.api import run as run
 from rnnlab.runs.experiment import Experiment as Experiment
 from rnnlab.runs.experiment import Preset as Preset
 from rnnlab.runs.trained_model import TrainedModel as TrainedModel
-from rnnlab.runs.trained_model import load as load
 from rnnlab.scan import gated_scan as gated_scan
 from rnnlab.scan import linear_scan as linear_scan
 from rnnlab.scan import log_linear_scan as log_linear_scan
