@@ -101,6 +101,7 @@ def predict_batches(
     *,
     classes: Sequence[object] = (),
     last_step_only: bool = False,
+    scored_only: bool = False,
     target_mean: np.ndarray | float = 0.0,
     target_scale: float = 1.0,
 ) -> Predictions:
@@ -114,9 +115,14 @@ def predict_batches(
       loss: of the task; it defines the meaning of the outputs, see `TaskData.loss`.
       classes: names of the classes; empty: their numbers.
       last_step_only: whether only the last time step of an example is predicted.
+      scored_only: whether only time steps with a target are predicted.
       target_mean, target_scale: values are `target_mean + target_scale * output`.
     """
-    rows = [_rows(outputs(batch), batch, last_step_only) for batch in batches if len(batch.inputs)]
+    rows = [
+        _rows(outputs(batch), batch, last_step_only, scored_only)
+        for batch in batches
+        if len(batch.inputs)
+    ]
     sizes = np.cumsum([0, *(count for *_, count in rows)])
     example = np.concatenate(
         [first + start for (first, *_), start in zip(rows, sizes, strict=False)]
@@ -163,17 +169,22 @@ def with_summary(predictions: Predictions) -> Predictions:
     return Predictions(predictions.kind, columns, f"{text}.")
 
 
-def _rows(raw: np.ndarray, batch: Batch, last_step_only: bool) -> tuple[np.ndarray, ...]:
+def _rows(
+    raw: np.ndarray, batch: Batch, last_step_only: bool, scored_only: bool
+) -> tuple[np.ndarray, ...]:
     """The example, time step, outputs and targets of each row, and the number of examples."""
     raw = np.asarray(raw, np.float64)
     keep = np.ones(batch.inputs.shape[:2], bool) if batch.mask is None else batch.mask.copy()
     examples = int(keep.any(axis=1).sum())  # examples that are only padding fill up the last batch
+    scored = loss_mask(batch)
+    if scored_only:
+        keep &= scored.any(axis=-1) if scored.ndim == 3 else scored
     if last_step_only:
         keep[:, :-1] &= ~keep[:, 1:]
     example, step = np.nonzero(keep)
     targets = batch.targets
     if targets.dtype.kind == "f":
-        targets = np.where(loss_mask(batch), targets, np.nan)
+        targets = np.where(scored, targets, np.nan)
     return example, step, raw[keep], targets[keep], examples
 
 
