@@ -44,6 +44,7 @@ class SequencePreparation:
       target_scale: the deviation of all target values from their means.
       columns: the meaning of the columns of a table.
       test: the batches of the training's own test part.
+      test_examples: (examples,) numbers or ids of the sequences of the test part, in their file.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class SequencePreparation:
     target_scale: float = 1.0
     columns: TableColumns = field(default_factory=TableColumns, repr=False)
     test: Callable[[], Iterable[Batch]] | None = field(default=None, repr=False)
+    test_examples: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -154,6 +156,9 @@ class SequencePreparation:
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
         """Returns the class or the values of each sequence, or of each time step of each sequence.
 
+        The column `example` has the number of the sequence in its source, from 0, or in a table its
+        id.
+
         A class that the training data lacks is shown as it is in `actual`, and counts as predicted
         wrong.
 
@@ -178,12 +183,14 @@ class SequencePreparation:
         actual = None
         if source is None:
             assert self.test is not None
-            batches = self.test()
+            assert self.test_examples is not None
+            batches, numbers = self.test(), self.test_examples
         else:
             path, examples = self.read(source, labelled=False)
             dataset = self.encode(path, examples, accept_unknown=True)
             if self.classes and examples.targets is not None:
                 actual = self._actual(examples, dataset.mask)
+            numbers = example_ids(examples)
             size = min(self.batch_size, len(dataset.inputs))
             batches = split_batches(self.standardize(dataset), size)
         found = predict_batches(
@@ -195,9 +202,10 @@ class SequencePreparation:
             target_mean=0.0 if self.target_mean is None else self.target_mean,
             target_scale=self.target_scale,
         )
+        columns = {**found.columns, "example": numbers[found.columns["example"]]}
         if actual is not None:
-            found = dataclasses.replace(found, columns={**found.columns, "actual": actual})
-        return with_summary(found)
+            columns["actual"] = actual
+        return with_summary(dataclasses.replace(found, columns=columns))
 
     def describe(self, dataset: Batch) -> str:
         """Returns a sentence on what was detected in the training's file, given its examples."""
@@ -276,6 +284,11 @@ class SequencePreparation:
             keep[:, :-1] &= ~keep[:, 1:]
         rows = targets[keep]
         return np.where(rows != IGNORE_INDEX, names[np.where(rows >= 0, rows, 0)], "").astype(str)
+
+
+def example_ids(examples: Examples) -> np.ndarray:
+    """Returns the ids of the sequences of a table, or the numbers of other sequences from 0."""
+    return np.arange(len(examples.inputs)) if examples.ids is None else np.array(examples.ids)
 
 
 def _batch(examples: Examples) -> Batch:

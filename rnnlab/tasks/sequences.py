@@ -20,7 +20,11 @@ from rnnlab.tasks.readers.examples import read_examples
 from rnnlab.tasks.readers.labelled_table import TableColumns
 from rnnlab.tasks.readers.memory import NAME, plain_arrays
 from rnnlab.tasks.readers.table import read_table
-from rnnlab.tasks.sequence_preparation import MAX_VOCAB, SequencePreparation
+from rnnlab.tasks.sequence_preparation import (
+    MAX_VOCAB,
+    SequencePreparation,
+    example_ids,
+)
 from rnnlab.validation import require_positive_int
 
 _VOWELS = ("sktime", "datasets", "data", "JapaneseVowels")
@@ -160,11 +164,16 @@ class Sequences:
             strata = dataset.targets[loss_mask(dataset)]
         fractions = [self.valid] if test_path else [self.valid, self.test]
         try:
-            parts = [_select(dataset, part) for part in stratified(strata, fractions)]
+            indices = stratified(strata, fractions)
         except ValueError as error:
             raise data_error(path, f"cannot be split: {error}") from None
+        parts = [_select(dataset, part) for part in indices]
         if test_path:
-            parts.append(preparation.encode(*preparation.read(test_path, labelled=True)))
+            _, tested = preparation.read(test_path, labelled=True)
+            parts.append(preparation.encode(test_path, tested))
+            test_examples = example_ids(tested)
+        else:
+            test_examples = example_ids(examples)[indices[-1]]
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
             if not loss_mask(part).any():
                 raise data_error(
@@ -186,7 +195,9 @@ class Sequences:
         )
         return dataclasses.replace(
             data,
-            preparation=dataclasses.replace(preparation, test=data.eval_sets["test"]),
+            preparation=dataclasses.replace(
+                preparation, test=data.eval_sets["test"], test_examples=test_examples
+            ),
             notes=() if self.path is None else (preparation.describe(dataset),),
         )
 

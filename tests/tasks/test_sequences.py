@@ -304,15 +304,17 @@ def test_predict_of_the_test_part_has_the_metrics_of_the_evaluation(
     found = data.preparation.predict(outputs, None, None)
     assert found.kind == kind
     assert ("step" in found.columns) == (targets.ndim == 2)
+    steps = found.columns.get("step")
+    numbers = found.columns["example"]  # of the sequences in the file
+    truth = targets[numbers] if steps is None else targets[numbers, steps]
     if kind == "class":
         right = found.columns["predicted"] == found.columns["actual"]
         assert right.mean() == pytest.approx(metrics["accuracy"])
-        assert set(found.columns["actual"]) <= set(map(str, targets.ravel()))
+        assert found.columns["actual"].tolist() == list(map(str, truth))
     else:
         errors = found.columns["predicted"] - found.columns["actual"]
         assert np.sqrt(np.mean(errors**2)) == pytest.approx(metrics["rmse"])
-        distances = np.abs(found.columns["actual"][:, None] - targets.ravel())
-        assert (distances.min(axis=1) < 1e-3).all()
+        np.testing.assert_allclose(found.columns["actual"], truth, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("inputs", "targets", "kind"), KINDS.values(), ids=KINDS)
@@ -396,6 +398,11 @@ def test_predict_of_a_table_equals_that_of_a_frame(tmp_path, monkeypatch, kind):
     found = predict(source=Path("new.tsv"))
     assert len(found) == (len(rows) if kind == "step" else 40)
     assert predict(source=shuffled).to_csv() == found.to_csv()
+    ids = found.columns["example"].astype(int)
+    if kind in ("class", "value"):
+        assert ids.tolist() == list(range(40))[::-1]
+        own = predict(source=None)
+        assert set(own.columns["example"]) < set(map(str, range(40)))
     unlabelled = predict(source=shuffled.drop(columns="label"))
     np.testing.assert_array_equal(unlabelled.columns["predicted"], found.columns["predicted"])
     renamed = Sequences(task.path, label="y", **settings)
@@ -437,3 +444,18 @@ def test_notes_describe_the_file(tmp_path):
     (note,) = Sequences(tmp_path / "b.npz").load(seed=0).notes
     assert "token ids below 2 (store floats if they are values)" in note
     assert "1 value per sequence (store integers or strings if they are classes)" in note
+
+
+def test_predict_of_a_ts_file_accepts_no_labels_and_other_classes(tmp_path):
+    train = written(tmp_path / "train.ts", "1,2:0,0:a\n3:4:b\n5,6,7:1,2,3:a\n8,9:5,5:b\n" * 4)
+    data = Sequences(train, batch_size=4, valid=0.25, test=0.25).load(seed=0)
+    other = tmp_path / "other.ts"
+    other.write_text("@classLabel true c b\n@data\n1,2:0,0:c\n3:4:b\n")
+    plain = tmp_path / "plain.ts"
+    plain.write_text("@classLabel false\n@data\n1,2:0,0\n3:4\n")
+    found = data.preparation.predict(linear(data), other, None)
+    assert found.columns["actual"].tolist() == ["c", "b"]
+    assert "of 2 with a known class" in found.summary
+    unlabelled = data.preparation.predict(linear(data), plain, None)
+    assert unlabelled.columns["actual"].tolist() == ["", ""]
+    assert unlabelled.columns["p(a)"].tolist() == found.columns["p(a)"].tolist()

@@ -31,6 +31,7 @@ class Examples(NamedTuple):
       mask: (examples, time) bool, False in padding, which is on the right; None: no padding.
       classes: names of the classes; None where they are numbers, or where targets are values.
       features: names of the columns of a table that are the inputs; None: there is no table.
+      ids: what distinguishes the sequences of a table; None: their numbers.
     """
 
     inputs: np.ndarray
@@ -38,6 +39,7 @@ class Examples(NamedTuple):
     mask: np.ndarray | None = None
     classes: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
 
 
 def to_examples(
@@ -67,7 +69,7 @@ def to_examples(
     >>> to_examples(Path("a.npz"), arrays)
     Examples(inputs=array([[[0.5],
             [2. ]]], dtype=float32), targets=array([[-1,  0]], dtype=int32), mask=None, \
-classes=('up',), features=None)
+classes=('up',), features=None, ids=None)
     """
     inputs, targets = (_named(path, arrays, names) for names in (INPUT_NAMES, TARGET_NAMES))
     for names, found in ((INPUT_NAMES, inputs), (TARGET_NAMES, targets)):

@@ -64,7 +64,7 @@ def read_labelled_table(source: Any, columns: TableColumns, *, labelled: bool = 
     label = table.index(columns.label) if labelled or columns.label in table.header else None
     if columns.id is None:
         return _read_wide(table, columns, label, labelled)
-    groups = _groups(table, columns.id)
+    ids, groups = _groups(table, columns.id)
     time = _time_index(table, columns, label)
     if time is not None:
         order = _order(table, time)
@@ -76,7 +76,7 @@ def read_labelled_table(source: Any, columns: TableColumns, *, labelled: bool = 
     if label is not None:
         arrays |= _targets(table, label, groups, columns, labelled)
     read = to_examples(table.path, arrays, labelled=False)
-    return read._replace(features=names)
+    return read._replace(features=names, ids=ids)
 
 
 def _read_wide(table: Table, columns: TableColumns, label: int | None, labelled: bool) -> Examples:
@@ -96,8 +96,8 @@ def _read_wide(table: Table, columns: TableColumns, label: int | None, labelled:
     return to_examples(table.path, arrays, labelled=False)._replace(features=names)
 
 
-def _groups(table: Table, name: str) -> list[np.ndarray]:
-    """The rows of each sequence, in the order of their first rows."""
+def _groups(table: Table, name: str) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """The id and the rows of each sequence, in the order of their first rows."""
     if name not in table.header:
         raise data_error(
             table.path,
@@ -111,7 +111,7 @@ def _groups(table: Table, name: str) -> list[np.ndarray]:
             reason = "must not be empty; fill it in"
             raise data_error(table.path, reason, line=table.lines[row], column=name)
         groups.setdefault(cell, []).append(row)
-    return [np.array(rows) for rows in groups.values()]
+    return tuple(groups), [np.array(rows) for rows in groups.values()]
 
 
 def _time_index(table: Table, columns: TableColumns, label: int | None) -> int | None:
