@@ -26,3 +26,12 @@ def test_display_of_lines_that_are_no_equations_raises():
 @pytest.mark.parametrize("span", ["array[0] = 1", "carry, y = cell.step(carry, x)", "ys[t]"])
 def test_span_of_code_stays_code(span):
     assert docs_math.inline(span) == f"`{span}`"
+
+
+def test_page_with_latex_gets_mathml_and_an_unknown_command_raises():
+    pytest.importorskip("latex2mathml")  # a package of the extra `docs`
+    page = docs_math.mathml('<p><span class="arithmatex">\\(a &lt; b\\)</span></p>')
+    assert "<math" in page
+    assert "arithmatex" not in page
+    with pytest.raises(ValueError, match=r"commands that latex2mathml has, got: \\foo"):
+        docs_math.mathml('<span class="arithmatex">\\(\\foo\\)</span>')

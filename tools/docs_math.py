@@ -147,7 +147,13 @@ def mathml(page: str) -> str:
     from latex2mathml.converter import convert  # a package of the extra `docs`
 
     def replace(match: re.Match) -> str:
-        formula = convert(html.unescape(match[3]).strip())
+        source = html.unescape(match[3]).strip()
+        for environment in ("aligned", "align", "align*"):  # the converter has arrays only
+            source = source.replace(rf"\begin{{{environment}}}", r"\begin{array}{rl}")
+            source = source.replace(rf"\end{{{environment}}}", r"\end{array}")
+        formula = convert(source)
+        if "<mi>&</mi>" in formula or "<mi>\\" in formula:
+            raise ValueError(f"formula must use commands that latex2mathml has, got: {source}")
         if match[2] == "(":
             return formula
         formula = formula.replace("<math ", '<math displaystyle="true" ', 1)
