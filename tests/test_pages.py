@@ -63,6 +63,7 @@ def test_commands_on_a_page_parse(page):
     """Every `rnnlab` command on a page parses: its names, its flags and their values."""
     text = (ROOT / page).read_text(encoding="utf-8")
     commands = re.findall(r"^ {4,8}(?:pip install \S+ && )?rnnlab (\S.*)", text, re.MULTILINE)
+    commands += re.findall(r"^\| `rnnlab ([^`|]*)` \|", text, re.MULTILINE)  # a row of a table
     for line in commands:
         words = shlex.split(re.split(r" {2,}", line)[0])  # what follows two spaces explains it
         words = [word for word in words if word not in (main.KEEP, main.NO_KEEP, "--help")]
