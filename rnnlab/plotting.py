@@ -81,6 +81,6 @@ def require_replaceable(path: Path) -> None:
 
 def add_caption(figure: "Figure", text: str) -> None:
     """Writes a caption below a figure, wrapped to its width."""
-    characters = int(15 * figure.get_figwidth())  # of 8 points
+    characters = int(17 * figure.get_figwidth())  # of 8 points
     lines = (textwrap.fill(line, characters) for line in text.splitlines())
     figure.supxlabel("\n".join(lines), fontsize=8, parse_math=False)

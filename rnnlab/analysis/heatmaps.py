@@ -22,6 +22,7 @@ def gate_figure(
     colorbar_label: str = "value of the gate",
     meanings: Mapping[str, str] | None = None,
     limits: tuple[float, float] = (0, 1),
+    first_step: int = 0,
 ) -> Figure:
     """Gates over a sequence as heat maps, one per gate.
 
@@ -33,6 +34,7 @@ def gate_figure(
       colorbar_label: label of the color bar.
       meanings: what the ends of each gate do, from `rnnlab.analysis.gates.gate_meaning`.
       limits: values at the ends of the color bar.
+      first_step: number of the first time step.
 
     >>> figure = gate_figure({"z": np.full((4, 8), 0.5)}, list("scan"))
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -42,13 +44,15 @@ def gate_figure(
     panels = figure.subplots(len(gates), 1, squeeze=False)[:, 0]
     for axes, (name, values) in zip(panels, gates.items(), strict=True):
         shown = _most_varied(np.asarray(values, np.float64))
-        image = axes.imshow(shown.T, aspect="auto", cmap="viridis", vmin=limits[0], vmax=limits[1])
+        end, units = first_step + len(shown) - 0.5, shown.shape[1] - 0.5
+        place = {"aspect": "auto", "extent": (first_step - 0.5, end, units, -0.5)}
+        image = axes.imshow(shown.T, cmap="viridis", vmin=limits[0], vmax=limits[1], **place)
         meaning = (meanings or {}).get(name)
         name = f"{name}: {meaning}" if meaning else name
         axes.set_title(name, fontsize=10)
         axes.set_ylabel("units, ordered by mean")
         axes.set_yticks([])
-        _label_steps(axes, labels, len(shown))
+        _label_steps(axes, labels, len(shown), first_step)
     figure.colorbar(image, ax=list(panels), label=colorbar_label)
     figure.suptitle(title, fontsize=11)
     return figure
@@ -76,7 +80,7 @@ def text_figure(
         )
     lines = -(-len(labels) // CHARS_PER_ROW)
     width = min(len(labels), CHARS_PER_ROW)
-    size = max(6.5, 1.6 + 0.155 * width), max(1.9, 1.0 + 0.32 * lines)
+    size = max(6.5, 1.6 + 0.155 * width), max(2.4, 1.0 + 0.32 * lines)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     grid = np.full(lines * width, np.nan)
@@ -105,13 +109,16 @@ def text_figure(
     return figure
 
 
-def attribution_figure(values: ArrayLike, *, title: str, ylabel: str = "contribution") -> Figure:
+def attribution_figure(
+    values: ArrayLike, *, title: str, ylabel: str = "contribution", first_step: int = 0
+) -> Figure:
     """Contributions of time steps to a prediction as bars: red raises it, blue lowers it.
 
     Args:
       values: (time,), from `integrated_gradients` of one sequence.
       title: title of the figure.
       ylabel: label of the contributions.
+      first_step: number of the first time step.
 
     >>> figure = attribution_figure([0.5, -0.25], title="Prediction at time step 1")
     >>> [bar.get_height() for bar in figure.axes[0].patches]
@@ -121,7 +128,7 @@ def attribution_figure(values: ArrayLike, *, title: str, ylabel: str = "contribu
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots()
     colors = np.where(values < 0, "#2166AC", "#B2182B")  # the ends of the map of `text_figure`
-    axes.bar(np.arange(len(values)), values, width=0.9, color=colors)
+    axes.bar(first_step + np.arange(len(values)), values, width=0.9, color=colors)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="time step", ylabel=ylabel)
@@ -170,12 +177,13 @@ def _most_varied(values: np.ndarray) -> np.ndarray:
     return values[:, chosen[np.argsort(values[:, chosen].mean(0), kind="stable")]]
 
 
-def _label_steps(axes: Axes, labels: Sequence[str] | None, length: int) -> None:
+def _label_steps(axes: Axes, labels: Sequence[str] | None, length: int, first_step: int) -> None:
     if labels is None or length > 120:
         axes.set_xlabel("time step")
         return
     shown = [visible_symbol(label) for label in labels]
-    axes.set_xticks(range(length), shown, fontsize=7, family="monospace")
+    steps = range(first_step, first_step + length)
+    axes.set_xticks(steps, shown, fontsize=7, family="monospace")
     axes.set_xlabel("symbol read")
 
 

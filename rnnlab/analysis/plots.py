@@ -113,6 +113,7 @@ def trajectory_figure(
     *,
     explained_variance_ratio: ArrayLike | None = None,
     title: str = "Trajectory of the state",
+    first_step: int = 0,
 ) -> Figure:
     """States in the plane of their first two principal components, in order of time.
 
@@ -121,6 +122,7 @@ def trajectory_figure(
       labels: the symbol read at each time step.
       explained_variance_ratio: from `principal_components`.
       title: title of the figure.
+      first_step: number of the first time step.
 
     >>> figure = trajectory_figure(np.eye(4)[:, :2], list("scan"))
     >>> figure.axes[0].get_xlabel()
@@ -129,7 +131,7 @@ def trajectory_figure(
     figure, axes = _figure(7.2, 6)
     x, y = np.asarray(projected)[:, :2].T
     axes.plot(x, y, color="0.75", linewidth=0.8, zorder=1)
-    points = axes.scatter(x, y, c=np.arange(len(x)), s=14, cmap="viridis", zorder=2)
+    points = axes.scatter(x, y, c=first_step + np.arange(len(x)), s=14, cmap="viridis", zorder=2)
     for at, label in zip(zip(x, y, strict=True), labels or (), strict=False):
         axes.annotate(
             visible_symbol(label), at, xytext=(3, 3), textcoords="offset points", fontsize=8

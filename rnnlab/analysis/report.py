@@ -1,7 +1,7 @@
 """The analyses of one model and one sequence: a table and figures."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +29,7 @@ class Prediction(NamedTuple):
     """The prediction of a sequence that figures explain.
 
     Attributes:
-      step: its time step, from 0.
+      step: index of its time step in the sequence that is passed with it.
       output: index of the output that is explained.
       text: what is predicted and what is true, as in "predicted 'e', target 'a'".
       unit: what the output is, as in "logit of 'e'".
@@ -51,6 +51,8 @@ def figures(
     labels: Sequence[str] | None = None,
     *,
     prediction: Prediction | None = None,
+    carry: Any = None,
+    first_step: int = 0,
     source: str = "",
 ) -> Iterator[tuple[str, Figure]]:
     """Yields figures by name, each with a caption that names what it is of.
@@ -61,6 +63,8 @@ def figures(
         model is bidirectional.
       labels: the symbols of its time steps; None numbers them.
       prediction: the prediction that is explained; None is the largest output of the last step.
+      carry: the model's carry before the sequence; None is `initial_carry`.
+      first_step: number of the first time step, if the sequence is the end of a longer one.
       source: where the sequence is from, for the captions.
 
     Raises:
@@ -73,7 +77,7 @@ def figures(
     """
     if labels is not None and len(labels) != len(xs):
         raise ValueError(f"labels must have one entry per time step ({len(xs)}), got {len(labels)}")
-    carry = model.initial_carry(())
+    carry = model.initial_carry(()) if carry is None else carry
     if prediction is None:
         output = int(jnp.argmax(model(carry, xs)[1][-1]))
         prediction = Prediction(len(xs) - 1, output, f"output {output}, the largest")
@@ -82,7 +86,8 @@ def figures(
         xs, loss_step = xs[: prediction.step + 1], None
         labels = None if labels is None else labels[: prediction.step + 1]
     read = cell_inputs(model, carry, xs)
-    explained = f"Prediction at time step {prediction.step}: {prediction.text}"
+    when = f"at time step {first_step + prediction.step}"
+    explained = f"Prediction {when}: {prediction.text}"
     flow = gradient_flow(model, carry, xs, prediction)
     drawn = plots.gradient_flow_figure(
         flow,
@@ -95,14 +100,14 @@ def figures(
     drawn = plots.horizon_figure(sensitivity, title="Memory horizon of each layer")
     yield "memory", _captioned(drawn, *map(_order, read[:2]), source)
     for each in read:
-        if (drawn := _gate_figure(each, labels)) is not None:
+        if (drawn := _gate_figure(each, labels, first_step)) is not None:
             yield f"gates_{_file_name(each.name)}", _captioned(drawn, _order(each), source)
     last = read[-2:] if is_bidirectional(model) else read[-1:]
     for each in last:
-        if (drawn := _trajectory_figure(each, labels)) is not None:
+        if (drawn := _trajectory_figure(each, labels, first_step)) is not None:
             suffix = "" if len(last) == 1 else f"_{_file_name(each.name)}"
             yield f"trajectory{suffix}", _captioned(drawn, _order(each), source)
-    drawn = _attribution_figure(model, xs, labels, prediction)
+    drawn = _attribution_figure(model, carry, xs, labels, prediction, first_step)
     yield "attribution", _captioned(drawn, explained, source)
     for name, weights in attention_weights(model, carry, xs).items():
         drawn = plots.attention_figure(weights, labels, title=f"Attention of {name}")
@@ -114,7 +119,7 @@ def is_bidirectional(model: SequenceModel) -> bool:
     return any(reads_backward(layer.name) for layer in layers(model, model.initial_carry(())))
 
 
-def _gate_figure(read: CellInputs, labels: Sequence[str] | None) -> Figure | None:
+def _gate_figure(read: CellInputs, labels: Sequence[str] | None, first_step: int) -> Figure | None:
     """The gates of a cell by time step, in the range that they have; None if it has none."""
     _, cell, carry, xs = read
     gates = cell.gate_values(carry, xs) if hasattr(cell, "gate_values") else {}
@@ -124,40 +129,46 @@ def _gate_figure(read: CellInputs, labels: Sequence[str] | None) -> Figure | Non
     gates = {gate: low + (high - low) * _by_time(read, values) for gate, values in gates.items()}
     meanings = {gate: gate_meaning(cell, gate) for gate in gates}
     title = f"Gates of {_title(read)}"
-    return plots.gate_figure(gates, labels, title=title, meanings=meanings, limits=limits)
+    scale = {"meanings": meanings, "limits": limits}
+    return plots.gate_figure(gates, labels, title=title, first_step=first_step, **scale)
 
 
-def _trajectory_figure(read: CellInputs, labels: Sequence[str] | None) -> Figure | None:
+def _trajectory_figure(
+    read: CellInputs, labels: Sequence[str] | None, first_step: int
+) -> Figure | None:
     """The states of a cell in two dimensions; None if they have fewer."""
     h = _by_time(read, read.cell(read.carry, read.xs)[1])
     if min(h.shape) < 2:
         return None
     found = principal_components(h)
-    ratio = found.explained_variance_ratio
+    options = {"explained_variance_ratio": found.explained_variance_ratio, "first_step": first_step}
     title = f"Trajectory of the state of {_title(read)}"
-    return plots.trajectory_figure(
-        found.projected, labels, explained_variance_ratio=ratio, title=title
-    )
+    return plots.trajectory_figure(found.projected, labels, title=title, **options)
 
 
 def _attribution_figure(
-    model: SequenceModel, xs: Array, labels: Sequence[str] | None, prediction: Prediction
+    model: SequenceModel,
+    carry: Any,
+    xs: Array,
+    labels: Sequence[str] | None,
+    prediction: Prediction,
+    first_step: int,
 ) -> Figure:
     """The contribution of each time step to the prediction, compared with the mean input."""
-    carry, embedded = model.initial_carry(()), model.embed(xs)
+    embedded = model.embed(xs)
 
     def output(embedded: Array) -> Array:
         return prediction(model.predict(carry, embedded)[1])
 
     baseline = jnp.broadcast_to(embedded.mean(0, keepdims=True), embedded.shape)
     parts = integrated_gradients(output, embedded, baseline)
-    title = f"Attribution of the prediction at time step {prediction.step}"
+    title = f"Attribution of the prediction at time step {first_step + prediction.step}"
     label = f"contribution to the {prediction.unit}"
     if labels is None:
-        return plots.attribution_figure(parts, title=title, ylabel=label)
-    return plots.text_figure(
-        labels, parts, title=f"{title}: red raises it, blue lowers it", colorbar_label=label
-    )
+        return plots.attribution_figure(parts, title=title, ylabel=label, first_step=first_step)
+    label = f"contribution to the\n{prediction.unit}"
+    title += ": red raises it, blue lowers it"
+    return plots.text_figure(labels, parts, title=title, colorbar_label=label)
 
 
 def _by_time(read: CellInputs, values: Array) -> Array:
@@ -182,12 +193,13 @@ def _captioned(figure: Figure, *lines: str) -> Figure:
     return figure
 
 
-def table(model: SequenceModel, xs: Array) -> Table:
+def table(model: SequenceModel, xs: Array, carry: Any = None) -> Table:
     """One table row per layer: its decay, memory horizon, effective dimension and gates.
 
     Args:
       model: a model, also a bidirectional one: its cells have a row per direction.
       xs: one sequence, without batch axes.
+      carry: the model's carry before the sequence; None is `initial_carry`.
 
     >>> from rnnlab.models.config import ModelConfig
     >>> model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
@@ -202,7 +214,8 @@ def table(model: SequenceModel, xs: Array) -> Table:
         "effective dimension",
         "gates: fraction saturated low, high",
     )
-    lines = [_line(read) for read in cell_inputs(model, model.initial_carry(()), xs)]
+    carry = model.initial_carry(()) if carry is None else carry
+    lines = [_line(read) for read in cell_inputs(model, carry, xs)]
     return Table(f"Over {len(xs)} time steps", headings, lines)
 
 

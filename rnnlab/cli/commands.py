@@ -153,8 +153,9 @@ class Inspect:
     """Number of a sequence in the last evaluation set, from 0; default: the longest of its first
     batch."""
     time_step: int | None = None
-    """Time step of the prediction to explain, from 0; default: the last of the first 120 that has a
-    target, or the end of --text."""
+    """Time step of the prediction to explain, from 0; default: the last one that has a target, or
+    the end of --text. At most 120 time steps up to it are drawn, or 1000 if only one has a target.
+    """
     out: Path | None = None
     """Directory for the figures; default: `inspect` in the run directory."""
     strict: bool = False

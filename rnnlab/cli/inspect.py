@@ -5,20 +5,19 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from scipy.special import expit, softmax
 
 from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Inspect
-from rnnlab.models import SequenceModel
 from rnnlab.runs.api import load_trained_model, read_settings
 from rnnlab.tables import print_table, print_text
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.text import encode
 
-MAX_INSPECT_STEPS = 120
-"""Time steps among which the explained prediction is chosen, if one of them has a target."""
+MAX_STEPS, MAX_STEPS_OF_ONE_TARGET = 120, 1000
+"""Most time steps that are drawn, the last one that of the prediction: fewer where many have a
+target."""
 
 BIDIRECTIONAL = (
     "The model is bidirectional: it reads whole sequences and has no step for streaming. Each "
@@ -66,19 +65,26 @@ def inspect(command: Inspect) -> int:
         step = len(selected.inputs) - 1 if command.text is not None else _last_scored(selected)
     _require_step(selected, step)
     is_bidirectional = report.is_bidirectional(model)
-    end = len(selected.inputs) if is_bidirectional else step + 1
-    xs = jnp.asarray(selected.inputs[:end])
+    start, end = (
+        (0, len(selected.inputs)) if is_bidirectional else (_start(selected, step), step + 1)
+    )
+    carry = model.initial_carry(())
+    if start:
+        carry = model(carry, jnp.asarray(selected.inputs[:start]))[0]
+    xs = jnp.asarray(selected.inputs[start:end])
     labels = [data.vocabulary[int(k)] for k in xs] if data.vocabulary else None
-    prediction = _prediction(model, data, selected, xs, step)
-    source = f"{selected.source}, time steps 0 to {end - 1}"
+    outputs = np.asarray(model(carry, xs)[1][step - start], np.float64)
+    prediction = _prediction(data, selected, outputs, step)._replace(step=step - start)
+    source = f"{selected.source}, time steps {start} to {end - 1}"
     print_text(f"{source}. Prediction at time step {step}: {prediction.text}.")
     if is_bidirectional:
         print_text(BIDIRECTIONAL)
-    print_table(report.table(model, xs))
+    print_table(report.table(model, xs, carry))
     out = command.out or command.folder / "inspect"
     if command.out is None:
         reject_symlinks(command.folder)
-    for name, figure in report.figures(model, xs, labels, prediction=prediction, source=source):
+    about = {"prediction": prediction, "carry": carry, "first_step": start, "source": source}
+    for name, figure in report.figures(model, xs, labels, **about):
         save_figure(figure, out / f"{name}.png")
         print("Written:", out / f"{name}.png", flush=True)
     return 0
@@ -135,28 +141,30 @@ def _require_step(selected: Selected, step: int) -> None:
 
 
 def _last_scored(selected: Selected) -> int:
-    """Returns the last of the first time steps that has a target, or else the first that has."""
+    """Returns the last time step that has a target, or the last one."""
     scored = np.flatnonzero(selected.is_scored)
-    early = scored[scored < MAX_INSPECT_STEPS]
-    if len(early):
-        return int(early[-1])
-    return int(scored[0]) if len(scored) else min(len(selected.inputs), MAX_INSPECT_STEPS) - 1
+    return int(scored[-1]) if len(scored) else len(selected.inputs) - 1
 
 
-def _prediction(model: SequenceModel, data: TaskData, selected: Selected, xs: Array, step: int):
-    """Returns what the model predicts at a time step, and the output that stands for it."""
+def _start(selected: Selected, step: int) -> int:
+    """Returns the first time step that is drawn for a prediction."""
+    has_one_target = np.sum(selected.is_scored) <= 1
+    return max(0, step + 1 - (MAX_STEPS_OF_ONE_TARGET if has_one_target else MAX_STEPS))
+
+
+def _prediction(data: TaskData, selected: Selected, outputs: np.ndarray, step: int):
+    """Returns what a model's outputs at a time step predict, and the output that stands for it."""
     from rnnlab.analysis.report import Prediction
 
-    outputs = np.asarray(model(model.initial_carry(()), xs)[1][step], np.float64)
     target, is_known = selected.targets[step], bool(selected.is_scored[step])
     if data.loss == "squared":
         known = np.flatnonzero(~np.isnan(target))
         output = int(known[0]) if len(known) else 0
         number = f" {output}" if len(outputs) > 1 else ""
         true = f"target {target[output]:.4g}" if is_known else "no target"
-        text = f"predicted value{number} {outputs[output]:.4g}, {true}, as the model is trained"
+        text = f"predicted value{number}: {outputs[output]:.4g}, {true}"
         if data.target_scale != 1:
-            text += f"; 1 is {data.target_scale:.4g} in the data's unit"
+            text += f" (standardized; 1 is {data.target_scale:.4g} in the data's unit)"
         return Prediction(step, output, text, f"predicted value{number}")
     output = int(np.argmax(outputs))
     if data.loss == "binary":

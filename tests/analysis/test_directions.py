@@ -1,4 +1,4 @@
-"""Analyses of bidirectional models, direction by direction, and what their figures say."""
+"""Analyses of bidirectional models, direction by direction, and the captions of their figures."""
 
 import jax
 import jax.numpy as jnp
@@ -105,3 +105,18 @@ def test_decays_that_change_the_sign_are_drawn_in_their_range():
     axes = dict(report.figures(model, jnp.ones((3, 2))))["gates_cell"].axes[0]
     assert axes.images[0].get_clim() == (-1, 1)
     assert "-1 flips the sign of the state, 0 forgets it" in axes.get_title()
+
+
+def test_end_of_a_long_sequence_starts_from_its_carry(getkey):
+    model = SequenceModel(MinGRU(4, 4, rngs=nnx.Rngs(0)), 3, in_features=2, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(getkey(), (7, 2))
+    carry = model(model.initial_carry(()), xs[:5])[0]
+    prediction = Prediction(1, 0, "predicted value: 1.5")
+    about = {"prediction": prediction, "carry": carry, "first_step": 5}
+    drawn = dict(report.figures(model, xs[5:], **about))
+    assert drawn["attribution"]._supxlabel.get_text().startswith("Prediction at time step 6")
+    whole = cell_inputs(model, model.initial_carry(()), xs)[0]
+    expected = whole.cell.gate_values(whole.carry, whole.xs)["decay"][5:]
+    image = drawn["gates_cell"].axes[0].images[0]
+    np.testing.assert_allclose(np.sort(image.get_array(), 0), np.sort(expected.T, 0), rtol=1e-4)
+    assert image.get_extent()[:2] == [4.5, 6.5]
