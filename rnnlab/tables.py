@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
+from rnnlab.console import make_console
 from rnnlab.records import Record
 
 
@@ -93,16 +94,15 @@ def print_table(table: Table) -> None:
     Optional columns that do not fit are omitted and named below the table. Numbers are never cut.
     A file or pipe has no width, and receives every column.
     """
-    from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console = Console()
+    console = make_console()
     columns = range(len(table.headings))
     widths = [_column_width(table, k) for k in columns]
     if _wide.get() or not console.is_terminal:
         widths = [max(width, len(table.headings[k])) for k, width in enumerate(widths)]
-        console = Console(width=max(console.width, 1 + sum(widths) + 3 * len(widths)))
+        console = make_console(width=max(console.width, 1 + sum(widths) + 3 * len(widths)))
     chosen = fitting_columns(table, console.width)
     # As `Text`, because names may contain rich's markup.
     rich = RichTable(title=Text(table.title), title_justify="left")
@@ -123,9 +123,7 @@ def print_table(table: Table) -> None:
 
 def print_text(text: str) -> None:
     """Prints sentences as wide as the terminal, and in one line elsewhere."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = make_console(highlight=False)
     console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 

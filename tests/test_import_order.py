@@ -8,7 +8,16 @@ import rnnlab
 ROOT = Path(rnnlab.__file__).parent
 
 ORDER = (
-    {"errors", "validation", "dtypes", "load_module", "optional", "malloc", "legacy_names"},
+    {
+        "errors",
+        "validation",
+        "dtypes",
+        "load_module",
+        "optional",
+        "malloc",
+        "legacy_names",
+        "console",
+    },
     {"atomic_io", "call_arguments", "provenance", "registry"},
     {"records", "plotting"},
     {"tables", "scan", "recurrent"},

@@ -67,3 +67,12 @@ def test_table_in_a_pipe_has_every_column(capsys, monkeypatch):
     assert speedup.RATIO_HEADING in text  # headings are not folded
     assert "compile, s" in text
     assert "…" not in text
+
+
+def test_pipe_is_not_a_terminal_where_a_variable_forces_color(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(Table("title", ("name", "value"), [("x" * 30, "1")], optional=("value",)))
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "value" in printed

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rnnlab import records
 from rnnlab.bench.base import FIGURE_FILE, RECORDS_FILE, Benchmark
+from rnnlab.console import make_console
 from rnnlab.plotting import save_figure
 from rnnlab.records import Record
 from rnnlab.tables import print_table, print_text
@@ -64,7 +64,7 @@ def _with_progress(benchmark: Benchmark) -> Iterator[Record]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     options = {"transient": True, "disable": not console.is_terminal}
     with Progress(*columns, console=console, **options) as progress:
         task = progress.add_task("", total=benchmark.num_steps())

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from rnnlab.console import make_console
 from rnnlab.records import Record
 from rnnlab.train.callbacks import Reporter
 
@@ -36,7 +36,7 @@ def progress_display(title: str, steps: int) -> Iterator[Reporter]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True, highlight=False, emoji=False)
+    console = make_console(stderr=True, highlight=False, emoji=False)
     # Not to a file, where a bar would only leave blank lines.
     options = {"transient": True, "disable": not console.is_terminal}
     with Progress(*columns, console=console, **options) as progress:
