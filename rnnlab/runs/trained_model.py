@@ -60,6 +60,7 @@ class TrainedModel:
                 batches(),
                 self.data.loss,
                 classes=self.data.vocabulary,
+                scored_only=True,
                 target_scale=self.data.target_scale,
             )
         )
