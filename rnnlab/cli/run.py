@@ -1,6 +1,7 @@
 """`rnnlab run` and `rnnlab resume`: train the runs of an experiment, one directory per run."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from rnnlab.cli.compare import print_results, results_of, training_losses
 from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
+from rnnlab.errors import CheckpointError, DataError
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record
 from rnnlab.runs import api
@@ -84,8 +86,9 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
             records.append(results, result)
         measured.append(result)
     print_results(measured)
-    _draw_curves(out, measured[0]["metric"], figure)
-    print(f"Written: {out} with its curves in {figure}, and {results}")
+    is_drawn = _draw_curves(out, measured[0]["metric"], figure)
+    curves = f" with its curves in {figure}," if is_drawn else ""
+    print(f"Written: {out}{curves} and {results}")
     return 0
 
 
@@ -115,13 +118,21 @@ def resume_run(command: Resume, session: Session) -> int:
     return 0
 
 
-def _draw_curves(out: Path, metric: str, figure: Path) -> None:
-    """Draws all finished runs of a directory that have a metric, also those of earlier commands."""
+def _draw_curves(out: Path, metric: str, figure: Path) -> bool:
+    """Draws all finished runs of a directory that have a metric, also those of earlier commands.
+
+    Returns whether it could: the files of another run may be corrupt.
+    """
     from rnnlab.cli.plot_runs import curves_figure  # imports matplotlib
 
-    found = [(result, folder) for result, folder in results_of(out) if result["metric"] == metric]
-    losses = [training_losses(folder) for _, folder in found]
+    try:
+        found = [(result, run) for result, run in results_of(out) if result["metric"] == metric]
+        losses = [training_losses(run) for _, run in found]
+    except (CheckpointError, DataError) as error:
+        print(f"rnnlab: warning: no figure of the curves: {error}", file=sys.stderr)
+        return False
     save_figure(curves_figure([result for result, _ in found], losses), figure)
+    return True
 
 
 def _preset(command: Run) -> Preset:

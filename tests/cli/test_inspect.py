@@ -64,7 +64,7 @@ def test_inspect_of_a_bidirectional_run_draws_both_directions(tmp_path, capsys):
     assert main.main(["run", str(file), "--out", str(run)]) == 0
     assert main.main(["inspect", str(run), "--sequence", "1", "--out", str(tmp_path / "out")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "data.npz, test set: sequence 1 (counted from 0), time steps 0 to 4." in printed
+    assert "data.npz, test set: sequence 1 (counted from 0), in its file " in printed
     assert "Prediction at time step 4: predicted class " in printed
     assert "it reads whole sequences and has no step for streaming" in printed
     names = {path.stem for path in (tmp_path / "out").iterdir()}
