@@ -99,7 +99,7 @@ class DropoutLayer(Recurrent):
         if self.deterministic is False:
             raise ValueError(
                 f"key must be given to {name} in training mode, got None; pass key= or rngs=, or "
-                "call .eval() on the model"
+                "call .eval()"
             )
         warnings.warn(
             f"{name} got no key and applies no dropout; pass key= or rngs= to train, or call "
