@@ -1,8 +1,9 @@
 """One time step of the recurrence: the few lines that every backend and every `step` share."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -38,6 +39,15 @@ def carry_term(a: Array, h: Array, reset: Array | None) -> Array:
     if reset is None:
         return a * h
     return jnp.where(reset, 0, a) * jnp.where(reset, 0, h)
+
+
+def as_residual(x: Any) -> Any:
+    """Returns arrays times 1, to be kept for a backward pass. XLA removes the product.
+
+    JAX 0.10 mixes up the residuals of a `custom_vjp` that are its arguments, where it is
+    differentiated twice within `jax.lax.scan`. A product is not one of the arguments.
+    """
+    return jax.tree.map(lambda x: x * 1 if jnp.issubdtype(x.dtype, jnp.inexact) else x, x)
 
 
 def flagged_coefficients(

@@ -15,7 +15,13 @@ from jaxtyping import Bool, Float
 
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.errors import explain_forward_mode
-from rnnlab.scan.affine import CoefficientFn, GatedOperands, carry_term, flagged_coefficients
+from rnnlab.scan.affine import (
+    CoefficientFn,
+    GatedOperands,
+    as_residual,
+    carry_term,
+    flagged_coefficients,
+)
 from rnnlab.scan.backends import associative, chunked, unfused
 from rnnlab.scan.linear import BACKENDS, dispatch, transposed_scan
 from rnnlab.scan.pallas import ops
@@ -174,7 +180,7 @@ _jitted = jax.jit(_gated_scan, static_argnums=(0, 2, 3))
 
 def _gated_scan_forward(coefficients, operands, reverse, backend):
     h, last = _gated_scan(coefficients, operands, reverse, backend)
-    return (h, last), (operands, h)
+    return (h, last), (as_residual(operands), h)
 
 
 def _gated_scan_backward(coefficients, reverse, backend, residuals, cotangents):
@@ -199,7 +205,7 @@ def _gated_vjp(coefficients, operands, h, dh, dlast, reverse, backend):
 
 def _gated_vjp_forward(coefficients, operands, h, dh, dlast, reverse, backend):
     cotangents = _gated_vjp(coefficients, operands, h, dh, dlast, reverse, backend)
-    return cotangents, (operands, h, dh, dlast)
+    return cotangents, as_residual((operands, h, dh, dlast))
 
 
 def _gated_vjp_backward(coefficients, reverse, backend, residuals, cotangents):

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Inexact
 
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.errors import explain_forward_mode
-from rnnlab.scan.affine import carry_term
+from rnnlab.scan.affine import as_residual, carry_term
 from rnnlab.scan.backends import associative, sequential
 from rnnlab.scan.backends.unfused import shift_states
 from rnnlab.scan.pallas import ops
@@ -216,7 +216,7 @@ def _scan(a, b, h0, reset, reverse, backend):
 
 def _scan_forward(a, b, h0, reset, reverse, backend):
     h, last = _scan(a, b, h0, reset, reverse, backend)
-    return (h, last), (a, h, h0, reset)
+    return (h, last), (as_residual(a), h, as_residual(h0), reset)
 
 
 def _scan_backward(reverse, backend, residuals, cotangents):
@@ -254,7 +254,7 @@ def _constant_decay_vjp(a, *operands, reverse):
 
 
 def _vjp_forward(*operands_and_options):
-    return _vjp(*operands_and_options), operands_and_options[:6]
+    return _vjp(*operands_and_options), as_residual(operands_and_options[:6])
 
 
 def _vjp_backward(reverse, backend, operands, cotangents):
@@ -282,7 +282,7 @@ def _transposed_scan(a, dh, dlast, reset, reverse, backend):
 
 def _transposed_scan_forward(a, dh, dlast, reset, reverse, backend):
     g, dh0 = _transposed_scan(a, dh, dlast, reset, reverse, backend)
-    return (g, dh0), (a, g, reset)
+    return (g, dh0), (as_residual(a), g, reset)
 
 
 def _transposed_scan_backward(reverse, backend, residuals, cotangents):

@@ -317,3 +317,32 @@ def test_linear_scan_with_invalid_arguments_raises(unchecked, change, message):
     arguments = {"a": a, "b": b, "h0": h0}
     with pytest.raises(ValueError, match=message):
         linear_scan(**(arguments | change(arguments)))
+
+
+@pytest.mark.usefixtures("quick_compile")
+@BACKEND
+@pytest.mark.parametrize("gated", [False, True])
+def test_second_derivative_within_lax_scan_equals_that_of_an_unrolled_loop(gated, backend):
+    a, b, h0, dh, _ = example((2, 5, 3))
+
+    def scan(a, b):
+        if gated:
+            return gated_scan(lambda a, b: (a, b), [a, b], h0, backend=backend)[0]
+        return linear_scan(a, b, h0, backend=backend)
+
+    def loss(b, unrolled):
+        def add(total, weight):
+            return total + scan(weight * a, b), None
+
+        weights = jnp.array([0.5, 0.9])
+        if unrolled:
+            total = sum(scan(weight * a, b) for weight in weights)
+        else:
+            total, _ = jax.lax.scan(add, jnp.zeros_like(b), weights)
+        return (jnp.sin(total) * dh).sum()
+
+    second = [
+        jax.jit(lambda b, u=unrolled: jax.vjp(jax.grad(lambda b: loss(b, u)), b)[1](dh)[0])(b)
+        for unrolled in (False, True)
+    ]
+    np.testing.assert_allclose(*second, rtol=1e-4, atol=1e-5)
