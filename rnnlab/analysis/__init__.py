@@ -4,6 +4,7 @@ from rnnlab.analysis.attention import attention_weights as attention_weights
 from rnnlab.analysis.attribution import gradient_times_input as gradient_times_input
 from rnnlab.analysis.attribution import integrated_gradients as integrated_gradients
 from rnnlab.analysis.gates import GateStatistics as GateStatistics
+from rnnlab.analysis.gates import gate_meaning as gate_meaning
 from rnnlab.analysis.gates import gate_statistics as gate_statistics
 from rnnlab.analysis.gradients import gradient_flow as gradient_flow
 from rnnlab.analysis.gradients import state_gradients as state_gradients

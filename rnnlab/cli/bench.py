@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rnnlab import records
 from rnnlab.bench.base import FIGURE_FILE, RECORDS_FILE, Benchmark
 from rnnlab.console import make_console
+from rnnlab.errors import DataError
 from rnnlab.plotting import save_figure
 from rnnlab.records import Record
 from rnnlab.tables import print_table, print_text
@@ -48,7 +49,11 @@ def run(benchmark: Benchmark) -> int:
 
 def _earlier_records(benchmark: Benchmark, measured: Sequence[Record]) -> list[Record]:
     """Returns the records that earlier calls wrote and that belong in the same figure."""
-    found = records.read(benchmark.out / RECORDS_FILE)
+    try:
+        found = list(records.read(benchmark.out / RECORDS_FILE))
+    except DataError as error:
+        print(f"rnnlab: warning: earlier records are not drawn: {error}", file=sys.stderr)
+        return []
     return [
         record
         for record in found

@@ -7,6 +7,7 @@ from pathlib import Path
 from rnnlab.cli.commands import Compare
 from rnnlab.cli.result_sentences import conclusion
 from rnnlab.cli.result_table import result_table, run_table
+from rnnlab.cli.seed_groups import group_seeds
 from rnnlab.errors import DataError
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record, read
@@ -48,8 +49,13 @@ def compare(command: Compare) -> int:
 def print_results(results: Sequence[Record]) -> None:
     """Prints the table of some results, with `--wide` also that of single runs, and sentences."""
     print_table(result_table(results))
+    groups = group_seeds(results)
+    if repeats := len(results) - sum(len(group.results) for group in groups):
+        print_text(f"{repeats} earlier runs of the same setting and seed are not counted.")
     if shows_everything() and len(results) > 1:
         print_table(run_table(results))
+    elif any(len(group.results) > 1 for group in groups):
+        print_text("Seeds of one setting are one row; --wide also prints each run.")
     print_text(conclusion(results))
 
 

@@ -37,9 +37,10 @@ def result_table(results: Sequence[Record]) -> Table:
 
 def run_table(results: Sequence[Record]) -> Table:
     """Returns a table with one row per run, without baselines."""
-    found = {id(r): group.settings for group in group_seeds(results) for r in group.results}
-    groups = [SeedGroup(found[id(result)], [result]) for result in results]
-    return _table(groups, "seed", [str(r["seed"]) for r in results], False, baselines=False)
+    pairs = ((group, result) for group in group_seeds(results) for result in group.results)
+    groups = [SeedGroup(group.settings, [result]) for group, result in pairs]
+    seeds = [str(group.results[0]["seed"]) for group in groups]
+    return _table(groups, "seed", seeds, False, baselines=False)
 
 
 def _table(

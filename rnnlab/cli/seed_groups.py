@@ -1,5 +1,6 @@
 """Results that differ only in their seed: their settings, and the mean and spread of a metric."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,10 +8,13 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from rnnlab.models.config import ModelConfig
 from rnnlab.records import Record
 from rnnlab.train.metrics import METRICS
 
 CELL, SEED = "model.cell", "train.seed"
+MODEL_SETTINGS = frozenset(field.name for field in dataclasses.fields(ModelConfig))
+"""Settings of every model; the others are options of cells."""
 
 
 class Spread(NamedTuple):
@@ -35,7 +39,7 @@ class SeedGroup(NamedTuple):
 
     Attributes:
       settings: the cell, what the commands varied, and what differs between the groups, by name.
-      results: the results, in the order in which they were given.
+      results: one result per seed, in the order in which they were given.
     """
 
     settings: dict[str, Any]
@@ -65,7 +69,10 @@ class SeedGroup(NamedTuple):
 
 
 def group_seeds(results: Sequence[Record]) -> list[SeedGroup]:
-    """Returns the results in groups that differ only in their seed, in order of appearance."""
+    """Returns the results in groups that differ only in their seed, in order of appearance.
+
+    Of several results of one setting and seed the last one counts: repeats have no spread.
+    """
     settings = [_settings(result) for result in results]
     names = [name for result in results for name in result["grid"]]
     known = dict.fromkeys(name for found in settings for name in found)
@@ -77,7 +84,8 @@ def group_seeds(results: Sequence[Record]) -> list[SeedGroup]:
     for result, found in zip(results, settings, strict=True):
         chosen = {name: found[name] for name in shown if name in found}
         key = json.dumps(chosen, sort_keys=True, default=str)
-        groups.setdefault(key, SeedGroup(chosen, [])).results.append(result)
+        members = groups.setdefault(key, SeedGroup(chosen, [])).results
+        members[:] = [member for member in members if member["seed"] != result["seed"]] + [result]
     return list(groups.values())
 
 
@@ -185,9 +193,17 @@ def _settings(result: Record) -> dict[str, Any]:
 
 
 def _differs(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Returns whether a setting has several values, among the results that have it."""
-    values = [found[name] for found in settings if name in found]
-    return any(value != values[0] for value in values)
+    """Returns whether a setting has several values among the results that have it.
+
+    An option of cells is compared within each cell: its default differs between cells.
+    """
+    part, _, setting = name.partition(".")
+    is_option = part == "model" and setting not in MODEL_SETTINGS
+    values: dict[str, list[Any]] = {}
+    for found in settings:
+        if name in found:
+            values.setdefault(found[CELL] if is_option else "", []).append(found[name])
+    return any(value != known[0] for known in values.values() for value in known)
 
 
 def _data_settings(group: SeedGroup) -> str:

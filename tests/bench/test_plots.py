@@ -63,7 +63,7 @@ def test_figure_has_the_last_record_of_a_variant(measured):
     assert list(second.lines[0].get_ydata()) == [2 * y for y in first.lines[0].get_ydata()]
 
 
-def test_earlier_comparable_records_are_in_the_figure(measured, tmp_path):
+def test_earlier_comparable_records_are_in_the_figure(measured, tmp_path, capsys):
     benchmark = replace(SpeedupBenchmark(), out=tmp_path)
     this = [r | {"started": "now"} for r in measured if r["length"] == 128]
     long = [r for r in measured if r["length"] == 512]
@@ -75,6 +75,9 @@ def test_earlier_comparable_records_are_in_the_figure(measured, tmp_path):
     for r in [*long, *others, *this]:
         records.append(tmp_path / "rows.jsonl", r)
     assert _earlier_records(benchmark, this) == long
+    (tmp_path / "rows.jsonl").write_text("not JSON\n", encoding="utf-8")
+    assert _earlier_records(benchmark, this) == []
+    assert "earlier records are not drawn" in capsys.readouterr().err
 
 
 def test_backends_have_the_same_colors_in_every_figure():

@@ -2,8 +2,10 @@
 
 from cli.results import result
 
+from rnnlab.cli.compare import print_results
 from rnnlab.cli.result_table import result_table, run_table
 from rnnlab.cli.seed_groups import group_seeds, split_by_data
+from rnnlab.tables import wide_tables
 
 
 def column(table, heading):
@@ -39,11 +41,38 @@ def test_single_runs_have_a_row_each():
     assert column(table, "test nll") == ["1.0000", "2.0000"]
 
 
+def test_wide_tables_also_have_single_runs(capsys):
+    runs = [result(1.0 + s, s, cell="gru") for s in (0, 1)]
+    print_results(runs)
+    printed = capsys.readouterr().out
+    assert "--wide also prints each run" in printed
+    assert "│ gru  │" not in printed
+    with wide_tables():
+        print_results(runs)
+    assert "│ gru  │    1 │" in capsys.readouterr().out
+
+
+def test_repeated_runs_of_a_seed_are_not_a_spread(capsys):
+    runs = [result(value, 0, cell="gru") for value in (1.0, 1.0, 1.2)]
+    assert column(result_table(runs), "test nll")[0] == "1.2000"
+    print_results(runs)
+    assert "2 earlier runs of the same setting and seed are not counted" in capsys.readouterr().out
+
+
 def test_settings_outside_the_grid_that_differ_are_columns():
     runs = [result(1.0, cell="gru"), result(2.0, cell="gru")]
     runs[1]["train"] = {"steps": 200, "seed": 0}
     assert column(result_table(runs), "steps")[:2] == ["100", "200"]
     assert len(group_seeds(runs)) == 2
+
+
+def test_defaults_of_different_cells_are_not_columns():
+    runs = [result(1.0, cell=cell) for cell in ("lstm", "minlstm", "lstm")]
+    for run, bias in zip(runs, (1.0, 0.0, 1.0), strict=True):
+        run["model"] = {"cell": run["cell"], "forget_bias": bias}
+    assert "forget_bias" not in result_table(runs).headings
+    runs[2]["model"]["forget_bias"] = 3.0
+    assert column(result_table(runs), "forget_bias")[:3] == ["1.0", "0.0", "3.0"]
 
 
 def test_baselines_of_several_data_sets_name_their_data():
