@@ -25,7 +25,8 @@ class Run:
     """Train the models of an experiment. Every setting is a flag: `rnnlab run FILE --help`.
 
     A comma-separated list, as in `--model.cell mingru,gru`, trains one run per value; several
-    lists train one run per combination. Settings without a flag are those of the preset.
+    lists train one run per combination. Settings without a flag are those of the preset. The
+    learning curves are drawn to curves.png in the directory of the runs.
 
     On Linux the process keeps freed memory for the next update, which takes less time that way. It
     never returns memory to the system until it ends; `--no-malloc-keep-memory` turns this off.

@@ -8,6 +8,8 @@ import pytest
 
 from rnnlab import errors
 from rnnlab.cli import main
+from rnnlab.cli.inspect import Selected, _prediction
+from rnnlab.tasks.data import TaskData
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -90,3 +92,34 @@ def test_inspect_of_an_invalid_input_is_refused(options, message, code, trained_
 def test_inspect_of_a_directory_without_a_run_names_it(tmp_path, capsys):
     assert main.main(["inspect", str(tmp_path)]) == errors.CHECKPOINT
     assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "target", "output", "text"),
+    [
+        ("categorical", [0.0, 2.0], 0, 1, "predicted class 1 (probability 0.881), target class 0"),
+        ("categorical", [0.0, 2.0], -1, 1, "predicted class 1 (probability 0.881), no target"),
+        (
+            "binary",
+            [0.0, 2.0],
+            [1.0, 1.0],
+            1,
+            "most probable label 1 (probability 0.881), target labels 0 1",
+        ),
+        (
+            "squared",
+            [0.25, 2.0],
+            [np.nan, 1.5],
+            1,
+            "predicted value 1: 2, target 1.5 (standardized; 1 is 10 in the data's unit)",
+        ),
+        ("squared", [0.25, 2.0], [np.nan, np.nan], 0, "predicted value 0: 0.25, no target"),
+    ],
+)
+def test_prediction_is_named_with_its_target(loss, outputs, target, output, text):
+    data = TaskData(loss, ("mse",), 2, None, {}, dict, target_scale=10.0)
+    dtype = np.int32 if loss == "categorical" else np.float32
+    selected = Selected(np.zeros((1, 2)), np.array([target], dtype), "file")
+    found = _prediction(data, selected, np.array(outputs), 0)
+    assert (found.step, found.output) == (0, output)
+    assert found.text.startswith(text)
