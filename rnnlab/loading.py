@@ -27,11 +27,11 @@ def load(path: str | Path, *, strict: bool = False) -> "nnx.Module | TrainedMode
 
     >>> load("none.npz")
     Traceback (most recent call last):
-    rnnlab.errors.CheckpointError: none.npz must be a saved module or a run directory, got no file
+    rnnlab.errors.CheckpointError: none.npz must be a saved module or a run directory, got neither
     """
     path = Path(path)
     if not path.exists():
-        raise CheckpointError(f"{path} must be a saved module or a run directory, got no file")
+        raise CheckpointError(f"{path} must be a saved module or a run directory, got neither")
     if path.is_dir():
         from rnnlab.runs.trained_model import load as load_run  # with all of training: not above
 
