@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.errors import TraceContextError
 from jax import Array
 from jaxtyping import Float, Key
 
@@ -89,13 +90,19 @@ class DropoutLayer(Recurrent):
         """Returns the key of a call, given or from the layer's stream; None without dropout.
 
         Raises:
-          ValueError: the layer is in training mode and there is no key.
+          ValueError: the layer is in training mode and has no key, or its stream cannot advance.
         """
         if key is not None or self.dropout == 0 or self.deterministic:
             return key
-        if self.dropout_stream is not None:
-            return self.dropout_stream()
         name = f"{type(self).__name__} with dropout {self.dropout}"
+        if self.dropout_stream is not None:
+            try:
+                return self.dropout_stream()
+            except TraceContextError:
+                raise ValueError(
+                    f"{name} must advance its stream of keys, which jax.jit and jax.grad do not "
+                    "allow for a module from outside; use nnx.jit and nnx.grad, or pass key="
+                ) from None
         if self.deterministic is False:
             raise ValueError(
                 f"key must be given to {name} in training mode, got None; pass key= or rngs=, or "

@@ -109,6 +109,13 @@ def test_stream_of_the_constructor_is_advanced_by_each_call(remat):
     np.testing.assert_array_equal(call(still, xs), call(still, xs))
 
 
+@pytest.mark.parametrize("transform", [jax.jit, lambda f: jax.grad(lambda xs: f(xs).sum())])
+def test_stream_of_a_module_outside_a_transformation_names_those_of_nnx(transform):
+    module = Stack([Block(4, MinGRU, rngs=nnx.Rngs(0, dropout=1), dropout=0.5)])
+    with pytest.raises(ValueError, match=r"must advance its stream .* use nnx.jit and nnx.grad"):
+        transform(lambda xs: call(module, xs))(jnp.ones((2, 5, 4)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
