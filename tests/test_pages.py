@@ -11,8 +11,8 @@ import update_tables
 
 from rnnlab.cli import main
 from rnnlab.cli import parser as command_line
-from rnnlab.cli.commands import List
 from rnnlab.cli.experiment_flags import experiments
+from rnnlab.cli.shipped import EXPERIMENTS
 from rnnlab.load_module import is_reference
 from rnnlab.runs.grid import load_presets
 
@@ -71,6 +71,6 @@ def test_commands_on_a_page_parse(page):
             command, flags, _ = command_line.parse(words)
         if words[0] != "run" or any(map(is_reference, flags)):  # a file of the reader's
             continue
-        for file in (ROOT / command.file, ROOT / List.folder / f"{command.file}.py"):
+        for file in (ROOT / command.file, ROOT / EXPERIMENTS / f"{command.file}.py"):
             if file.exists():  # not FILE
                 experiments(load_presets(file)[command.preset], flags)

@@ -16,8 +16,8 @@ from tyro.conf import Positional, arg
 class List:
     """List the experiments of a directory: their questions and their commands."""
 
-    folder: Path = Path("experiments/training")
-    """Directory of the experiments."""
+    folder: Path | None = None
+    """Directory of the experiments; default: those that come with rnnlab."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import ast
 import warnings
 
 from rnnlab.cli.commands import List
+from rnnlab.cli.shipped import shipped_experiments
 from rnnlab.tables import Table, print_table
 
 
@@ -13,12 +14,11 @@ def list_experiments(command: List) -> int:
     Raises:
       ValueError: the directory does not exist, or contains no experiment.
     """
-    if not command.folder.is_dir():
-        raise ValueError(
-            f"{command.folder} is not a directory; run it where experiments/ is, or set --folder"
-        )
+    folder = command.folder or shipped_experiments()
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a directory; set --folder")
     lines = []
-    for path in sorted(command.folder.rglob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -26,9 +26,9 @@ def list_experiments(command: List) -> int:
             continue
         doc = ast.get_docstring(tree) or ""
         if "Command:  rnnlab run" in doc:
-            name = path.stem if path.parent == List.folder else str(path)
+            name = path.stem if path.parent == shipped_experiments() else str(path)
             lines.append((f"rnnlab run {name}", doc.splitlines()[0]))
     if not lines:
-        raise ValueError(f"{command.folder} contains no experiment; set --folder")
+        raise ValueError(f"{folder} contains no experiment; set --folder")
     print_table(Table("Experiments", ("command", "question"), lines))
     return 0

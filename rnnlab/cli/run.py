@@ -12,11 +12,12 @@ from flax import nnx
 
 from rnnlab import records
 from rnnlab.cli import suggestions
-from rnnlab.cli.commands import List, Resume, Run
+from rnnlab.cli.commands import Resume, Run
 from rnnlab.cli.compare import print_results, results_of, training_losses
 from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
+from rnnlab.cli.shipped import shipped_experiments
 from rnnlab.errors import CheckpointError, DataError
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record
@@ -31,8 +32,6 @@ from rnnlab.runs.signals import StopRequested
 from rnnlab.train.callbacks import Reporter
 
 CURVES_FILE = "curves.png"
-SHIPPED = List.folder
-"""Directory of the experiments that can be run by name."""
 
 
 def print_help(command: Run, flags: Sequence[str]) -> None:
@@ -165,12 +164,13 @@ def _find_experiment(file: Path) -> Path:
     Raises:
       ValueError: there is no such file, but one of a similar name.
     """
-    named = SHIPPED / f"{file.name}.py"
-    if os.path.exists(file) or not os.path.isdir(SHIPPED):
+    folder = shipped_experiments()
+    named = folder / f"{file.name}.py"
+    if os.path.exists(file) or not os.path.isdir(folder):
         return file
     if file.parent == Path() and named.is_file():
         return named
-    paths = {path.stem: path for path in SHIPPED.glob("*.py")}
+    paths = {path.stem: path for path in folder.glob("*.py")}
     if closest := suggestions.similar(file.stem, paths):
         raise ValueError(f"{file} is not a file; did you mean {paths[closest]}?")
     return file
