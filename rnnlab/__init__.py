@@ -22,6 +22,9 @@ _MODULES = {
 }
 
 
+__all__ = sorted(_MODULES)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'rnnlab' has no attribute {name!r}")

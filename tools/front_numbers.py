@@ -26,8 +26,8 @@ def _speed() -> tuple[str, str]:
         f"{format_ratio(ratios['GPU'])} times as fast:",
         f"a training step of minGRU at length {length:,}, against the fastest GRU "
         f"({names['GPU']}). On a CPU the factor is {format_ratio(ratios['CPU'])} ({names['CPU']}). "
-        f"Against a Python loop, as in the paper, it is {loops['GPU']:,.0f} and "
-        f"{format_ratio(loops['CPU'])}.",
+        f"Against a Python loop, as in the paper, the factor is {loops['GPU']:,.0f} on the GPU and "
+        f"{format_ratio(loops['CPU'])} on the CPU.",
     )
 
 

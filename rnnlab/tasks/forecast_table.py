@@ -34,9 +34,14 @@ def forecast_rows(series: Series, origin: int, forecast: np.ndarray) -> dict[str
 
 
 def extend(series: Series, end: int, forecast: np.ndarray) -> Series:
-    """Returns series up to time step `end`, followed by forecasts (series, columns, steps)."""
-    count = end + 1 + forecast.shape[-1]
-    values = np.concatenate([series.values[:, : end + 1], forecast.transpose(0, 2, 1)], axis=1)
+    """Returns series with forecasts (series, columns, steps) after time step `end`.
+
+    Covariates that are known later than that are kept, with missing values next to them.
+    """
+    count = max(end + 1 + forecast.shape[-1], series.values.shape[1])
+    values = np.full((len(series.values), count, series.values.shape[2]), np.nan)
+    values[:, : end + 1] = series.values[:, : end + 1]
+    values[:, end + 1 : end + 1 + forecast.shape[-1]] = forecast.transpose(0, 2, 1)
     dates = series.dates
     if dates is not None:
         dates = continued(dates, max(count - len(dates), 0))[:count]
@@ -70,6 +75,6 @@ def summarize(columns: dict[str, np.ndarray], horizon: int) -> str:
             errors.append(f"{rmse:.4g}" + f" for {column}" * bool(column))
     count = len(np.unique(columns["origin"][known]))
     return (
-        f"Forecasts of {text}, and from {count} earlier origins, where the truth is known: RMSE "
-        f"{', '.join(errors)}."
+        f"Forecasts of {text}, and from {count} earlier origins, where the truth is known and each "
+        f"time step is forecast once: RMSE {', '.join(errors)}."
     )

@@ -161,7 +161,8 @@ class SeriesPreparation:
         """
         if source is None and self.test is not None:
             return self.forecast(outputs, *self.test, horizon)
-        if isinstance(source, np.ndarray):
+        if isinstance(source, np.ndarray | list | tuple):
+            source = np.asarray(source, np.float64)
             values = source.reshape(1, len(source), -1).astype(np.float64)
             none = np.zeros((*values.shape[:2], 0))
             series = Series(values, self.value_names, none, none)
@@ -186,9 +187,6 @@ class SeriesPreparation:
         if horizon < 1:
             raise ValueError(f"horizon must be >= 1, got {horizon}; use {self.horizon}")
         self._check(series)
-        if horizon > self.horizon and self.known_covariates.size:
-            reason = "as the model's known covariates reach, got"
-            raise ValueError(f"horizon must be <= {self.horizon}, {reason} {horizon}; lower it")
         observed = ~np.isnan(series.values).all(axis=(0, 2))
         end = len(observed) - 1 - int(observed[::-1].argmax())
         step = min(horizon, self.horizon)
@@ -203,7 +201,13 @@ class SeriesPreparation:
             future = np.concatenate([future, self._forecasts(outputs, extended)[:, last]], axis=-1)
         parts.append(forecast_rows(series, end, future[..., :horizon]))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Predictions("forecast", columns, summarize(columns, horizon))
+        summary = summarize(columns, horizon)
+        future_covariates = series.known_covariates[:, end + 1 : end + 1 + horizon]
+        if self.known_covariates.size and (
+            future_covariates.shape[1] < horizon or np.isnan(future_covariates).any()
+        ):
+            summary += " Missing covariates after the last value are replaced by their mean."
+        return Predictions("forecast", columns, summary)
 
     def _forecasts(self, outputs: Outputs, series: Series) -> np.ndarray:
         """Forecasts from every time step: (series, time, columns, horizon), in the data's units."""

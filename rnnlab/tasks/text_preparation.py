@@ -106,7 +106,7 @@ class TextPreparation:
         if source is None:
             assert self.test is not None
             return self.test
-        if isinstance(source, str):
+        if isinstance(source, str | bytes):
             ids = self.encode(source)
         else:
             are_records = any(map(is_json_lines, document_files(Path(source))))
@@ -120,7 +120,7 @@ class TextPreparation:
             except DataError as error:
                 raise DataError(f"{source}: {error}") from None
         if len(ids) < 2:
-            name = "the text" if isinstance(source, str) else source
+            name = "the text" if isinstance(source, str | bytes) else source
             raise DataError(
                 f"{name} must have >= 2 symbols, of which the first is not predicted, got "
                 f"{len(ids)}; use a longer text"

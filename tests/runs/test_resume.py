@@ -51,7 +51,7 @@ def stateful(folder):
 
 
 def run(path, experiment, display=None):
-    return api.run(path, "test", "cpu", experiment, {}, display or Reporter())
+    return api.run(path, experiment, display or Reporter())
 
 
 def stop(at):

@@ -69,7 +69,7 @@ def test_recover_best_accepts_a_pointer_newer_than_the_state(checkpoints):
 
 @pytest.fixture
 def trained(tmp_path):
-    run(tmp_path / "run", "x", "cpu", Experiment(DATA, SMALL, TrainConfig(steps=2)), {}, Reporter())
+    run(tmp_path / "run", Experiment(DATA, SMALL, TrainConfig(steps=2)), Reporter())
     return tmp_path / "run"
 
 

@@ -324,6 +324,31 @@ def test_known_covariates_are_inputs_before_their_time_step(tmp_path):
     np.testing.assert_allclose(past.inputs[0, :, 4], wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_forecasts_use_known_covariates_after_the_last_value(tmp_path):
+    values, steps = values_of(110), np.arange(110) % 5.0
+    values[-11:] = np.nan
+    values[-12] = 1.0
+    dates = np.datetime64("2020-01-01") + np.arange(110)
+    path = tmp_path / "sales.csv"
+    path.write_text(table_of(values[None, :, None], dates, "a", steps))
+    options = {"column": "a", "series_id": "id", "calendar": False, "known_covariates": "open"}
+    prepared = Forecasting(path, **options, **SETTINGS).load(seed=0).preparation
+
+    def covariates(batch):  # a model that forecasts the change by its known covariates
+        return batch.inputs[..., 4:7]
+
+    for horizon, sentence in ((3, False), (9, False), (12, True)):
+        found = prepared.predict(covariates, None, horizon)
+        assert ("replaced by their mean" in found.summary) == sentence
+    forecast = prepared.predict(covariates, None, 9).columns["forecast"][-9:]
+    scale, (mean, deviation) = prepared.target_scales[0, 0], prepared.known_covariates[0]
+    wanted, level = [], 1.0
+    for first in (99, 102, 105):
+        wanted += (level + scale * (steps[first : first + 3] - mean) / deviation).tolist()
+        level = wanted[-1]
+    np.testing.assert_allclose(forecast, wanted, rtol=1e-5)
+
+
 def no_change(batch):
     """A model that forecasts the last observed value."""
     return np.zeros(batch.targets.shape)

@@ -183,7 +183,11 @@ def calendar(path: Path, dates: np.ndarray, lines: np.ndarray, column: str) -> C
     seconds = dates.astype(np.int64)
     for wrong, reason in (
         (np.diff(seconds) == 0, "has {0} twice; keep one line per date"),
-        (np.diff(seconds) < 0, "{0} comes after a later date; sort the lines by date"),
+        (
+            np.diff(seconds) < 0,
+            "{0} comes after a later date; sort the lines by date, or set series_id to the "
+            "column that names the series of a panel",
+        ),
     ):
         if wrong.any():
             index = int(wrong.argmax()) + 1

@@ -34,6 +34,9 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bar
 PARQUET = {".parquet", ".pq"}
 """Suffixes of Parquet files."""
 
+NOT_TABLES = {".npy", ".npz", ".wav", ".xls", ".xlsx", ".ods", ".pkl", ".h5"}
+"""Suffixes of files that are no text, and have a better advice than that."""
+
 _SAMPLE_LINES = 20
 
 
@@ -124,6 +127,10 @@ def read_table(source: Any, delimiter: str | None = None) -> Table:
     if not isinstance(source, str | os.PathLike):
         return _frame(Path("the data frame"), source)
     path = Path(source)
+    if path.suffix.lower() in NOT_TABLES:
+        raise data_error(
+            path, "must be a CSV or Parquet file; convert it, or pass a frame or an array in memory"
+        )
     if path.suffix.lower() in PARQUET:
         return _parquet(path)
     text = read_text(path)
