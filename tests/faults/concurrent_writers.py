@@ -10,7 +10,10 @@ from rnnlab.records import Record
 
 
 def second_writers(lab: Lab, out: Path, starts: int) -> list[Record]:
-    """Starts `resume` and `run` in turn while a run trains; the first run must not be disturbed."""
+    """Starts `resume` and `run` in turn while a run trains; the first run must not be disturbed.
+
+    On a busy machine the run may end before all have started: fewer records are returned then.
+    """
     process = _start_until_saved(lab, out)
     found = []
     for number in range(starts):
@@ -18,6 +21,8 @@ def second_writers(lab: Lab, out: Path, starts: int) -> list[Record]:
             break
         second = lab.wait(lab.run(out)) if number % 2 else lab.resume(out)
         is_running = process.poll() is None
+        if not is_running and second.code == 0:  # it started after the end of the first run
+            break
         holder = f"process {process.pid} on {socket.gethostname()}"
         found.append(
             {

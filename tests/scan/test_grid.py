@@ -218,7 +218,7 @@ def test_scan_error_with_any_gates_is_at_most_one_unit_per_step(kind, backend, l
 
 
 def in_parts(steps, kind, backend, pre, h0, reset):
-    """`scan` in parts of `steps` time steps, each from the last state, and a shorter one."""
+    """`scan` in parts of `steps` time steps, each from the last state, and a shorter last one."""
 
     def run(state, part):
         h, *last = scan(kind, backend, part[0], state, part[1])
@@ -231,13 +231,14 @@ def in_parts(steps, kind, backend, pre, h0, reset):
 
     state, h = jax.lax.scan(run, h0, jax.tree.map(parts, (pre, reset)))
     h = jnp.moveaxis(h, 0, 1).reshape(len(reset), end, -1)
-    state, rest = run(state, jax.tree.map(lambda x: x[:, end:], (pre, reset)))
-    h = jnp.concatenate([h, rest], 1)
+    if end < reset.shape[1]:
+        state, rest = run(state, jax.tree.map(lambda x: x[:, end:], (pre, reset)))
+        h = jnp.concatenate([h, rest], 1)
     return (h,) if kind == "linear" else (h, state)
 
 
 @pytest.mark.parametrize(
-    ("steps", "length"),  # each leaves a shorter part
+    ("steps", "length"),  # all but 1 leave a shorter part
     [(7, 16), *(pytest.param(n, 4099, marks=SLOW) for n in (1, 7, 64))],
 )
 @KIND
@@ -254,7 +255,8 @@ def test_scan_in_parts_equals_the_whole(kind, backend, steps, length):
     limits[inexact] = length * eps
     for x, whole in zip(found, program(kind, backend)(*arguments), strict=True):
         axes = tuple(range(1, x.ndim))
-        assert (np.abs(x - whole).max(axes) <= limits * np.abs(whole).max(axes)).all()
+        # Numbers near the smallest normal one may be flushed to zero in one of the programs.
+        assert (np.abs(x - whole).max(axes) <= limits * np.abs(whole).max(axes) + 1e-30).all()
 
 
 @KIND
