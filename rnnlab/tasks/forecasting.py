@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rnnlab.optional import package_data_path, require_module
+from rnnlab.optional import package_data_path
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
@@ -153,8 +153,8 @@ class Forecasting:
         ...     task.path.read_text()
         'value\\n1.5\\n""\\n'
         """
-        if isinstance(frame, np.ndarray | list):
-            frame = require_module("pandas").Series(np.asarray(frame))
+        if isinstance(frame, list):
+            frame = np.asarray(frame, np.float64)
         if getattr(frame, "ndim", 0) == 1 and hasattr(frame, "to_frame"):
             frame = frame.to_frame(frame.name if frame.name is not None else "value")
         return cls(path=save_table(read_table(frame), path), **settings)

@@ -109,8 +109,8 @@ def read_table(source: Any, delimiter: str | None = None) -> Table:
     lines at the end are dropped.
 
     Args:
-      source: a UTF-8 text file, a Parquet file (`.parquet`), or a `pandas.DataFrame`, whose index
-        is a column if it has a name or holds dates.
+      source: a UTF-8 text file, a Parquet file (`.parquet`), a `pandas.DataFrame`, whose index is a
+        column if it has a name or holds dates, or an array (time,), the column `value`.
       delimiter: what separates cells; None detects commas, semicolons, tabs or vertical bars.
 
     Raises:
@@ -124,6 +124,8 @@ def read_table(source: Any, delimiter: str | None = None) -> Table:
     >>> table.notes, table.numbers(1).tolist()
     (('Cells are separated by semicolons.',), [1.5, 1002.25])
     """
+    if isinstance(source, np.ndarray):
+        return _array(Path("the array"), source)
     if not isinstance(source, str | os.PathLike):
         return _frame(Path("the data frame"), source)
     path = Path(source)
@@ -207,6 +209,14 @@ def _frame(path: Path, frame: Any) -> Table:
     columns = [_column_cells(frame[name]) for name in frame.columns]
     records = [list(record) for record in zip(*columns, strict=True)]
     return _require_records(Table(path, header, records, list(range(1, len(records) + 1))))
+
+
+def _array(path: Path, values: np.ndarray) -> Table:
+    if values.ndim != 1 or values.dtype.kind not in "iuf":
+        found = f"{values.dtype} of shape {values.shape}"
+        raise data_error(path, f"must be numbers of shape (time,), got {found}; pass a frame")
+    records = [["" if np.isnan(x) else str(x)] for x in values]
+    return _require_records(Table(path, ["value"], records, list(range(1, len(records) + 1))))
 
 
 def _column_cells(column: Any) -> list[str]:
