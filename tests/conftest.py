@@ -37,6 +37,7 @@ with warnings.catch_warnings():
         from rnnlab.runs.checkpoints.store import CheckpointStore
 
 from reader_files import write_file  # noqa: E402, F401  fixture
+from series_examples import write_series  # noqa: E402, F401  fixture
 from trained_runs import experiment, trained_run, trained_runs  # noqa: E402, F401  fixtures
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -26,3 +26,19 @@ def assert_refused(read, path, message, *arguments, **options):
         read(path, *arguments, **options)
     assert str(raised.value).startswith(str(path))
     assert len(str(raised.value).splitlines()) == 1
+
+
+def outcome(read, *arguments, **options):
+    """The message of the error that a reader raises, or an empty string."""
+    try:
+        read(*arguments, **options)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def assert_read_or_refused(messages):
+    """Asserts that of many outcomes some are read, some are errors, and each error is one line."""
+    assert "" in messages
+    assert any(messages)
+    assert not any("\n" in message for message in messages)

@@ -21,7 +21,8 @@ def second_writers(lab: Lab, out: Path, starts: int) -> list[Record]:
             break
         second = lab.wait(lab.run(out)) if number % 2 else lab.resume(out)
         is_running = process.poll() is None
-        if not is_running and second.code == 0:  # it started after the end of the first run
+        trained = "resuming from step" in second.stdout + second.stderr
+        if not is_running and second.code == 0 and not trained:  # it found the first run finished
             break
         holder = f"process {process.pid} on {socket.gethostname()}"
         found.append(

@@ -255,8 +255,9 @@ def test_scan_in_parts_equals_the_whole(kind, backend, steps, length):
     limits[inexact] = length * eps
     for x, whole in zip(found, program(kind, backend)(*arguments), strict=True):
         axes = tuple(range(1, x.ndim))
-        # Numbers near the smallest normal one may be flushed to zero in one of the programs.
-        assert (np.abs(x - whole).max(axes) <= limits * np.abs(whole).max(axes) + 1e-30).all()
+        # One of the programs may flush a subnormal number to zero.
+        limit = limits * np.abs(whole).max(axes) + 4 * float(jnp.finfo(jnp.float32).tiny)
+        assert (np.abs(x - whole).max(axes) <= limit).all()
 
 
 @KIND
