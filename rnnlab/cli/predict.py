@@ -1,9 +1,11 @@
 """`rnnlab predict`: a table and a figure of a trained model's predictions."""
 
+from pathlib import Path
+
 from rnnlab.analysis import prediction_plots
 from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Predict
-from rnnlab.plotting import save_figure
+from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.runs.trained_model import load
 from rnnlab.tables import Table, print_table, print_text
 from rnnlab.tasks.predictions import Predictions
@@ -17,7 +19,7 @@ def predict(command: Predict) -> int:
 
     Raises:
       DataError: the new data does not fit the training data.
-      ValueError: an option does not fit the run.
+      ValueError: an option does not fit the run, or a file exists and is not of predictions.
     """
     out = command.out or command.folder / "predictions.csv"
     if out.suffix.lower() != ".csv" or out.is_dir():
@@ -25,16 +27,30 @@ def predict(command: Predict) -> int:
     trained = load(command.folder, strict=command.strict)
     if command.out is None:
         reject_symlinks(command.folder)
+    figure_file = out.with_suffix(".png")
+    require_replaceable(figure_file)
     predictions = trained.predict(command.data_path, horizon=command.horizon)
+    _require_replaceable_table(out, predictions)
     print_table(_table(predictions))
     print_text(predictions.summary)
     out.parent.mkdir(parents=True, exist_ok=True)
     predictions.save(out)
     print("Written:", out, flush=True)
     if (figure := prediction_plots.figure(predictions)) is not None:
-        save_figure(figure, out.with_suffix(".png"))
-        print("Written:", out.with_suffix(".png"), flush=True)
+        save_figure(figure, figure_file)
+        print("Written:", figure_file, flush=True)
     return 0
+
+
+def _require_replaceable_table(path: Path, predictions: Predictions) -> None:
+    """Raises ValueError if a file exists that has other columns, such as the user's own data."""
+    if not path.exists():
+        return
+    header = predictions.to_csv().partition("\n")[0]
+    with path.open("rb") as file:
+        found = file.readline().strip()
+    if found != header.encode():
+        raise ValueError(f"{path} must not exist with other columns; choose another name for --out")
 
 
 def _table(predictions: Predictions) -> Table:

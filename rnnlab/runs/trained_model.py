@@ -12,7 +12,7 @@ from rnnlab.runs.api import load_trained_model
 from rnnlab.runs.locate import find_run
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
-from rnnlab.tasks.predictions import Predictions, predict_batches, with_summary
+from rnnlab.tasks.predictions import Outputs, Predictions, predict_batches, with_summary
 from rnnlab.train.evaluate import make_predict
 from rnnlab.train.prefetch import validate_batch
 
@@ -65,7 +65,7 @@ class TrainedModel:
             )
         )
 
-    def _outputs(self):
+    def _outputs(self) -> Outputs:
         """The model as a function of a batch, on the host."""
         graphdef, params = nnx.split(self.model, nnx.Param)
         predict = make_predict(graphdef)

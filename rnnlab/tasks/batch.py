@@ -39,3 +39,13 @@ def loss_mask(batch: Batch) -> np.ndarray:
         return known if batch.mask is None else known & batch.mask
     known = ~np.isnan(batch.targets)
     return known if batch.mask is None else known & batch.mask[..., None]
+
+
+def last_steps(mask: np.ndarray) -> np.ndarray:
+    """Returns where each example has its last real time step, bool of the mask's shape.
+
+    >>> last_steps(np.array([[True, True, False], [False, False, False]])).tolist()
+    [[False, True, False], [False, False, False]]
+    """
+    after = np.pad(mask[:, 1:], ((0, 0), (0, 1)))
+    return mask & ~after

@@ -187,7 +187,7 @@ class Forecasting:
                 self._windows, inputs[:, :train], scored, self._positions(scored), seed
             ),
             eval_sets=eval_sets,
-            baselines=self.naive,
+            baselines=functools.partial(self._naive, split, prepared.target_scales),
             in_features=inputs.shape[-1],
             autoregressive=True,
             target_scale=float(prepared.target_scales[0, 0]) if single else 1.0,
@@ -199,14 +199,17 @@ class Forecasting:
     def naive(self) -> dict[str, dict[str, float]]:
         """Returns RMSE and MAE of the naive forecasts on the scored entries of the test part."""
         split = self.read_split()
-        values, scales = split.series.values, self._prepare(split).target_scales
+        return self._naive(split, self._prepare(split).target_scales)
+
+    def _naive(self, split: "SeriesSplit", scales: np.ndarray) -> dict[str, dict[str, float]]:
+        values = split.series.values
         names = ("seasonal naive", "last value")
         made: dict[str, list[np.ndarray]] = {name: [] for name in ("actual", *names)}
         for k, c in np.ndindex(values.shape[0], values.shape[2]):
             x = values[k, : split.end, c]
             scale = 1.0 if _is_single(split.series) else scales[k, c]
             actual = within(ahead(x, self.horizon), self.horizon, split.boundaries[1], split.end)
-            # What the first observation follows cannot be forecast.
+            # Values before the first observation, and it, cannot be forecast.
             actual = np.where(np.isnan(last_value(x, self.horizon)), np.nan, actual)
             made["actual"].append(actual / scale)
             made[names[0]].append(seasonal_naive(x, self.horizon, split.season) / scale)

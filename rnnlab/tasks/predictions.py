@@ -17,7 +17,7 @@ from scipy.special import expit, softmax
 
 from rnnlab.atomic_io import write_text
 from rnnlab.optional import require_module
-from rnnlab.tasks.batch import Batch, loss_mask
+from rnnlab.tasks.batch import Batch, last_steps, loss_mask
 
 Outputs = Callable[[Batch], np.ndarray]
 """Returns a model's outputs (batch, time, out_features), from the initial carry."""
@@ -180,7 +180,7 @@ def _rows(
     if scored_only:
         keep &= scored.any(axis=-1) if scored.ndim == 3 else scored
     if last_step_only:
-        keep[:, :-1] &= ~keep[:, 1:]
+        keep = last_steps(keep)
     example, step = np.nonzero(keep)
     targets = batch.targets
     if targets.dtype.kind == "f":

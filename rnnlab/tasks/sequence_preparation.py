@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, last_steps, loss_mask
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.labelled_data import one_target, only_at_end
 from rnnlab.tasks.predictions import Outputs, Predictions, predict_batches, with_summary
@@ -279,10 +279,7 @@ class SequencePreparation:
     def _actual(self, examples: Examples, mask: np.ndarray) -> np.ndarray:
         """The names of the classes by row of the predictions, empty where unknown."""
         names, targets = np.array(_names(examples), object), examples.targets
-        keep = mask.copy()
-        if self.has_one_target:
-            keep[:, :-1] &= ~keep[:, 1:]
-        rows = targets[keep]
+        rows = targets[last_steps(mask) if self.has_one_target else mask]
         return np.where(rows != IGNORE_INDEX, names[np.where(rows >= 0, rows, 0)], "").astype(str)
 
 

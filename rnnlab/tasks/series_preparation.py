@@ -82,7 +82,7 @@ class SeriesPreparation:
             values = series.values[index[0], :, index[1]]
             known = values[:train][~np.isnan(values[:train])]
             targets = within(_targets(values, horizon), horizon, 0, train)
-            if len(known) < 2 or known.max() == known.min() or np.isnan(targets).all():
+            if len(known) < 2 or known.max() == known.min():
                 continue
             spread = float(np.nanstd(values[:train]))
             level, change = _relative_values(values, season)

@@ -27,6 +27,18 @@ def test_predict_of_a_text_run_writes_its_test_part(trained_run, tmp_path, capsy
     assert f"Written: {out}" in printed
 
 
+@pytest.mark.parametrize("name", ["table.csv", "table.png"])
+def test_predict_replaces_only_its_own_files(trained_run, tmp_path, capsys, name):
+    out = tmp_path / "table.csv"
+    (tmp_path / name).write_text("date,sales\n")
+    assert main.main(["predict", str(trained_run), "--out", str(out)]) == 2
+    assert f"{name} " in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["date,sales\n"]
+    (tmp_path / name).unlink()
+    for _ in range(2):
+        assert main.main(["predict", str(trained_run), "--out", str(out)]) == 0
+
+
 def test_predict_in_python_of_a_text_accepts_strings(trained_run):
     trained = load(str(trained_run))
     predicted = trained.predict("abcabc")

@@ -31,8 +31,8 @@ PIPELINE_STAGES = 4
 SPLIT_BELOW = 32
 """Number of thread blocks below which time is split, if possible.
 
-On an H200, one chunk was faster than any number of chunks with 32, 48, 64 and 128 thread blocks,
-and slower with 16: the second reading of the operands costs more than idle processors.
+In a trial on an H200, one chunk was faster than more of them with 32, 48 and 64 thread blocks, and
+slower with 16: the second reading of the operands costs more than idle processors.
 """
 SPLIT_THREAD_BLOCKS = 128
 """Number of thread blocks after a split: about one per processor."""
