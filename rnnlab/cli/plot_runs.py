@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from rnnlab.cli.seed_groups import (
     CELL,
@@ -247,6 +247,8 @@ def _scale_x(axes: Axes, lines: Sequence[Line]) -> None:
         return
     if all((x > 0).all() for x in points):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xscale("symlog", linthresh=min(x[x > 0].min() for x in points if (x > 0).any()))
         axes.set_xlim(left=0)

@@ -73,3 +73,16 @@ def test_curve_with_missing_values_is_drawn():
     run = result(1.0, cell="gru", baselines={"none": {}})
     run["curve"] = [[0, 0.1, None], [10, 0.2, None]]
     assert len(curves_figure([run]).axes) == 2
+
+
+def test_labels_of_a_logarithmic_axis_of_seconds_are_plain_numbers():
+    runs = [result(0.9, cell="gru"), result(0.5, cell="rnn")]
+    runs[0]["curve"] = [[0, 2.5, 3.0], [10, 26.0, 2.0]]
+    runs[1]["curve"] = [[0, 1.5, 3.0], [10, 2.2, 2.0]]
+    figure = curves_figure(runs)
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
+    assert axes.get_xscale() == "log"
+    shown = [label.get_text() for label in axes.get_xticklabels(which="both") if label.get_text()]
+    assert {"2", "5", "10", "20"} <= set(shown)
+    assert not any("10^" in label for label in shown)
