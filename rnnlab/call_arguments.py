@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Key
 
+from rnnlab.chained_calls import reject_results_of_one_call
 from rnnlab.validation import require_key
 
 BatchShape = int | Sequence[int]
@@ -38,11 +39,16 @@ def accept_batch_size(initial_carry: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def split_arguments(carry: Any, xs: Array | None) -> tuple[Any, Array]:
-    """Returns the carry, or None, and the inputs of `module(carry, xs)` or `module(xs)`."""
+    """Returns the carry, or None, and the inputs of `module(carry, xs)` or `module(xs)`.
+
+    Raises:
+      ValueError: there are no inputs, or both arguments are results of one call of another module.
+    """
     if xs is None:
         xs, carry = carry, None
     if xs is None:
         raise ValueError("xs must be given, got None; call cell(xs) or cell(carry, xs)")
+    reject_results_of_one_call(carry, xs)
     return carry, xs
 
 

@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Key
 
+from rnnlab.argument_errors import explain_constructor
 from rnnlab.call_arguments import (
     BatchShape,
     RandomSource,
@@ -23,6 +24,7 @@ from rnnlab.call_arguments import (
     call_key,
     split_arguments,
 )
+from rnnlab.chained_calls import remember_results
 from rnnlab.errors import MissingMethodError, explain_forward_mode
 from rnnlab.validation import require_flags, require_floating, require_shape
 
@@ -70,6 +72,7 @@ class Recurrent(nnx.Module):
         super().__init_subclass__(**options)
         if "initial_carry" in vars(cls):
             cls.initial_carry = accept_batch_size(cls.initial_carry)
+        explain_constructor(cls)
 
     def initial_carry(self, batch_shape: BatchShape = ()) -> Any:
         """Returns the carry before the first time step, its arrays of shape (*batch_shape, ...).
@@ -100,14 +103,17 @@ class Recurrent(nnx.Module):
           rngs: the same as an `nnx.Rngs`, whose stream `dropout` is used, or an `nnx.RngStream`.
 
         Raises:
-          ValueError: shapes or dtypes do not fit, or dropout in training mode has no key.
+          ValueError: shapes or dtypes do not fit, carry and xs are what `nnx.Sequential` passes on
+            from another cell, or dropout in training mode has no key.
         """
         carry, xs = split_arguments(carry, xs)
         key = call_key(key, rngs)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         with jax.named_scope(type(self).__name__), explain_forward_mode():
             carry, ys = self.run_sequence(carry, xs, reset, mask, key)
-            return carry, mask_outputs(ys, mask)
+            ys = mask_outputs(ys, mask)
+        remember_results(self, carry, ys)
+        return carry, ys
 
     @final
     def step(

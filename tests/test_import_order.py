@@ -12,6 +12,8 @@ ORDER = (
         "errors",
         "validation",
         "dtypes",
+        "argument_errors",
+        "chained_calls",
         "load_module",
         "optional",
         "malloc",

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from rnnlab.argument_errors import explain_arguments, explain_constructor
 from rnnlab.layers import Bidirectional, Block, Stack
 from rnnlab.models.options import NOT_OPTIONS, CellOption, cell_options
 from rnnlab.models.sequence_model import SequenceModel
 from rnnlab.registry import CellEntry, find_cell, require_constructor
 
 
+@explain_constructor
 @dataclass(frozen=True, eq=False)
 class ModelConfig:
     """A stack of blocks around one kind of cell, or around several that alternate over the depth.
@@ -104,6 +106,7 @@ class ModelConfig:
         kept = self.options if fields.get("cell", self.cell) == self.cell else {}
         return dataclasses.replace(self, **fields, options={**kept, **options})
 
+    @explain_arguments
     def build(
         self,
         out_features: int,

@@ -8,6 +8,7 @@ digest of each array. It holds no code and no pickled objects. Equal modules giv
 import hashlib
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -22,7 +23,7 @@ import numpy as np
 from flax import nnx
 
 import rnnlab
-from rnnlab.atomic_io import open_atomic
+from rnnlab.atomic_io import mkdir_durable, open_atomic, raise_resource_errors
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
 from rnnlab.models.rebuild import MODES, build, describe, require_rebuildable
 
@@ -51,11 +52,12 @@ def save(path: str | Path, module: nnx.Module) -> None:
     their constructor's arguments as attributes of the same names.
 
     Args:
-      path: the file; an existing one is replaced.
+      path: the file; an existing one is replaced, and missing directories are created.
       module: the module, in any mode, which is restored too.
 
     Raises:
-      ValueError: the module cannot be built again from its constructor's arguments.
+      ValueError: the module cannot be built again from its constructor's arguments, or path is not
+        a path.
       InsufficientResourcesError: the file cannot be written; an existing one is unchanged.
 
     >>> import tempfile
@@ -67,8 +69,15 @@ def save(path: str | Path, module: nnx.Module) -> None:
     >>> bool((loaded.kernel[...] == cell.kernel[...]).all())
     True
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            f"path must be the first argument of save, got a {type(path).__name__}; write "
+            "rnnlab.save(path, module)"
+        )
     path, description = Path(path), describe(module)
     require_rebuildable(module, _abstract_module(description, _has_streams(module), path.parent))
+    with raise_resource_errors(path):
+        mkdir_durable(path.parent)
     with open_atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         records = {}
         for name, value in _named_arrays(module):

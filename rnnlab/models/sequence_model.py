@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int, Key
 
+from rnnlab.argument_errors import explain_constructor
 from rnnlab.call_arguments import (
     BatchShape,
     RandomSource,
@@ -33,6 +34,7 @@ class ModelCarry(NamedTuple):
     readout: Any
 
 
+@explain_constructor
 class SequenceModel(nnx.Module):
     """Embeds its input, runs a body over it, and makes predictions at every time step.
 

@@ -6,12 +6,14 @@ from typing import Any
 
 from flax import nnx
 
+from rnnlab.argument_errors import explain_arguments
 from rnnlab.cells.nnx_cell import NNXCell
 from rnnlab.layers import Bidirectional, Dropout, Stack
 from rnnlab.registry import find_cell
 from rnnlab.validation import require_positive_int
 
 
+@explain_arguments
 def stack_cells(
     cell: str | Callable[..., nnx.Module],
     in_features: int,

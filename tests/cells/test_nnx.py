@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab import GRU, Bidirectional, Block, MinGRU, NNXCell, OutputOnly, SequenceModel, Stack
+from rnnlab import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Block,
+    MinGRU,
+    NNXCell,
+    OutputOnly,
+    SequenceModel,
+    Stack,
+)
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS, assert_close
 
 CHECKS = {**SEQUENCE_CHECKS, **CELL_CHECKS}
@@ -78,6 +88,28 @@ def test_nnx_rnn_of_a_cell_names_what_to_use():
     with pytest.raises(AttributeError, match=r"use rnnlab.OutputOnly\(cell\) in place of nnx.RNN"):
         nnx.RNN(MinGRU(3, 4, rngs=nnx.Rngs(0)))(jnp.ones((2, 5, 3)))
     assert not hasattr(GRU(3, 4, rngs=nnx.Rngs(0)), "num_feature_axes")
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit, jax.grad])
+def test_cell_after_a_cell_in_nnx_sequential_raises(transform):
+    rngs = nnx.Rngs(0)
+    shared = MinGRU(4, 4, rngs=rngs)
+    for first in (shared, LSTM(4, 4, rngs=rngs), Block(4, MinGRU, rngs=rngs)):
+        layers = nnx.Sequential(first, shared)
+        with pytest.raises(ValueError, match=f"one call of {type(first).__name__}, as nnx.Seq"):
+            transform(lambda xs, layers=layers: layers(xs)[1].sum())(jnp.ones((2, 5, 4)))
+
+
+def test_carry_of_the_cell_or_a_copy_is_accepted():
+    first, second = (GRU(4, 4, rngs=nnx.Rngs(k)) for k in range(2))
+    xs = jnp.ones((2, 5, 4))
+    carry, ys = first(xs)
+    second(ys)
+    first(carry, xs)  # the same module resumes
+    carry, ys = first(xs)
+    second(jnp.copy(carry), ys)
+    carry, y = first(xs[:, :1])
+    first(carry, y)  # the output of one time step is the next input
 
 
 def test_output_only_fits_nnx_sequential(getkey):

@@ -224,7 +224,15 @@ def test_failed_save_keeps_the_previous_file(saved, tmp_path):
     assert saved.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [saved.name]
     with pytest.raises(InsufficientResourcesError, match="could not be written"):
-        rnnlab.save(tmp_path / "none" / "cell.npz", rnnlab.Dropout(3, 0.5))
+        rnnlab.save(saved / "cell.npz", rnnlab.Dropout(3, 0.5))
+
+
+def test_save_makes_missing_directories_and_names_exchanged_arguments(tmp_path):
+    module, path = rnnlab.Dropout(3, 0.5), tmp_path / "new" / "folder" / "dropout.npz"
+    rnnlab.save(path, module)
+    assert rnnlab.load(path).rate == 0.5
+    with pytest.raises(ValueError, match=r"got a Dropout; write rnnlab.save\(path, module\)"):
+        rnnlab.save(module, path)
 
 
 class Hidden(Recurrent):
