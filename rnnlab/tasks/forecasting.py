@@ -17,6 +17,7 @@ from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
 from rnnlab.tasks.readers.table import read_table
 from rnnlab.tasks.reference.naive import last_value, rmse_mae, seasonal_naive
+from rnnlab.tasks.series_description import describe_series
 from rnnlab.tasks.series_features import ahead, default_season, within
 from rnnlab.tasks.series_preparation import SeriesPreparation
 from rnnlab.validation import require_one_of, require_positive_int
@@ -69,8 +70,9 @@ class Forecasting:
       date_format: of the dates, as for `datetime.strptime`; None detects it.
       series_id: name of the column that names the series of a line; None: there is one series.
       covariates: names of columns that are inputs only, separated by commas.
-      known_covariates: the same, for values that are known `horizon` time steps ahead, such as
-        holidays. Lines after the last value may hold them for forecasts beyond it.
+      known_covariates: names of columns that are inputs only and whose values are known `horizon`
+        time steps ahead, such as holidays, separated by commas. Lines after the last value of the
+        series may hold them for forecasts beyond it.
       series: used if `path` is None: `"co2"`, weekly at Mauna Loa, 1958 to 2001, 59 gaps, in ppm
         (from statsmodels); or `"temperature"`, daily maxima of Seattle, 2012 to 2015, in degrees
         Celsius (from vega_datasets).
@@ -193,7 +195,7 @@ class Forecasting:
             target_scale=float(prepared.target_scales[0, 0]) if single else 1.0,
             fingerprint=fingerprint(*arrays, text),
             preparation=replace(prepared, test=(series, valid)),
-            notes=series.notes,
+            notes=series.notes if self.path is None else (*series.notes, self._describe(split)),
         )
 
     def naive(self) -> dict[str, dict[str, float]]:
@@ -264,6 +266,19 @@ class Forecasting:
                     )
         self._check_varies(split)
         return split
+
+    def _describe(self, split: "SeriesSplit") -> str:
+        names = (self.covariates, self.known_covariates)
+        return describe_series(
+            split.path,
+            split.series,
+            (*split.boundaries, split.end),
+            horizon=self.horizon,
+            length=self.length,
+            season=split.season,
+            is_detected=self.season is None,
+            inputs=tuple(name for name in names if name is not None),
+        )
 
     def _has_target(self, values: np.ndarray, start: int, end: int) -> bool:
         targets = ahead(values, self.horizon) - last_value(values, self.horizon)

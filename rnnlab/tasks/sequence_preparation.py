@@ -248,10 +248,13 @@ class SequencePreparation:
         for name, (dtype, shape) in kinds.items():
             found = getattr(dataset, name)
             if found.dtype != dtype or found.shape[2:] != shape:
+                action = "convert it"
+                if name == "inputs" and found.shape[1:] == (*shape, 1):  # was (time, features)
+                    action = "add a batch axis, as in inputs[None], if they are one sequence"
                 raise data_error(
                     path,
                     f"{name} must be {np.dtype(dtype)} of shape {shape} per time step, as in "
-                    f"{self.path.name}, got {found.dtype} of shape {found.shape[2:]}; convert it",
+                    f"{self.path.name}, got {found.dtype} of shape {found.shape[2:]}; {action}",
                 )
         if self.has_one_target:
             fits = only_at_end(dataset)

@@ -167,7 +167,7 @@ class SeriesPreparation:
             none = np.zeros((*values.shape[:2], 0))
             series = Series(values, self.value_names, none, none)
         else:
-            series = read_series(source, self.columns)
+            series = read_series(source, self.columns, names_options=False)
         return self.forecast(outputs, series, self.season, horizon)
 
     def forecast(

@@ -161,6 +161,25 @@ def test_season_follows_from_the_dates(write_series):
     assert Forecasting(write_series(values), length=20).load(seed=0).in_features == 4
 
 
+def test_notes_describe_the_file(tmp_path):
+    path = tmp_path / "a.csv"
+    days = np.datetime64("2024-01-01") + np.arange(90)
+    rows = [f"{day};{k % 5},5;{k % 3};x" for k, day in enumerate(days)]
+    path.write_text("\n".join(["day;price;holiday;comment", *rows]))
+    task = Forecasting(path, "price", known_covariates="holiday", horizon=2, length=12)
+    assert task.load(seed=0).notes == (
+        "Cells are separated by semicolons.",
+        "a.csv: 1 series of 90 time steps from 2024-01-01 to 2024-03-30, one every day (column "
+        "'day'): 62 to train on, 14 to validate, 14 to test. Forecast: price, the next 2 time "
+        "steps. Training windows: 12 time steps. Season: 7 time steps (from the dates). Further "
+        "inputs: holiday. Unused columns: comment.",
+    )
+    path.write_text("price\n" + "NA\n" + "1\n2\n" * 45)
+    (note,) = Forecasting(path, horizon=1, length=12, calendar=False).load(seed=0).notes
+    assert "1 series of 91 time steps without dates: " in note
+    assert note.endswith("Season: none (--data.season sets one). Missing values: 1 of 91.")
+
+
 @pytest.mark.parametrize(
     ("series", "steps", "gaps", "missing_from"),
     [("co2", 2284, 59, "statsmodels"), ("temperature", 1461, 0, "vega_datasets")],

@@ -192,6 +192,15 @@ def test_notes_describe_the_file(tmp_path):
     assert "1 value per sequence (store integers or strings if they are classes)" in note
 
 
+@pytest.mark.parametrize("example", [VALUES[0], VALUES[0, :, 0]])
+def test_predict_of_one_example_without_a_batch_axis_names_it(tmp_path, example):
+    np.savez(tmp_path / "a.npz", X=VALUES, y=NAMES)
+    data = Sequences(tmp_path / "a.npz").load(seed=0)
+    with pytest.raises(DataError, match=r"; add a batch axis, as in inputs\[None\]"):
+        data.preparation.predict(linear(data), example, None)
+    assert len(data.preparation.predict(linear(data), VALUES[:1], None)) == 1
+
+
 def test_predict_of_a_ts_file_accepts_no_labels_and_other_classes(tmp_path):
     train = tmp_path / "train.ts"
     header = "@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n"

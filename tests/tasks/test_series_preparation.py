@@ -181,6 +181,14 @@ def test_forecasts_of_a_panel_name_series_and_column_and_accept_new_ones(panel, 
     assert set(prepared.predict(no_change, path, None).columns["column"]) == {"a", "b"}
 
 
+def test_forecasts_of_a_file_without_the_column_name_no_option_of_the_training(write_series):
+    data = Forecasting(write_series(values_of()), **SETTINGS).load(seed=0)
+    other = write_series(values_of(), "other.csv")
+    other.write_text(other.read_text().replace("x", "y", 1))
+    with pytest.raises(DataError, match=r"has no column 'x'; choose one of 'y'$"):
+        data.preparation.predict(None, other, None)
+
+
 def test_forecasts_of_other_time_steps_raise(write_series):
     dates = np.datetime64("2020-01-01") + np.arange(100)
     prepared = Forecasting(write_series(values_of(), dates=dates), **SETTINGS).load(0).preparation

@@ -148,7 +148,7 @@ def _inputs(path: Path, inputs: np.ndarray) -> np.ndarray:
     kinds = {2: "iuf", 3: "fiub"}
     if inputs.dtype.kind not in kinds.get(inputs.ndim, ""):
         actions = {
-            1: "add an axis: one row per sequence",
+            1: "add a batch axis, as in inputs[None], for one sequence",
             4: "flatten the axes after time into one",
         }
         action = actions.get(inputs.ndim, "convert them to numbers")

@@ -61,11 +61,13 @@ def read_labelled_table(source: Any, columns: TableColumns, *, labelled: bool = 
     ([[0.5, 1.5], [2.5, 0.0]], [[-1, 1], [0, -1]], ('down', 'up'))
     """
     table = read_table(source)
-    label = table.index(columns.label) if labelled or columns.label in table.header else None
+    label = None
+    if labelled or columns.label in table.header:
+        label = table.index(columns.label, "--data.label")
     if columns.id is None:
         return _read_wide(table, columns, label, labelled)
     ids, groups = _groups(table, columns.id)
-    time = _time_index(table, columns, label)
+    time = _time_index(table, columns, labelled)
     if time is not None:
         order = _order(table, time)
         groups = [rows[np.argsort(order[rows], kind="stable")] for rows in groups]
@@ -114,9 +116,9 @@ def _groups(table: Table, name: str) -> tuple[tuple[str, ...], list[np.ndarray]]
     return tuple(groups), [np.array(rows) for rows in groups.values()]
 
 
-def _time_index(table: Table, columns: TableColumns, label: int | None) -> int | None:
+def _time_index(table: Table, columns: TableColumns, labelled: bool) -> int | None:
     if columns.time is not None:
-        return table.index(columns.time)
+        return table.index(columns.time, "--data.time" if labelled else "")
     known = {columns.id, columns.label, *(columns.features or ())}
     for index, name in enumerate(table.header):
         if name.lower() in TIME_NAMES and name not in known:

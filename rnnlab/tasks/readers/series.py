@@ -17,6 +17,15 @@ from rnnlab.tasks.readers.table import NUMBER, Table, listed, read_table
 DATE_NAMES = ("date", "dates", "datetime", "timestamp", "ds")
 """Names, in lower case, of columns that are dates, whatever their cells are."""
 
+_OPTIONS = {
+    "values": "--data.column",
+    "date": "--data.date",
+    "series": "--data.series-id",
+    "covariates": "--data.covariates",
+    "known_covariates": "--data.known-covariates",
+}
+"""Options of the command line by field of `SeriesColumns`."""
+
 
 class Series(NamedTuple):
     """Series on one calendar: one of them, or the series of a panel.
@@ -30,6 +39,8 @@ class Series(NamedTuple):
       dates: (time,) datetime64[s], or None where the table has none.
       days: mean days per time step; None without dates.
       notes: sentences on what was detected.
+      date: name of the column of dates; None without dates.
+      unused: names of the columns of the table that have no meaning.
     """
 
     values: np.ndarray
@@ -40,6 +51,8 @@ class Series(NamedTuple):
     dates: np.ndarray | None = None
     days: float | None = None
     notes: tuple[str, ...] = ()
+    date: str | None = None
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,9 @@ class SeriesColumns:
     known_covariates: str | None = None
 
 
-def read_series(source: Any, columns: SeriesColumns | None = None) -> Series:
+def read_series(
+    source: Any, columns: SeriesColumns | None = None, *, names_options: bool = True
+) -> Series:
     """Reads evenly spaced series from a table.
 
     Empty cells and those in `MISSING` are gaps. So are dates that are missing from the even spacing
@@ -76,6 +91,7 @@ def read_series(source: Any, columns: SeriesColumns | None = None) -> Series:
     Args:
       source: a CSV or Parquet file or a `pandas.DataFrame`, see `read_table`.
       columns: what the columns are.
+      names_options: whether messages name the options of the command line that choose columns.
 
     Raises:
       DataError: a column is missing or a cell is invalid; the message names the line, from 1, and
@@ -90,12 +106,16 @@ def read_series(source: Any, columns: SeriesColumns | None = None) -> Series:
     """
     columns = columns or SeriesColumns()
     table = read_table(source)
-    date_index = _date_column(table, columns.date)
-    series_index = None if columns.series is None else table.index(columns.series)
-    covariates = _indices(table, columns.covariates)
-    known_covariates = _indices(table, columns.known_covariates)
+    options = _OPTIONS if names_options else dict.fromkeys(_OPTIONS, "")
+    date_index = _date_column(table, columns.date, options["date"])
+    series_index = None
+    if columns.series is not None:
+        series_index = table.index(columns.series, options["series"])
+    covariates = _indices(table, columns.covariates, options["covariates"])
+    known_covariates = _indices(table, columns.known_covariates, options["known_covariates"])
     others = {date_index, series_index, *covariates, *known_covariates}
-    indices = _indices(table, columns.values) or [_only_column(table, others)]
+    indices = _indices(table, columns.values, options["values"])
+    indices = indices or [_only_column(table, others)]
     parts = [_numbers(table, part) for part in (indices, covariates, known_covariates)]
     names = tuple(table.header[index] for index in indices)
     for k, name in enumerate(names):
@@ -120,16 +140,27 @@ def read_series(source: Any, columns: SeriesColumns | None = None) -> Series:
         placed.append(np.full((len(groups), size, part.shape[1]), np.nan))
         placed[-1][group, step] = part
     values, *inputs = placed
-    return Series(values, names, *inputs, tuple(groups.tolist()), dates, days, notes)
+    used = {*others, *indices}
+    return Series(
+        values,
+        names,
+        *inputs,
+        tuple(groups.tolist()),
+        dates,
+        days,
+        notes,
+        None if date_index is None else table.header[date_index],
+        tuple(name for index, name in enumerate(table.header) if index not in used),
+    )
 
 
-def _indices(table: Table, names: str | None) -> list[int]:
+def _indices(table: Table, names: str | None, option: str) -> list[int]:
     """The positions of the columns of a comma-separated list."""
     if names is None:
         return []
     if names in table.header:  # a name may contain a comma
         return [table.index(names)]
-    return [table.index(name.strip()) for name in names.split(",")]
+    return [table.index(name.strip(), option) for name in names.split(",")]
 
 
 def _numbers(table: Table, indices: list[int]) -> np.ndarray:
@@ -157,9 +188,9 @@ def _on_calendar(
     return even.dates, even.days, even.indices[inverse]
 
 
-def _date_column(table: Table, date: str | None) -> int | None:
+def _date_column(table: Table, date: str | None, option: str) -> int | None:
     if date is not None:
-        return table.index(date)
+        return table.index(date, option)
     for index, name in enumerate(table.header):
         if name.lower() in DATE_NAMES:
             return index
@@ -176,7 +207,7 @@ def _only_column(table: Table, known: set[int | None]) -> int:
         raise data_error(table.path, reason)
     if len(others) > 1:
         names = listed([table.header[index] for index in others])
-        reason = f"column must be given, got None; choose one or more of {names}"
+        reason = f"column must be given, got None; choose one or more of {names} by --data.column"
         raise data_error(table.path, reason)
     return others[0]
 

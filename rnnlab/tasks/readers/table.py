@@ -57,15 +57,19 @@ class Table(NamedTuple):
     lines: list[int]
     notes: tuple[str, ...] = ()
 
-    def index(self, name: str) -> int:
+    def index(self, name: str, option: str = "") -> int:
         """Returns the position of a column.
+
+        Args:
+          name: of the column.
+          option: that names the column on the command line, for the message.
 
         Raises:
           DataError: no column has that name.
         """
         if name not in self.header:
             reason = f"has no column {name!r}; choose one of {listed(self.header)}"
-            raise data_error(self.path, reason, line=1)
+            raise data_error(self.path, f"{reason} by {option}" if option else reason, line=1)
         return self.header.index(name)
 
     def cells(self, index: int) -> list[str]:

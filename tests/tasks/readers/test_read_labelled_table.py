@@ -80,8 +80,8 @@ def test_read_labelled_table_of_parquet_equals_csv(write_file, tmp_path):
     ("old", "new", "columns", "message"),
     [
         ("id,", "name,", {}, "line 1: must have a column 'id' .*; name one by --data.id, or None"),
-        (",label", ",class", {}, "line 1: has no column 'label'; choose one of 'id', 'time', 'x'"),
-        ("", "", {"time": "day"}, "has no column 'day'; choose one of"),
+        (",label", ",class", {}, "line 1: has no column 'label'; choose one of .* by --data.label"),
+        ("", "", {"time": "day"}, "has no column 'day'; .* by --data.time"),
         ("", "", {"features": ("z",)}, "has no column 'z'"),
         ("b,1", ",1", {}, "line 4, column 'id': must not be empty"),
         ("1.5", "", {}, "line 3, column 'x': has a missing value; fill it in"),

@@ -105,7 +105,7 @@ def test_read_npz_of_one_value_per_time_step_adds_an_axis(tmp_path):
         ),
         (
             {"inputs": IDS[0] * 1.0, "targets": IDS},
-            r"inputs must be token ids .* or values .*, got float64 of shape \(2,\); add an axis",
+            r"inputs must be token ids .* or values .*, got float64 of shape \(2,\); add a batch",
         ),
         (
             {"inputs": IDS[None, None] * 1.0, "targets": IDS},

@@ -80,8 +80,12 @@ def test_read_series_of_month_ends_keeps_month_ends(write_file):
         ('a\n1\n"2\n3\n', ("a",), "line 3: cannot be split into cells"),
         ('a\n"1\n1"\nx\n', ("a",), "line 2, column 'a': '1.n1' is not a finite number"),
         ('a,b\n"",""\n1,"x\ny"\nz,2\n', ("a",), "line 5, column 'a': 'z'"),
-        ("a,b\n1,2\n", ("c",), "line 1: has no column 'c'; choose one of 'a', 'b'"),
-        ("a,b\n1,2\n", (), "got None; choose one or more of 'a', 'b'"),
+        (
+            "a,b\n1,2\n",
+            ("c",),
+            "line 1: has no column 'c'; choose one of 'a', 'b' by --data.column",
+        ),
+        ("a,b\n1,2\n", (), "got None; choose one or more of 'a', 'b' by --data.column"),
         ("a,a\n1,2\n", ("a",), "line 1: has two columns 'a'"),
         ("1,2\n3,4\n", (), "line 1: must have a header of names"),
         (
