@@ -11,7 +11,7 @@ from rnnlab.cli.seed_groups import group_seeds
 from rnnlab.errors import DataError
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record, read
-from rnnlab.runs.grid import run_name
+from rnnlab.runs.grid import run_directory
 from rnnlab.runs.result_schema import is_result
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.tables import print_table, print_text, shows_everything
@@ -92,7 +92,7 @@ def training_losses(folder: Path | None) -> Losses:
 
 def _folder_next_to(results: Path, result: Record) -> Path | None:
     """Returns the directory of a run whose result is in a file next to it, or None."""
-    folder = results.parent / run_name(result["grid"])
+    folder = run_directory(results.parent, result["grid"])
     if not os.path.exists(RunDirectory(folder).result):
         return None
     return folder if RunDirectory(folder).read_result() == result else None

@@ -112,8 +112,8 @@ def _require_known(word: str, known: Iterable[str], what: str, help_command: str
 
 
 def _locate_run(command: Any) -> Any:
-    """Returns a command with the run's directory in place of a directory that contains only it."""
-    if isinstance(command, Resume | Predict | Sample | Inspect):
+    """Returns `resume` with the run's directory in place of a directory that contains only it."""
+    if isinstance(command, Resume):
         return replace(command, folder=find_run(command.folder))
     return command
 
@@ -138,6 +138,8 @@ def dispatch(parsed: Parsed, session: Session) -> int:
         return handler(command, parsed.flags, session)
     if isinstance(command, Resume):
         return handler(command, session)
+    if isinstance(command, Predict | Sample | Inspect):
+        command = replace(command, folder=load("rnnlab.cli.best_run:choose_run")(command.folder))
     return handler(getattr(command, "benchmark", command))
 
 

@@ -1,6 +1,7 @@
 """`rnnlab run` and `rnnlab resume`: train the runs of an experiment, one directory per run."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,18 +13,18 @@ from flax import nnx
 
 from rnnlab import records
 from rnnlab.cli import suggestions
+from rnnlab.cli.best_run import best_run
 from rnnlab.cli.commands import Resume, Run
 from rnnlab.cli.compare import print_results, results_of, training_losses
 from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
-from rnnlab.cli.shipped import shipped_experiments
-from rnnlab.errors import CheckpointError, DataError
+from rnnlab.cli.shipped import documented_command, shipped_experiments
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record
 from rnnlab.runs import api
 from rnnlab.runs.api import Preset
-from rnnlab.runs.grid import load_presets, run_name
+from rnnlab.runs.grid import load_presets, run_directory, run_name
 from rnnlab.runs.locate import link_latest
 from rnnlab.runs.resources import require_writable
 from rnnlab.runs.resume_policy import ResumePolicy
@@ -62,14 +63,17 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
     existing = _existing_records(results)
     require_replaceable(figure)
     measured: list[Record] = []
+    folders: list[Path] = []
+    known_notes: set[str] = set()
     policy = ResumePolicy(stop_signal=session.stop_signal)
-    for number, ((experiment, settings), run) in enumerate(zip(planned, names, strict=True), 1):
-        run_dir = out / run
-        title = f"{number}/{len(planned)} {run}"
+    for number, (experiment, settings) in enumerate(planned, 1):
+        run_dir = run_directory(out, settings)
+        title = f"{number}/{len(planned)} {run_dir.name}"
         with (
             progress_display(title, experiment.train.steps) as reporter,
             _add_resume_hint(run_dir),
         ):
+            reporter = replace(reporter, known_notes=known_notes)
             if command.out is None:
                 reporter = _linking(reporter, out)
             result = api.run(
@@ -84,17 +88,20 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
         if result not in existing:
             records.append(results, result)
         measured.append(result)
+        folders.append(run_dir)
     print_results(measured)
     is_drawn = _draw_curves(out, measured[0]["metric"], figure)
     curves = f" with its curves in {figure}," if is_drawn else ""
     print(f"Written: {out}{curves} and {results}")
+    _print_next_command(measured, folders)
     return 0
 
 
 def resume_run(command: Resume, session: Session) -> int:
     """Resumes a run. Returns the exit code."""
     _, _, experiment = api.load_run(command.folder)
-    results = command.results or command.folder.resolve().parent / "results.jsonl"
+    out = command.folder.resolve().parent
+    results = command.results or out / "results.jsonl"
     existing = _existing_records(results)
     policy = ResumePolicy(
         from_step=command.from_step,
@@ -114,20 +121,40 @@ def resume_run(command: Resume, session: Session) -> int:
     if result not in existing:
         records.append(results, result)
     print_results([result])
+    figure = out / CURVES_FILE
+    is_drawn = _draw_curves(out, result["metric"], figure)
+    print(f"Written: {command.folder}, {f'{figure} and ' if is_drawn else ''}{results}")
+    _print_next_command([result], [command.folder])
     return 0
 
 
-def _draw_curves(out: Path, metric: str, figure: Path) -> bool:
-    """Draws all finished runs of a directory that have a metric, also those of earlier commands.
+def _print_next_command(results: Sequence[Record], folders: Sequence[Path]) -> None:
+    """Prints how to predict with the best run, in one line that can be copied."""
+    best = best_run(list(zip(results, folders, strict=True)))
+    if best is not None:
+        command = shlex.join(["rnnlab", "predict", str(best.folder)])
+        of = "" if len(results) == 1 else f" (the best run by {best.value})"
+        print(f"Next: {command}{of}")
 
-    Returns whether it could: the files of another run may be corrupt.
+
+def _draw_curves(out: Path, metric: str, figure: Path) -> bool:
+    """Draws all finished runs in a directory that have a metric, also those of earlier commands.
+
+    Returns whether it could: the files of another run may be corrupt, or the figure's file may be
+    the user's own.
     """
     from rnnlab.cli.plot_runs import curves_figure  # imports matplotlib
 
     try:
-        found = [(result, run) for result, run in results_of(out) if result["metric"] == metric]
+        require_replaceable(figure)
+        runs = [
+            pair
+            for folder in sorted(out.glob("*/result.json"))
+            for pair in results_of(folder.parent)
+        ]
+        found = [(result, run) for result, run in runs if result["metric"] == metric]
         losses = [training_losses(run) for _, run in found]
-    except (CheckpointError, DataError) as error:
+    except ValueError as error:
         print(f"rnnlab: warning: no figure of the curves: {error}", file=sys.stderr)
         return False
     save_figure(curves_figure([result for result, _ in found], losses), figure)
@@ -170,9 +197,15 @@ def _find_experiment(file: Path) -> Path:
         return file
     if file.parent == Path() and named.is_file():
         return named
-    paths = {path.stem: path for path in folder.glob("*.py")}
-    if closest := suggestions.similar(file.stem, paths):
-        raise ValueError(f"{file} is not a file; did you mean {paths[closest]}?")
+    for script in sorted(folder.parent.glob(f"*/{file.stem}.py")):
+        if script.parent != folder and (own_command := documented_command(script)):
+            raise ValueError(
+                f"{file} is not an experiment that `rnnlab run` trains; its command is "
+                f"`{own_command}`"
+            )
+    names = [path.stem for path in folder.glob("*.py")]
+    if closest := suggestions.similar(file.stem, names):
+        raise ValueError(f"{file} is not a file; did you mean `rnnlab run {closest}`?")
     return file
 
 

@@ -1,5 +1,6 @@
 """The directory of the experiments that come with rnnlab."""
 
+import ast
 from pathlib import Path
 
 import rnnlab
@@ -16,3 +17,17 @@ def shipped_experiments() -> Path:
     """
     places = (EXPERIMENTS, PACKAGE.parent / EXPERIMENTS, PACKAGE / "experiments")
     return next((place for place in places if place.is_dir()), EXPERIMENTS)
+
+
+def documented_command(script: Path) -> str | None:
+    """Returns the first command in the docstring of a script, or None. The script is not executed.
+
+    It stands behind `Command:` and ends at two spaces, which separate a remark.
+    """
+    try:
+        doc = ast.get_docstring(ast.parse(script.read_bytes())) or ""
+    except (SyntaxError, ValueError):
+        return None
+    lines = (line.removeprefix("Command:") for line in doc.splitlines() if "Command:" in line)
+    command = next(lines, "").strip()
+    return command.partition("  ")[0] or None

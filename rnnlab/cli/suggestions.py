@@ -9,12 +9,16 @@ OTHER_NAMES = {
     "batch-size": "data.batch-size",
     "bs": "data.batch-size",
     "cell": "model.cell",
+    "checkpoint-every": "train.eval-every",
+    "checkpoint-interval": "train.eval-every",
     "clip": "train.grad-clip-norm",
     "d-model": "model.width",
     "depth": "model.depth",
     "dim": "model.width",
     "dropout": "model.dropout",
     "epochs": "train.steps",
+    "eval-interval": "train.eval-every",
+    "eval-steps": "train.eval-every",
     "grad-clip": "train.grad-clip-norm",
     "hidden": "model.width",
     "hidden-dim": "model.width",
@@ -32,6 +36,9 @@ OTHER_NAMES = {
     "num-layers": "model.depth",
     "num-steps": "train.steps",
     "path": "data.path",
+    "save-every": "train.eval-every",
+    "save-interval": "train.eval-every",
+    "save-steps": "train.eval-every",
     "seed": "train.seed",
     "seq-len": "data.length",
     "seq-length": "data.length",
@@ -41,7 +48,7 @@ OTHER_NAMES = {
     "weight-decay": "train.weight-decay",
     "width": "model.width",
 }
-"""Options by the names that other libraries give them."""
+"""Options by the names that other libraries give them. Each evaluation also saves a checkpoint."""
 
 
 def similar(word: str, known: Iterable[str]) -> str | None:

@@ -87,7 +87,7 @@ def run(
     with lock_run(path, policy.held_locks):
         run_dir = RunDirectory.create(path, settings, provenance)
         for note in data.notes:
-            reporter.log(note)
+            reporter.log_note(note)
         return _train_and_record(run_dir, settings, experiment, model, data, reporter, policy)
 
 

@@ -4,16 +4,19 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rnnlab import load_module
+from rnnlab.atomic_io import read_json
 from rnnlab.models.config import ModelConfig
 from rnnlab.runs import serialization
 from rnnlab.runs.experiment import Experiment, Preset
 from rnnlab.runs.run_dir import MAX_NAME_LENGTH
 from rnnlab.train.config import TrainConfig
 
+CELL, SEED = "model.cell", "train.seed"
 MAX_VALUE_LENGTH = 40
 """Characters of a value in a run's name; longer ones are replaced by a digest."""
 
@@ -37,9 +40,38 @@ def grid(axes: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
 def run_name(settings: Mapping[str, Any]) -> str:
     """Returns the name of the directory of a run with these settings of a grid.
 
-    >>> run_name({"model.cell": "mingru", "train.seed": 0})
-    'cell=mingru,seed=0'
+    It does not depend on their order: the cell is first, the seed last, the others are sorted.
+
+    >>> run_name({"train.seed": 0, "model.depth": 2, "model.cell": "mingru"})
+    'cell=mingru,depth=2,seed=0'
     """
+    order = {CELL: 0, SEED: 2}
+    return _joined(
+        dict(sorted(settings.items(), key=lambda pair: (order.get(pair[0], 1), pair[0])))
+    )
+
+
+def run_directory(out: Path, settings: Mapping[str, Any]) -> Path:
+    """Returns the directory, in `out`, of a run with these settings of a grid.
+
+    It is named by `run_name`. Earlier versions named the settings in the order of the flags: such a
+    directory is returned if it exists.
+    """
+    named = out / run_name(settings)
+    if named.exists():
+        return named
+    wanted = serialization.dump(settings)
+    for config in sorted(out.glob("*/config.json")):
+        with suppress(OSError, ValueError):  # the files of another run may be corrupt
+            found = read_json(config)
+            known = found.get("grid") if isinstance(found, dict) else None
+            if known == wanted and config.parent.name == _joined(known):
+                return config.parent
+    return named
+
+
+def _joined(settings: Mapping[str, Any]) -> str:
+    """Returns the settings in their order, shortened to a name of a directory."""
     parts = [f"{name.rpartition('.')[2]}={_slug(value)}" for name, value in settings.items()]
     name = ",".join(parts) or "run"
     if len(name) <= MAX_NAME_LENGTH:

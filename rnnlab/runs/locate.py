@@ -18,15 +18,22 @@ def find_run(path: Path) -> Path:
     Raises:
       CheckpointError: there are several runs below it.
     """
-    if os.path.isfile(path / "config.json") or not os.path.isdir(path):
-        return path
-    runs = sorted(file.parent for file in path.glob("*/config.json"))
+    runs = runs_below(path)
     if len(runs) > 1:
         names = ", ".join(run.name for run in runs)
+        unfinished = (run for run in runs if not os.path.exists(run / "result.json"))
+        example = next(unfinished, runs[0])
         raise CheckpointError(
-            f"{path} contains {len(runs)} runs: {names}; add the name of one of them"
+            f"{path} contains {len(runs)} runs: {names}; name one of them, as in {example}"
         )
     return runs[0] if runs else path
+
+
+def runs_below(path: Path) -> list[Path]:
+    """Returns the runs directly below a directory; none if it is a run itself or does not exist."""
+    if os.path.isfile(path / "config.json") or not os.path.isdir(path):
+        return []
+    return sorted(file.parent for file in path.glob("*/config.json"))
 
 
 def link_latest(out: Path) -> None:

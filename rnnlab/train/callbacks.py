@@ -1,7 +1,7 @@
 """Callbacks of the training loop: to show, to keep and to stop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rnnlab.records import Record
@@ -19,11 +19,19 @@ class Reporter:
       on_update: called after each update with its number, its loss and the tokens per second.
       log: called with a line for the reader.
       title: the first line, logged when the state is ready.
+      known_notes: notes on the data that were logged already, which the runs of a command share.
     """
 
     on_update: Callable[[int, Record], None] = lambda step, metrics: None
     log: Callable[[str], None] = lambda line: None
     title: str = ""
+    known_notes: set[str] = field(default_factory=set, compare=False)
+
+    def log_note(self, note: str) -> None:
+        """Logs a note on the data, unless a run before this one has logged it."""
+        if note not in self.known_notes:
+            self.known_notes.add(note)
+            self.log(note)
 
 
 def _discard(*_: Any, **__: Any) -> None:

@@ -30,7 +30,7 @@ class TrainConfig:
       recurrent_l1: weight of the sum of the recurrent kernels' absolute values in the loss.
       recurrent_l2: weight of the sum of the recurrent kernels' squares in the loss.
       grad_accum_steps: batches per update, over which gradients are averaged.
-      eval_every: updates between two evaluations.
+      eval_every: updates between two evaluations, each of which saves a checkpoint.
       patience: evaluations without a better value after which training stops; None never stops.
       log_every: updates between two records of metrics.
       spike_factor: skip an update whose loss or gradient norm exceeds this multiple of the median

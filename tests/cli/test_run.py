@@ -34,6 +34,7 @@ def test_run_of_a_preset_trains_its_grid_once(experiment, tmp_path, capsys):
     for word in ("mingru", "test nll", "Kneser-Ney n-gram (baseline)", "tokens/s", str(out)):
         assert word in printed
     assert f"its curves in {out / 'curves.png'}" in " ".join(printed.split())
+    assert f"Next: rnnlab predict {out}/cell=" in printed
     assert (out / "curves.png").stat().st_size > 10_000
 
     # The same runs again are not trained again, and others do not overwrite them.
@@ -259,6 +260,7 @@ def test_interrupted_run_prints_how_to_resume_it(experiment, tmp_path, capsys, m
     assert "resuming from step 1 of 4" in capsys.readouterr().err
     result = json.loads((folder / "result.json").read_text())
     assert result["steps"] == 4
+    assert (out / "curves.png").stat().st_size > 10_000
     # Its row is where the others are, and is there once.
     for command in (["resume", str(folder)], arguments):
         assert main.main(command) == 0

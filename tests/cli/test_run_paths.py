@@ -1,5 +1,6 @@
 """Experiments by name, runs by the directory above them, and the link to the latest runs."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from rnnlab import errors
 from rnnlab.cli import main, progress_bar
 from rnnlab.errors import CheckpointError
+from rnnlab.runs.grid import run_directory, run_name
 from rnnlab.runs.locate import find_run, link_latest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,15 +33,17 @@ def test_experiment_is_found_by_its_name(in_checkout, capsys):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("charlm", "did you mean experiments/training/char_lm.py?"),
-        ("experiments/charlm.py", "did you mean experiments/training/char_lm.py?"),
+        ("charlm", "is not a file; did you mean `rnnlab run char_lm`?"),
+        ("experiments/charlm.py", "is not a file; did you mean `rnnlab run char_lm`?"),
+        ("gradients", "its command is `python experiments/studies/gradients.py`"),
+        ("speedup", "its command is `rnnlab speedup --out experiments/results/speedup`"),
         ("nothing_like_it", "must be an experiment (`rnnlab list` shows them)"),
     ],
 )
 def test_experiment_that_does_not_exist_is_refused_with_advice(in_checkout, capsys, name, advice):
     assert main.main(["run", name]) == errors.USAGE_ERROR
     printed = capsys.readouterr().err
-    assert f"{name} is not a file; " in printed
+    assert f"{name} is not a" in printed
     assert advice in printed
     assert not (in_checkout / "runs").exists()
 
@@ -68,9 +72,29 @@ def test_find_run_accepts_the_directory_above_a_single_run(tmp_path):
     assert find_run(run) == find_run(run.parent) == run
     assert find_run(tmp_path / "none") == tmp_path / "none"
     other = make_run(tmp_path / "runs" / "cell=gru,seed=0")
-    with pytest.raises(CheckpointError, match="2 runs: cell=gru,seed=0, cell=mingru,seed=0; add"):
+    named = rf"2 runs: cell=gru,seed=0, cell=mingru,seed=0; name one of them, as in {other}$"
+    with pytest.raises(CheckpointError, match=named):
+        find_run(run.parent)
+    (other / "result.json").touch()
+    with pytest.raises(CheckpointError, match=rf"as in {run}$"):  # the one that is not finished
         find_run(run.parent)
     assert find_run(other) == other
+
+
+def test_run_directory_does_not_depend_on_the_order_of_flags(tmp_path):
+    settings = {"train.seed": 0, "model.width": 8, "model.cell": "gru", "data.length": 2}
+    named = tmp_path / "cell=gru,length=2,width=8,seed=0"
+    assert run_directory(tmp_path, settings) == named
+    assert run_name(dict(sorted(settings.items()))) == named.name
+    # Earlier versions named the settings in the order of the flags.
+    earlier = make_run(tmp_path / "seed=0,width=8,cell=gru,length=2")
+    (make_run(tmp_path / "a") / "config.json").write_text("[corrupt")
+    assert run_directory(tmp_path, settings) == named
+    (earlier / "config.json").write_text(json.dumps({"grid": settings}))
+    assert run_directory(tmp_path, settings) == earlier
+    assert run_directory(tmp_path, settings | {"train.seed": 1}).name.endswith("seed=1")
+    make_run(named)
+    assert run_directory(tmp_path, settings) == named
 
 
 def test_link_latest_follows_the_last_runs_and_spares_other_files(tmp_path):

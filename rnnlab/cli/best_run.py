@@ -1,0 +1,62 @@
+"""The best of several runs, which the commands on one model take where a sweep is named."""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rnnlab.cli.seed_groups import better_direction, format_metric, metric_value
+from rnnlab.records import Record
+from rnnlab.runs.locate import find_run, runs_below
+from rnnlab.runs.run_dir import RunDirectory
+
+
+class BestRun(NamedTuple):
+    """A run and its value on the validation set, such as "valid rmse 10.8287"."""
+
+    folder: Path
+    value: str
+
+
+def choose_run(path: Path) -> Path:
+    """Returns a run's directory: `path`, the only run below it, or the best finished one.
+
+    The best one has the best value on the validation set, which has no part in the reported
+    result. It is named on stderr.
+
+    Raises:
+      CheckpointError: there are several runs below it, and none of them is the best: none is
+        finished, or they have different data or metrics. A result is corrupt.
+    """
+    runs = runs_below(path)
+    finished = [run for run in runs if RunDirectory(run).result.exists()]
+    if len(runs) < 2:
+        return find_run(path)
+    best = best_run([(RunDirectory(run).read_result(), run) for run in finished])
+    if best is None:
+        return find_run(path)
+    of = f"{len(runs)} runs" if len(finished) == len(runs) else f"{len(finished)} finished runs"
+    print(f"Using {best.folder}, the best of {of} by {best.value}", file=sys.stderr, flush=True)
+    return best.folder
+
+
+def best_run(found: Sequence[tuple[Record, Path]]) -> BestRun | None:
+    """Returns the run with the best finite value on the validation set.
+
+    None if there is no such run, or if the runs have different data or metrics.
+
+    Args:
+      found: results of runs and their directories.
+    """
+    if len({(result["metric"], result["data_fingerprint"]) for result, _ in found}) != 1:
+        return None
+    first = found[0][0]
+    name = next(iter(first["metrics"]))
+    values = [(metric_value(result, name), folder) for result, folder in found]
+    finite = [pair for pair in values if pair[0] is not None and math.isfinite(pair[0])]
+    if not finite:
+        return None
+    choose = max if better_direction(first) == "higher" else min
+    value, folder = choose(finite, key=lambda pair: pair[0])
+    return BestRun(folder, f"{name} {first['metric']} {format_metric(value)}")
