@@ -1,4 +1,4 @@
-"""The best of several runs, which the commands on one model take where a sweep is named."""
+"""The best of several runs, which commands on one model use if a directory of runs is named."""
 
 import math
 import sys
@@ -44,7 +44,7 @@ def choose_run(path: Path) -> Path:
 def best_run(found: Sequence[tuple[Record, Path]]) -> BestRun | None:
     """Returns the run with the best finite value on the validation set.
 
-    None if there is no such run, or if the runs have different data or metrics.
+    None if no run has one, or if the runs have different data or metrics.
 
     Args:
       found: results of runs and their directories.

@@ -109,10 +109,9 @@ def _baseline_sentence(groups: Sequence[SeedGroup]) -> str:
     spreads = [group.spread() for group in groups]
     if all(found is None or found.count == 1 for found in spreads):
         count = sum(map(_beats, results, known, (metric_value(r) for r in results)))
-        runs = f"{count} of {len(results)} runs are"
         if len(results) == 1:
-            runs = "The run is" if count else "The run is not"
-        return f"{runs} better than {about}."
+            return f"The run is {'' if count else 'not '}better than {about}."
+        return f"{_counted(count, len(results), 'run')} better than {about}."
     verdicts = list(map(_verdict, groups, spreads))
     if len(groups) == 1:
         return {
@@ -120,10 +119,24 @@ def _baseline_sentence(groups: Sequence[SeedGroup]) -> str:
             "unclear": f"It differs from {about} by less than that standard deviation.",
             "worse": f"It is not better than {about}.",
         }[verdicts[0]]
-    return (
-        f"{verdicts.count('better')} of {len(groups)} settings are better than {about} by more "
-        "than their standard deviation over seeds."
-    )
+    better, unclear = verdicts.count("better"), verdicts.count("unclear")
+    if not better and not unclear:
+        return f"No setting is better than {about}."
+    margin = "the standard deviation over seeds"
+    if not better:
+        verb = "differs" if unclear == 1 else "differ"
+        return f"No setting is clearly better than {about}: {unclear} {verb} by less than {margin}."
+    counted = _counted(better, len(groups), "setting")
+    return f"{counted} better than {about}, by more than {margin}."
+
+
+def _counted(count: int, total: int, noun: str) -> str:
+    """Returns a subject and its verb, as in "No run is", "1 of 3 runs is" or "Both runs are"."""
+    if not count:
+        return f"No {noun} is"
+    if count == total:
+        return f"Both {noun}s are" if total == 2 else f"All {total} {noun}s are"
+    return f"{count} of {total} {noun}s {'is' if count == 1 else 'are'}"
 
 
 def _verdict(group: SeedGroup, found: Spread | None) -> str:

@@ -132,9 +132,8 @@ def _print_next_command(results: Sequence[Record], folders: Sequence[Path]) -> N
     """Prints how to predict with the best run, in one line that can be copied."""
     best = best_run(list(zip(results, folders, strict=True)))
     if best is not None:
-        command = shlex.join(["rnnlab", "predict", str(best.folder)])
-        of = "" if len(results) == 1 else f" (the best run by {best.value})"
-        print(f"Next: {command}{of}")
+        of = "" if len(results) == 1 else f", with the best run by {best.value}"
+        print(f"Next{of}: {shlex.join(['rnnlab', 'predict', str(best.folder)])}")
 
 
 def _draw_curves(out: Path, metric: str, figure: Path) -> bool:

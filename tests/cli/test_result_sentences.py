@@ -23,9 +23,28 @@ def test_difference_larger_than_the_spread_names_the_next_setting():
     assert conclusion(runs_of(gru=[1.0, 1.2], rnn=[1.6, 1.4], lstm=[2.0, 2.1])) == (
         "The best mean test nll is 1.1000 ± 0.1414 (cell gru, 2 seeds). The next, 1.5000 ± 0.1414 "
         "(cell rnn, 2 seeds), is worse by more than the standard deviation over seeds. 1 of 3 "
-        "settings are better than the best baseline (n-gram, 1.5000) by more than their standard "
+        "settings is better than the best baseline (n-gram, 1.5000), by more than the standard "
         "deviation over seeds."
     )
+
+
+def test_settings_are_compared_with_the_baseline_in_plain_words():
+    about = "better than the best baseline (n-gram, 1.5000)"
+    margin = "by less than the standard deviation over seeds."
+    for values, said in (
+        ({"gru": [1.6, 1.7], "rnn": [2.0, 2.1]}, f"No setting is {about}."),
+        (
+            {"gru": [1.4, 1.7], "rnn": [2.0, 2.1]},
+            f"No setting is clearly {about}: 1 differs {margin}",
+        ),
+        (
+            {"gru": [1.4, 1.7], "rnn": [1.4, 1.8]},
+            f"No setting is clearly {about}: 2 differ {margin}",
+        ),
+        ({"gru": [1.0, 1.1], "rnn": [1.2, 1.3]}, f"Both settings are {about}, by more than the"),
+        ({"gru": [1.0], "rnn": [1.2], "lstm": [1.3]}, f"All 3 runs are {about}."),
+    ):
+        assert said in conclusion(runs_of(**values))
 
 
 def test_difference_smaller_than_the_spread_is_not_called_a_win():
@@ -45,7 +64,7 @@ def test_settings_on_different_data_are_not_ranked():
     )
     assert conclusion([short, long]) == (
         "The runs are on 2 data sets, which are not ranked against each other. The best test nll "
-        "of each: 1.0000 (cell gru, length 8); 4.0000 (cell gru, length 64). 1 of 2 runs are "
+        "of each: 1.0000 (cell gru, length 8); 4.0000 (cell gru, length 64). 1 of 2 runs is "
         "better than the best baseline of their data. Each setting has one seed: do not rank "
         "settings by small differences."
     )
@@ -56,7 +75,7 @@ def test_single_seeds_are_not_to_be_ranked():
     assert conclusion(runs).endswith("do not rank settings by small differences.")
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.9, "1 of 2"), (0.5, "0 of 2")])
+@pytest.mark.parametrize(("value", "said"), [(0.9, "1 of 2 runs is"), (0.5, "No run is")])
 def test_higher_metrics_count_as_better(value, said):
     baselines = {"most common": {"accuracy": 0.7}}
     runs = [
@@ -71,7 +90,7 @@ def test_runs_with_nan_do_not_count():
     # NaN is null in a stored record.
     runs = [result(float("nan"), cell="gru"), result(None, cell="lstm"), result(1.4, cell="rnn")]
     assert conclusion(runs) == (
-        "The best test nll is 1.4000 (cell rnn). 1 of 3 runs are better than the best baseline "
+        "The best test nll is 1.4000 (cell rnn). 1 of 3 runs is better than the best baseline "
         "(n-gram, 1.5000)."
     )
     assert conclusion(runs[:2]) == "No run has a finite test nll."

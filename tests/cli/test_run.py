@@ -34,7 +34,8 @@ def test_run_of_a_preset_trains_its_grid_once(experiment, tmp_path, capsys):
     for word in ("mingru", "test nll", "Kneser-Ney n-gram (baseline)", "tokens/s", str(out)):
         assert word in printed
     assert f"its curves in {out / 'curves.png'}" in " ".join(printed.split())
-    assert f"Next: rnnlab predict {out}/cell=" in printed
+    assert "Next, with the best run by valid nll " in printed
+    assert f": rnnlab predict {out}/cell=" in printed
     assert (out / "curves.png").stat().st_size > 10_000
 
     # The same runs again are not trained again, and others do not overwrite them.
