@@ -100,6 +100,17 @@ def bandwidth(name: str) -> str:
     return with_details(short, full)
 
 
+def time_chunks(name: str) -> str:
+    """The scan's share of the bandwidth of a copy, per number of chunks, and all of it folded."""
+    full = load_module.load(STUDIES / f"{name}.py", "a study").table(committed_records(name))
+    rows = ("batch × time × width", "thread blocks of one chunk", "pass")
+    short = pivoted(full, rows, "chunks", "share of a copy", ())
+    short = short._replace(
+        title=f"{full.title}; bytes per second relative to a copy, by number of chunks"
+    )
+    return with_details(short, full)
+
+
 def accuracy(name: str) -> str:
     """The errors in float32, and in all dtypes folded."""
     records = committed_records(name)
@@ -156,7 +167,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpu parity": lambda: study("gpu", "gpu_parity", "parity_table"),
     "gpu bandwidth": lambda: bandwidth("gpu_bandwidth"),
     "gpu scan": lambda: scan("gpu_scan"),
-    "gpu newton": lambda: full("gpu_newton", NewtonBenchmark.table),
+    "gpu time chunks": lambda: time_chunks("gpu_time_chunks"),
+    "gpu newton": lambda: bench("gpu_newton", NewtonBenchmark),
     "gpu libraries": lambda: libraries("gpu_libraries"),
     "scan bandwidth": lambda: scan("scan_bandwidth"),
     "layer overhead": lambda: bench("layer_overhead", LayerBenchmark),

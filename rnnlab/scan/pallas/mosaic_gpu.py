@@ -31,8 +31,8 @@ PIPELINE_STAGES = 4
 SPLIT_BELOW = 32
 """Number of thread blocks below which time is split, if possible.
 
-In a trial on an H200, one chunk was faster than more of them with 32, 48 and 64 thread blocks, and
-slower with 16: the second reading of the operands costs more than idle processors.
+Measured on an H200 (docs/gpu.md): with 32, one chunk is faster than more of them, and with 16
+slower. From there on the second reading of the operands costs more than idle processors.
 """
 SPLIT_THREAD_BLOCKS = 128
 """Number of thread blocks after a split: about one per processor."""
