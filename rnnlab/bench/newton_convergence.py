@@ -111,7 +111,7 @@ def measure_cell(cell: NonlinearCell, xs: Array, repeats: int) -> Record:
         layer = module_variant(copy)
         run = with_gradients(layer.outputs)
         programs.append(compile_program(run, layer.params, xs, dys))
-        with jax.default_matmul_precision("float32"):  # the errors are those of the method, not of rounding
+        with jax.default_matmul_precision("float32"):  # not the errors of TF32
             results.append(jax.jit(run)(layer.params, xs, dys))
     (ys, gradients), (reference_ys, reference_gradients) = results
     report = cell.newton_info(carry, xs)
