@@ -33,6 +33,12 @@ MIN_EVALUATIONS = 5
 """Evaluations of every run from which the untrained model's value may be outside the axis."""
 LOG_RATIO = 3
 """Ratio of the largest to the smallest value above which an axis of losses is logarithmic."""
+MIN_CURVES_HEIGHT = 0.25
+"""Fraction of the axis that the curves fill at least; a baseline further away is out of view."""
+EDGE_LINE_HEIGHT = 0.04
+"""Height of a line of text at an edge, as a fraction of the axes."""
+MAX_EDGE_LABELS = 3
+"""Most baselines that are named at an edge of the axes."""
 SYMLOG_RATIO = 10
 """Ratio of the longest to the shortest run above which the axis of updates is logarithmic."""
 
@@ -51,9 +57,10 @@ def curves_figure(
 
     Runs that differ only in their seed are one line, their mean, in a band from the lowest to the
     highest value, with a thin line per seed. Cells have their own colors and markers; other
-    settings choose the line style. Axes show the best baseline and all values, except those of
-    untrained models where every run is long, and are logarithmic where a linear one would hide
-    differences.
+    settings choose the line style. Axes show all values, except those of untrained models where
+    every run is long, and the best baseline, unless it is so far away that the curves would be flat
+    lines. They are logarithmic where linear ones would hide differences. The values of baselines
+    that are out of view are at the edges.
 
     Args:
       results: results of runs with one metric.
@@ -69,8 +76,8 @@ def curves_figure(
     by_second = [Line(g, [_points(r["curve"], 1, 2) for r in g.results]) for g in groups]
     styles = _styles(groups)
     baselines = _baselines(groups)
-    limits = [*_visible_values(by_step), *_best_baselines(groups)]
     is_bounded = better_direction(results[0]) == "higher"  # accuracies are between 0 and 1
+    limits = _with_near(_visible_values(by_step), _best_baselines(groups), is_linear=is_bounded)
     for axes, lines in zip(panels, (by_step, by_second), strict=False):
         _draw(axes, lines, styles, has_bands=lines is by_step)
         _scale_y(axes, limits, is_linear=is_bounded)
@@ -123,11 +130,11 @@ def _draw(
         points, low, high = _mean_and_band(seeds)
         if len(seeds) > 1:
             if has_bands:
-                band = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
+                band = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
                 axes.fill_between(points[:, 0], low, high, **band)
             if len(seeds) <= MAX_SEED_LINES and not is_noisy:
                 for seed in seeds:
-                    axes.plot(*seed.T, color=look["color"], linewidth=0.5, alpha=0.6)
+                    axes.plot(*seed.T, color=look["color"], linewidth=0.9, alpha=0.8)
         if len(points) > (1 if is_noisy else MAX_MARKERS):
             marker = None
         style = {"linewidth": 1.0 if is_noisy else 1.8, "markersize": 4.5, "marker": marker}
@@ -136,13 +143,46 @@ def _draw(
 
 
 def _draw_baselines(axes: Axes, baselines: Mapping[str, float]) -> None:
-    """Draws the baselines that are in view, and names all with their values in the legend."""
+    """Draws the baselines that are in view, and names all with their values in the legend.
+
+    The values of the others are at the edge of the axes, with an arrow.
+    """
     low, high = limits = axes.get_ylim()
+    below, above = [], []
     for style, (name, value) in zip(BASELINE_STYLES * 9, baselines.items(), strict=False):
         label = f"{name}: {format_metric(value)}"
-        label += "" if low <= value <= high else ", out of view"
+        if not low <= value <= high:
+            (below if value < low else above).append((value, label))
+            label += ", out of view"
         axes.axhline(value, label=label, color="0.25", linewidth=1, linestyle=style)
     axes.set_ylim(limits)
+    _label_edge(axes, [label for _, label in sorted(below, reverse=True)], "\N{DOWNWARDS ARROW}", 0)
+    _label_edge(axes, [label for _, label in sorted(above)], "\N{UPWARDS ARROW}", 1)
+
+
+def _label_edge(axes: Axes, labels: Sequence[str], arrow: str, y: int) -> None:
+    """Writes the nearest of what is out of view at the lower (y = 0) or upper (y = 1) edge."""
+    if not labels:
+        return
+    lines = [f"{arrow} {label}" for label in labels[:MAX_EDGE_LABELS]]
+    if len(labels) > MAX_EDGE_LABELS:
+        lines.append(f"{arrow} {len(labels) - MAX_EDGE_LABELS} more")
+    # Extend the axis, whatever its scale, so that no curve is behind the text.
+    height = 0.02 + EDGE_LINE_HEIGHT * len(lines)
+    edge = axes.transAxes.transform((0, y + height if y else -height))
+    axes.set_ylim(**{"top" if y else "bottom": axes.transData.inverted().transform(edge)[1]})
+    axes.annotate(
+        "\n".join(lines),
+        (1, y),
+        xycoords="axes fraction",
+        xytext=(-5, 5 - 10 * y),
+        textcoords="offset points",
+        ha="right",
+        va="top" if y else "bottom",
+        fontsize=8,
+        color="0.25",
+        parse_math=False,
+    )
 
 
 def _mean_and_band(seeds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -173,6 +213,33 @@ def _best_baselines(groups: Sequence[SeedGroup]) -> list[float]:
     """Returns the best baseline of each group that has one."""
     known = (list(known_baselines(group.results[0]).values()) for group in groups)
     return [values[-1] for values in known if values]
+
+
+def _with_near(
+    values: Sequence[float], baselines: Sequence[float], *, is_linear: bool
+) -> list[float]:
+    """Returns the values of the curves and the baselines next to which the curves are not flat.
+
+    Args:
+      values: of the curves.
+      baselines: values that are wanted in view.
+      is_linear: whether the axis is linear whatever the values are.
+    """
+    curves = [y for y in values if math.isfinite(y)]
+
+    def is_near(baseline: float) -> bool:
+        together = min(*curves, baseline), max(*curves, baseline)
+        scale = float if is_linear or not _is_logarithmic(*together) else math.log
+        height = scale(max(curves)) - scale(min(curves))
+        return height >= MIN_CURVES_HEIGHT * (scale(together[1]) - scale(together[0]))
+
+    varies = bool(curves) and max(curves) > min(curves)
+    return [*curves, *(b for b in baselines if not varies or is_near(b))]
+
+
+def _is_logarithmic(low: float, high: float) -> bool:
+    """Returns whether an axis of losses in this range is logarithmic."""
+    return low > 0 and high > LOG_RATIO * low
 
 
 def _styles(groups: Sequence[SeedGroup]) -> dict[int, dict[str, object]]:
@@ -225,7 +292,7 @@ def _scale_y(axes: Axes, values: Sequence[float], is_linear: bool = False) -> No
     if not finite:
         return
     low, high = min(finite), max(finite)
-    if is_linear or low <= 0 or high <= LOG_RATIO * low:
+    if is_linear or not _is_logarithmic(low, high):
         padding = 0.05 * (high - low or abs(high) or 1)
         axes.set_ylim(low - padding, high + padding)
         return

@@ -86,3 +86,19 @@ def test_labels_of_a_logarithmic_axis_of_seconds_are_plain_numbers():
     shown = [label.get_text() for label in axes.get_xticklabels(which="both") if label.get_text()]
     assert {"2", "5", "10", "20"} <= set(shown)
     assert not any("10^" in label for label in shown)
+
+
+def test_baseline_that_would_flatten_the_curves_is_named_at_the_edge():
+    baselines = {"mean": {"nll": 900.0}, "naive": {"nll": 0.01}}
+    axes = curves_figure([result(2.0, cell="gru", baselines=baselines)]).axes[0]
+    assert 1 < axes.get_ylim()[0] < 2
+    assert axes.get_ylim()[1] < 5
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["↓ naive (test set): 0.0100", "↑ mean (test set): 900"]
+    assert "naive (test set): 0.0100, out of view" in named_lines(axes)
+    near = curves_figure([result(2.0, cell="gru", baselines={"naive": {"nll": 1.0}})]).axes[0]
+    assert near.get_ylim()[0] < 1
+    assert not near.texts
+    # Nothing is flattened where nothing varies.
+    constant = result(2.0, cell="gru", baselines=baselines) | {"curve": [[0, 0.1, 4.0]]}
+    assert curves_figure([constant]).axes[0].get_ylim()[0] < 0.01
