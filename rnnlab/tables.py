@@ -9,6 +9,9 @@ from typing import NamedTuple
 from rnnlab.console import make_console
 from rnnlab.records import Record
 
+MAX_TEXT_WIDTH = 100
+"""Most characters of a line of sentences; longer lines are hard to read."""
+
 
 class Table(NamedTuple):
     """A table of texts.
@@ -99,16 +102,16 @@ def print_table(table: Table) -> None:
 
     console = make_console()
     columns = range(len(table.headings))
-    widths = [_column_width(table, k) for k in columns]
     if _wide.get() or not console.is_terminal:
-        widths = [max(width, len(table.headings[k])) for k, width in enumerate(widths)]
+        widths = [max(_column_width(table, k), len(table.headings[k])) for k in columns]
         console = make_console(width=max(console.width, 1 + sum(widths) + 3 * len(widths)))
     chosen = fitting_columns(table, console.width)
+    folded_to = _heading_widths(table, chosen, console.width)
     # As `Text`, because names may contain rich's markup.
     rich = RichTable(title=Text(table.title), title_justify="left")
     for k in chosen:
         numeric = all(_is_numeric(line[k]) for line in table.lines)
-        heading = Text(_folded(table.headings[k], widths[k]))
+        heading = Text(_folded(table.headings[k], folded_to[k]))
         justify = "right" if numeric else "left"
         rich.add_column(heading, justify=justify, no_wrap=numeric, overflow="fold")
     for number, line in enumerate(table.lines):
@@ -122,8 +125,9 @@ def print_table(table: Table) -> None:
 
 
 def print_text(text: str) -> None:
-    """Prints sentences as wide as the terminal, and in one line elsewhere."""
+    """Prints sentences: in a terminal in lines up to `MAX_TEXT_WIDTH`, elsewhere in one line."""
     console = make_console(highlight=False)
+    console.width = min(console.width, MAX_TEXT_WIDTH)
     console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 
@@ -143,6 +147,24 @@ def fitting_columns(table: Table, width: int) -> list[int]:
             break
         chosen = [k for k in chosen if table.headings[k] != heading]
     return chosen
+
+
+def _heading_widths(table: Table, columns: Sequence[int], width: int) -> dict[int, int]:
+    """Returns the widths to which headings are folded: to as few lines as fit into a width."""
+    most = max((len(heading.split()) for heading in table.headings), default=1)
+    for count in range(1, most + 1):
+        widths = {k: _width_of_lines(table, k, count) for k in columns}
+        if 1 + sum(found + 3 for found in widths.values()) <= width:
+            return widths
+    return {k: _column_width(table, k) for k in columns}
+
+
+def _width_of_lines(table: Table, k: int, count: int) -> int:
+    """Returns the width of a column whose heading is folded to at most `count` lines."""
+    width = _column_width(table, k)
+    while _folded(table.headings[k], width).count("\n") >= count:
+        width += 1
+    return width
 
 
 def _width(table: Table, columns: Iterable[int]) -> int:

@@ -10,7 +10,7 @@ from rnnlab.bench.libraries import LibrariesBenchmark
 from rnnlab.bench.scan import ScanBenchmark
 from rnnlab.cli.result_table import result_table
 from rnnlab.records import read
-from rnnlab.tables import Table, fitting_columns, print_table, wide_tables
+from rnnlab.tables import Table, fitting_columns, print_table, print_text, wide_tables
 
 RESULTS = Path(__file__).parent.parent / "experiments" / "results"
 TABLES = {
@@ -76,3 +76,18 @@ def test_pipe_is_not_a_terminal_where_a_variable_forces_color(monkeypatch, capsy
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
     assert "value" in printed
+
+
+def test_heading_is_folded_to_as_few_lines_as_the_terminal_allows(capsys, monkeypatch):
+    table = Table("", ("relative to the cell", "n"), [("1.00", "2")])
+    assert "relative to the cell" in printed(table, capsys, monkeypatch, 40)
+    assert "relative to " in printed(table, capsys, monkeypatch, 22)
+    narrow = printed(table, capsys, monkeypatch, 18)
+    assert [word in narrow for word in ("relative to ", "relative")] == [False, True]
+
+
+def test_text_is_wrapped_at_a_readable_width_in_a_wide_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    print_text("word " * 60)
+    assert 90 < max(map(len, capsys.readouterr().out.splitlines())) <= 100

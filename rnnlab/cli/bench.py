@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rnnlab import records
 from rnnlab.bench.base import FIGURE_FILE, RECORDS_FILE, Benchmark
+from rnnlab.bench.noise import mark_noise, noise_sentence
 from rnnlab.console import make_console
 from rnnlab.errors import DataError
 from rnnlab.plotting import save_figure
@@ -34,8 +35,10 @@ def run(benchmark: Benchmark) -> int:
         code = getattr(stop, "exit_code", INTERRUPTED)
         print("rnnlab: interrupted; the records measured so far are kept", file=sys.stderr)
     if measured:
-        print_table(benchmark.table(measured))
+        print_table(mark_noise(benchmark.table(measured), measured))
         print_text(benchmark.conclusion(measured))
+        if sentence := noise_sentence(measured):
+            print_text(sentence)
         written = [benchmark.out / RECORDS_FILE]
         earlier = _earlier_records(benchmark, measured)
         if (figure := benchmark.figure([*earlier, *measured])) is not None:
