@@ -13,7 +13,6 @@ from rnnlab.runs.api import load_trained_model, read_settings
 from rnnlab.tables import print_table, print_text
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
-from rnnlab.tasks.sequence_preparation import SequencePreparation
 from rnnlab.tasks.text import encode
 
 MAX_STEPS, MAX_STEPS_OF_ONE_TARGET = 120, 1000
@@ -117,8 +116,8 @@ def _from_data(command: Inspect, data: TaskData) -> Selected:
         if 0 <= n < len(lengths) and lengths[n]:
             inputs, targets = _without_padding(batch, n, int(lengths[n]))
             source = f"{where}, {name} set: sequence {count + n} (counted from 0)"
-            if isinstance(data.preparation, SequencePreparation):
-                source += f", in its file {data.preparation.test_examples[count + n]}"
+            if data.example_ids is not None:
+                source += f", in its file {data.example_ids[count + n]}"
             return Selected(inputs, targets, source)
         count += int((lengths > 0).sum())
     raise ValueError(
@@ -183,9 +182,6 @@ def _prediction(data: TaskData, selected: Selected, outputs: np.ndarray, step: i
 
 def _class_name(data: TaskData, index: int) -> str:
     """Returns the symbol or the name of a class, or its number where it has none."""
-    names = data.vocabulary
-    if isinstance(data.preparation, SequencePreparation):
-        names = data.preparation.classes
-    if len(names) != data.out_features:
-        return f"class {index}"
-    return repr(names[index]) if names is data.vocabulary else f"class {names[index]}"
+    if len(data.vocabulary) == data.out_features:
+        return repr(data.vocabulary[index])
+    return f"class {data.classes[index] if data.classes else index}"

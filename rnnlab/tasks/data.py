@@ -32,6 +32,9 @@ class TaskData:
       target_scale: what 1 in the targets is in the data's own units, in which `rmse` and `mae` are
         reported.
       vocabulary: the symbol of each token id; empty where tokens are not text.
+      classes: the name of each class; empty where classes have only numbers.
+      example_ids: numbers or ids, in their file, of the sequences of the last evaluation set; None
+        where it is not read from a file of sequences.
       fingerprint: digest of the data and its preparation; of the settings for generated data.
       preparation: predicts from new data; None: only the last evaluation set can be predicted.
       notes: sentences on what was detected in the data, which are shown before the training.
@@ -49,6 +52,8 @@ class TaskData:
     stateful: bool = False
     target_scale: float = 1.0
     vocabulary: tuple[str, ...] = field(default=(), repr=False)
+    classes: tuple[str, ...] = field(default=(), repr=False)
+    example_ids: np.ndarray | None = field(default=None, repr=False)
     fingerprint: str = ""
     preparation: Preparation | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()

@@ -198,6 +198,8 @@ class Sequences:
             preparation=dataclasses.replace(
                 preparation, test=data.eval_sets["test"], test_examples=test_examples
             ),
+            classes=preparation.classes,
+            example_ids=test_examples,
             notes=() if self.path is None else (preparation.describe(dataset),),
         )
 

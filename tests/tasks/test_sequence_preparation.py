@@ -165,7 +165,7 @@ def test_from_arrays_writes_a_file_once_and_equals_it(tmp_path, monkeypatch):
     np.savez("same.npz", X=padded, y=NAMES, lengths=LENGTHS)
     data = task.load(seed=0)
     assert data.fingerprint == Sequences(Path("same.npz"), batch_size=4).load(seed=0).fingerprint
-    assert data.preparation.classes == ("cat", "dog", "emu")
+    assert data.classes == data.preparation.classes == ("cat", "dog", "emu")
     written = task.path.stat().st_mtime_ns
     assert Sequences.from_arrays(ragged, NAMES, batch_size=4) == task
     assert task.path.stat().st_mtime_ns == written
