@@ -38,7 +38,7 @@ OTHER_NAMES = {
 }
 """Arguments by the names that other libraries give them, the first that a function has is meant."""
 
-EXAMPLES = {"rngs": "rngs=nnx.Rngs(0)"}
+EXAMPLES = {"key": "jax.random.key(0)", "layers": "[layer, ...]", "rngs": "rngs=nnx.Rngs(0)"}
 """Arguments as they are written in a call."""
 
 VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -115,10 +115,11 @@ def _explained(
         if meant:
             action = f"write {EXAMPLES.get(meant) or f'{meant}={arguments[unknown]!r}'}"
         return TypeError(f"argument {unknown!r} is unknown for {name}; {action}")
-    if missing:
+    if missing or len(args) > num_positional:
         call = ", ".join(EXAMPLES.get(p.name, p.name) for p in _required(parameters))
         how = " by name" if len(args) > num_positional else ""
-        return TypeError(f"{', '.join(missing)} must be given to {name}{how}; write {name}({call})")
+        what = f"{', '.join(missing) or 'all others'} must be given to {name}{how}"
+        return TypeError(f"{what}; write {name}({call})")
     return None
 
 

@@ -206,7 +206,7 @@ def find_cell(name: str) -> CellEntry:
     if name in REGISTRY:
         return REGISTRY[name]
     if not is_reference(name):
-        close = difflib.get_close_matches(name, REGISTRY, 1)
+        close = difflib.get_close_matches(name.lower(), REGISTRY, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(REGISTRY)}."
         raise ValueError(f"cell {name!r} is unknown; {hint} Your own: FILE.py:CLASS")
     cls = load_class(name, "a cell")

@@ -142,4 +142,6 @@ def require_positive_int(**sizes: Any) -> None:
     """
     for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an int >= 1, got {value!r}")
+            is_other_integer = hasattr(value, "__index__") and not isinstance(value, int)
+            action = f"; pass int({name})" if is_other_integer else ""
+            raise ValueError(f"{name} must be an int >= 1, got {value!r}{action}")

@@ -11,7 +11,8 @@ from pathlib import Path
 from mkdocs.structure.files import File, Files
 
 sys.path.append(str(Path(__file__).parent))
-import docs_math  # next to this file
+import docs_examples  # next to this file
+import docs_math
 import docs_notebooks
 
 ROOT = Path(__file__).parent.parent
@@ -39,11 +40,17 @@ def on_files(files: Files, config) -> Files:
 
 
 def on_page_markdown(markdown: str, page, config, files) -> str:
-    """Removes one `../` from each such link; a link to a notebook leads to its page."""
+    """Removes one `../` from each such link; a link to a notebook leads to its page.
+
+    Examples with prompts are marked as interactive sessions.
+    """
     markdown = NOTEBOOK.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}.md)", markdown)
-    return OUTSIDE.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}", markdown)
+    markdown = OUTSIDE.sub(lambda m: f"]({m[1].removeprefix('../')}{m[2]}", markdown)
+    return docs_examples.mark_sessions(markdown)
 
 
 def on_page_content(content: str, page, config, files) -> str:
-    """Replaces LaTeX by MathML, and marks long texts in tables, which get a minimum width."""
-    return LONG_TEXT.sub(r'<\1 class="long"\2>\3</\1>', docs_math.mathml(content))
+    """Replaces LaTeX by MathML, gives examples the code that the copy button copies, and marks
+    long texts in tables, which get a minimum width."""
+    content = docs_examples.add_copied_code(docs_math.mathml(content))
+    return LONG_TEXT.sub(r'<\1 class="long"\2>\3</\1>', content)

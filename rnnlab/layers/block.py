@@ -98,6 +98,11 @@ class Block(DropoutLayer):
             else CausalConv(width, conv_kernel_size, rngs=rngs, **dtypes)
         )
         if not isinstance(cell, nnx.Module):
+            if not callable(cell):
+                raise ValueError(
+                    f"cell must be a class, a function or a cell, got {cell!r}; pass one such as "
+                    "rnnlab.MinGRU"
+                )
             cell = cell(width, expansion * width, rngs=rngs, **dtypes)
         require_layer("cell", cell)
         if cell.in_features != width:

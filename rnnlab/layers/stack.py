@@ -1,7 +1,7 @@
 """A stack of layers, each reading the output of the one before."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,11 @@ class Stack(Recurrent):
     """
 
     def __init__(self, layers: Sequence[nnx.Module], *, remat: bool = False):
+        if isinstance(layers, nnx.Module) or not isinstance(layers, Iterable):
+            raise ValueError(
+                f"layers must be a list of layers, got {type(layers).__name__}; write "
+                "Stack([layer, ...])"
+            )
         layers = list(layers)
         if not layers:
             raise ValueError("layers must contain at least one cell or block, got none")

@@ -9,10 +9,12 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, Int, Key
 
+from rnnlab.argument_errors import explain_arguments
 from rnnlab.models import SequenceModel
 from rnnlab.validation import require_key, require_tokens
 
 
+@explain_arguments
 def generate(
     model: SequenceModel,
     prompt: Int[Array, "*batch time"],

@@ -1,10 +1,22 @@
 """Constructors that get wrong arguments raise one line that names what to write."""
 
 import jax
+import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab import CELLS, GRU, Block, Dropout, MinGRU, ModelConfig, SequenceModel, stack_cells
+from rnnlab import (
+    CELLS,
+    GRU,
+    Block,
+    Dropout,
+    MinGRU,
+    ModelConfig,
+    SequenceModel,
+    Stack,
+    generate,
+    stack_cells,
+)
 
 RNGS = nnx.Rngs(0)
 
@@ -36,7 +48,14 @@ def test_cell_without_valid_rngs_or_with_another_name_raises(unchecked, name):
         (lambda: Block(3, GRU), r"write Block\(width, cell, rngs=nnx.Rngs\(0\)\)"),
         (lambda: Dropout(3, 0.5, rngs=0), "rngs must be an nnx.Rngs, got 0"),
         (lambda: ModelConfig(hidden_size=3), "ModelConfig; write width=3"),
+        (lambda: ModelConfig().build(3, 4, rngs=RNGS), "all others must be given to build by name"),
         (lambda: ModelConfig().build(3, in_features=2), r"write build\(out_features, rngs=nnx"),
+        (lambda: ModelConfig("minGRU"), "'minGRU' is unknown; did you mean 'mingru'"),
+        (lambda: Stack(RNGS, RNGS), r"write Stack\(\[layer, ...\]\)"),
+        (lambda: Stack(GRU(3, 3, rngs=RNGS)), r"got GRU; write Stack\(\[layer, ...\]\)"),
+        (lambda: Block(3, "gru", rngs=RNGS), "got 'gru'; pass one such as rnnlab.MinGRU"),
+        (lambda: GRU(3, np.int64(8), rngs=RNGS), r"got np.int64\(8\); pass int\(features\)"),
+        (lambda: generate(None, [1], 4), r"write generate\(model, prompt, length, jax.random"),
         (lambda: SequenceModel(GRU(3, 3, rngs=RNGS), 3, in_features=2), "given to SequenceModel;"),
     ],
 )
