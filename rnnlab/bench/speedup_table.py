@@ -64,9 +64,7 @@ def table(measured: Sequence[Record]) -> Table:
         Column(PAPER_HEADING, _paper),
     )
     made = make_table(describe(measured), columns, measured, ("pass", "length"))
-    # The sentences below the table also name the pass.
-    only = ("pass",) if len({r["pass"] for r in measured}) == 1 else ()
-    return made._replace(optional=(PAPER_HEADING, *made.optional, *only))
+    return made._replace(optional=(PAPER_HEADING, *made.optional))
 
 
 def conclusion(measured: Sequence[Record]) -> str:
