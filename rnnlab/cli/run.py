@@ -100,7 +100,7 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
 def resume_run(command: Resume, session: Session) -> int:
     """Resumes a run. Returns the exit code."""
     _, _, experiment = api.load_run(command.folder)
-    out = command.folder.resolve().parent
+    out = _directory_of(command.folder)
     results = command.results or out / "results.jsonl"
     existing = _existing_records(results)
     policy = ResumePolicy(
@@ -126,6 +126,12 @@ def resume_run(command: Resume, session: Session) -> int:
     print(f"Written: {command.folder}, {f'{figure} and ' if is_drawn else ''}{results}")
     _print_next_command([result], [command.folder])
     return 0
+
+
+def _directory_of(folder: Path) -> Path:
+    """Returns the directory that contains a run, relative if the run's path is."""
+    named, real = folder.parent, folder.resolve().parent
+    return named if named.resolve() == real else real  # as of "." or of a link
 
 
 def _print_next_command(results: Sequence[Record], folders: Sequence[Path]) -> None:
