@@ -48,10 +48,10 @@ def device_labels(records: Sequence[Record]) -> str:
 def format_ms(seconds: float) -> str:
     """A time in milliseconds, with three significant digits below 100 ms.
 
-    >>> format_ms(0.01234), format_ms(1.5)
-    ('12.3', '1,500')
+    >>> format_ms(0.01234), format_ms(0.035), format_ms(1.5)
+    ('12.3', '35.0', '1,500')
     """
-    return f"{1e3 * seconds:,.3g}" if seconds < 0.1 else f"{1e3 * seconds:,.0f}"
+    return f"{1e3 * seconds:#,.3g}" if seconds < 0.09995 else f"{1e3 * seconds:,.0f}"
 
 
 def format_ratio(ratio: float) -> str:
