@@ -109,8 +109,9 @@ def _explained(
     takes_others = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
     for unknown in (k for k in arguments if k not in known):
         meant = _meant(unknown, known)
-        if not (missing or f"argument {unknown!r}" in message) or (takes_others and not meant):
-            continue  # the cause is another argument, or the error names this one already
+        is_explained = takes_others and (not meant or "; write " in message)
+        if is_explained or not (missing or f"argument {unknown!r}" in message):
+            continue  # by the function that receives it; or another argument is the cause
         action = f"its arguments are {', '.join(known)}"
         if meant:
             action = f"write {EXAMPLES.get(meant) or f'{meant}={arguments[unknown]!r}'}"

@@ -91,7 +91,9 @@ def raise_resource_errors(path: Path) -> Iterator[None]:
 
 def disk_advice(error: OSError) -> str:
     """Returns what to do about a failed write."""
-    return "free disk space" if error.errno in DISK_FULL_ERRNOS else "choose another directory"
+    if error.errno in DISK_FULL_ERRNOS:
+        return "free disk space"
+    return "add a file name" if error.errno == errno.EISDIR else "choose another directory"
 
 
 def reject_symlinks(directory: Path) -> None:

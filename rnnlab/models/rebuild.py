@@ -38,7 +38,9 @@ def describe(module: nnx.Module) -> dict[str, Any]:
     'rnnlab:Dropout'
     """
     cls = type(module)
-    arguments = {}
+    arguments: dict[str, Any] = {}
+    if cls is nnx.Sequential:  # its constructor's arguments have no names
+        arguments["layers"] = _to_json(module.layers, "Sequential.layers")
     for parameter in constructor_parameters(cls):
         value = getattr(module, parameter.name, MISSING)
         # A Variable is drawn by the constructor: `MinLSTM.forget_bias` is one, and an option.
@@ -73,13 +75,31 @@ def build(description: dict[str, Any], rngs: nnx.Rngs, directory: Path) -> nnx.M
     arguments = {name: _from_json(value, rngs, directory) for name, value in items}
     if _accepts_rngs(cls):
         arguments["rngs"] = rngs
+    layers = arguments.pop("layers", ()) if cls is nnx.Sequential else ()
     try:
-        return cls(**arguments)
+        return cls(*layers, **arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{reference} must accept its saved arguments, got an error: {error}; load it with the "
             "version of its code that saved it"
         ) from error
+
+
+def import_classes(description: Any, directory: Path) -> None:
+    """Imports the classes of a description, so that `build` within a trace executes no file.
+
+    Raises:
+      ValueError: a class cannot be imported.
+    """
+    if isinstance(description, list):
+        for part in description:
+            import_classes(part, directory)
+    elif isinstance(description, dict):
+        for name in ("class", "reference"):
+            if name in description:
+                find_class(description[name], directory)
+        for part in description.values():
+            import_classes(list(part.values()) if isinstance(part, dict) else part, directory)
 
 
 def require_rebuildable(module: nnx.Module, rebuilt: nnx.Module) -> None:

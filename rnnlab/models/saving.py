@@ -25,7 +25,7 @@ from flax import nnx
 import rnnlab
 from rnnlab.atomic_io import mkdir_durable, open_atomic, raise_resource_errors
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
-from rnnlab.models.rebuild import MODES, build, describe, require_rebuildable
+from rnnlab.models.rebuild import MODES, build, describe, import_classes, require_rebuildable
 
 FORMAT, FORMAT_VERSION = "rnnlab module", 1
 DESCRIPTION, DIGEST, SUFFIX = "module.json", "module.json.sha256", ".npy"
@@ -73,6 +73,11 @@ def save(path: str | Path, module: nnx.Module) -> None:
         raise ValueError(
             f"path must be the first argument of save, got a {type(path).__name__}; write "
             "rnnlab.save(path, module)"
+        )
+    if not isinstance(module, nnx.Module):
+        raise ValueError(
+            f"module must be an nnx.Module, got a {type(module).__name__}; save arrays with "
+            "np.savez"
         )
     path, description = Path(path), describe(module)
     require_rebuildable(module, _abstract_module(description, _has_streams(module), path.parent))
@@ -203,6 +208,8 @@ def _with_arrays(
 
 def _abstract_module(description: dict[str, Any], has_streams: bool, directory: Path) -> nnx.Module:
     """Builds a module with shapes and dtypes in place of arrays, which are not drawn."""
+
+    import_classes(description, directory)
 
     def make() -> nnx.Module:
         # `Rngs(0)` has no stream named dropout, which layers would keep.

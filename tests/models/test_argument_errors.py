@@ -43,6 +43,10 @@ def test_cell_without_valid_rngs_or_with_another_name_raises(unchecked, name):
         (lambda: GRU(3, 8, foo=1, rngs=RNGS), "'foo' is unknown for GRU; its arguments are in_fe"),
         (lambda: stack_cells("gru", 3, hidden_size=8, rngs=RNGS), "stack_cells; write features=8"),
         (lambda: stack_cells("gru", 3, 8, layers=2, rngs=RNGS), "stack_cells; write num_layers=2"),
+        (
+            lambda: stack_cells("mingru", 3, 8, candidat=2, rngs=RNGS),
+            "for MinGRU; write candidate=2",
+        ),
         (lambda: stack_cells("gru", 3, 8, foo=2, rngs=RNGS), "'foo' is unknown for GRU; its arg"),
         (lambda: stack_cells("gru", 3, 8, rngs=0), "rngs must be an nnx.Rngs, got 0"),
         (lambda: Block(3, GRU), r"write Block\(width, cell, rngs=nnx.Rngs\(0\)\)"),

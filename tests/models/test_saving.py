@@ -46,6 +46,9 @@ MODULES = {
     ),
     "stream": lambda: rnnlab.Dropout(4, 0.5, rngs=nnx.Rngs(dropout=1)),
     "output only": lambda: rnnlab.OutputOnly(rnnlab.NNXCell(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)))),
+    "sequential": lambda: nnx.Sequential(
+        rnnlab.OutputOnly(rnnlab.GRU(3, 4, rngs=nnx.Rngs(0))), nnx.Linear(4, 2, rngs=nnx.Rngs(0))
+    ),
     "model": lambda: model(readout="mean", bidirectional=True, dtype="bfloat16"),
     "hybrid": lambda: model(
         cell="lstm+tcn+transformer+mamba", depth=4, tie_embeddings=True, heads=2
@@ -94,6 +97,8 @@ CELL = """
 import jax.numpy as jnp
 from flax import nnx
 from rnnlab.recurrent import Recurrent
+
+ONE = float(jnp.ones(()))  # an error where JAX traces
 
 class Leaky(Recurrent):
     def __init__(self, in_features, features, *, rngs, rate=0.5):
@@ -227,12 +232,16 @@ def test_failed_save_keeps_the_previous_file(saved, tmp_path):
         rnnlab.save(saved / "cell.npz", rnnlab.Dropout(3, 0.5))
 
 
-def test_save_makes_missing_directories_and_names_exchanged_arguments(tmp_path):
+def test_save_makes_missing_directories_and_explains_wrong_arguments(tmp_path):
     module, path = rnnlab.Dropout(3, 0.5), tmp_path / "new" / "folder" / "dropout.npz"
     rnnlab.save(path, module)
     assert rnnlab.load(path).rate == 0.5
     with pytest.raises(ValueError, match=r"got a Dropout; write rnnlab.save\(path, module\)"):
         rnnlab.save(module, path)
+    with pytest.raises(ValueError, match=r"module must be an nnx.Module, got a ndarray; save arr"):
+        rnnlab.save(path, np.ones(3))
+    with pytest.raises(InsufficientResourcesError, match="add a file name"):
+        rnnlab.save(tmp_path, module)
 
 
 class Hidden(Recurrent):
