@@ -22,7 +22,7 @@ ORDER = (
     },
     {"atomic_io", "call_arguments", "provenance", "registry"},
     {"records", "plotting"},
-    {"tables", "scan", "recurrent"},
+    {"tables", "scan", "recurrent", "heads"},
     {"layers"},
     {"cells"},
     {"models", "tasks", "testing"},

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rnnlab.models.config import ModelConfig
 from rnnlab.records import Record
-from rnnlab.train.metrics import METRICS
+from rnnlab.train.metrics import higher_is_better
 
 CELL, SEED = "model.cell", "train.seed"
 MODEL_SETTINGS = frozenset(field.name for field in dataclasses.fields(ModelConfig))
@@ -162,7 +162,7 @@ def known_baselines(result: Record) -> dict[str, float]:
 
 def better_direction(result: Record) -> str:
     """Returns "higher" or "lower": which values of the result's metric are better."""
-    return "higher" if METRICS[result["metric"]].higher_is_better else "lower"
+    return "higher" if higher_is_better(result["metric"]) else "lower"
 
 
 def format_setting(value: object) -> str:

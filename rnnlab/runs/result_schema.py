@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rnnlab.train.metrics import METRICS
+from rnnlab.train.metrics import is_metric
 
 RESULT_STR_FIELDS = (
     "experiment",
@@ -38,7 +38,7 @@ def is_result(record: Any) -> bool:
     points = [x for point in record["curve"] for x in (point if isinstance(point, list) else [""])]
     numbers = [*(x for values in measured for x in values.values()), *points]
     return (
-        record["metric"] in METRICS
+        is_metric(record["metric"])
         and "jax" in record["versions"]
         and all(isinstance(point, list) and len(point) == 3 for point in record["curve"])
         and all(_is_number(x) for x in (*numbers, *(record[name] for name in RESULT_NUMBER_FIELDS)))

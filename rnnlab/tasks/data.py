@@ -3,10 +3,11 @@
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from rnnlab.heads import Head
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.predictions import Preparation
 
@@ -16,9 +17,10 @@ class TaskData:
     """A loaded task. Everything in it is a pure function of the task, the seed and an index.
 
     Attributes:
-      loss: `"categorical"` (classes), `"binary"` (several labels per time step) or `"squared"`
-        (values).
-      metrics: names from `rnnlab.train.metrics.METRICS`. The first selects the best step.
+      loss: `"categorical"` (classes), `"binary"` (several labels per time step), `"squared"`
+        (values), or a head, which also names the outputs.
+      metrics: names that `rnnlab.train.metrics.find_metric` accepts. The first selects the best
+        step.
       out_features: number of classes, labels or values per time step.
       train_batch: returns training batch 0, 1, 2, ...: the same batch at each call.
       eval_sets: evaluation sets by name, each a function that returns its batches. The first set
@@ -38,9 +40,12 @@ class TaskData:
       fingerprint: digest of the data and its preparation; of the settings for generated data.
       preparation: predicts from new data; None: only the last evaluation set can be predicted.
       notes: sentences on what was detected in the data, which are shown before the training.
+      loss_options: keyword arguments of a named loss, such as its class weights.
+      decode: returns a prediction and its reference for each example, from the outputs of a batch
+        and the batch, for metrics of whole decoded sequences; None where no metric needs it.
     """
 
-    loss: str
+    loss: str | Head
     metrics: tuple[str, ...]
     out_features: int
     train_batch: Callable[[int], Batch]
@@ -57,6 +62,8 @@ class TaskData:
     fingerprint: str = ""
     preparation: Preparation | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    decode: Callable[[np.ndarray, Batch], Iterable[tuple[Any, Any]]] | None = None
 
 
 class Task(Protocol):

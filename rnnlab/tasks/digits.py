@@ -6,7 +6,8 @@ import numpy as np
 
 from rnnlab.optional import require_module
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
-from rnnlab.tasks.labelled_data import labelled_data, pad_labelled, stratified
+from rnnlab.tasks.labelled_data import labelled_data, pad_labelled
+from rnnlab.tasks.splits import stratified
 from rnnlab.validation import require_one_of, require_positive_int
 
 

@@ -6,11 +6,10 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, arrays, loss_mask
 from rnnlab.tasks.batching.padding import pad, split_batches
 from rnnlab.tasks.batching.strategies import Batching, training_batches
-from rnnlab.tasks.data import RngStream, TaskData, rng_for
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.reference import classical
 from rnnlab.tasks.reference.naive import rmse_mae
@@ -27,51 +26,6 @@ def pad_labelled(sequences: Sequence[np.ndarray], labels: np.ndarray) -> Batch:
     targets = np.full(mask.shape, IGNORE_INDEX, np.int32)
     np.put_along_axis(targets, mask.sum(axis=1)[:, None] - 1, labels[:, None], axis=1)
     return Batch(inputs, targets, mask)
-
-
-def stratified(labels: np.ndarray, fractions: Sequence[float]) -> list[np.ndarray]:
-    """Returns the indices of parts that each have the given fraction of every class.
-
-    The parts are the same for every seed. A class with too few examples for a fraction is missing
-    from that part; a class that the fractions would use up stays in the first part.
-
-    Args:
-      labels: (examples,) classes.
-      fractions: of the parts after the first, which gets the remaining examples.
-
-    Returns:
-      The indices of each part, in increasing order.
-
-    Raises:
-      ValueError: a fraction is not in (0, 1), or their sum is 1 or more.
-      DataError: a part gets no example.
-
-    >>> [part.tolist() for part in stratified(np.array([0, 0, 0, 1, 1, 1]), [1 / 3])]
-    [[1, 2, 4, 5], [0, 3]]
-    """
-    if not all(0 < fraction < 1 for fraction in fractions) or sum(fractions) >= 1:
-        raise ValueError(
-            f"fractions must be in (0, 1) with a sum < 1, got {list(fractions)}; "
-            "lower valid or test"
-        )
-    rng = rng_for(RngStream.FIXED, len(labels))
-    parts = [[] for _ in range(len(fractions) + 1)]
-    for label in np.unique(labels):
-        indices = rng.permutation(np.flatnonzero(labels == label))
-        sizes = [round(fraction * len(indices)) for fraction in fractions]
-        if sum(sizes) >= len(indices):
-            sizes = [0] * len(fractions)
-        bounds = np.cumsum([len(indices) - sum(sizes), *sizes])[:-1]
-        for part, members in zip(parts, np.split(indices, bounds), strict=True):
-            part.append(members)
-    parts = [np.sort(np.concatenate(part)) for part in parts]
-    if not all(map(len, parts)):
-        raise DataError(
-            f"valid and test must leave no part empty, got fractions {list(fractions)} of "
-            f"{len(labels)} examples in {len(np.unique(labels))} classes; add examples or raise "
-            "the fractions"
-        )
-    return parts
 
 
 def labelled_data(
@@ -120,7 +74,7 @@ def labelled_data(
         in_features=None if vocab_size else train.inputs.shape[-1],
         target_scale=target_scale,
         fingerprint=fingerprint(
-            *(x for part in (train, *eval_sets.values()) for x in part if x is not None)
+            *(x for part in (train, *eval_sets.values()) for x in arrays(part))
         ),
     )
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from rnnlab.optional import package_data_path
-from rnnlab.tasks.batch import Batch, loss_mask
+from rnnlab.tasks.batch import Batch, cut, loss_mask, select
 from rnnlab.tasks.batching.strategies import Batching
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.data_files import save_arrays, save_table
-from rnnlab.tasks.labelled_data import labelled_data, stratified
+from rnnlab.tasks.labelled_data import labelled_data
 from rnnlab.tasks.readers.arrays import to_examples
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.examples import read_examples
@@ -25,6 +25,7 @@ from rnnlab.tasks.sequence_preparation import (
     SequencePreparation,
     example_ids,
 )
+from rnnlab.tasks.splits import stratified
 from rnnlab.validation import require_positive_int
 
 _VOWELS = ("sktime", "datasets", "data", "JapaneseVowels")
@@ -214,4 +215,4 @@ class Sequences:
 def _select(dataset: Batch, indices: np.ndarray) -> Batch:
     """Some of the examples, cut to the longest of them."""
     longest = int(dataset.mask[indices].sum(axis=1).max())
-    return Batch(*(None if x is None else x[indices, :longest] for x in dataset))
+    return cut(select(dataset, indices), longest)

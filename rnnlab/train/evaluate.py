@@ -9,7 +9,7 @@ from flax import nnx
 
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.data import TaskData
-from rnnlab.train.metrics import MetricAccumulator
+from rnnlab.train.accumulate import MetricAccumulator
 from rnnlab.train.prefetch import validate_batch
 
 
@@ -40,13 +40,17 @@ def evaluate(
     Raises:
       ValueError: a batch holds ids out of range, or no time step has a target.
     """
-    accumulator = MetricAccumulator(data.metrics, data.target_scale)
+    accumulator = MetricAccumulator(data.metrics, data.target_scale, data.classes)
     for batch in batches:
         validate_batch(data, batch)
-        # A time step is kept where any of its targets counts.
-        keep = loss_mask(batch)
-        if keep.ndim == 3:
-            keep = keep.any(-1)
-        accumulator.add(np.asarray(predict(params, batch))[keep], batch.targets[keep])
+        outputs = np.asarray(predict(params, batch))
+        if data.decode is not None:
+            accumulator.add_decoded(data.decode(outputs, batch))
+        if batch.targets is not None:
+            # A time step is kept where any of its targets counts.
+            keep = loss_mask(batch)
+            if keep.ndim == 3:
+                keep = keep.any(-1)
+            accumulator.add(outputs[keep], batch.targets[keep])
         poll()
     return accumulator.result()

@@ -18,7 +18,7 @@ from rnnlab.train.diagnostics import GradientMonitor, make_gate_saturation
 from rnnlab.train.divergence import check_divergence
 from rnnlab.train.evaluate import evaluate, make_predict
 from rnnlab.train.loop_state import LoopState
-from rnnlab.train.metrics import METRICS
+from rnnlab.train.metrics import higher_is_better
 from rnnlab.train.optimizer import schedule
 from rnnlab.train.prefetch import prefetch_batches, validate_batch
 from rnnlab.train.step import TrainState, initial_state, make_train_step, reduce_lr_on_plateau
@@ -50,14 +50,14 @@ class TrainingLoop:
         self.metric, self.validation_split = data.metrics[0], next(iter(data.eval_sets))
         graphdef = nnx.graphdef(model)
         self.predict = make_predict(graphdef)
-        self.train_step = make_train_step(graphdef, data.loss, config)
+        self.train_step = make_train_step(graphdef, data.loss, config, data.loss_options)
         self._gate_saturation = make_gate_saturation(graphdef)
         self._gradient_monitor = GradientMonitor()
         self.throughput = ThroughputMeter()
         self.first_batch = data.train_batch(0)
         validate_batch(data, self.first_batch)
         carry = model.initial_carry(self.first_batch.inputs.shape[:1]) if data.stateful else ()
-        self.higher_is_better = METRICS[self.metric].higher_is_better
+        self.higher_is_better = higher_is_better(self.metric)
         self.worst_value = -np.inf if self.higher_is_better else np.inf
         self.restore(initial_state(model, config, carry), LoopState.initial(self.worst_value))
 

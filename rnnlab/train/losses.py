@@ -1,45 +1,83 @@
 """Training losses: means over the time steps that have a target."""
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
 import jax.numpy as jnp
 import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from rnnlab.tasks.batch import IGNORE_INDEX
+from rnnlab.heads import Head
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.validation import require_one_of
+
+LossFn = Callable[[Array, Batch], Float[Array, ""]]
+"""A loss: `(outputs, batch) -> value`."""
 
 
 def categorical(
     outputs: Float[Array, "*batch classes"],
     targets: Int[Array, "*batch"],
     mask: Bool[Array, "*batch"] | None = None,
+    *,
+    class_weights: Sequence[float] | None = None,
+    focusing: float = 0.0,
 ) -> Float[Array, ""]:
     """Returns the cross entropy in nats of the logits `outputs`, a mean over time steps.
 
     A time step whose target is `IGNORE_INDEX` or whose mask is False does not count and gets no
     gradient.
+
+    Args:
+      outputs: logits.
+      targets: classes.
+      mask: which time steps count.
+      class_weights: weight of a time step by its class, in a weighted mean; None: all are 1.
+      focusing: the exponent gamma of the focal loss, which multiplies a time step's cross entropy
+        by (1 - p) ** gamma, where p is the probability of its class; 0, or 1 or more.
+
+    Source: Lin et al., arXiv 1708.02002, equation 5, for the focal loss.
     """
     scored = targets != IGNORE_INDEX
     if mask is not None:
         scored = scored & mask
     outputs = jnp.where(jnp.expand_dims(scored, -1), outputs, 0)
-    nats = optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.where(scored, targets, 0))
-    return _mean(jnp.where(scored, nats, 0), scored)
+    classes = jnp.where(scored, targets, 0)
+    nats = _focused(optax.softmax_cross_entropy_with_integer_labels(outputs, classes), focusing)
+    if class_weights is None:
+        return _mean(jnp.where(scored, nats, 0), scored)
+    _require_weights(class_weights, outputs.shape[-1])
+    weights = jnp.where(scored, jnp.asarray(class_weights, nats.dtype)[classes], 0)
+    total = jnp.sum(weights)
+    return jnp.sum(weights * nats) / jnp.where(total > 0, total, 1)
 
 
 def binary(
     outputs: Float[Array, "*batch labels"],
     targets: Float[Array, "*batch labels"],
     mask: Bool[Array, "*batch"] | None = None,
+    *,
+    positive_weight: float = 1.0,
+    focusing: float = 0.0,
 ) -> Float[Array, ""]:
     """Returns the cross entropy in nats of independent labels: summed over labels, averaged over
     time steps.
 
     Labels that are NaN do not count, nor does a time step without any label.
+
+    Args:
+      outputs: logits.
+      targets: 0 or 1.
+      mask: which time steps count.
+      positive_weight: factor of the terms whose label is 1, as `pos_weight` in torch.
+      focusing: the exponent of the focal loss, as in `categorical`.
     """
     scored = _scored(targets, mask)
     outputs, targets = (jnp.where(scored, x, 0) for x in (outputs, targets))
-    nats = optax.sigmoid_binary_cross_entropy(outputs, targets)
+    nats = _focused(optax.sigmoid_binary_cross_entropy(outputs, targets), focusing)
+    nats = nats * jnp.where(targets > 0.5, positive_weight, 1.0).astype(nats.dtype)
     return _mean(jnp.where(scored, nats, 0), scored.any(-1))
 
 
@@ -59,17 +97,49 @@ def squared_error_loss(
 
 
 LOSSES = {"categorical": categorical, "binary": binary, "squared": squared_error_loss}
-"""Losses by the names of `rnnlab.tasks.data.TaskData.loss`."""
+"""Losses of (outputs, targets, mask) by the names of `rnnlab.tasks.data.TaskData.loss`."""
 
 
-def loss_function(name: str):
-    """Returns the loss of a name.
+def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) -> LossFn:
+    """Returns the loss of a name, or of a head, as a function of outputs and a batch.
+
+    Args:
+      loss: as `TaskData.loss`.
+      options: keyword arguments of a named loss, as `TaskData.loss_options`.
 
     Raises:
       ValueError: the name is unknown.
     """
-    require_one_of("loss", name, LOSSES)
-    return LOSSES[name]
+    if isinstance(loss, Head):
+        of_targets = loss.loss
+    else:
+        require_one_of("loss", loss, LOSSES)
+        of_targets = partial(LOSSES[loss], **(options or {}))
+
+    def of_batch(outputs: Array, batch: Batch) -> Array:
+        return of_targets(outputs, batch.targets, batch.mask)
+
+    return of_batch
+
+
+def _focused(nats: Array, focusing: float) -> Array:
+    """Returns cross entropies times (1 - p) ** focusing, where p = exp(-nats)."""
+    if focusing == 0:
+        return nats
+    if focusing < 1:
+        raise ValueError(
+            f"focusing must be 0, or 1 or more, got {focusing}: between them the gradient of a "
+            "certain prediction is infinite; pass 2"
+        )
+    return nats * (-jnp.expm1(-nats)) ** focusing
+
+
+def _require_weights(weights: Sequence[float], num_classes: int) -> None:
+    if len(weights) != num_classes or min(weights) < 0:
+        raise ValueError(
+            f"class_weights must be {num_classes} numbers >= 0, one per class, got {weights}; "
+            "correct them"
+        )
 
 
 def _scored(targets: Array, mask: Array | None) -> Array:

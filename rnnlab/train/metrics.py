@@ -1,14 +1,17 @@
 """Evaluation metrics, computed on the host over all time steps that have a target.
 
-In all metrics `outputs` are (time_steps, out_features). `targets` are (time_steps,) for classes,
-otherwise (time_steps, out_features) with NaN in entries that do not count.
+`outputs` are (time_steps, out_features). `targets` are (time_steps,) for classes, otherwise
+(time_steps, out_features) with NaN in entries that do not count. A metric of whole sequences reads
+what the task decodes instead.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
+
+from rnnlab.train import rare_classes
 
 
 class MeanMetric(NamedTuple):
@@ -33,7 +36,17 @@ class GlobalMetric(NamedTuple):
     """A metric that needs the outputs of all batches together."""
 
     value: Callable[[np.ndarray, np.ndarray], float]
-    higher_is_better: bool
+    higher_is_better: bool = False
+
+
+class DecodedMetric(NamedTuple):
+    """A metric of whole sequences, from what the task decodes of each example."""
+
+    value: Callable[[Sequence[Any], Sequence[Any]], float]
+    higher_is_better: bool = False
+
+
+Metric = MeanMetric | GlobalMetric | DecodedMetric
 
 
 def nll(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -104,81 +117,69 @@ def absolute_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.abs(residuals(outputs, targets))
 
 
-METRICS: dict[str, MeanMetric | GlobalMetric] = {
+METRICS: dict[str, Metric] = {
     "nll": MeanMetric(nll),
     "bits": MeanMetric(nll, transform=lambda mean: mean / float(np.log(2))),
     "accuracy": MeanMetric(correct, higher_is_better=True),
     "f1": GlobalMetric(f1, higher_is_better=True),
     "roc_auc": GlobalMetric(roc_auc, higher_is_better=True),
+    "average_precision": GlobalMetric(rare_classes.average_precision, higher_is_better=True),
+    "sensitivity_precision": GlobalMetric(
+        rare_classes.sensitivity_precision, higher_is_better=True
+    ),
+    "brier": MeanMetric(rare_classes.squared_probability_errors),
     "mse": MeanMetric(squared_errors),
     "rmse": MeanMetric(squared_errors, transform=lambda mean: float(np.sqrt(mean))),
     "mae": MeanMetric(absolute_errors),
 }
 """Metrics by name. `bits` is per character where time steps are characters."""
 
+CLASS_METRICS = {
+    "average_precision": rare_classes.average_precision,
+    "recall": rare_classes.recall,
+    "precision": rare_classes.precision,
+}
+"""Metrics of one class, named `METRIC/CLASS`, with a keyword argument `of_class`."""
+
 SCALED_METRICS = ("rmse", "mae")
 """Metrics that scale with the targets and are reported in the data's own unit."""
 
 
-class MetricAccumulator:
-    """Accumulates the metrics of a data set batch by batch.
+def find_metric(name: str, classes: Sequence[str] = ()) -> Metric:
+    """Returns the metric of a name.
 
-    Outputs are kept only where a `GlobalMetric` needs them.
+    Args:
+      name: of `METRICS`; or METRIC/CLASS for a metric of `CLASS_METRICS` of one class.
+      classes: names of the classes; empty: their numbers.
 
-    >>> import numpy as np
-    >>> accumulator = MetricAccumulator(("mse", "rmse"), target_scale=10.0)
-    >>> accumulator.add(np.array([[1.0]]), np.array([[0.0]]))
-    >>> accumulator.add(np.array([[3.0], [5.0]]), np.array([[2.0], [np.nan]]))
-    >>> accumulator.result()
-    {'mse': 1.0, 'rmse': 10.0}
+    Raises:
+      ValueError: the metric or the class is unknown.
+
+    >>> find_metric("average_precision/late", ("early", "late")).higher_is_better
+    True
     """
+    if name in METRICS:
+        return METRICS[name]
+    base, _, of_class = name.partition("/")
+    if base not in CLASS_METRICS or not of_class:
+        known = ", ".join([*METRICS, *(f"{x}/CLASS" for x in CLASS_METRICS)])
+        raise ValueError(f"metric must be one of {known}, got {name!r}; choose one")
+    if classes and of_class not in classes:
+        raise ValueError(f"metric {name!r} must name one of the classes {', '.join(classes)}")
+    number = classes.index(of_class) if classes else of_class
+    value = CLASS_METRICS[base]
+    return GlobalMetric(lambda *of: value(*of, of_class=int(number)), higher_is_better=True)
 
-    def __init__(self, names: tuple[str, ...], target_scale: float):
-        """Accumulates the metrics `names` of `METRICS`.
 
-        `target_scale` is the size, in the data's own unit, of a difference of 1 between targets.
-        """
-        self.names, self.target_scale = names, target_scale
-        self._count, self._finite = 0, True
-        self._sums = {name: 0.0 for name in names if isinstance(METRICS[name], MeanMetric)}
-        self._counts = dict.fromkeys(self._sums, 0)
-        self._keeps_outputs = len(self._sums) < len(names)
-        self._kept: list[tuple[np.ndarray, np.ndarray]] = []
+def higher_is_better(name: str) -> bool:
+    """Returns whether a higher value of a metric is better.
 
-    def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
-        """Adds a batch's time steps that have a target."""
-        self._count += len(targets)
-        self._finite = self._finite and bool(np.isfinite(outputs).all())
-        if not self._finite:
-            return
-        for name in self._sums:
-            terms = METRICS[name].per_example(outputs, targets)
-            self._sums[name] += float(np.sum(terms))
-            self._counts[name] += len(terms)
-        if self._keeps_outputs:
-            self._kept.append((outputs, targets))
+    Raises:
+      ValueError: the metric is unknown.
+    """
+    return True if name.partition("/")[0] in CLASS_METRICS else find_metric(name).higher_is_better
 
-    def result(self) -> dict[str, float]:
-        """Returns the metrics by name; all are NaN where an output was NaN or Inf.
 
-        Raises:
-          ValueError: there was no target, or a metric needs scikit-learn, which is not installed.
-        """
-        if not self._count:
-            raise ValueError(
-                "an evaluation set must have at least one target, got none; give it more data"
-            )
-        if not self._finite:  # argmax would return the first class for NaN
-            return dict.fromkeys(self.names, float("nan"))
-        try:
-            return {name: self._value(name) for name in self.names}
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"the metrics {', '.join(self.names)} need {error.name}; pip install 'rnnlab[data]'"
-            ) from None
-
-    def _value(self, name: str) -> float:
-        if name not in self._sums:
-            return METRICS[name].value(*map(np.concatenate, zip(*self._kept, strict=True)))
-        value = METRICS[name].transform(self._sums[name] / self._counts[name])
-        return value * self.target_scale if name in SCALED_METRICS else value
+def is_metric(name: str) -> bool:
+    """Returns whether a result may have a metric of this name."""
+    return name in METRICS or name.partition("/")[0] in CLASS_METRICS

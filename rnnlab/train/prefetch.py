@@ -99,7 +99,7 @@ def _wait_for_batch(
 
 
 def validate_batch(data: TaskData, batch: Batch) -> None:
-    """Checks that token ids and classes are in range; JAX would clamp them or return NaN.
+    """Checks that token ids, classes and gaps are in range; JAX would clamp them or return NaN.
 
     Raises:
       DataError: names the example, the time step and the value.
@@ -108,6 +108,12 @@ def validate_batch(data: TaskData, batch: Batch) -> None:
         _check_range("inputs", batch.inputs, 0, data.vocab_size)
     if data.loss == "categorical":
         _check_range("targets", batch.targets, IGNORE_INDEX, data.out_features)
+    if batch.gaps is not None and not (batch.gaps >= 0).all():
+        example, step = np.argwhere(~(batch.gaps >= 0))[0]
+        raise DataError(
+            f"gaps must be >= 0, got {batch.gaps[example, step]} in example {example} at time step "
+            f"{step}; sort the time steps"
+        )
 
 
 def _check_range(name: str, ids: np.ndarray, low: int, high: int) -> None:

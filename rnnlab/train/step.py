@@ -1,6 +1,6 @@
 """The training step: one pure function of the state and the batches of one update."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ from flax import nnx
 from jax import Array, lax
 from optax.contrib import reduce_on_plateau
 
+from rnnlab.heads import Head
 from rnnlab.models import SequenceModel
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
@@ -63,19 +64,23 @@ def initial_state(model: SequenceModel, config: TrainConfig, carry: Any = ()) ->
 
 
 def make_train_step(
-    graphdef: Any, loss: str, config: TrainConfig
+    graphdef: Any,
+    loss: str | Head,
+    config: TrainConfig,
+    loss_options: Mapping[str, Any] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Returns the jitted `train_step(state, batches) -> (state, metrics)`, which donates its state.
 
-    `batches` is a `Batch` with a leading axis over the batches of one update. The metrics are
-    scalars: `loss`, `gradient_norm` before clipping, `gradient_norm/LAYER`, `update_ratio/LAYER`
-    (the norm of a layer's update over the norm of its weights) and `update_applied`.
+    `loss` and `loss_options` are those of the task's data. `batches` is a `Batch` with a leading
+    axis over the batches of one update. The metrics are scalars: `loss`, `gradient_norm` before
+    clipping, `gradient_norm/LAYER`, `update_ratio/LAYER` (the norm of a layer's update over the
+    norm of its weights) and `update_applied`.
 
     An update is applied where its loss, gradient, change of the parameters and new carry are finite
     and, with `spike_factor`, neither loss nor gradient norm is a spike. Otherwise the new state
     differs from the old one in the number of updates only.
     """
-    loss_of, transform = loss_function(loss), optimizer(config)
+    loss_of, transform = loss_function(loss, loss_options), optimizer(config)
 
     def batch_loss(params, carry, batch, key):
         model = nnx.merge(graphdef, params, copy=True)
@@ -85,7 +90,7 @@ def make_train_step(
         carry = model.initial_carry(batch.inputs.shape[:1]) if initial else lax.stop_gradient(carry)
         flags = {"reset": batch.reset, "mask": batch.mask}
         carry, outputs = model(carry, batch.inputs, key=key, **flags)
-        value = loss_of(outputs, batch.targets, batch.mask)
+        value = loss_of(outputs, batch)
         penalty = 0.0
         if config.recurrent_l1 or config.recurrent_l2:
             penalty = recurrent_regularizer(params, config.recurrent_l1, config.recurrent_l2)

@@ -6,7 +6,7 @@ import pytest
 from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.tasks.data import RngStream, rng_for
 from rnnlab.tasks.digits import Digits
-from rnnlab.tasks.labelled_data import stratified
+from rnnlab.tasks.splits import stratified
 
 datasets = pytest.importorskip("sklearn.datasets")
 

@@ -6,11 +6,14 @@ from importlib.util import find_spec
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from rnnlab.tasks.batch import IGNORE_INDEX
+from rnnlab.heads import Quantiles
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
+from rnnlab.train.accumulate import MetricAccumulator
 from rnnlab.train.losses import LOSSES, binary, categorical, loss_function, squared_error_loss
-from rnnlab.train.metrics import METRICS, MetricAccumulator
+from rnnlab.train.metrics import METRICS
 
 
 def plain_categorical(outputs, targets, mask):
@@ -90,6 +93,56 @@ def test_loss_without_targets_is_0(name):
         jnp.full((2, 3), IGNORE_INDEX) if name == "categorical" else jnp.full((2, 3, 4), jnp.nan)
     )
     assert float(LOSSES[name](jnp.ones((2, 3, 4)), targets)) == 0
+
+
+def test_weighted_categorical_loss_matches_a_plain_loop(example):
+    outputs, mask, classes, _ = example
+    weights = (0.5, 2.0, 1.0, 3.0)
+    total, weight = 0.0, 0.0
+    for at in np.ndindex(classes.shape):
+        if classes[at] != IGNORE_INDEX and mask[at]:
+            p = np.exp(outputs[at]) / np.exp(outputs[at]).sum()
+            total -= weights[classes[at]] * (1 - p[classes[at]]) ** 2 * math.log(p[classes[at]])
+            weight += weights[classes[at]]
+    arrays = map(jnp.array, (outputs, classes, mask))
+    found = categorical(*arrays, class_weights=weights, focusing=2.0)
+    assert float(found) == pytest.approx(total / weight, rel=1e-5)
+
+
+def test_focal_binary_loss_equals_that_of_optax(example):
+    outputs, mask, _, labels = example
+    known = ~np.isnan(labels) & mask[..., None]
+    terms = optax.sigmoid_focal_loss(
+        jnp.array(outputs), jnp.array(np.where(known, labels, 0)), gamma=2.0
+    )
+    wanted = np.where(known, terms, 0).sum() / known.any(-1).sum()
+    found = binary(jnp.array(outputs), jnp.array(labels), jnp.array(mask), focusing=2.0)
+    assert float(found) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_binary_loss_with_a_positive_weight_counts_positives_more():
+    outputs, labels = jnp.zeros((1, 2, 1)), jnp.array([[[1.0], [0.0]]])
+    found = binary(outputs, labels, positive_weight=3.0)
+    assert float(found) == pytest.approx(2 * math.log(2), rel=1e-6)
+
+
+def test_loss_options_out_of_range_are_an_error():
+    outputs, targets = jnp.zeros((1, 2, 3)), jnp.zeros((1, 2), jnp.int32)
+    with pytest.raises(ValueError, match="class_weights must be 3 numbers"):
+        categorical(outputs, targets, class_weights=(1.0, 2.0))
+    with pytest.raises(ValueError, match="focusing must be 0, or 1 or more, got"):
+        categorical(outputs, targets, focusing=0.5)
+
+
+def test_loss_function_reads_targets_and_mask_of_a_batch(example):
+    outputs, mask, classes, labels = map(jnp.array, example)
+    options = {"class_weights": (1.0, 2.0, 1.0, 1.0)}
+    batch = Batch(outputs, classes, mask)
+    found = loss_function("categorical", options)(outputs, batch)
+    assert found == categorical(outputs, classes, mask, **options)
+    head = Quantiles(4, (0.5,))
+    batch = batch._replace(targets=labels)
+    assert loss_function(head)(outputs, batch) == head.loss(outputs, labels, mask)
 
 
 def test_loss_function_with_an_unknown_name_is_an_error():

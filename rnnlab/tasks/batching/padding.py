@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnlab.tasks.batch import IGNORE_INDEX, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, Source, select
 from rnnlab.tasks.batching.sampler import permutation
 from rnnlab.validation import require_positive_int
 
@@ -62,9 +62,10 @@ def pad(
     return array, mask
 
 
-def ignore_value(targets: np.ndarray) -> float:
+def ignore_value(targets: np.ndarray | None) -> float:
     """Returns the target of unscored time steps: `IGNORE_INDEX` for classes, else NaN."""
-    return IGNORE_INDEX if np.issubdtype(targets.dtype, np.integer) else np.nan
+    are_values = targets is None or np.issubdtype(targets.dtype, np.floating)
+    return np.nan if are_values else IGNORE_INDEX
 
 
 def split_batches(dataset: Batch, batch_size: int) -> Iterator[Batch]:
@@ -78,25 +79,38 @@ def split_batches(dataset: Batch, batch_size: int) -> Iterator[Batch]:
     require_positive_int(batch_size=batch_size)
     if dataset.mask is None:
         dataset = dataset._replace(mask=np.ones(dataset.inputs.shape[:2], bool))
+    source = dataset.source
+    if source is not None and source.mask is None:
+        ones = np.ones(source.inputs.shape[:2], bool)
+        dataset = dataset._replace(source=source._replace(mask=ones))
     for start in range(0, len(dataset.inputs), batch_size):
-        batch = (None if x is None else x[start : start + batch_size] for x in dataset)
-        yield pad_batch(Batch(*batch), batch_size)
+        yield pad_batch(select(dataset, slice(start, start + batch_size)), batch_size)
 
 
 def pad_batch(batch: Batch, batch_size: int) -> Batch:
     """Returns a batch that has a mask with examples of padding added, up to `batch_size`.
 
-    Batches of one shape share one compiled program.
+    Batches of one shape share one compiled program. An example of padding is masked at all time
+    steps, also in its source.
     """
-    padding = Batch(0, ignore_value(batch.targets), False, False)
     missing = batch_size - len(batch.inputs)
 
-    def pad_array(x: np.ndarray | None, value: float) -> np.ndarray | None:
+    def padded(x: np.ndarray | None, value: float) -> np.ndarray | None:
         if x is None:
             return None
         return np.concatenate([x, np.full((missing, *x.shape[1:]), value, x.dtype)])
 
-    return Batch(*map(pad_array, batch, padding))
+    source = batch.source
+    return Batch(
+        padded(batch.inputs, 0),
+        padded(batch.targets, ignore_value(batch.targets)),
+        padded(batch.mask, False),
+        padded(batch.reset, False),
+        padded(batch.gaps, 0),
+        None if source is None else Source(padded(source.inputs, 0), padded(source.mask, False)),
+        padded(batch.labels, IGNORE_INDEX),
+        padded(batch.example, -1),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.batch import Batch, select
 from rnnlab.tasks.data import RngStream, rng_for
 from rnnlab.validation import require_positive_int
 
@@ -57,8 +57,7 @@ class EpochSampler:
 
     def take(self, dataset: Batch, n: int) -> Batch:
         """Returns batch n of a batch of all examples."""
-        indices = self.indices(n)
-        return Batch(*(None if x is None else x[indices] for x in dataset))
+        return select(dataset, self.indices(n))
 
     def _epoch(self, epoch: int) -> np.ndarray:
         return permutation(self.size, self.seed, epoch) if self.shuffle else np.arange(self.size)

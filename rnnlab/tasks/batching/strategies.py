@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.batch import Batch, cut, select
 from rnnlab.tasks.batching.packing import first_fit_decreasing
 from rnnlab.tasks.batching.padding import BucketSampler, ignore_value, pad_batch
 from rnnlab.tasks.batching.sampler import EpochSampler
@@ -30,7 +30,8 @@ def training_batches(
       seed: orders the batches.
 
     Raises:
-      ValueError: `batching` is not one of the three, or an example has no real time step.
+      ValueError: `batching` is not one of the three or not possible for these fields, or an example
+        has no real time step.
 
     >>> dataset = Batch(
     ...     inputs=np.array([[1, 2, 3], [4, 0, 0], [5, 6, 0]], np.int32),
@@ -57,17 +58,23 @@ def _bucketed(dataset: Batch, batch_size: int, seed: int) -> Callable[[int], Bat
 
     def take(n: int) -> Batch:
         indices, length = sampler.indices(n)
-        batch = Batch(*(None if x is None else x[indices, :length] for x in dataset))
-        return pad_batch(batch, batch_size)
+        return pad_batch(cut(select(dataset, indices), length), batch_size)
 
     return take
 
 
 def _packed(dataset: Batch) -> Batch:
+    if dataset.source is not None or dataset.labels is not None:
+        raise ValueError(
+            "batching must be 'pad' or 'bucket' where examples have a source or label sequences, "
+            "got 'pack', which has several examples per row; choose another"
+        )
     lengths = dataset.mask.sum(axis=1)
     packing = first_fit_decreasing(lengths, int(lengths.max()))
 
-    def fill(array: np.ndarray, value: float) -> np.ndarray:
+    def fill(array: np.ndarray | None, value: float) -> np.ndarray | None:
+        if array is None:
+            return None
         return packing.fill([x[:n] for x, n in zip(array, lengths, strict=True)], value)
 
     return Batch(
@@ -75,4 +82,5 @@ def _packed(dataset: Batch) -> Batch:
         fill(dataset.targets, ignore_value(dataset.targets)),
         packing.mask,
         packing.reset,
+        fill(dataset.gaps, 0),
     )

@@ -1,0 +1,49 @@
+"""The contract of a head, and the mean over known targets that heads share."""
+
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float
+
+
+@runtime_checkable
+class Head(Protocol):
+    """A frozen dataclass that names a model's outputs and scores them."""
+
+    @property
+    def out_features(self) -> int:
+        """Number of outputs per time step."""
+        ...
+
+    def named(self, outputs: Float[Array, "*batch out_features"]) -> dict[str, Array]:
+        """Returns the outputs by name, such as quantiles, in the range that their meaning has."""
+        ...
+
+    def loss(
+        self,
+        outputs: Float[Array, "*batch out_features"],
+        targets: Float[Array, "*batch values"],
+        mask: Bool[Array, "*batch"] | None = None,
+    ) -> Float[Array, ""]:
+        """Returns a mean over the targets that are not NaN and whose time step is not masked."""
+        ...
+
+
+def known_targets(targets: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Returns which targets count, and the targets with 0 in place of the others.
+
+    >>> import jax.numpy as jnp
+    >>> known, filled = known_targets(jnp.array([[1.0, jnp.nan]]), None)
+    >>> known.tolist(), filled.tolist()
+    ([[True, False]], [[1.0, 0.0]])
+    """
+    known = ~jnp.isnan(targets)
+    if mask is not None:
+        known = known & jnp.expand_dims(mask, -1)
+    return known, jnp.where(known, targets, 0)
+
+
+def mean_over(x: Array, known: Array) -> Array:
+    """Returns the mean of the entries that count; 0 without any."""
+    return jnp.sum(jnp.where(known, x, 0)) / jnp.maximum(jnp.sum(known, dtype=x.dtype), 1)
