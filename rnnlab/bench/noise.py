@@ -7,6 +7,9 @@ from rnnlab.tables import Table
 
 MAX_SPREAD = 0.25
 """Distance of the quartiles of a time above which it is noisy, as a fraction of its median."""
+MAX_SHARE = 1 / 3
+"""Fraction of noisy times above which all are: programs are timed in the same rounds, so what
+disturbs many of them lengthens the others too, whose quartiles may still be close."""
 HEADING, MARK = "noise", "noisy"
 
 
@@ -32,7 +35,8 @@ def mark_noise(table: Table, measured: Sequence[Record]) -> Table:
       table: with one row per record; any other table is returned unchanged.
       measured: the records, of any library.
     """
-    marks = [MARK if is_noisy(record) else "" for record in measured]
+    are_all = _count(measured) > MAX_SHARE * len(measured)
+    marks = [MARK if are_all or is_noisy(record) else "" for record in measured]
     if len(table.lines) != len(marks) or not any(marks):
         return table
     lines = [(*line, mark) for line, mark in zip(table.lines, marks, strict=True)]
@@ -42,11 +46,18 @@ def mark_noise(table: Table, measured: Sequence[Record]) -> Table:
 
 def noise_sentence(measured: Sequence[Record]) -> str:
     """Returns how many times are noisy and what to do about it; empty if none is."""
-    count = sum(map(is_noisy, measured))
+    count = _count(measured)
     if not count:
         return ""
     verb = "is" if count == 1 else "are"
-    return (
+    sentence = (
         f"{count} of {len(measured)} times {verb} noisy: the quartiles differ by more than "
-        f"{MAX_SPREAD:.0%} of the median. Stop other programs and measure again."
+        f"{MAX_SPREAD:.0%} of the median."
     )
+    if count > MAX_SHARE * len(measured):
+        sentence += " The other times are from the same rounds and may be too long as well."
+    return f"{sentence} Stop other programs and measure again."
+
+
+def _count(measured: Sequence[Record]) -> int:
+    return sum(map(is_noisy, measured))

@@ -116,7 +116,7 @@ def _baseline_sentence(groups: Sequence[SeedGroup]) -> str:
     if len(groups) == 1:
         return {
             "better": f"It is better than {about} by more than that standard deviation.",
-            "unclear": f"It differs from {about} by less than that standard deviation.",
+            "unclear": f"It differs from {about} by no more than that standard deviation.",
             "worse": f"It is not better than {about}.",
         }[verdicts[0]]
     better, unclear = verdicts.count("better"), verdicts.count("unclear")
@@ -125,7 +125,7 @@ def _baseline_sentence(groups: Sequence[SeedGroup]) -> str:
     margin = "the standard deviation over seeds"
     if not better:
         verb = "differs" if unclear == 1 else "differ"
-        return f"No setting is clearly better than {about}: {unclear} {verb} by less than {margin}."
+        return f"No setting is clearly better than {about}: {unclear} {verb} by at most {margin}."
     counted = _counted(better, len(groups), "setting")
     return f"{counted} better than {about}, by more than {margin}."
 

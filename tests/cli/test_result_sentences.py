@@ -30,7 +30,7 @@ def test_difference_larger_than_the_spread_names_the_next_setting():
 
 def test_settings_are_compared_with_the_baseline_in_plain_words():
     about = "better than the best baseline (n-gram, 1.5000)"
-    margin = "by less than the standard deviation over seeds."
+    margin = "by at most the standard deviation over seeds."
     for values, said in (
         ({"gru": [1.6, 1.7], "rnn": [2.0, 2.1]}, f"No setting is {about}."),
         (
@@ -53,7 +53,8 @@ def test_difference_smaller_than_the_spread_is_not_called_a_win():
     assert "lstm" not in text
     one = conclusion(runs_of(gru=[1.0, 1.9]))
     assert one.endswith(
-        "It differs from the best baseline (n-gram, 1.5000) by less than that standard deviation."
+        "It differs from the best baseline (n-gram, 1.5000) by no more than that standard "
+        "deviation."
     )
 
 
