@@ -38,6 +38,7 @@ with warnings.catch_warnings():
 
 from reader_files import write_file  # noqa: E402, F401  fixture
 from series_examples import write_series  # noqa: E402, F401  fixture
+from small_data_set import data_folder, server  # noqa: E402, F401  fixtures
 from trained_runs import experiment, trained_run, trained_runs  # noqa: E402, F401  fixtures
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -22,7 +22,7 @@ ORDER = (
     },
     {"atomic_io", "call_arguments", "provenance", "registry"},
     {"records", "plotting"},
-    {"tables", "scan", "recurrent", "heads"},
+    {"tables", "scan", "recurrent", "heads", "datasets"},
     {"layers"},
     {"cells"},
     {"models", "tasks", "testing"},

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, arg, subcommand
 
 
 @dataclass(frozen=True)
@@ -163,14 +163,60 @@ class Inspect:
     """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
 
 
+@dataclass(frozen=True)
+class ListDataSets:
+    """List the data sets: their size, their license, and whether they are here."""
+
+
+@dataclass(frozen=True)
+class GetDataSets:
+    """Copy data sets from a folder, or download them, into the data folder.
+
+    The size and the SHA-256 of every file are compared with the catalog before the file appears.
+    A set that is complete is left as it is.
+    """
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME", help_behavior_hint="")] = ()
+    """Names of data sets; `rnnlab data` lists them."""
+    source: Annotated[Path | None, arg(name="from")] = None
+    """Folder that has the files, or one folder per data set; default: download them."""
+
+
+@dataclass(frozen=True)
+class VerifyDataSets:
+    """Compare the files of data sets with the catalog: their size and their SHA-256.
+
+    The exit code is 3 if a file is missing or differs.
+    """
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME", help_behavior_hint="")] = ()
+    """Names of data sets; default: all that are here."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """List, get and verify public data sets.
+
+    Each set has a folder below the data folder, which the environment variable RNNLAB_DATA names;
+    default: ~/.local/share/rnnlab/data. Without a subcommand the sets are listed.
+    """
+
+    action: (
+        Annotated[ListDataSets, subcommand("list")]
+        | Annotated[GetDataSets, subcommand("get")]
+        | Annotated[VerifyDataSets, subcommand("verify")]
+    ) = ListDataSets()
+
+
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
-    for kind in (List, Run, Resume, Verify, Compare, Predict, Sample, Inspect)
+    for kind in (List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect)
 }
 """Commands except the benchmarks, by name."""
 
 HANDLERS = {
     List: "rnnlab.cli.list:list_experiments",
+    Data: "rnnlab.cli.data:run",
     Run: "rnnlab.cli.run:run_experiment",
     Resume: "rnnlab.cli.run:resume_run",
     Verify: "rnnlab.cli.verify:verify",

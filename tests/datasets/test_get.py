@@ -1,0 +1,194 @@
+"""A data set is copied or downloaded completely; after an error no part of a file is left."""
+
+import errno
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from small_data_set import FILES, LICENSE, NAME, make_set, write_set
+
+from rnnlab.datasets import DATASETS, dataset_files
+from rnnlab.datasets.get import get
+from rnnlab.errors import DataError, InsufficientResourcesError
+
+
+def ignore(*_):
+    pass
+
+
+def names_in(folder):
+    """The names of all files of the small set, also hidden and temporary ones."""
+    files = (path for path in (folder / NAME).rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(folder / NAME)) for path in files)
+
+
+def refused(source=None, error=DataError):
+    """The one line of an error of `get`."""
+    with pytest.raises(error) as raised:
+        get(DATASETS[NAME], source, ignore)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_get_copies_every_part_from_a_folder_once(tmp_path, data_folder):
+    source = write_set(tmp_path / "source", "hour.csv.xz", "data/a.csv", "data/b.csv")
+    (source / "LICENSE").write_bytes(LICENSE)
+    (source / "other").touch()
+    reported = []
+    written = get(DATASETS[NAME], source, lambda file, size: reported.append((file.name, size)))
+    names = ["LICENSE", "data/a.csv", "data/b.csv", "hour.csv.xz"]
+    assert sorted(str(path.relative_to(data_folder / NAME)) for path in written) == names
+    assert names_in(data_folder) == names
+    assert reported[0] == ("hour.csv.xz", len(FILES["hour.csv.xz"]))
+    assert list(dataset_files(NAME)) == ["hour.csv", "tables"]
+    assert get(DATASETS[NAME], tmp_path, ignore) == []
+
+
+def test_get_copies_only_what_is_missing_or_not_valid(tmp_path, data_folder):
+    write_set(data_folder / NAME, "hour.csv", "data/a.csv")
+    (data_folder / NAME / "data" / "b.csv").write_bytes(b"b\n")
+    written = get(DATASETS[NAME], write_set(tmp_path / "from" / NAME).parent, ignore)
+    assert written == [data_folder / NAME / "data" / "b.csv"]
+    dataset_files(NAME)
+
+
+def test_get_from_a_folder_without_a_part_copies_nothing(tmp_path, data_folder):
+    source = write_set(tmp_path / "source", "hour.csv", "data/a.csv")
+    assert refused(source) == (
+        f"{source} has no 2 files such as data/a.csv, a part of small; name the folder that has it "
+        "by --from"
+    )
+    assert names_in(data_folder) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (FILES["hour.csv"][:-7], "got 104993: it is incomplete; try again"),
+        (FILES["hour.csv"] + b"\n", "got 105001: it is another version; try again"),
+        (FILES["hour.csv"][:-2] + b"1\n", "...: it is corrupt, incomplete or another version; try"),
+    ],
+)
+def test_get_of_a_wrong_file_leaves_nothing_of_it(tmp_path, data_folder, content, message):
+    source = write_set(tmp_path / "source")
+    (source / "hour.csv").write_bytes(content)
+    line = refused(source)
+    assert line.startswith(f"{source / 'hour.csv'} must have ")
+    assert message in line
+    assert names_in(data_folder) == []
+
+
+def test_get_of_a_wrong_file_keeps_the_file_that_is_there(tmp_path, data_folder):
+    write_set(data_folder / NAME, "hour.csv")
+    source = write_set(tmp_path / "source")
+    (source / "data" / "b.csv").write_bytes(b"wrong")
+    refused(source)
+    assert names_in(data_folder) == ["data/a.csv", "hour.csv"]
+
+
+def test_download_writes_the_first_form_and_verifies_it(server, data_folder):
+    write_set(server)
+    get(DATASETS[NAME], None, ignore)
+    assert names_in(data_folder) == ["data/a.csv", "data/b.csv", "hour.csv"]
+    dataset_files(NAME)
+
+
+def test_download_that_ends_early_leaves_nothing(server, data_folder):
+    write_set(server)
+    (server / "hour.csv").write_bytes(FILES["hour.csv"][:100])
+    assert "hour.csv must have 105000 bytes, got 100: it is incomplete; try again" in refused()
+    assert names_in(data_folder) == []
+
+
+def test_download_of_a_missing_file_names_its_address(server):
+    write_set(server, "hour.csv")
+    line = refused()
+    assert line.startswith("http://127.0.0.1:")
+    assert "/data/a.csv cannot be downloaded: File not found; connect to the network" in line
+    assert "`rnnlab data get small --from FOLDER`" in line
+
+
+def test_download_without_a_network_names_the_folder_option(data_folder, monkeypatch):
+    with socket.socket() as closed:  # it has a port, on which nothing listens
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setitem(DATASETS, NAME, make_set(address))
+        line = refused()
+    reason = f"[Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
+    assert line.startswith(f"{address}/hour.csv cannot be downloaded: {reason}; connect to the ")
+    assert names_in(data_folder) == []
+
+
+def test_set_without_an_address_cannot_be_downloaded(data_folder):
+    assert refused() == (
+        "small cannot be downloaded, because hour.csv or hour.csv.xz was made from nowhere; name a "
+        "folder that has it by --from"
+    )
+
+
+def test_full_disk_is_an_error_that_leaves_nothing(tmp_path, data_folder):
+    source = write_set(tmp_path / "source")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        line = refused(source, InsufficientResourcesError)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    path = data_folder / NAME / "hour.csv"
+    assert line == f"{path} could not be written: File too large; free disk space"
+    assert names_in(data_folder) == []
+
+
+def test_data_folder_that_is_a_file_is_an_error_with_an_action(tmp_path, data_folder):
+    data_folder.touch()
+    line = refused(write_set(tmp_path / "source"), InsufficientResourcesError)
+    assert line.endswith("choose another directory")
+
+
+INTERRUPTED = """
+import sys, time
+from small_data_set import NAME, make_set
+from rnnlab.cli import main
+from rnnlab.datasets import DATASETS, get as getting
+DATASETS[NAME] = make_set()
+copied = getting._read
+def slow(path):
+    for piece in copied(path):
+        yield piece[:5000]
+        print("copying", flush=True)
+        time.sleep(60)
+getting._read = slow
+sys.exit(main.main(["data", "get", NAME, "--from", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_copy_leaves_no_file_and_can_be_repeated(tmp_path, data_folder, number):
+    source = write_set(tmp_path / "source")
+    environment = os.environ | {"PYTHONPATH": f"tests{os.pathsep}{os.environ['PYTHONPATH']}"}
+    command = [sys.executable, "-c", INTERRUPTED, str(source)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout.readline() == "copying\n"
+        process.send_signal(number)
+        began = time.monotonic()
+        _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    left = names_in(data_folder)
+    if number == signal.SIGKILL:
+        assert left == ["hour.csv.tmp"]
+    else:
+        assert process.returncode == 128 + number
+        assert len(errors.splitlines()) == 1
+        assert left == []
+    with pytest.raises(DataError, match="is not here"):
+        dataset_files(NAME)
+    get(DATASETS[NAME], source, ignore)
+    assert names_in(data_folder) == ["data/a.csv", "data/b.csv", "hour.csv"]
