@@ -44,7 +44,7 @@ def _list() -> int:
         (x.name, _megabytes(_size(x)), _state(x), x.license, x.summary) for x in DATASETS.values()
     ]
     headings = ("name", "MB", "state", "license", "content")
-    print_table(Table("Data sets", headings, lines, optional=("license", "content")))
+    print_table(Table("Data sets", headings, lines, optional=("content", "license")))
     print_text(
         f"The data folder is {data_folder()}; {VARIABLE} names another one. `rnnlab data get NAME` "
         "gets a set, with --from FOLDER from a folder that has its files."

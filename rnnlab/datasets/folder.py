@@ -1,4 +1,4 @@
-"""Where the files of data sets are, and whether they are what the catalog describes."""
+"""The files of data sets: their folder, and a comparison of each with the catalog."""
 
 import hashlib
 import os
