@@ -102,7 +102,7 @@ def test_unknown_option_that_is_near_a_short_one_suggests_nothing(experiment, ca
     [
         (["spedup"], "'spedup' is not a command; did you mean speedup?"),
         (["runn", "x.py"], "'runn' is not a command; did you mean run?"),
-        (["train"], "'train' is not a command; they are list, run, resume"),
+        (["train"], "'train' is not a command; they are list, data, run, resume"),
         (["bench", "scaning"], "'scaning' is not a benchmark; did you mean scaling?"),
     ],
 )
