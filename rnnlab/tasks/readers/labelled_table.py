@@ -7,9 +7,9 @@ import numpy as np
 
 from rnnlab.tasks.batching.padding import pad
 from rnnlab.tasks.readers.arrays import Examples, to_examples
-from rnnlab.tasks.readers.dates import parse_dates
 from rnnlab.tasks.readers.errors import data_error, quote_cell
 from rnnlab.tasks.readers.table import NUMBER, TRUTH_VALUES, Table, listed, read_table
+from rnnlab.tasks.readers.times import read_times
 
 TIME_NAMES = ("time", "step", "t", "date", "datetime", "timestamp")
 """Names, in lower case, of a column by which the rows of a sequence are ordered."""
@@ -69,7 +69,7 @@ def read_labelled_table(source: Any, columns: TableColumns, *, labelled: bool = 
     ids, groups = _groups(table, columns.id)
     time = _time_index(table, columns, labelled)
     if time is not None:
-        order = _order(table, time)
+        order = read_times(table, time).values
         groups = [rows[np.argsort(order[rows], kind="stable")] for rows in groups]
     names = _features(table, columns, {table.index(columns.id), time, label})
     values = np.stack([_numbers(table, name, gaps=False) for name in names], axis=1)
@@ -124,27 +124,6 @@ def _time_index(table: Table, columns: TableColumns, labelled: bool) -> int | No
         if name.lower() in TIME_NAMES and name not in known:
             return index
     return None
-
-
-def _order(table: Table, index: int) -> np.ndarray:
-    """Numbers or dates by which rows are ordered."""
-    cells = table.cells(index)
-    are_numbers = np.array([NUMBER.fullmatch(cell) is not None for cell in cells])
-    if are_numbers.all():
-        return np.array(cells, float)
-    try:
-        dates, _ = parse_dates(cells)
-    except ValueError as error:
-        raise data_error(table.path, str(error), column=table.header[index]) from None
-    are_dates = ~np.isnat(dates)
-    if are_dates.all():
-        return dates.astype(np.int64)
-    is_date = are_dates.sum() > are_numbers.sum()
-    row = int((are_dates if is_date else are_numbers).argmin())
-    reason = f"{quote_cell(cells[row])} is not a {'date' if is_date else 'number'}, as the others"
-    raise data_error(
-        table.path, f"{reason}; correct it", line=table.lines[row], column=table.header[index]
-    )
 
 
 def _features(table: Table, columns: TableColumns, others: set[int | None]) -> tuple[str, ...]:

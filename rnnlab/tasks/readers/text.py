@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from rnnlab.tasks.readers.archive import unpack_xz
 from rnnlab.tasks.readers.errors import data_error
 
 MAX_FILE_BYTES = 2**30
@@ -20,6 +21,8 @@ _SIGNATURES = {
 def read_text(path: str | os.PathLike) -> str:
     """Returns the text of a UTF-8 file, without byte order mark, with `\\n` as every line end.
 
+    A file that is compressed with xz is decompressed.
+
     Raises:
       DataError: the file does not exist, is empty or larger than `MAX_FILE_BYTES`, or is not UTF-8
         text. Messages count bytes from 0.
@@ -31,7 +34,7 @@ def read_text(path: str | os.PathLike) -> str:
     ...     read_text(file)
     'one\\ntwo'
     """
-    return decode_text(Path(path), read_bytes(path))
+    return decode_text(Path(path), unpack_xz(Path(path), read_bytes(path)))
 
 
 def decode_text(path: Path, raw: bytes, alternative: str = "") -> str:
