@@ -8,7 +8,8 @@ from rnnlab.datasets.data_set import DataFile, DataSet
 
 FILES = Path(__file__).with_name("files.tsv")
 """A line per file: its set, part and form (`-` for a document), name, bytes (`-` if unknown),
-SHA-256, and path below the address of its set (`-` if it cannot be downloaded)."""
+SHA-256 (`-` if the list of checksums of the set has it), and path below the address of its set (`-`
+if it cannot be downloaded)."""
 
 GITHUB = "https://raw.githubusercontent.com"
 
@@ -38,6 +39,7 @@ _ENTRIES = (
         "MIT-BIH Arrhythmia Database 1.0.0, physionet.org/content/mitdb/1.0.0; the .npz file was "
         "made from Surakshajain06/ECG-Classification-using-Autoencoder@9d21815c: one lead, every "
         "third sample (120 Hz), int16 at 200 units/mV, stored as differences",
+        "https://physionet.org/files/mitdb/1.0.0",
     ),
     _Entry(
         "m4-hourly",
@@ -122,7 +124,8 @@ def _read_catalog() -> dict[str, DataSet]:
         for line in csv.DictReader(lines, delimiter="\t"):
             url = None if line["path"] == "-" else f"{addresses[line['set']]}/{line['path']}"
             size = None if line["bytes"] == "-" else int(line["bytes"])
-            file = DataFile(line["file"], line["sha256"], size, url)
+            digest = None if line["sha256"] == "-" else line["sha256"]
+            file = DataFile(line["file"], digest, size, url)
             part = forms[line["set"]].setdefault(line["part"], {})
             part.setdefault(line["form"], []).append(file)
     found = {}

@@ -3,19 +3,23 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+CHECKSUMS = "SHA256SUMS.txt"
+"""Name of a list of checksums, in the format of `sha256sum`."""
+
 
 class DataFile(NamedTuple):
     """One file of a data set.
 
     Attributes:
       name: its path in the folder of the set.
-      sha256: its digest, 64 hexadecimal digits.
+      sha256: its digest, 64 hexadecimal digits; None: the list of checksums that the source
+        publishes, `CHECKSUMS` in the folder of the set, has it. That list itself has none.
       size: its bytes; None: unknown, only the digest is compared.
       url: the address of exactly this file; None: it cannot be downloaded.
     """
 
     name: str
-    sha256: str
+    sha256: str | None
     size: int | None = None
     url: str | None = None
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from rnnlab.datasets.catalog import DATASETS
-from rnnlab.datasets.data_set import DataFile, DataSet, Form
+from rnnlab.datasets.data_set import CHECKSUMS, DataFile, DataSet, Form
 from rnnlab.errors import DataError
 
 VARIABLE = "RNNLAB_DATA"
@@ -104,8 +104,34 @@ def check_file(path: Path, file: DataFile, action: str) -> None:
                 digest.update(chunk)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; {action}") from error
-    if digest.hexdigest() != file.sha256:
-        raise DataError(wrong_digest(str(path), file.sha256, digest.hexdigest(), action))
+    wanted = expected_digest(path, file)
+    if wanted is not None and digest.hexdigest() != wanted:
+        raise DataError(wrong_digest(str(path), wanted, digest.hexdigest(), action))
+
+
+def expected_digest(path: Path, file: DataFile) -> str | None:
+    """Returns the SHA-256 that a file must have; None for a list of checksums.
+
+    Args:
+      path: of the file. A list of checksums is in the same folder.
+      file: from the catalog.
+
+    Raises:
+      DataError: the list of checksums is missing or does not have the file.
+    """
+    if file.sha256 is not None or file.name == CHECKSUMS:
+        return file.sha256
+    checksums = path.with_name(CHECKSUMS)
+    try:
+        lines = checksums.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{checksums} cannot be read: {reason}; get the data set again") from error
+    for line in lines:
+        digest, _, name = line.partition(" ")
+        if name.strip().lstrip("*") == file.name:
+            return digest
+    raise DataError(f"{checksums} must have the checksum of {file.name}; get the data set again")
 
 
 def wrong_size(where: str, wanted: int, found: int, action: str) -> str:
@@ -129,7 +155,7 @@ def names_of(forms: tuple[Form, ...]) -> str:
     'hour.csv or hour.csv.xz'
     """
     return " or ".join(
-        form[0].name if len(form) == 1 else f"{len(form)} files such as {form[0].name}"
+        form[0].name if len(form) == 1 else f"{len(form)} files such as {form[-1].name}"
         for form in forms
     )
 

@@ -14,6 +14,7 @@ from rnnlab.datasets.data_set import DataFile, DataSet, Form
 from rnnlab.datasets.folder import (
     CHUNK_BYTES,
     check_file,
+    expected_digest,
     names_of,
     present_form,
     set_folder,
@@ -131,8 +132,9 @@ def _publish(
             report(file, size)
         if file.size is not None and size != file.size:
             raise DataError(wrong_size(origin, file.size, size, action))
-        if digest.hexdigest() != file.sha256:
-            raise DataError(wrong_digest(origin, file.sha256, digest.hexdigest(), action))
+        wanted = expected_digest(path, file)
+        if wanted is not None and digest.hexdigest() != wanted:
+            raise DataError(wrong_digest(origin, wanted, digest.hexdigest(), action))
 
 
 def _read(path: Path) -> Iterator[bytes]:

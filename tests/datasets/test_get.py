@@ -1,6 +1,7 @@
 """A data set is copied or downloaded completely; after an error no part of a file is left."""
 
 import errno
+import hashlib
 import os
 import resource
 import signal
@@ -12,7 +13,8 @@ import time
 import pytest
 from small_data_set import FILES, LICENSE, NAME, make_set, write_set
 
-from rnnlab.datasets import DATASETS, dataset_files
+from rnnlab.datasets import DATASETS, DataFile, DataSet, dataset_files
+from rnnlab.datasets.data_set import CHECKSUMS
 from rnnlab.datasets.get import get
 from rnnlab.errors import DataError, InsufficientResourcesError
 
@@ -60,7 +62,7 @@ def test_get_copies_only_what_is_missing_or_not_valid(tmp_path, data_folder):
 def test_get_from_a_folder_without_a_part_copies_nothing(tmp_path, data_folder):
     source = write_set(tmp_path / "source", "hour.csv", "data/a.csv")
     assert refused(source) == (
-        f"{source} has no 2 files such as data/a.csv, a part of small; name the folder that has it "
+        f"{source} has no 2 files such as data/b.csv, a part of small; name the folder that has it "
         "by --from"
     )
     assert names_in(data_folder) == []
@@ -192,3 +194,52 @@ def test_interrupted_copy_leaves_no_file_and_can_be_repeated(tmp_path, data_fold
         dataset_files(NAME)
     get(DATASETS[NAME], source, ignore)
     assert names_in(data_folder) == ["data/a.csv", "data/b.csv", "hour.csv"]
+
+
+def listed_set(address=None):
+    """A set whose files are verified by the list of checksums that its source publishes."""
+    names = (CHECKSUMS, "100.hea", "100.dat")
+    url = f"{address}/" if address else None
+    files = tuple(DataFile(name, None, url=url and url + name) for name in names)
+    return DataSet(NAME, "A record", "MIT", "nowhere", {"record": (files,)})
+
+
+def write_record(folder):
+    """Writes the files of the set and the list, which has another file too."""
+    folder.mkdir(exist_ok=True)
+    contents = {"100.hea": b"100 1 360 2\n", "100.dat": b"abc"}
+    lines = [f"{hashlib.sha256(raw).hexdigest()}  {name}\n" for name, raw in contents.items()]
+    contents[CHECKSUMS] = ("0" * 64 + "  RECORDS\n" + "".join(lines)).encode()
+    for name, raw in contents.items():
+        (folder / name).write_bytes(raw)
+    return folder
+
+
+@pytest.mark.parametrize("downloaded", [True, False])
+def test_files_of_a_published_list_are_verified_by_it(server, data_folder, monkeypatch, downloaded):
+    url = DATASETS[NAME].parts["hour.csv"][0][0].url.removesuffix("/hour.csv")
+    monkeypatch.setitem(DATASETS, NAME, listed_set(url))
+    write_record(server)
+    get(DATASETS[NAME], None if downloaded else server, ignore)
+    assert names_in(data_folder) == ["100.dat", "100.hea", CHECKSUMS]
+    assert dataset_files(NAME) == {"record": data_folder / NAME}
+    (data_folder / NAME / "100.dat").write_bytes(b"abd")
+    with pytest.raises(
+        DataError, match=r"100.dat must have the SHA-256 ba7816bf8f01cfea\.\.\., got"
+    ):
+        dataset_files(NAME)
+    (data_folder / NAME / CHECKSUMS).write_text("")
+    with pytest.raises(
+        DataError, match=r"SHA256SUMS.txt must have the checksum of 100.hea; get the"
+    ):
+        dataset_files(NAME)
+
+
+def test_file_that_differs_from_a_published_list_is_not_copied(tmp_path, data_folder, monkeypatch):
+    monkeypatch.setitem(DATASETS, NAME, listed_set())
+    source = write_record(tmp_path / "source")
+    (source / "100.dat").write_bytes(b"ab")
+    assert refused(source).startswith(
+        f"{source / '100.dat'} must have the SHA-256 ba7816bf8f01cfea"
+    )
+    assert names_in(data_folder) == ["100.hea", CHECKSUMS]

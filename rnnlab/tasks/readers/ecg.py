@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnlab.optional import require_module
 from rnnlab.tasks.readers.errors import data_error
+from rnnlab.tasks.readers.wfdb import read_annotations, read_wfdb
 
 RATE = 120
 """Samples per second of the signals that are read."""
@@ -73,16 +75,25 @@ class EcgRecord(NamedTuple):
 
 
 def read_ecg(path: str | os.PathLike) -> tuple[EcgRecord, ...]:
-    """Reads all records, by name.
+    """Reads all records, by name. The lead is MLII if there is one, and else the first.
 
     Args:
-      path: an `.npz` file with the arrays signal_NAME (differences of int16 at 120 Hz),
-        sample_NAME, code_NAME and lead_NAME of each record.
+      path: a folder with the original files of the database, `.hea`, `.dat` and `.atr`, whose
+        signals are filtered and reduced to every third sample; or an `.npz` file with the arrays
+        signal_NAME (differences of int16 at 120 Hz), sample_NAME, code_NAME and lead_NAME of each
+        record.
 
     Raises:
-      DataError: the file is not of the format.
+      DataError: the folder has no record, or a file is not of the format.
+      ValueError: scipy is not installed.
     """
     path = Path(path)
+    if path.is_dir():
+        headers = sorted(path.glob("*.hea"))
+        if not headers:
+            reason = "has no record, such as 100.hea; give the folder of the database"
+            raise data_error(path, reason)
+        return tuple(map(_read_original, headers))
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = sorted(name[7:] for name in arrays.files if name.startswith("signal_"))
@@ -100,3 +111,15 @@ def read_ecg(path: str | os.PathLike) -> tuple[EcgRecord, ...]:
     except Exception as error:  # a corrupt file makes the parsers raise any kind
         reason = f"cannot be read as electrocardiograms: {error}; copy the file again"
         raise data_error(path, reason) from error
+
+
+def _read_original(header: Path) -> EcgRecord:
+    record = read_wfdb(header)
+    if record.rate != ANNOTATION_RATE:
+        reason = f"must have {ANNOTATION_RATE} samples per second, got {record.rate:g}"
+        raise data_error(header, f"{reason}; give a record of the MIT-BIH arrhythmia database")
+    column = record.leads.index("MLII") if "MLII" in record.leads else 0
+    resample = require_module("scipy.signal").resample_poly
+    signal = resample(record.signals[:, column], 1, ANNOTATION_RATE // RATE)
+    annotations = read_annotations(header.with_suffix(".atr"))
+    return EcgRecord(header.stem, record.leads[column], signal.astype(np.float32), *annotations)

@@ -176,7 +176,7 @@ def test_file_without_records_of_ecg_is_refused(write_file, tmp_path):
 
 @needs("mitbih")
 def test_real_ecg_has_the_published_beats_of_both_parts():
-    records = read_ecg(dataset_files("mitbih")["mitbih_120hz.npz"])
+    records = read_ecg(dataset_files("mitbih")["mitbih"])
     assert {record.name for record in records} == {*DS1, *DS2, *PACED}
     for part, counts in ((DS1, [45866, 944, 3788, 415]), (DS2, [44259, 1837, 3221, 388])):
         found = [record.beats()[1] for record in records if record.name in part]
