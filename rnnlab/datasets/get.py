@@ -34,7 +34,8 @@ def get(data_set: DataSet, source: Path | None, report: Report) -> list[Path]:
     """Copies or downloads the files of a data set that are missing or not valid.
 
     Files are verified while they are written to a temporary file, which then replaces the file.
-    Another process that gets the same set waits.
+    Files in the data folder that differ from the catalog are replaced, or removed if the source has
+    another form of them. Another process that gets the same set waits.
 
     Args:
       data_set: from the catalog.
@@ -50,12 +51,12 @@ def get(data_set: DataSet, source: Path | None, report: Report) -> list[Path]:
       InsufficientResourcesError: a file could not be written.
     """
     target = set_folder(data_set.name)
-    if not _invalid_parts(data_set, target):
+    # Planned first: a folder that lacks a file, or has a wrong one, changes nothing.
+    if not _plan(data_set, target, source):
         return []
     with _locked(target):
         written = []
-        # Planned first, so that nothing is copied from a folder that lacks a file.
-        for file in _plan(data_set, target, source):
+        for file in _plan(data_set, target, source):  # again: another process may have got it
             path = target / file.name
             with raise_resource_errors(path):
                 mkdir_durable(path.parent)
@@ -66,6 +67,7 @@ def get(data_set: DataSet, source: Path | None, report: Report) -> list[Path]:
                 origin, pieces = str(copied), _read(copied)
             _publish(file, path, str(origin), pieces, report)
             written.append(path)
+        _remove_invalid(data_set, target)
     return written
 
 
@@ -87,8 +89,20 @@ def _matches(path: Path, file: DataFile) -> bool:
     return True
 
 
+def _remove_invalid(data_set: DataSet, folder: Path) -> None:
+    """Removes files that are not valid, of complete forms that would hide a valid form."""
+    for part in _invalid_parts(data_set, folder):
+        for form in data_set.parts[part]:
+            files = {folder / file.name: file for file in form}
+            if all(path.is_file() for path in files):
+                for path, file in files.items():
+                    if not _matches(path, file):
+                        with raise_resource_errors(path):
+                            path.unlink()
+
+
 def _plan(data_set: DataSet, target: Path, source: Path | None) -> list[DataFile]:
-    """The files to write, in order."""
+    """The files to write, in order, which are valid in the folder that they are copied from."""
     planned = []
     for part in _invalid_parts(data_set, target):
         forms = data_set.parts[part]
@@ -107,7 +121,12 @@ def _plan(data_set: DataSet, target: Path, source: Path | None) -> list[DataFile
                     f"{folder} has no {names_of(forms)}, a part of {data_set.name}; name the "
                     "folder that has it by --from"
                 )
+            for file in form:
+                action = "copy it again, or name another folder by --from"
+                check_file(folder / file.name, file, action)
         planned += [file for file in form if not _matches(target / file.name, file)]
+    if not planned:
+        return []
     for file in data_set.documents:
         if source is None:
             is_there = file.url is not None

@@ -247,4 +247,21 @@ CASES = [
         files(a_jsonl='{"benchmark": "scan"}\n'),
     ),
     Case(28, "pickled objects", ROWS, DATA, "a.npz", pickled),
+    Case(
+        29,
+        "a folder without the files of a data set",
+        "data get bike-hourly --from .",
+        DATA,
+        "has no hour.csv or hour.csv.xz, a part of bike-hourly; name the folder that has it",
+        environment={"RNNLAB_DATA": "store"},
+    ),
+    Case(
+        29,
+        "a truncated file of a data set",
+        "data get bike-hourly --from .",
+        DATA,
+        "hour.csv must have 1139356 bytes, got 26: it is incomplete; copy it again",
+        files(hour_csv="instant,dteday,season,yr\n1,"[:26]),
+        environment={"RNNLAB_DATA": "store"},
+    ),
 ]
