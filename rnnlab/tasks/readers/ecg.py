@@ -1,5 +1,6 @@
 """Reader of the MIT-BIH arrhythmia database: electrocardiograms with labelled beats."""
 
+import io
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 
 from rnnlab.optional import require_module
 from rnnlab.tasks.readers.errors import data_error
+from rnnlab.tasks.readers.text import read_bytes
 from rnnlab.tasks.readers.wfdb import read_annotations, read_wfdb
 
 RATE = 120
@@ -94,8 +96,9 @@ def read_ecg(path: str | os.PathLike) -> tuple[EcgRecord, ...]:
             reason = "has no record, such as 100.hea; give the folder of the database"
             raise data_error(path, reason)
         return tuple(map(_read_original, headers))
+    raw = read_bytes(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             names = sorted(name[7:] for name in arrays.files if name.startswith("signal_"))
             return tuple(
                 EcgRecord(

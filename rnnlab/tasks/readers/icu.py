@@ -1,5 +1,6 @@
 """Reader of the PhysioNet/CinC Challenge 2012: intensive-care stays and their outcomes."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -163,6 +164,8 @@ def _read_stay(path: Path, raw: bytes, hours: _Hours) -> tuple[list[float], list
                 continue
             times.append(hours[time])
             values.append(float(value))
+            if not math.isfinite(values[-1]):
+                raise ValueError(f"{quote_cell(value)} is not finite")
         except ValueError as error:
             reason = f"must be a time, a parameter and a number, got {quote_cell(line)}: {error}"
             raise data_error(path, f"{reason}; copy the file again", line=number) from error

@@ -1,18 +1,23 @@
 """Reader of the Numenta anomaly benchmark: series and the windows in which they are anomalous."""
 
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from rnnlab.tasks.readers.archive import read_members
-from rnnlab.tasks.readers.errors import data_error
+from rnnlab.tasks.readers.errors import data_error, quote_cell
 from rnnlab.tasks.readers.text import decode_text
 
 WINDOWS = "labels/combined_windows.json"
 HEADER = "timestamp,value"
+
+DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?", re.ASCII)
+"""Pattern of a date. NumPy also accepts others, and ignores time zones."""
 
 
 class LabelledSeries(NamedTuple):
@@ -56,9 +61,10 @@ def read_nab(path: str | os.PathLike) -> tuple[LabelledSeries, ...]:
     try:
         windows = json.loads(decode_text(file, members[WINDOWS]))
         found = {
-            name: np.array(spans, "datetime64[s]").reshape(-1, 2) for name, spans in windows.items()
+            name: np.array([_date(x) for span in spans for x in span], "M8[s]").reshape(-1, 2)
+            for name, spans in windows.items()
         }
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = f"must map each series to its windows, pairs of dates: {error}; copy it again"
         raise data_error(file, reason) from error
     read = []
@@ -80,9 +86,17 @@ def _read_series(path: Path, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
     for number, line in enumerate(lines[1:], 2):
         date, _, value = line.partition(",")
         try:
+            dates.append(_date(date))
             values.append(float(value))
-            dates.append(np.datetime64(date, "s"))
+            if not math.isfinite(values[-1]):
+                raise ValueError(f"{quote_cell(value)} is not finite")
         except ValueError as error:
             reason = f"must be a date and a number: {error}; copy the file again"
             raise data_error(path, reason, line=number) from error
     return np.array(dates), np.array(values)
+
+
+def _date(cell: str) -> np.datetime64:
+    if not DATE.fullmatch(cell):
+        raise ValueError(f"{quote_cell(cell)} is not a date like 2014-04-01 06:30:00")
+    return np.datetime64(cell, "s")

@@ -134,7 +134,9 @@ def test_nab_without_labels_or_with_a_bad_line_is_refused(benchmark, tmp_path):
     (benchmark / "data" / "real" / "c.csv").write_text("timestamp,value\n2014-04-01 00:00:00,1\n")
     assert_refused(read_nab, benchmark, "must have the windows of real/c.csv, got none")
     (benchmark / "data" / "real" / "c.csv").unlink()
-    (benchmark / "data" / "real" / "a.csv").write_text("timestamp,value\n2014-04-01,1\nnoon,2\n")
+    (benchmark / "data" / "real" / "a.csv").write_text(
+        "timestamp,value\n2014-04-01 00:00:00,1\nnoon,2\n"
+    )
     assert_refused(read_nab, benchmark, "a.csv, line 3: must be a date and a number: ")
     (benchmark / WINDOWS).write_text("[]")
     assert_refused(read_nab, benchmark, "must map each series to its windows, pairs of dates: ")
