@@ -26,7 +26,12 @@ from rnnlab.call_arguments import (
 )
 from rnnlab.chained_calls import remember_results
 from rnnlab.errors import MissingMethodError, explain_forward_mode
-from rnnlab.validation import require_flags, require_floating, require_shape
+from rnnlab.validation import (
+    require_flags,
+    require_floating,
+    require_not_negative,
+    require_shape,
+)
 
 SATURATION_MARGIN = 0.01
 """A gate, scaled to [0, 1], is saturated within this distance of either end: its derivative is then
@@ -47,7 +52,7 @@ class Recurrent(nnx.Module):
       time step and a whole sequence with flags. A faster form over time overrides `run_sequence`.
 
     Inputs of the hooks are validated and 0 where masked; outputs may hold anything there. `reset`,
-    `mask` and `key` may be None.
+    `mask` and `key` may be None. A module whose `uses_gaps` is True also gets `gaps` by keyword.
 
     >>> class MovingAverage(Recurrent):
     ...     def __init__(self, features, *, rngs=None):
@@ -81,6 +86,11 @@ class Recurrent(nnx.Module):
         """
         raise MissingMethodError(self, "initial_carry")
 
+    @property
+    def uses_gaps(self) -> bool:
+        """Whether calls need `gaps`, the time since the previous input."""
+        return False
+
     @final
     def __call__(
         self,
@@ -89,6 +99,7 @@ class Recurrent(nnx.Module):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
+        gaps: Float[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
         rngs: RandomSource | None = None,
     ) -> tuple[Any, Float[Array, "*batch time features"]]:
@@ -99,6 +110,8 @@ class Recurrent(nnx.Module):
           xs: inputs.
           reset: where True, the state is `initial_carry` before that input.
           mask: where False, the input is padding: the state is kept and the output is 0.
+          gaps: time since the previous input, >= 0 and 0 for the first, for modules whose
+            `uses_gaps` is True. It does not count in padding.
           key: randomness of dropout, see `rnnlab.layers.Dropout`.
           rngs: the same as an `nnx.Rngs`, whose stream `dropout` is used, or an `nnx.RngStream`.
 
@@ -109,8 +122,9 @@ class Recurrent(nnx.Module):
         carry, xs = split_arguments(carry, xs)
         key = call_key(key, rngs)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
+        options = validate_gaps(self, gaps, xs.shape[:-1], mask)
         with jax.named_scope(type(self).__name__), explain_forward_mode():
-            carry, ys = self.run_sequence(carry, xs, reset, mask, key)
+            carry, ys = self.run_sequence(carry, xs, reset, mask, key, **options)
             ys = mask_outputs(ys, mask)
         remember_results(self, carry, ys)
         return carry, ys
@@ -123,6 +137,7 @@ class Recurrent(nnx.Module):
         *,
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
+        gaps: Float[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
         rngs: RandomSource | None = None,
     ) -> tuple[Any, Float[Array, "*batch features"]]:
@@ -132,8 +147,9 @@ class Recurrent(nnx.Module):
         """
         key = call_key(key, rngs)
         carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
+        options = validate_gaps(self, gaps, x.shape[:-1], mask)
         with jax.named_scope(type(self).__name__):
-            carry, y = self.run_step(carry, x, reset, mask, key)
+            carry, y = self.run_step(carry, x, reset, mask, key, **options)
             return carry, mask_outputs(y, mask)
 
     @property
@@ -209,6 +225,49 @@ def validate_call(
     require_flags(x.shape[:-1], f"the shape of {name} without features", reset=reset, mask=mask)
     carry = validate_carry(module, carry, x.shape[: -2 if time else -1])
     return carry, mask_outputs(x, mask), reset, mask
+
+
+def validate_gaps(
+    module: Any,
+    gaps: Array | None,
+    shape: Sequence[int],
+    mask: Array | None,
+) -> dict[str, Array]:
+    """Returns the keyword arguments that `gaps` of a call adds to a hook of `module`.
+
+    Gaps are 0 in padding.
+
+    Raises:
+      ValueError: the module needs gaps and has none, has gaps and does not use them, or their shape
+        or dtype does not fit.
+    """
+    if not uses_gaps(module):
+        if gaps is None:
+            return {}
+        raise ValueError(
+            f"gaps must be None for {type(module).__name__}, which does not use the time between "
+            "inputs; make its cells with gap_decay=True, or omit gaps"
+        )
+    if gaps is None:
+        raise ValueError(
+            f"gaps must be given to {type(module).__name__}, whose state decays with time, "
+            "got None; pass gaps="
+        )
+    gaps = jnp.asarray(gaps)
+    require_floating(gaps=gaps)
+    require_shape("gaps", gaps, tuple(shape), "that of the inputs without features")
+    require_not_negative("gaps", gaps, mask)
+    return {"gaps": gaps if mask is None else jnp.where(mask, gaps, 0)}
+
+
+def uses_gaps(module: Any) -> bool:
+    """Returns whether calls of a module of the contract need `gaps`."""
+    return getattr(module, "uses_gaps", False)
+
+
+def gap_option(module: Any, gaps: Array | None) -> dict[str, Array | None]:
+    """Returns `{"gaps": gaps}` for a module that uses them, else no argument."""
+    return {"gaps": gaps} if uses_gaps(module) else {}
 
 
 def validate_carry(module: Any, carry: Any, batch_shape: Sequence[int]) -> Any:

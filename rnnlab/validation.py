@@ -93,6 +93,32 @@ def require_key(name: str, key: Any) -> None:
         )
 
 
+def require_not_negative(name: str, x: Any, mask: Any = None) -> None:
+    """Raises for a number that is negative or NaN, where `mask` is None or True.
+
+    Within `jax.jit` the values are unknown, and nothing is checked.
+
+    >>> import numpy as np
+    >>> require_not_negative("gaps", np.array([0.5, -1.0]))
+    Traceback (most recent call last):
+    ValueError: gaps must be >= 0, got -1.0 at index (1,); sort the time steps
+    """
+    import jax
+    import numpy as np
+
+    if isinstance(x, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
+        return
+    x = np.asarray(x)
+    is_wrong = ~(x >= 0)
+    if mask is not None:
+        is_wrong &= np.asarray(mask)
+    if is_wrong.any():
+        index = tuple(map(int, np.argwhere(is_wrong)[0]))
+        raise ValueError(
+            f"{name} must be >= 0, got {x[index]} at index {index}; sort the time steps"
+        )
+
+
 def require_tokens(name: str, ids: Any, vocab_size: int, mask: Any = None) -> None:
     """Raises for a token id outside [0, vocab_size), where `mask` is None or True.
 

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from rnnlab.cells.gap_decay import DEFAULT_RATES, initial_gap_rates
 from rnnlab.cells.nonlinear import NonlinearCell
 from rnnlab.cells.step_functions import (
     GateInputs,
@@ -79,6 +80,9 @@ class GRU(NonlinearCell):
       rngs: source of the parameters' keys.
       reset_after: True applies r after the recurrent matmul, as above; False before it, as in the
         original paper, `n = tanh(x Wn + bn + (r * h) Un + b_hn)`, at the price of a second matmul.
+      gap_decay: whether the state decays with the time between inputs, `gaps` of a call, before
+        each input is read, as in GRU-D; not with backend `"newton"`.
+      gap_rates: smallest and largest initial rate of that decay, per unit of the gaps.
       kernel_init, recurrent_init, bias_init: initializers, applied to each gate on its own.
       dtype: dtype of the matmuls and of `ys`; None is `param_dtype`. Gates and carry are float32 or
         wider.
@@ -108,6 +112,8 @@ class GRU(NonlinearCell):
         *,
         rngs: nnx.Rngs,
         reset_after: bool = True,
+        gap_decay: bool = False,
+        gap_rates: tuple[float, float] = DEFAULT_RATES,
         kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
         recurrent_init: nnx.Initializer = nnx.initializers.orthogonal(),
         bias_init: nnx.Initializer = nnx.initializers.zeros_init(),
@@ -128,6 +134,12 @@ class GRU(NonlinearCell):
         )
         self.reset_after = reset_after
         self.candidate_bias = nnx.Param(bias_init(rngs.params(), (features,), param_dtype))
+        if gap_decay:
+            if backend == "newton":
+                raise ValueError(
+                    "backend must be 'scan' or 'auto' with gap_decay, got 'newton'; change one"
+                )
+            self.gap_rate = initial_gap_rates(features, tuple(gap_rates), self.param_dtype)
 
     def _weights(self) -> tuple[Array, ...]:
         bias = self.candidate_bias[...].astype(accumulation_dtype(self.dtype))

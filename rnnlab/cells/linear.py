@@ -14,10 +14,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from rnnlab.call_arguments import BatchShape
+from rnnlab.cells.gap_decay import gap_exponent
 from rnnlab.cells.recurrence import GatedRecurrence
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import Recurrent, validate_call
+from rnnlab.recurrent import Recurrent, validate_call, validate_gaps
 from rnnlab.scan import BACKENDS, CoefficientFn
 from rnnlab.validation import require_one_of, require_positive_int
 
@@ -114,6 +115,8 @@ class LinearCell(Recurrent):
     """The learned initial state, or None for zeros."""
     carry_type: Callable[[Any, Any], Any] | None = None
     """Pairs the carry of `before_gates` with the state, as `LinearCarry`; None: they have none."""
+    gap_rate: nnx.Param | None = None
+    """Rates at which units decay with the time between inputs, or None; see `cells.gap_decay`."""
 
     def __init__(
         self,
@@ -148,6 +151,16 @@ class LinearCell(Recurrent):
     def learn_initial_state(self) -> bool:
         """Whether the initial state is a parameter."""
         return self.carry is not None
+
+    @property
+    def gap_decay(self) -> bool:
+        """Whether the state decays with the time between inputs."""
+        return self.gap_rate is not None
+
+    @property
+    def uses_gaps(self) -> bool:
+        """Whether calls need `gaps`, the time since the previous input."""
+        return self.gap_decay
 
     @property
     def state_shape(self) -> tuple[int, ...]:
@@ -211,20 +224,20 @@ class LinearCell(Recurrent):
             return state
         return self.carry_type(self.initial_carry_before_gates(batch_shape), state)
 
-    def run_sequence(self, carry, xs, reset, mask, key):
+    def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
         def apply(layer, carry, xs):
             return layer(carry, xs, reset=reset, mask=mask)
 
-        before, state, recurrence, inputs = self._start(carry, xs, apply)
+        before, state, recurrence, inputs = self._start(carry, xs, apply, gaps)
         reset_state = self.initial_state(())
         state, h = recurrence.scan(state, reset_state, reset, mask, self.backend)
         return self._carry(before, state), self.readout(h, inputs)
 
-    def run_step(self, carry, x, reset, mask, key):
+    def run_step(self, carry, x, reset, mask, key, gaps=None):
         def apply(layer, carry, x):
             return layer.step(carry, x, reset=reset, mask=mask)
 
-        before, state, recurrence, inputs = self._start(carry, x, apply)
+        before, state, recurrence, inputs = self._start(carry, x, apply, gaps)
         state, h = recurrence.step(state, self.initial_state(()), reset, mask)
         return self._carry(before, state), self.readout(h, inputs)
 
@@ -235,17 +248,19 @@ class LinearCell(Recurrent):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
+        gaps: Float[Array, "*batch time"] | None = None,
     ) -> dict[str, Float[Array, "*batch time features"]]:
         """Returns the decay at every time step, scaled from `decay_range` to (0, 1).
 
         It is empty where the recurrence has no decay per feature.
         """
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
+        options = validate_gaps(self, gaps, xs.shape[:-1], mask)
 
         def apply(layer, carry, xs):
             return layer(carry, xs, reset=reset, mask=mask)
 
-        _, _, recurrence, _ = self._start(carry, xs, apply)
+        _, _, recurrence, _ = self._start(carry, xs, apply, **options)
         a = recurrence.decay()
         if a is None:
             return {}
@@ -253,10 +268,15 @@ class LinearCell(Recurrent):
         a = jnp.abs(a) if jnp.iscomplexobj(a) else a
         return {"decay": jnp.broadcast_to((a - low) / (high - low), (*xs.shape[:-1], a.shape[-1]))}
 
-    def _start(self, carry, xs, apply):
+    def _start(self, carry, xs, apply, gaps=None):
         before, state = ((), carry) if self.carry_type is None else carry
         before, inputs = self.before_gates(before, xs, apply)
-        return before, state, self.recurrence(inputs), inputs
+        recurrence = self.recurrence(inputs)
+        if gaps is not None:
+            recurrence = recurrence.with_gap_decay(
+                gap_exponent(self.gap_rate[...], gaps, self.state_dtype)
+            )
+        return before, state, recurrence, inputs
 
     def _carry(self, before, state):
         return state if self.carry_type is None else self.carry_type(before, state)

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from rnnlab.cells.gap_decay import DEFAULT_RATES, initial_gap_rates
 from rnnlab.cells.linear import UNIT_NORMAL, LinearCell, LinearCellOptions
 from rnnlab.recurrent import dense
 from rnnlab.validation import require_one_of
@@ -56,6 +57,8 @@ class MinimalCellOptions(LinearCellOptions, total=False):
 
     candidate: Literal["positive", "identity", "tanh"]
     decay_range: tuple[int, int]
+    gap_decay: bool
+    gap_rates: tuple[float, float]
     kernel_init: nnx.Initializer
     bias_init: nnx.Initializer
 
@@ -69,6 +72,9 @@ class MinimalCell(LinearCell):
     Args:
       candidate: activation of the candidate: `"positive"` (the paper's g), `"identity"`, `"tanh"`.
       decay_range: range of the decay, (0, 1) or (-1, 1), which lets a state change its sign.
+      gap_decay: whether the state also decays with the time between inputs, `gaps` of a call; see
+        `rnnlab.cells.gap_decay`.
+      gap_rates: smallest and largest initial rate of that decay, per unit of the gaps.
       kernel_init, bias_init: initializers of each projection.
       others: as in `LinearCell`.
     """
@@ -83,6 +89,8 @@ class MinimalCell(LinearCell):
         rngs: nnx.Rngs,
         candidate: Literal["positive", "identity", "tanh"] = "positive",
         decay_range: tuple[int, int] = (0, 1),
+        gap_decay: bool = False,
+        gap_rates: tuple[float, float] = DEFAULT_RATES,
         learn_initial_state: bool = False,
         initial_state_init: nnx.Initializer = UNIT_NORMAL,
         kernel_init: nnx.Initializer = nnx.initializers.lecun_normal(),
@@ -101,6 +109,8 @@ class MinimalCell(LinearCell):
             setattr(self, f"{name}_kernel", nnx.Param(kernel, weight_decay="gates"))
             bias = bias_init(rngs.params(), (features,), self.param_dtype)
             setattr(self, f"{name}_bias", nnx.Param(bias))
+        if gap_decay:
+            self.gap_rate = initial_gap_rates(features, tuple(gap_rates), self.param_dtype)
         # Drawn last, so that it changes no other parameter.
         if learn_initial_state:
             self._draw_initial_state(initial_state_init, rngs)

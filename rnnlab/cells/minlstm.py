@@ -87,6 +87,8 @@ class MinLSTM(MinimalCell):
         with it raised; its released configurations have 3.
       candidate: g, one of `"positive"` (the paper's, default), `"identity"`, `"tanh"`.
       decay_range: range of the decay: (0, 1), or (-1, 1) for a decay of `2 a - 1`.
+      gap_decay: whether the state also decays with the time between inputs, `gaps` of a call.
+      gap_rates: smallest and largest initial rate of that decay, per unit of the gaps.
       learn_initial_state: whether the initial state is a parameter; otherwise it is zeros.
       initial_state_init: initializer of that parameter.
       kernel_init, bias_init: initializers of each projection.

@@ -17,10 +17,18 @@ from jaxtyping import Bool, Float
 from rnnlab.call_arguments import BatchShape
 from rnnlab.cells.backends import lax_scan
 from rnnlab.cells.backends.newton import NewtonInfo, solve
+from rnnlab.cells.gap_decay import gap_exponent
 from rnnlab.cells.step_functions import GateInputs, StepFunctions, hidden, recurrent_dot
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import Recurrent, dense, time_axis_first, tree_where, validate_call
+from rnnlab.recurrent import (
+    Recurrent,
+    dense,
+    time_axis_first,
+    tree_where,
+    validate_call,
+    validate_gaps,
+)
 from rnnlab.validation import require_one_of, require_positive_int
 
 
@@ -34,6 +42,8 @@ class NonlinearCell(Recurrent):
 
     num_gates: int
     backends = ("auto", "scan", "newton")
+    gap_rate: nnx.Param | None = None
+    """Rates at which units decay with the time between inputs, or None; see `cells.gap_decay`."""
 
     def __init__(
         self,
@@ -75,8 +85,20 @@ class NonlinearCell(Recurrent):
         """Returns zeros of shape (*batch_shape, features), float32 or wider."""
         return jnp.zeros((*batch_shape, self.features), accumulation_dtype(self.dtype))
 
-    def run_sequence(self, carry, xs, reset, mask, key):
-        inputs = self._project_gates(xs), time_axis_first(reset, -1), time_axis_first(mask, -1)
+    @property
+    def gap_decay(self) -> bool:
+        """Whether the state decays with the time between inputs."""
+        return self.gap_rate is not None
+
+    @property
+    def uses_gaps(self) -> bool:
+        """Whether calls need `gaps`, the time since the previous input."""
+        return self.gap_decay
+
+    def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
+        flags = time_axis_first(reset, -1), time_axis_first(mask, -1)
+        decay = time_axis_first(self._decay(gaps), -2)
+        inputs = lax_scan.StepInputs(self._project_gates(xs), *flags, decay)
         init = self.initial_carry(xs.shape[:-2])
         run = _newton_scan if self.backend == "newton" and xs.size else lax_scan.scan
         carry, ys = run(self.step_functions, self.dtype, self._weights(), carry, init, inputs)
@@ -95,12 +117,11 @@ class NonlinearCell(Recurrent):
         init = self.initial_carry(xs.shape[:-2])
         return solve(self.step_functions, self._weights(), carry, init, pre, reset)[1]
 
-    def run_step(self, carry, x, reset, mask, key):
+    def run_step(self, carry, x, reset, mask, key, gaps=None):
         init = self.initial_carry(x.shape[:-1])
         pre = tuple(jnp.split(self._project(x), self.num_gates, axis=-1))
-        carry = lax_scan.masked_step(
-            self.step_functions, self._weights(), carry, init, (pre, reset, mask)
-        )
+        inputs = lax_scan.StepInputs(pre, reset, mask, self._decay(gaps))
+        carry = lax_scan.masked_step(self.step_functions, self._weights(), carry, init, inputs)
         return carry, hidden(carry).astype(self.dtype)
 
     def gate_values(
@@ -110,11 +131,14 @@ class NonlinearCell(Recurrent):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
+        gaps: Float[Array, "*batch time"] | None = None,
     ) -> dict[str, Float[Array, "*batch time features"]]:
         """Returns the gates at every time step by their letters, each in (0, 1)."""
-        _, ys = self(carry, xs, reset=reset, mask=mask)
+        _, ys = self(carry, xs, reset=reset, mask=mask, gaps=gaps)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         h = self._read(hidden(carry), ys, reset, mask)
+        decay = self._decay(**validate_gaps(self, gaps, xs.shape[:-1], mask))
+        h = h if decay is None else decay * h
         recurrent = recurrent_dot(h, self._weights()[0], self.dtype)
         return self._gate_dict(jax.nn.sigmoid(self._project(xs).astype(h.dtype) + recurrent))
 
@@ -138,6 +162,12 @@ class NonlinearCell(Recurrent):
         """Returns the gates that are sigmoids by name; the Elman RNN has none."""
         return {}
 
+    def _decay(self, gaps: Array | None = None) -> Array | None:
+        """Returns what the state is multiplied by before each input."""
+        if gaps is None:
+            return None
+        return jnp.exp(-gap_exponent(self.gap_rate[...], gaps, accumulation_dtype(self.dtype)))
+
     def _weights(self) -> tuple[Array, ...]:
         """Returns the recurrent kernel and further weights, in the dtype of the states."""
         return (self.recurrent_kernel[...].astype(accumulation_dtype(self.dtype)),)
@@ -160,7 +190,7 @@ class NonlinearCell(Recurrent):
 @partial(jax.jit, static_argnums=(0, 1))
 def _newton_scan(functions, dtype, weights, carry, init, inputs):
     """Computes `lax_scan.scan` by `newton.solve`, or by the loop if the mask has gaps."""
-    pre, reset, mask = inputs
+    pre, reset, mask, _ = inputs
 
     def in_parallel():
         carries, _ = solve(functions, weights, carry, init, pre, reset)

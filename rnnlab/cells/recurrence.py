@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Inexact
 
+from rnnlab.cells.gap_decay import GapDecayed
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.scan import CoefficientFn, gated_scan, gated_step, linear_scan
 from rnnlab.scan.affine import carry_term
@@ -60,6 +61,12 @@ class GatedRecurrence(NamedTuple):
             mask=mask,
         )
         return state, state
+
+    def with_gap_decay(self, exponent: Float[Array, "*batch features"]) -> "GatedRecurrence":
+        """Returns the recurrence with `exp(-exponent)` as a further factor of `a`."""
+        return GatedRecurrence(
+            GapDecayed(self.coefficients), (exponent, *self.preactivations), self.operands
+        )
 
     def decay(self) -> Array:
         """Returns `a` at every time step, in float32 or wider."""

@@ -9,7 +9,7 @@ from jax import Array
 
 from rnnlab.call_arguments import BatchShape, require_layer
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import Recurrent, module_dtype
+from rnnlab.recurrent import Recurrent, gap_option, module_dtype, uses_gaps
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
@@ -74,11 +74,17 @@ class Bidirectional(Recurrent):
         """Returns the pair of the cells' initial carries."""
         return self.forward.initial_carry(batch_shape), self.backward.initial_carry(batch_shape)
 
-    def run_sequence(self, carry, xs, reset, mask, key):
+    @property
+    def uses_gaps(self) -> bool:
+        """Whether a cell needs the time since the previous input."""
+        return uses_gaps(self.forward) or uses_gaps(self.backward)
+
+    def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
         forward_carry, backward_carry = carry
         forward_key, backward_key = (None, None) if key is None else jax.random.split(key)
+        forward_options = key_option(self.forward, forward_key) | gap_option(self.forward, gaps)
         forward_carry, ys = self.forward(
-            forward_carry, xs, reset=reset, mask=mask, **key_option(self.forward, forward_key)
+            forward_carry, xs, reset=reset, mask=mask, **forward_options
         )
         backward_carry, backward_ys = self.backward(
             backward_carry,
@@ -86,13 +92,14 @@ class Bidirectional(Recurrent):
             reset=None if reset is None else reverse_resets(reset, mask),
             mask=mask,
             **key_option(self.backward, backward_key),
+            **gap_option(self.backward, None if gaps is None else reverse_gaps(gaps, reset, mask)),
         )
         backward_ys = reverse_time(backward_ys, mask)
         is_concat = self.merge == "concat"
         merged = jnp.concatenate([ys, backward_ys], -1) if is_concat else ys + backward_ys
         return (forward_carry, backward_carry), merged
 
-    def run_step(self, carry, x, reset, mask, key):
+    def run_step(self, carry, x, reset, mask, key, gaps=None):
         raise ValueError(
             "Bidirectional has no step: its backward cell reads the future; call it on whole "
             "sequences, or stream only a forward cell"
@@ -111,6 +118,15 @@ def reverse_time(x: Array, mask: Array | None) -> Array:
 
 def reverse_resets(reset: Array, mask: Array | None) -> Array:
     """Resets of the reversed sequences: the flag moves to a segment's last input, now its first."""
-    real = reset if mask is None else reset & mask
-    before_next = jnp.concatenate([real[..., 1:], jnp.zeros_like(real[..., :1])], -1)
+    return _reverse_shifted(reset if mask is None else reset & mask, mask)
+
+
+def reverse_gaps(gaps: Array, reset: Array | None, mask: Array | None) -> Array:
+    """Gaps of the reversed sequences: the time since an input's predecessor, now its successor."""
+    return _reverse_shifted(gaps if reset is None else jnp.where(reset, 0, gaps), mask)
+
+
+def _reverse_shifted(x: Array, mask: Array | None) -> Array:
+    """Reverses what belongs to an input and the one before it: it moves to the latter."""
+    before_next = jnp.concatenate([x[..., 1:], jnp.zeros_like(x[..., :1])], -1)
     return reverse_time(jnp.expand_dims(before_next, -1), mask)[..., 0]

@@ -16,7 +16,7 @@ from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import DropoutLayer, key_option
 from rnnlab.layers.norm import RMSNorm
-from rnnlab.recurrent import validate_call
+from rnnlab.recurrent import gap_option, uses_gaps, validate_call
 from rnnlab.validation import require_positive_int
 
 
@@ -128,13 +128,19 @@ class Block(DropoutLayer):
         conv = () if self.conv is None else self.conv.initial_carry(batch_shape)
         return BlockCarry(conv, self.cell.initial_carry(batch_shape))
 
-    def run_sequence(self, carry, xs, reset, mask, key):
-        time_axis = -2 if self.variational else None
-        return self._run(self.conv, self.cell, carry, xs, key, time_axis, reset=reset, mask=mask)
+    @property
+    def uses_gaps(self) -> bool:
+        """Whether the cell needs the time since the previous input."""
+        return uses_gaps(self.cell)
 
-    def run_step(self, carry, x, reset, mask, key):
+    def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
+        time_axis = -2 if self.variational else None
+        flags = {"reset": reset, "mask": mask}
+        return self._run(self.conv, self.cell, carry, xs, key, time_axis, gaps, **flags)
+
+    def run_step(self, carry, x, reset, mask, key, gaps=None):
         conv = None if self.conv is None else self.conv.step
-        return self._run(conv, self.cell.step, carry, x, key, None, reset=reset, mask=mask)
+        return self._run(conv, self.cell.step, carry, x, key, None, gaps, reset=reset, mask=mask)
 
     def cell_inputs(
         self,
@@ -153,12 +159,12 @@ class Block(DropoutLayer):
         y = self.norm(x.astype(self.dtype))
         return ((), y) if conv is None else conv(carry.conv, y, reset=reset, mask=mask)
 
-    def _run(self, conv, cell, carry, x, key, time_axis, *, reset, mask):
+    def _run(self, conv, cell, carry, x, key, time_axis, gaps, *, reset, mask):
         """Both branches, over a sequence or one time step, depending on `conv` and `cell`."""
         key = self.dropout_key(key)
         cell_key, branch_key, mlp_key = (None,) * 3 if key is None else jax.random.split(key, 3)
         window, y = self._cell_input(conv, carry, x, reset, mask)
-        options = key_option(self.cell, cell_key)
+        options = key_option(self.cell, cell_key) | gap_option(self.cell, gaps)
         state, y = cell(carry.cell, y, reset=reset, mask=mask, **options)
         x = x.astype(self.dtype)
         y = self._apply_flat(self.project, y)

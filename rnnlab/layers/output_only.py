@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Key
+from jaxtyping import Bool, Float, Key
 
 from rnnlab.call_arguments import RandomSource, require_layer
 
@@ -43,14 +43,15 @@ class OutputOnly(nnx.Module):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
+        gaps: Float[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
         rngs: RandomSource | None = None,
     ) -> Array:
         """Returns the outputs of all time steps. Arguments are those of a cell's call."""
-        given = {"key": key, "rngs": rngs}
-        random: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        given = {"gaps": gaps, "key": key, "rngs": rngs}
+        options: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
         carry = self.module.initial_carry(self._batch_shape(xs))
-        return self.module(carry, xs, reset=reset, mask=mask, **random)[1]
+        return self.module(carry, xs, reset=reset, mask=mask, **options)[1]
 
     def _batch_shape(self, xs: Array) -> tuple[int, ...]:
         is_tokens = getattr(self.module, "vocab_size", None) is not None

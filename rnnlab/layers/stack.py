@@ -10,7 +10,7 @@ from flax import nnx
 
 from rnnlab.call_arguments import BatchShape, require_layer
 from rnnlab.layers.dropout import key_option, stored_key
-from rnnlab.recurrent import Recurrent, module_dtype
+from rnnlab.recurrent import Recurrent, gap_option, module_dtype, uses_gaps
 
 
 class Stack(Recurrent):
@@ -62,21 +62,27 @@ class Stack(Recurrent):
         """Returns the initial carry of each layer."""
         return tuple(layer.initial_carry(batch_shape) for layer in self.layers)
 
-    def run_sequence(self, carry, xs, reset, mask, key):
-        return self._run(self.layers, carry, xs, key, reset=reset, mask=mask)
+    @property
+    def uses_gaps(self) -> bool:
+        """Whether a layer needs the time since the previous input."""
+        return any(map(uses_gaps, self.layers))
 
-    def run_step(self, carry, x, reset, mask, key):
+    def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
+        return self._run(self.layers, carry, xs, key, gaps, reset=reset, mask=mask)
+
+    def run_step(self, carry, x, reset, mask, key, gaps=None):
         steps = [layer.step for layer in self.layers]
-        return self._run(steps, carry, x, key, reset=reset, mask=mask)
+        return self._run(steps, carry, x, key, gaps, reset=reset, mask=mask)
 
-    def _run(self, calls, carry, x, key, **flags):
+    def _run(self, calls, carry, x, key, gaps, **flags):
         carries = []
         for k, (call, layer, state) in enumerate(zip(calls, self.layers, carry, strict=True)):
             layer_key = None if key is None else jax.random.fold_in(key, k)
             if layer_key is None and self.remat:
                 # Drawn here, since a stream cannot be advanced while `jax.checkpoint` traces.
                 layer_key = stored_key(layer)
-            call = partial(call, **flags, **key_option(layer, layer_key))
+            options = key_option(layer, layer_key) | gap_option(layer, gaps)
+            call = partial(call, **flags, **options)
             state, x = jax.checkpoint(call)(state, x) if self.remat else call(state, x)
             carries.append(state)
         return tuple(carries), x

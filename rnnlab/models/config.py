@@ -41,6 +41,7 @@ class ModelConfig:
       bidirectional: whether each recurrent cell has a second one that reads from the end.
       readout: what predictions are made from: the last output, or the mean of the outputs so far.
       tie_embeddings: whether the head shares the embedding's matrix.
+      input_decay: whether values fade while they are not observed, for data that shows which are.
       dtype: dtype of the computation; parameters are float32.
       remat: whether the backward pass recomputes the activations inside each block.
       options: options of the cell, the keyword-only parameters of its constructor, by name. With
@@ -65,6 +66,7 @@ class ModelConfig:
     bidirectional: bool = False
     readout: Literal["last", "mean"] = "last"
     tie_embeddings: bool = False
+    input_decay: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -114,11 +116,13 @@ class ModelConfig:
         rngs: nnx.Rngs,
         vocab_size: int | None = None,
         in_features: int | None = None,
+        num_variables: int = 0,
     ) -> SequenceModel:
-        """Builds the model for a task's inputs and outputs.
+        """Builds the model for a task's inputs and outputs, as in `TaskData`.
 
         Raises:
-          ValueError: a setting is out of range, or the depth is less than the number of cells.
+          ValueError: a setting is out of range or does not fit the data, or the depth is less than
+            the number of cells.
 
         >>> from flax import nnx
         >>> model = ModelConfig(width=8).build(5, vocab_size=5, rngs=nnx.Rngs(0))
@@ -131,6 +135,11 @@ class ModelConfig:
                 f"depth must be >= {len(entries)} for cell {self.cell!r}, got {self.depth}; "
                 "raise --model.depth"
             )
+        if self.input_decay and not num_variables:
+            raise ValueError(
+                "input_decay must be False for data without flags of observed values, "
+                "got True; remove --model.input-decay"
+            )
         dtypes = {"rngs": rngs, "dtype": jnp.dtype(self.dtype)}
         layers = [self._layer(entries[k % len(entries)], k, **dtypes) for k in range(self.depth)]
         return SequenceModel(
@@ -140,6 +149,7 @@ class ModelConfig:
             in_features=in_features,
             readout=self.readout,
             tie_embeddings=self.tie_embeddings,
+            input_decay=num_variables if self.input_decay else 0,
             **dtypes,
         )
 

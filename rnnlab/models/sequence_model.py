@@ -19,9 +19,10 @@ from rnnlab.call_arguments import (
 )
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import key_option
+from rnnlab.layers.input_decay import InputDecay
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.layers.running_mean import RunningMean
-from rnnlab.recurrent import dense, mask_outputs, validate_call, validate_carry
+from rnnlab.recurrent import dense, mask_outputs, uses_gaps, validate_call, validate_carry
 from rnnlab.validation import require_flags, require_one_of, require_positive_int, require_tokens
 
 READOUTS = ("last", "mean")
@@ -54,6 +55,8 @@ class SequenceModel(nnx.Module):
       readout: what predictions are made from: `"last"` is the body's output at the time step,
         `"mean"` the mean of its outputs so far, which at the last step is that of the sequence.
       tie_embeddings: whether the head shares the embedding's matrix.
+      input_decay: number of variables whose values fade while they are not observed, at the start
+        of the inputs; see `rnnlab.layers.InputDecay`. 0: none.
       dtype: dtype of the computation; None is `param_dtype`. Predictions are float32 or wider.
       param_dtype: dtype of the parameters.
 
@@ -83,6 +86,7 @@ class SequenceModel(nnx.Module):
         in_features: int | None = None,
         readout: str = "last",
         tie_embeddings: bool = False,
+        input_decay: int = 0,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
@@ -117,6 +121,11 @@ class SequenceModel(nnx.Module):
             else nnx.Param(init(rngs.params(), (vocab_size, width), param_dtype))
         )
         dtypes = {"dtype": self.dtype, "param_dtype": param_dtype}
+        if input_decay and in_features is None:
+            raise ValueError(
+                f"input_decay must be 0 where inputs are tokens, got {input_decay}; omit it"
+            )
+        self.decay = InputDecay(input_decay, in_features, **dtypes) if input_decay else None
         self.project = (
             None if in_features is None else nnx.Linear(in_features, width, rngs=rngs, **dtypes)
         )
@@ -134,6 +143,11 @@ class SequenceModel(nnx.Module):
     def out_features(self) -> int:
         """Number of predictions per time step."""
         return self.features
+
+    @property
+    def uses_gaps(self) -> bool:
+        """Whether calls need `gaps`, the time since the previous input."""
+        return uses_gaps(self.body)
 
     @property
     def readout(self) -> str:
@@ -158,6 +172,7 @@ class SequenceModel(nnx.Module):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
+        gaps: Float[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
         rngs: RandomSource | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
@@ -168,7 +183,7 @@ class SequenceModel(nnx.Module):
         carry, xs = split_arguments(carry, xs)
         key = call_key(key, rngs)
         carry, xs, reset, mask = self._validate(carry, xs, reset, mask, time=True)
-        return self.predict(carry, self.embed(xs), reset=reset, mask=mask, key=key)
+        return self.predict(carry, self.embed(xs), reset=reset, mask=mask, gaps=gaps, key=key)
 
     def step(
         self,
@@ -177,6 +192,7 @@ class SequenceModel(nnx.Module):
         *,
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
+        gaps: Float[Array, "*batch"] | None = None,
         key: Key[Array, ""] | None = None,
         rngs: RandomSource | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch out_features"]]:
@@ -184,14 +200,15 @@ class SequenceModel(nnx.Module):
         key = call_key(key, rngs)
         carry, x, reset, mask = self._validate(carry, x, reset, mask, time=False)
         mean = None if self.mean is None else self.mean.step
-        return self._run(self.body.step, mean, carry, self.embed(x), key, reset=reset, mask=mask)
+        flags = {"reset": reset, "mask": mask}
+        return self._run(self.body.step, mean, carry, self.embed(x), gaps, key, **flags)
 
     def embed(
         self, xs: Float[Array, "*batch in_features"] | Int[Array, "*batch"]
     ) -> Float[Array, "*batch width"]:
         """Returns the inputs of the body for values or token ids."""
         if self.project is not None:
-            return self.project(xs)
+            return self.project(xs if self.decay is None else self.decay.update((), xs)[1])
         return jnp.take(self.embedding[...], xs, axis=0, mode="clip").astype(self.dtype)
 
     def predict(
@@ -201,6 +218,7 @@ class SequenceModel(nnx.Module):
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
+        gaps: Float[Array, "*batch time"] | None = None,
         key: Key[Array, ""] | None = None,
         rngs: RandomSource | None = None,
     ) -> tuple[ModelCarry, Float[Array, "*batch time out_features"]]:
@@ -209,7 +227,7 @@ class SequenceModel(nnx.Module):
         `model(carry, xs)` is `model.predict(carry, model.embed(xs))`.
         """
         key = call_key(key, rngs)
-        return self._run(self.body, self.mean, carry, embedded, key, reset=reset, mask=mask)
+        return self._run(self.body, self.mean, carry, embedded, gaps, key, reset=reset, mask=mask)
 
     def _validate(self, carry, xs, reset, mask, *, time):
         if self.vocab_size is None:
@@ -227,9 +245,10 @@ class SequenceModel(nnx.Module):
         carry = validate_carry(self, carry, xs.shape[:-1] if time else xs.shape)
         return carry, xs, reset, mask
 
-    def _run(self, body, mean, carry, x, key, *, reset, mask):
+    def _run(self, body, mean, carry, x, gaps, key, *, reset, mask):
         flags = {"reset": reset, "mask": mask}
-        state, y = body(carry.body, x, **flags, **key_option(self.body, key))
+        options = key_option(self.body, key) | ({} if gaps is None else {"gaps": gaps})
+        state, y = body(carry.body, x, **flags, **options)
         y = self.norm(y)
         total = carry.readout
         if mean is not None:

@@ -205,6 +205,7 @@ def build_model(experiment: Experiment, data: TaskData) -> SequenceModel:
             data.out_features,
             vocab_size=data.vocab_size,
             in_features=data.in_features,
+            num_variables=data.num_variables,
             rngs=nnx.Rngs(experiment.train.seed),
         )
 

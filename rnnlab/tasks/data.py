@@ -29,6 +29,9 @@ class TaskData:
         number is a score of the first metric, a mapping has one score per metric.
       vocab_size: number of token ids; None where inputs are values.
       in_features: number of values per time step; None where inputs are tokens.
+      num_variables: number of variables n of an irregular record, whose inputs start with n values,
+        n flags of those observed and n times since they were observed, as
+        `rnnlab.layers.InputDecay` reads them; 0 for all other inputs.
       autoregressive: whether targets are later inputs, which a bidirectional model would see.
       stateful: whether example r of batch n + 1 continues example r of batch n, except at resets.
       target_scale: what 1 in the targets is in the data's own units, in which `rmse` and `mae` are
@@ -53,6 +56,7 @@ class TaskData:
     baselines: Callable[[], Mapping[str, float | Mapping[str, float]]]
     vocab_size: int | None = None
     in_features: int | None = None
+    num_variables: int = 0
     autoregressive: bool = False
     stateful: bool = False
     target_scale: float = 1.0

@@ -66,6 +66,7 @@ def carry_keeps_its_type(cell: nnx.Module, key: Array) -> None:
     xs = jnp.ones((2, LENGTH, cell.in_features))
     expected = jax.tree.map(lambda c: (c.shape, c.dtype), carry)
     for call, x in ((cell, xs), (cell.step, xs[:, 0])):
+        call = partial(call, **programs.gaps(cell, x))
         after = jax.eval_shape(lambda carry, x, call=call: call(carry, x)[0], carry, x)
         found = jax.tree.map(lambda c: (c.shape, c.dtype), after)
         assert found == expected, f"the carry must keep {expected}, got {found}"

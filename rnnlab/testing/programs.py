@@ -14,7 +14,7 @@ from flax import nnx
 from jax import Array, lax
 
 from rnnlab.dtypes import accumulation_dtype
-from rnnlab.recurrent import module_dtype
+from rnnlab.recurrent import gap_option, module_dtype
 
 LENGTH = 8
 """Time steps of the sequences. Their halves have one shape, so one program serves both."""
@@ -50,7 +50,13 @@ def without_dropout(cell: nnx.Module) -> nnx.Module:
 @partial(jax.jit, static_argnums=0)
 def run(graphdef, params, carry, xs, reset=None, mask=None):
     """Returns the results of a call of the cell."""
-    return nnx.merge(graphdef, params, copy=True)(carry, xs, reset=reset, mask=mask)
+    cell = nnx.merge(graphdef, params, copy=True)
+    return cell(carry, xs, reset=reset, mask=mask, **gaps(cell, xs))
+
+
+def gaps(cell: nnx.Module, xs: Array) -> dict[str, Array | None]:
+    """Returns gaps for a cell that uses them, taken from the inputs and therefore cut with them."""
+    return gap_option(cell, jnp.abs(xs[..., 0]).astype(jnp.float32))
 
 
 def run_flagged(call, carry, xs, reset=None, mask=None):
@@ -75,7 +81,7 @@ def fold(graphdef, params, carry, xs, reset, mask):
 
     def body(carry, inputs):
         x, reset, mask = inputs
-        return cell.step(carry, x, reset=reset, mask=mask)
+        return cell.step(carry, x, reset=reset, mask=mask, **gaps(cell, x))
 
     time_first = tuple(jnp.moveaxis(x, 1, 0) for x in (xs, reset, mask))
     carry, ys = lax.scan(body, carry, time_first)
@@ -100,7 +106,8 @@ def step_gradient(graphdef, params, carry, x, reset):
     cell = nnx.merge(graphdef, params, copy=True)
 
     def loss(x):
-        return jnp.sum(jnp.sin(_widen(cell.step(carry, x, reset=reset)[1][0])))
+        ys = cell.step(carry, x, reset=reset, **gaps(cell, x))[1]
+        return jnp.sum(jnp.sin(_widen(ys[0])))
 
     return jax.grad(loss)(x)
 

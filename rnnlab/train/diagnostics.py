@@ -11,7 +11,7 @@ from flax import nnx
 
 from rnnlab.layers import Block
 from rnnlab.models import SequenceModel
-from rnnlab.recurrent import SATURATION_MARGIN
+from rnnlab.recurrent import SATURATION_MARGIN, gap_option
 from rnnlab.tasks.batch import Batch
 
 VANISHED = 1e-6
@@ -53,8 +53,9 @@ def gate_values(model: SequenceModel, batch: Batch) -> dict[int, dict[str, jax.A
         carry = layer.initial_carry(x.shape[:1])
         if isinstance(layer, Block) and hasattr(layer.cell, "gate_values"):
             inputs = layer.cell_inputs(carry, x, **flags)
-            found[k] = layer.cell.gate_values(carry.cell, inputs, **flags)
-        x = layer(carry, x, **flags)[1]
+            options = gap_option(layer.cell, batch.gaps)
+            found[k] = layer.cell.gate_values(carry.cell, inputs, **flags, **options)
+        x = layer(carry, x, **flags, **gap_option(layer, batch.gaps))[1]
     return found
 
 

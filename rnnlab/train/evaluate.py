@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from rnnlab.recurrent import gap_option
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.data import TaskData
 from rnnlab.train.accumulate import MetricAccumulator
@@ -21,7 +22,8 @@ def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
         model = nnx.merge(graphdef, params, copy=True)
         model.eval()
         carry = model.initial_carry(batch.inputs.shape[:1])
-        return model(carry, batch.inputs, reset=batch.reset, mask=batch.mask)[1]
+        flags = {"reset": batch.reset, "mask": batch.mask} | gap_option(model, batch.gaps)
+        return model(carry, batch.inputs, **flags)[1]
 
     return predict
 

@@ -13,6 +13,7 @@ from optax.contrib import reduce_on_plateau
 
 from rnnlab.heads import Head
 from rnnlab.models import SequenceModel
+from rnnlab.recurrent import gap_option
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import loss_function
@@ -88,7 +89,7 @@ def make_train_step(
         # No gradient flows into a carry of the window before; the initial one may be learned.
         initial = carry == ()
         carry = model.initial_carry(batch.inputs.shape[:1]) if initial else lax.stop_gradient(carry)
-        flags = {"reset": batch.reset, "mask": batch.mask}
+        flags = {"reset": batch.reset, "mask": batch.mask} | gap_option(model, batch.gaps)
         carry, outputs = model(carry, batch.inputs, key=key, **flags)
         value = loss_of(outputs, batch)
         penalty = 0.0

@@ -7,6 +7,7 @@ from flax import nnx
 
 from rnnlab import GRU, LSTM, VanillaRNN
 from rnnlab.cells.backends import lax_scan
+from rnnlab.cells.backends.lax_scan import StepInputs
 from rnnlab.testing import assert_close
 
 CELLS = pytest.mark.parametrize("cell", [VanillaRNN, GRU, LSTM])
@@ -42,7 +43,7 @@ def plain(functions):
 def loss(functions, dtype, reset, mask):
     def run(weights, carry, init, pre):
         last, ys = lax_scan.scan(
-            functions, jnp.dtype(dtype), weights, carry, init, (pre, reset, mask)
+            functions, jnp.dtype(dtype), weights, carry, init, StepInputs(pre, reset, mask)
         )
         parts = (*jax.tree.leaves(last), ys)
         return sum(

@@ -6,7 +6,7 @@ the pre-activations instead, and one matmul over all steps follows the backward 
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,20 @@ from rnnlab.cells.step_functions import (
 )
 from rnnlab.recurrent import tree_where
 
-StepInputs = tuple[GateInputs, Array | None, Array | None]
-"""Projected inputs (time, *batch, features) for each gate, resets and masks (time, *batch)."""
+
+class StepInputs(NamedTuple):
+    """What one time step reads, or all of them, time first.
+
+    Attributes:
+      gates: projected inputs (time, *batch, features) for each gate.
+      reset, mask: flags (time, *batch), or None.
+      decay: what the state is multiplied by before a step, (time, *batch, features), or None.
+    """
+
+    gates: GateInputs
+    reset: Array | None = None
+    mask: Array | None = None
+    decay: Array | None = None
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -43,12 +55,12 @@ def scan(
       dtype: dtype of the matmuls and of the outputs.
       weights: the recurrent kernel and further weights of the step.
       carry, init: the state before the first step, and the one that a reset restores.
-      inputs: inputs and flags of all time steps. A step resets, then updates, then keeps the old
-        state where masked.
+      inputs: inputs and flags of all time steps. A step resets, then decays, then updates, then
+        keeps the old state where masked.
 
-    Where the step has one matmul, only reverse mode is defined, of any order.
+    Where the step has one matmul and no decay, only reverse mode is defined, of any order.
     """
-    run = _single_matmul_scan if functions.single_matmul else _plain
+    run = _single_matmul_scan if functions.single_matmul and inputs.decay is None else _plain
     return run(functions, dtype, weights, carry, init, inputs)
 
 
@@ -59,10 +71,11 @@ def masked_step(
     init: Any,
     step_inputs: StepInputs,
 ) -> Any:
-    """Returns the carry after one time step: reset, then update, then keep where masked."""
-    pre, reset, mask = step_inputs
+    """Returns the carry after one time step: reset, decay, update, then keep where masked."""
+    pre, reset, mask, decay = step_inputs
     carry = tree_where(reset, init, carry)
-    return _keep_masked(mask, functions.step(carry, pre, *weights), carry)
+    decayed = carry if decay is None else jax.tree.map(lambda x: decay * x, carry)
+    return _keep_masked(mask, functions.step(decayed, pre, *weights), carry)
 
 
 def _plain(functions, dtype, weights, carry, init, inputs):
@@ -80,7 +93,7 @@ def _forward(functions, dtype, weights, carry, init, inputs):
     kernel, *others = weights
 
     def body(carry, step_inputs):
-        pre, reset, mask = step_inputs
+        pre, reset, mask, _ = step_inputs
         carry = tree_where(reset, init, carry)
         recurrent = recurrent_gates(hidden(carry), kernel, pre)
         sums = functions.preactivations(recurrent, pre, *others)
@@ -93,7 +106,7 @@ def _forward(functions, dtype, weights, carry, init, inputs):
 
 
 def _backward(functions, dtype, residuals, cotangents):
-    (kernel, *others), carry, init, (pre, reset, mask), carries, sums = residuals
+    (kernel, *others), carry, init, (pre, reset, mask, _), carries, sums = residuals
     dlast, dys = cotangents
     before = tree_where(reset, init, preceding(carries, carry))
     zeros = jax.tree.map(jnp.zeros_like, carry)
@@ -127,7 +140,7 @@ def _backward(functions, dtype, residuals, cotangents):
     drecurrent, dpre, *dothers = pull(dsums)
     h = h.reshape(-1, h.shape[-1]).T
     by_gate = [recurrent_dot(h, d.reshape(-1, d.shape[-1]), dtype) for d in drecurrent]
-    return (jnp.concatenate(by_gate, -1), *dothers), dcarry, dinit, (dpre, None, None)
+    return (jnp.concatenate(by_gate, -1), *dothers), dcarry, dinit, StepInputs(dpre)
 
 
 _single_matmul_scan.defvjp(_forward, _backward)
