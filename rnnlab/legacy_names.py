@@ -173,7 +173,8 @@ def _current_task(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of a task with current names.
 
     A `Text` with `heldout` is from before it had a validation part: its run selects the best step
-    on the test part, and continues to do so.
+    on the test part, and continues to do so. A `Forecasting` without `normalization` is from before
+    there was another than `"series"`.
 
     >>> _current_task("Text", {"length": 64, "heldout": 0.1})
     {'length': 64, 'test': 0.1, 'valid': 0.0}
@@ -181,6 +182,8 @@ def _current_task(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     current = _renamed(settings, TASK_SETTINGS.get(task, {}))
     if task == "Text" and "heldout" in settings:
         current["valid"] = 0.0
+    if task == "Forecasting":
+        current.setdefault("normalization", "series")
     return current
 
 

@@ -36,6 +36,8 @@ class TaskData:
       stateful: whether example r of batch n + 1 continues example r of batch n, except at resets.
       target_scale: what 1 in the targets is in the data's own units, in which `rmse` and `mae` are
         reported.
+      relative_scales: returns what 1 in each target of an evaluation batch is in multiples of
+        `target_scale`, of the shape of the targets; None where it is 1 everywhere.
       vocabulary: the symbol of each token id; empty where tokens are not text.
       classes: the name of each class; empty where classes have only numbers.
       example_ids: numbers or ids, in their file, of the sequences of the last evaluation set; None
@@ -60,6 +62,7 @@ class TaskData:
     autoregressive: bool = False
     stateful: bool = False
     target_scale: float = 1.0
+    relative_scales: Callable[[Batch], np.ndarray] | None = None
     vocabulary: tuple[str, ...] = field(default=(), repr=False)
     classes: tuple[str, ...] = field(default=(), repr=False)
     example_ids: np.ndarray | None = field(default=None, repr=False)

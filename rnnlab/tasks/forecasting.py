@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,14 +13,18 @@ from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.data_files import save_table
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.readers.errors import data_error
-from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
+from rnnlab.tasks.forecast_baselines import classical_scores, missing_note, naive_scores
+from rnnlab.tasks.normalization_choice import choose_normalization
+from rnnlab.tasks.readers.series import SeriesColumns, read_series
 from rnnlab.tasks.readers.table import read_table
-from rnnlab.tasks.reference.naive import last_value, rmse_mae, seasonal_naive
 from rnnlab.tasks.series_description import describe_series
-from rnnlab.tasks.series_features import ahead, default_season, within
+from rnnlab.tasks.series_features import default_season, within
 from rnnlab.tasks.series_preparation import SeriesPreparation
+from rnnlab.tasks.series_split import SeriesSplit, validate_split
 from rnnlab.validation import require_one_of, require_positive_int
+
+NORMALIZATIONS = ("auto", "series", "window", "seasonal")
+"""What inputs and targets can be relative to."""
 
 # Package, its file, the column of values, time steps per season.
 _BUILT_IN = {
@@ -34,33 +38,41 @@ class Forecasting:
     """Forecast the next `horizon` values of one or more series at every time step.
 
     The data is split by time into training, validation and test parts. With x the values, NaN at
-    gaps, last[t] the last observed value up to t, and level[t] the mean of the values in the last
-    `season` time steps up to t, the inputs of a time step are
+    gaps, the targets of a time step are, for h = 1 to horizon,
 
-        (x[t] - level[t-1]) and (x[t] - last[t-1]), standardized; 0 where missing
+        (x[t+h] - base[t, h]) / scale[t], NaN where x[t+h] is missing or in a later part than t
+
+    and its inputs are
+
+        the value, relative to what is known before it, in the same scale; 0 where missing
         1 where x[t] is missing, else 0
         the logarithm of the number of time steps since the previous observation
         each covariate, standardized; 0 where missing
         each known covariate of the next `horizon` time steps, standardized; 0 where missing
         sine and cosine of the position in the season, if `calendar` and the season is 2 or more
 
-    and its targets, for h = 1 to horizon,
+    `normalization` defines base and scale. They depend on x[:t+1] only, so that a trend stays in
+    the range of the training data:
 
-        (x[t+h] - last[t]) / target_scale, NaN where x[t+h] is missing or in a later part than t
+        "window"    the last observed value; the spread of the last two seasons
+        "seasonal"  a forecast of level, season and trend by the last seasons; the same spread
+        "series"    the last observed value; one constant, from the training part
 
-    Inputs and targets are relative to what is known at t, so that a trend stays in the range of the
-    training data. Adding last[t] to forecast and target changes no error, so `target_scale` times
-    an RMSE or MAE is in the data's own units. Means, deviations and `target_scale`, the root mean
-    square of x[t+h] - last[t], come from the training part only.
+    `rnnlab.tasks.window_scaling` has the definitions. The first two scale every window of every
+    series by itself: a series may grow, and new series need no statistics. `"series"` standardizes
+    also the inputs, by the training part. `"auto"` is `"window"` or `"seasonal"`, whichever gives a
+    linear forecaster the lower error on the validation part.
 
-    Several columns of values are several of the first four inputs, and targets, at each time step.
-    The series of a panel are examples of their own, on one calendar. Every column of every series
-    then has its own means and scales, and errors are in multiples of its `target_scale`.
+    Errors are in the data's own units. Several columns of values are several of the value's inputs,
+    and targets, at each time step. The series of a panel are examples of their own, on one
+    calendar. The errors of each column of each series are then in multiples of its own scale, the
+    root mean square of x[t+h] - last[t] in its training part.
 
     A training window is at a random position of the training part. An evaluation set is one
     example: the series up to the end of its part, of which the time steps t in the part are scored,
     as the origins of a walk-forward evaluation with fixed parameters. Baselines are the seasonal
-    naive forecast and the last value.
+    naive forecast, the last value, and exponential smoothing (ETS) and ARIMA, fitted to the
+    training part.
 
     Attributes:
       path: a CSV file with a header, or a Parquet file; None takes `series`.
@@ -84,6 +96,7 @@ class Forecasting:
       batch_size: windows per batch.
       valid, test: fractions of the time steps in the validation and the test part, at the end.
       calendar: whether the position in the season is an input.
+      normalization: `"auto"`, `"window"`, `"seasonal"` or `"series"`, see above.
 
     Raises:
       ValueError: a setting is out of range; DataError if the series is too short for it.
@@ -95,7 +108,7 @@ class Forecasting:
     ...     data = Forecasting(file, horizon=2, season=3, length=12, batch_size=4).load(seed=0)
     >>> batch = data.train_batch(0)
     >>> batch.inputs.shape, batch.targets.shape
-    ((4, 12, 6), (4, 12, 2))
+    ((4, 12, 8), (4, 12, 2))
     """
 
     path: Path | None = None
@@ -113,12 +126,14 @@ class Forecasting:
     series_id: str | None = None
     covariates: str | None = None
     known_covariates: str | None = None
+    normalization: Literal["auto", "series", "window", "seasonal"] = "auto"
 
     def __post_init__(self):
         require_positive_int(horizon=self.horizon, length=self.length, batch_size=self.batch_size)
         if self.season is not None:
             require_positive_int(season=self.season)
         require_one_of("series", self.series, _BUILT_IN)
+        require_one_of("normalization", self.normalization, NORMALIZATIONS)
         for name in ("valid", "test"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(
@@ -165,19 +180,31 @@ class Forecasting:
         """Reads the series. `seed` draws the positions of training windows."""
         split = self.read_split()
         series, (train, valid), end = split.series, split.boundaries, split.end
-        prepared = self._prepare(split)
+        prepare = functools.partial(self._prepare, split)
+        normalization = self.normalization
+        if normalization == "auto":
+            normalization = choose_normalization(split, prepare)
+        prepared = prepare(normalization)
         inputs, targets = prepared.inputs(series), prepared.targets(series)
         eval_sets = {
             name: functools.partial(
                 split_batches,
-                Batch(inputs[:, :stop], within(targets[:, :stop], self.horizon, start, stop)),
+                Batch(
+                    inputs[:, :stop],
+                    within(targets[:, :stop], self.horizon, start, stop),
+                    example=np.arange(len(inputs), dtype=np.int32),
+                ),
                 min(self.batch_size, len(inputs)),
             )
             for name, start, stop in (("valid", train, valid), ("test", valid, end))
         }
-        scored = within(targets[:, :train], self.horizon, 0, train)
-        single = _is_single(series)
-        text = f"{split.boundaries} {split.season}"
+        has_history = prepared.has_history(series, train)
+        scored = np.where(has_history, targets, np.float32(np.nan))[:, :train]
+        scored = within(scored, self.horizon, 0, train)
+        is_scaled = normalization != "series"
+        relative_scales = prepared.relative_scales(series) if is_scaled else None
+        single = split.is_single
+        text = f"{split.boundaries} {split.season}" + f" {normalization}" * is_scaled
         arrays = (series.values, inputs, targets)
         # A single series keeps the digest that it had before there were panels.
         arrays = (arrays[0][0, :, 0], arrays[1][0], arrays[2][0]) if single else arrays
@@ -186,43 +213,45 @@ class Forecasting:
             metrics=("rmse", "mae"),
             out_features=targets.shape[-1],
             train_batch=functools.partial(
-                self._windows, inputs[:, :train], scored, self._positions(scored), seed
+                self._windows, inputs[:, :train], scored, self._positions(scored, is_scaled), seed
             ),
             eval_sets=eval_sets,
-            baselines=functools.partial(self._naive, split, prepared.target_scales),
+            baselines=functools.partial(self._baselines, split),
             in_features=inputs.shape[-1],
             autoregressive=True,
             target_scale=float(prepared.target_scales[0, 0]) if single else 1.0,
+            relative_scales=functools.partial(_of_batch, relative_scales) if is_scaled else None,
             fingerprint=fingerprint(*arrays, text),
             preparation=replace(prepared, test=(series, valid)),
-            notes=series.notes if self.path is None else (*series.notes, self._describe(split)),
+            notes=self._notes(split, normalization),
         )
 
     def naive(self) -> dict[str, dict[str, float]]:
         """Returns RMSE and MAE of the naive forecasts on the scored entries of the test part."""
         split = self.read_split()
-        return self._naive(split, self._prepare(split).target_scales)
+        return naive_scores(split, self.horizon, self._error_scales(split))
 
-    def _naive(self, split: "SeriesSplit", scales: np.ndarray) -> dict[str, dict[str, float]]:
-        values = split.series.values
-        names = ("seasonal naive", "last value")
-        made: dict[str, list[np.ndarray]] = {name: [] for name in ("actual", *names)}
-        for k, c in np.ndindex(values.shape[0], values.shape[2]):
-            x = values[k, : split.end, c]
-            scale = 1.0 if _is_single(split.series) else scales[k, c]
-            actual = within(ahead(x, self.horizon), self.horizon, split.boundaries[1], split.end)
-            # Values before the first observation, and it, cannot be forecast.
-            actual = np.where(np.isnan(last_value(x, self.horizon)), np.nan, actual)
-            made["actual"].append(actual / scale)
-            made[names[0]].append(seasonal_naive(x, self.horizon, split.season) / scale)
-            made[names[1]].append(last_value(x, self.horizon) / scale)
-        actual = np.stack(made["actual"])
-        return {name: rmse_mae(np.stack(made[name]), actual) for name in names}
+    def _baselines(self, split: SeriesSplit) -> dict[str, dict[str, float]]:
+        scales = self._error_scales(split)
+        return naive_scores(split, self.horizon, scales) | classical_scores(
+            split, self.horizon, scales
+        )
 
-    def _prepare(self, split: "SeriesSplit") -> SeriesPreparation:
-        train = split.boundaries[0]
+    def _error_scales(self, split: SeriesSplit) -> np.ndarray:
+        """What errors are divided by, (series, columns): 1 for one column, in its own units."""
+        count = len(split.series.values)
+        scales = self._prepare(split, "series").target_scales[:count]
+        return np.ones_like(scales) if split.is_single else scales
+
+    def _prepare(self, split: SeriesSplit, normalization: str) -> SeriesPreparation:
         return SeriesPreparation.fit(
-            split.series, split.columns, train, self.horizon, split.season, self.calendar
+            split.series,
+            split.columns,
+            split.boundaries[0],
+            self.horizon,
+            split.season,
+            self.calendar,
+            normalization,
         )
 
     def read_split(self) -> "SeriesSplit":
@@ -243,66 +272,40 @@ class Forecasting:
             path, columns = package_data_path(package, *parts), SeriesColumns(column)
         series = read_series(path, columns)
         season = self.season or season or default_season(series.days)
-        end = length = series.values.shape[1]
+        end = series.values.shape[1]
         if self.known_covariates is not None:  # lines after the last value
             end -= int((~np.isnan(series.values)).any(axis=(0, 2))[::-1].argmax())
         boundaries = (int(end * (1 - self.valid - self.test)), int(end * (1 - self.test)))
         split = SeriesSplit(path, columns, series, season, boundaries, end)
-        if boundaries[0] < self.length + self.horizon:
-            raise data_error(
-                path,
-                f"must have >= length + horizon = {self.length + self.horizon} time steps to train "
-                f"on, got {boundaries[0]} of {length}; lower length or horizon",
-            )
-        starts, ends = (0, *boundaries), (*boundaries, end)
-        for name, start, stop in zip(("training", "validation", "test"), starts, ends, strict=True):
-            for c, column in enumerate(series.columns):
-                if not any(self._has_target(x[:, c], start, stop) for x in series.values):
-                    raise data_error(
-                        path,
-                        f"must have a value to forecast in its {name} part, time steps {start} to "
-                        f"{stop - 1}, got none; lower horizon or move the parts",
-                        column=column,
-                    )
-        self._check_varies(split)
+        validate_split(split, self.length, self.horizon)
         return split
 
-    def _describe(self, split: "SeriesSplit") -> str:
-        names = (self.covariates, self.known_covariates)
-        return describe_series(
-            split.path,
-            split.series,
-            (*split.boundaries, split.end),
-            horizon=self.horizon,
-            length=self.length,
-            season=split.season,
-            is_detected=self.season is None,
-            inputs=tuple(name for name in names if name is not None),
-        )
+    def _notes(self, split: SeriesSplit, normalization: str) -> tuple[str, ...]:
+        notes = split.series.notes
+        if self.path is not None:
+            names = (self.covariates, self.known_covariates)
+            description = describe_series(
+                split.path,
+                split.series,
+                (*split.boundaries, split.end),
+                horizon=self.horizon,
+                length=self.length,
+                season=split.season,
+                is_detected=self.season is None,
+                inputs=tuple(name for name in names if name is not None),
+                normalization=normalization,
+            )
+            notes = (*notes, description)
+        missing = missing_note(split)
+        return notes if missing is None else (*notes, missing)
 
-    def _has_target(self, values: np.ndarray, start: int, end: int) -> bool:
-        targets = ahead(values, self.horizon) - last_value(values, self.horizon)
-        return not np.isnan(within(targets, self.horizon, start, end)).all()
-
-    def _check_varies(self, split: "SeriesSplit") -> None:
-        known = split.series.values[:, : split.boundaries[0]]
-        for c, column in enumerate(split.series.columns):
-            x = known[..., c]
-            if (np.nanmax(x, axis=1) == np.nanmin(x, axis=1))[~np.isnan(x).all(axis=1)].all():
-                reason = "must vary in its training part, but is constant; choose another column"
-            elif not 1e-100 < np.nanmax(np.abs(x)) < 1e100:
-                reason = "must be in 1e-100 to 1e100 to be squared, but is not; change its units"
-            else:
-                continue
-            raise data_error(split.path, reason, column=column)
-
-    def _positions(self, targets: np.ndarray) -> np.ndarray:
+    def _positions(self, targets: np.ndarray, is_scaled: bool) -> np.ndarray:
         """The numbers of the windows that can be drawn: (series * positions) of one after another.
 
-        A window of a panel has something to forecast.
+        A window has something to forecast; that of a single series scaled as a whole need not.
         """
         count = targets.shape[1] - self.length + 1
-        if len(targets) == 1:
+        if len(targets) == 1 and not is_scaled:
             return np.arange(count)
         scored = np.cumsum((~np.isnan(targets)).any(axis=-1), axis=1)
         before = np.pad(scored, ((0, 0), (1, 0)))[:, :count]
@@ -317,25 +320,6 @@ class Forecasting:
         return Batch(inputs[series[:, None], steps], targets[series[:, None], steps])
 
 
-class SeriesSplit(NamedTuple):
-    """Series to forecast and how they are split.
-
-    Attributes:
-      path: their file.
-      columns: what its columns are.
-      series: the values.
-      season: time steps per season.
-      boundaries: where the training part and the validation part end.
-      end: where the test part ends.
-    """
-
-    path: Path
-    columns: SeriesColumns
-    series: Series
-    season: int
-    boundaries: tuple[int, int]
-    end: int
-
-
-def _is_single(series: Series) -> bool:
-    return series.values.shape[0] * series.values.shape[2] == 1
+def _of_batch(scales: np.ndarray, batch: Batch) -> np.ndarray:
+    """The relative scales of the targets of an evaluation batch."""
+    return scales[batch.example, : batch.inputs.shape[1]]

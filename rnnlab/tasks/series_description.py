@@ -30,6 +30,7 @@ def describe_series(
     season: int,
     is_detected: bool,
     inputs: tuple[str, ...],
+    normalization: str,
 ) -> str:
     """Returns the time steps, the forecast, the season and the meaning of the columns, as text.
 
@@ -42,14 +43,16 @@ def describe_series(
       season: time steps per season.
       is_detected: whether the season follows from the dates.
       inputs: names of the columns that are inputs only.
+      normalization: what inputs and targets are relative to, see `Forecasting`.
 
     >>> none = np.zeros((1, 90, 0))
     >>> series = Series(np.ones((1, 90, 1)), ("x",), none, none, unused=("y",))
     >>> options = {"horizon": 2, "length": 12, "season": 7, "is_detected": False, "inputs": ()}
+    >>> options["normalization"] = "window"
     >>> print(describe_series(Path("a.csv"), series, (60, 75, 90), **options))
     a.csv: 1 series of 90 time steps without dates: 60 to train on, 15 to validate, 15 to test. \
-Forecast: x, the next 2 time steps. Training windows: 12 time steps. Season: 7 time steps. Unused \
-columns: y.
+Forecast: x, the next 2 time steps. Training windows: 12 time steps. Season: 7 time steps. \
+Normalization: window. Unused columns: y.
     """
     train, valid, end = part_ends
     count = len(series.names)
@@ -63,6 +66,7 @@ columns: y.
         f"Forecast: {_listed(series.columns)}, the next {_steps(horizon)}",
         f"Training windows: {_steps(length)}",
         f"Season: {found}",
+        f"Normalization: {normalization}",
     ]
     if missing := int(np.isnan(series.values[:, :end]).sum()):
         sentences.append(f"Missing values: {missing:,} of {series.values[:, :end].size:,}")

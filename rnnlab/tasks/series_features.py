@@ -116,6 +116,20 @@ def seasonal_features(
     return np.stack([np.sin(angle), np.cos(angle)], axis=1)
 
 
+def season_period(season: int, days: float | None) -> float:
+    """Returns time steps per season as a real number: 52 weeks are a day less than a year.
+
+    Args:
+      season: time steps per season.
+      days: mean days per time step; None without dates.
+
+    >>> round(season_period(52, days=7.0), 2), season_period(24, days=1 / 24)
+    (52.18, 24.0)
+    """
+    is_year = days is not None and abs(season * days / _YEAR - 1) < 0.02
+    return _YEAR / days if is_year else float(season)
+
+
 def default_season(days: float | None) -> int:
     """Returns time steps per season for `days` per time step; 1 if there is no usual season.
 

@@ -1,7 +1,7 @@
 """Inputs and targets of forecasting, and forecasts in the data's own units and dates."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.forecast_table import extend, forecast_rows, summarize
 from rnnlab.tasks.predictions import Outputs, Predictions
 from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
-from rnnlab.tasks.reference.naive import last_observed
+from rnnlab.tasks.reference.naive import last_observed, last_value
 from rnnlab.tasks.series_features import (
     Standardization,
     ahead,
@@ -21,9 +21,14 @@ from rnnlab.tasks.series_features import (
     trailing_mean,
     within,
 )
+from rnnlab.tasks.window_scaling import WindowScaling, window_inputs, window_scaling
 
 MAX_PREDICTED_SERIES = 64
 """Series per batch of a prediction."""
+
+MIN_HISTORY = 24
+"""Observed values, or those of a season if it is shorter, before the first target of a series that
+is scaled by its own past."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,7 @@ class SeriesPreparation:
         minus the last observed value.
       covariates, known_covariates: (covariates, 2) means and scales.
       target_scales: (series, columns) root mean square of x[t+h] - last[t].
+      normalization: what inputs and targets are relative to, see `Forecasting`.
       test: the run's own series and where their test part starts.
     """
 
@@ -59,6 +65,7 @@ class SeriesPreparation:
     covariates: np.ndarray
     known_covariates: np.ndarray
     target_scales: np.ndarray
+    normalization: Literal["series", "window", "seasonal"]
     test: tuple[Series, int] | None = field(default=None, repr=False)
 
     @classmethod
@@ -70,6 +77,7 @@ class SeriesPreparation:
         horizon: int,
         season: int,
         calendar: bool,
+        normalization: Literal["series", "window", "seasonal"],
     ) -> "SeriesPreparation":
         """Returns the preparation by the first `train` time steps.
 
@@ -103,6 +111,7 @@ class SeriesPreparation:
             covariates=_covariate_scales(series.covariates[:, :train]),
             known_covariates=_covariate_scales(series.known_covariates[:, :train]),
             target_scales=_with_medians(scales),
+            normalization=normalization,
         )
 
     def inputs(self, series: Series) -> np.ndarray:
@@ -117,14 +126,7 @@ class SeriesPreparation:
         for k, number in enumerate(index):
             features = []
             for c in range(series.values.shape[2]):
-                values = series.values[k, :, c]
-                level, change = _relative_values(values, self.season)
-                features += [
-                    Standardization(*self.levels[number, c]).apply(level)[:, None],
-                    Standardization(*self.changes[number, c]).apply(change)[:, None],
-                    np.isnan(values)[:, None],
-                    np.log(steps_since_observed(values))[:, None],
-                ]
+                features.append(self._value_inputs(series.values[k, :, c], number, c))
             for c, scale in enumerate(self.covariates):
                 values = series.covariates[k, :, c]
                 features.append(Standardization(*scale).apply(values)[:, None])
@@ -135,18 +137,74 @@ class SeriesPreparation:
         return np.stack(rows).astype(np.float32)
 
     def targets(self, series: Series) -> np.ndarray:
-        """Returns (x[t+h] - last[t]) / target_scale: (series, time, columns * horizon), float32."""
-        rows = [
-            np.concatenate(
-                [
-                    _targets(series.values[k, :, c], self.horizon) / self.target_scales[number, c]
-                    for c in range(series.values.shape[2])
-                ],
-                axis=1,
-            )
-            for k, number in enumerate(self._index(series))
+        """Returns (x[t+h] - base) / scale: (series, time, columns * horizon), float32."""
+        base, scale = self.references(series)
+        future = np.stack(
+            [
+                np.stack([ahead(x[:, c], self.horizon) for c in range(x.shape[1])], axis=1)
+                for x in series.values
+            ]
+        )
+        targets = (future - base) / scale[..., None]
+        return targets.reshape(*targets.shape[:2], -1).astype(np.float32)
+
+    def references(self, series: Series) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what the forecasts from each time step are relative to, and their scale.
+
+        Returns:
+          base (series, time, columns, horizon) and scale (series, time, columns), both in the
+          data's units. Where a series has no spread yet, its scale is `target_scales`.
+        """
+        shape = (*series.values.shape[:2], series.values.shape[2])
+        base, scale = np.empty((*shape, self.horizon)), np.empty(shape)
+        for k, number in enumerate(self._index(series)):
+            for c in range(shape[2]):
+                values, constant = series.values[k, :, c], self.target_scales[number, c]
+                if self.normalization == "series":
+                    base[k, :, c], scale[k, :, c] = last_value(values, self.horizon), constant
+                else:
+                    found = self._window_scaling(values)
+                    base[k, :, c] = found.base
+                    scale[k, :, c] = np.where(np.isnan(found.spread), constant, found.spread)
+        return base, scale
+
+    def relative_scales(self, series: Series) -> np.ndarray:
+        """Returns what 1 in a target is in multiples of `target_scales`, of the targets' shape."""
+        constant = self.target_scales[self._index(series)][:, None]
+        return np.repeat(self.references(series)[1] / constant, self.horizon, axis=-1)
+
+    def has_history(self, series: Series, train: int) -> np.ndarray:
+        """Returns where targets are scaled by enough of their own past, of the targets' shape.
+
+        In the first time steps of a series the spread of its past means little.
+
+        Args:
+          series: the data.
+          train: time steps of the training part, of which at most half have no target.
+        """
+        if self.normalization == "series":
+            shape = (*series.values.shape[:2], series.values.shape[2] * self.horizon)
+            return np.ones(shape, bool)
+        observed = np.cumsum(~np.isnan(series.values), axis=1)
+        history = min(self.season, MIN_HISTORY, train // 2)
+        return np.repeat(observed > history, self.horizon, axis=-1)
+
+    def _window_scaling(self, values: np.ndarray) -> WindowScaling:
+        is_seasonal = self.normalization == "seasonal"
+        return window_scaling(values, self.horizon, self.season, is_seasonal=is_seasonal)
+
+    def _value_inputs(self, values: np.ndarray, number: int, column: int) -> np.ndarray:
+        """The inputs (time, features) from the values of one column of series `number`."""
+        if self.normalization != "series":
+            return window_inputs(values, self._window_scaling(values))
+        level, change = _relative_values(values, self.season)
+        features = [
+            Standardization(*self.levels[number, column]).apply(level),
+            Standardization(*self.changes[number, column]).apply(change),
+            np.isnan(values),
+            np.log(steps_since_observed(values)),
         ]
-        return np.stack(rows).astype(np.float32)
+        return np.stack(features, axis=1)
 
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
         """Returns forecasts of the test part, or of new data after its first season, and beyond.
@@ -218,9 +276,8 @@ class SeriesPreparation:
             part = slice(first, first + MAX_PREDICTED_SERIES)
             unknown = np.full((*inputs[part].shape[:2], raw.shape[-1]), np.nan, np.float32)
             raw[part] = outputs(Batch(inputs[part], unknown))
-        last = np.apply_along_axis(last_observed, 1, series.values)
-        scales = self.target_scales[self._index(series)]
-        return last[..., None] + raw.reshape(shape) * scales[:, None, :, None]
+        base, scale = self.references(series)
+        return base + raw.reshape(shape) * scale[..., None]
 
     def _index(self, series: Series) -> list[int]:
         """The number of each series in the training data; that of the medians for new ones."""

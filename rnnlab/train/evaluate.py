@@ -53,6 +53,10 @@ def evaluate(
             keep = loss_mask(batch)
             if keep.ndim == 3:
                 keep = keep.any(-1)
-            accumulator.add(outputs[keep], batch.targets[keep])
+            targets = batch.targets
+            if data.relative_scales is not None:
+                scales = data.relative_scales(batch)
+                outputs, targets = outputs * scales, targets * scales
+            accumulator.add(outputs[keep], targets[keep])
         poll()
     return accumulator.result()
