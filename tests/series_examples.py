@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-SETTINGS = {"horizon": 3, "season": 6, "length": 20, "batch_size": 8, "valid": 0.2, "test": 0.2}
+PARTS = {"horizon": 3, "season": 6, "length": 20, "batch_size": 8, "valid": 0.2, "test": 0.2}
+SETTINGS = PARTS | {"normalization": "series"}
+"""Settings under which inputs and targets have the definitions of the oracles in the tests."""
 
 
 def values_of(steps=100, seed=0):

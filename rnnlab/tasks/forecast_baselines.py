@@ -1,8 +1,6 @@
 """Naive and classical forecasts of the test part of series, scored as a model's forecasts are."""
 
-import contextlib
 import functools
-import importlib
 import importlib.util
 
 import numpy as np
@@ -84,24 +82,20 @@ def _classical(
 ) -> dict[str, np.ndarray]:
     """The forecasts (time, horizon) of the classical models, which runs of a process share."""
     values = np.frombuffer(data)
-    made = {}
-    with _one_thread():
-        for name, module, limit in (
-            ("ETS", ets, ets.MAX_FITTED_STEPS),
-            ("ARIMA", arima, arima.max_fitted_steps(season)),
-        ):
-            start = max(0, train - limit)
-            known = values[start:train]
-            model = (
-                ets.fit_ets(known, season)
-                if module is ets
-                else arima.fit_arima(known, season, period)
-            )
-            forecasts = seasonal_naive(values, horizon, season)
-            if model is not None:
-                found = model.forecasts(values[start:], horizon)
-                forecasts[start:] = np.where(np.isfinite(found), found, forecasts[start:])
-            made[name] = forecasts
+    naive, made = seasonal_naive(values, horizon, season), {}
+    fits = {
+        "ETS": (ets.MAX_FITTED_STEPS, lambda known: ets.fit_ets(known, season)),
+        "ARIMA": (
+            arima.max_fitted_steps(season),
+            lambda known: arima.fit_arima(known, season, period),
+        ),
+    }
+    for name, (limit, fit) in fits.items():
+        start = max(0, train - limit)
+        model, made[name] = fit(values[start:train]), naive.copy()
+        if model is not None:
+            found = model.forecasts(values[start:], horizon)
+            made[name][start:] = np.where(np.isfinite(found), found, naive[start:])
     return made
 
 
@@ -122,11 +116,3 @@ def _score(
         actual.append(np.where(np.isnan(last_value(x, horizon)), np.nan, scored) / scale)
     made = [x / scale for x, scale in zip(forecasts, scales.ravel(), strict=True)]
     return rmse_mae(np.stack(made), np.stack(actual))
-
-
-def _one_thread() -> contextlib.AbstractContextManager:
-    """Limits linear algebra to one thread: matrices are small, and threads wait for each other."""
-    try:
-        return importlib.import_module("threadpoolctl").threadpool_limits(1)
-    except ModuleNotFoundError:
-        return contextlib.nullcontext()

@@ -26,10 +26,22 @@ from rnnlab.validation import require_one_of, require_positive_int
 NORMALIZATIONS = ("auto", "series", "window", "seasonal")
 """What inputs and targets can be relative to."""
 
-# Package, its file, the column of values, time steps per season.
-_BUILT_IN = {
-    "co2": ("statsmodels", ("datasets", "co2", "co2.csv"), "co2", 52),
-    "temperature": ("vega_datasets", ("_data", "seattle-weather.csv"), "temp_max", 365),
+# Package, its file, the column of values, time steps per season, and the format of dates unless it
+# is detected.
+_BUILT_IN: dict[str, tuple[str, tuple[str, ...], str, int, str | None]] = {
+    "co2": ("statsmodels", ("datasets", "co2", "co2.csv"), "co2", 52, None),
+    "temperature": ("vega_datasets", ("_data", "seattle-weather.csv"), "temp_max", 365, None),
+    "airline": ("sktime", ("datasets", "data", "Airline", "Airline.csv"), "Passengers", 12, None),
+    "equipment": (
+        "statsmodels",
+        ("datasets", "elec_equip", "elec_equip.csv"),
+        "STS.M.I7.W.TOVT.NS0016.4.000",
+        12,
+        "%b-%d-%Y",
+    ),
+    "gdp": ("statsmodels", ("datasets", "macrodata", "macrodata.csv"), "realgdp", 4, None),
+    "seatbelts": ("sktime", ("datasets", "data", "seatbelts", "seatbelts.csv"), "KSI", 12, None),
+    "sunspots": ("statsmodels", ("datasets", "sunspots", "sunspots.csv"), "SUNACTIVITY", 11, None),
 }
 
 
@@ -59,7 +71,7 @@ class Forecasting:
         "series"    the last observed value; one constant, from the training part
 
     `rnnlab.tasks.window_scaling` has the definitions. The first two scale every window of every
-    series by itself: a series may grow, and new series need no statistics. `"series"` standardizes
+    series separately: a series may grow, and new series need no statistics. `"series"` standardizes
     also the inputs, by the training part. `"auto"` is `"window"` or `"seasonal"`, whichever gives a
     linear forecaster the lower error on the validation part.
 
@@ -86,11 +98,15 @@ class Forecasting:
         time steps ahead, such as holidays, separated by commas. Lines after the last value of the
         series may hold them for forecasts beyond it.
       series: used if `path` is None: `"co2"`, weekly at Mauna Loa, 1958 to 2001, 59 gaps, in ppm
-        (from statsmodels); or `"temperature"`, daily maxima of Seattle, 2012 to 2015, in degrees
-        Celsius (from vega_datasets).
+        (from statsmodels); `"temperature"`, daily maxima of Seattle, 2012 to 2015, in degrees
+        Celsius (from vega_datasets); or a short one: `"airline"`, monthly passengers in thousands,
+        1949 to 1960, and `"seatbelts"`, monthly road casualties in Great Britain, 1969 to 1984
+        (from sktime); `"equipment"`, monthly turnover of electrical equipment in the euro area,
+        1995 to 2016, `"gdp"`, quarterly of the United States, 1959 to 2009, and `"sunspots"`,
+        yearly, 1700 to 2008 (from statsmodels).
       horizon: time steps ahead.
-      season: time steps per season; None is 52 and 365 for the built-in series, and depends on the
-        dates for others: a day of hours, a week of days, a year of weeks, months or quarters, or 1
+      season: time steps per season; None is that of a built-in series, and depends on the dates
+        for others: a day of hours, a week of days, a year of weeks, months or quarters, or 1
         without dates.
       length: time steps of a training window.
       batch_size: windows per batch.
@@ -114,7 +130,9 @@ class Forecasting:
     path: Path | None = None
     column: str | None = None
     date: str | None = None
-    series: Literal["co2", "temperature"] = "co2"
+    series: Literal[
+        "co2", "temperature", "airline", "equipment", "gdp", "seatbelts", "sunspots"
+    ] = "co2"
     horizon: int = 13
     season: int | None = None
     length: int = 104
@@ -238,7 +256,7 @@ class Forecasting:
         )
 
     def _error_scales(self, split: SeriesSplit) -> np.ndarray:
-        """What errors are divided by, (series, columns): 1 for one column, in its own units."""
+        """Divisors of errors, (series, columns): 1 for one column, whose errors keep its units."""
         count = len(split.series.values)
         scales = self._prepare(split, "series").target_scales[:count]
         return np.ones_like(scales) if split.is_single else scales
@@ -268,8 +286,9 @@ class Forecasting:
                 *(self.covariates, self.known_covariates),
             )
         else:
-            package, parts, column, season = _BUILT_IN[self.series]
-            path, columns = package_data_path(package, *parts), SeriesColumns(column)
+            package, parts, column, season, date_format = _BUILT_IN[self.series]
+            path = package_data_path(package, *parts)
+            columns = SeriesColumns(column, date_format=date_format)
         series = read_series(path, columns)
         season = self.season or season or default_season(series.days)
         end = series.values.shape[1]

@@ -31,7 +31,7 @@ WINDOW_INPUTS = 6
 
 
 class WindowScaling(NamedTuple):
-    """What each time step is scaled by.
+    """Level, spread, trend and base of forecasts of each time step.
 
     Attributes:
       level: (time,) mean of the last season, or of the last `DEFAULT_SPAN` time steps.
@@ -63,7 +63,7 @@ def window_scaling(
     Args:
       values: (time,), NaN where missing.
       horizon: time steps ahead.
-      season: time steps per season; 1 is none.
+      season: time steps per season; 1 without season.
       is_seasonal: whether the base is the seasonal forecast.
 
     >>> waves = np.tile([0.0, 1.0, 2.0, 5.0], 7) + 8
@@ -73,7 +73,7 @@ def window_scaling(
     span = season if season > 1 else DEFAULT_SPAN
     level = trailing_mean(values, span)
     spread = trailing_spread(values, level, SPREAD_SEASONS * span)
-    # The mean of less than a season is no level.
+    # The mean of a part of a season depends on the part.
     whole = np.where(np.arange(len(values)) < span - 1, np.nan, level)
     slope = np.nan_to_num(whole - _delayed(whole, span))
     if not is_seasonal or season == 1:

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from series_examples import SETTINGS, last, values_of
+from series_examples import PARTS, SETTINGS, last, values_of
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.forecasting import Forecasting
+from rnnlab.tasks.forecasting import NORMALIZATIONS, Forecasting
 from rnnlab.tasks.reference.naive import rmse_mae
 
 
@@ -83,12 +83,13 @@ def test_training_windows_are_pieces_of_the_training_part(write_series):
     assert starts == set(range(41))
 
 
-def test_earlier_parts_do_not_depend_on_later_parts(write_series):
-    values = values_of()
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_earlier_parts_do_not_depend_on_later_parts(write_series, normalization):
+    values, settings = values_of(), SETTINGS | {"normalization": normalization}
     changed = values.copy()
     changed[80:] = 1e3 * np.arange(20)
-    one = Forecasting(write_series(values), **SETTINGS).load(seed=0)
-    two = Forecasting(write_series(changed, "changed.csv"), **SETTINGS).load(seed=0)
+    one = Forecasting(write_series(values), **settings).load(seed=0)
+    two = Forecasting(write_series(changed, "changed.csv"), **settings).load(seed=0)
     for n in range(5):
         for x, y in zip(one.train_batch(n)[:2], two.train_batch(n)[:2], strict=True):
             np.testing.assert_array_equal(x, y)
@@ -96,9 +97,11 @@ def test_earlier_parts_do_not_depend_on_later_parts(write_series):
         np.testing.assert_array_equal(x.inputs, y.inputs)
         np.testing.assert_array_equal(x.targets, y.targets)
     assert one.target_scale == two.target_scale
-    # And the same of validation against training.
+    # And the same of validation against training, unless the validation part chooses.
     changed[60:80] = -7.0 * np.arange(20)
-    three = Forecasting(write_series(changed, "more.csv"), **SETTINGS).load(seed=0)
+    if normalization == "auto":
+        return
+    three = Forecasting(write_series(changed, "more.csv"), **settings).load(seed=0)
     np.testing.assert_array_equal(one.train_batch(0).inputs, three.train_batch(0).inputs)
     np.testing.assert_array_equal(one.train_batch(0).targets, three.train_batch(0).targets)
 
@@ -158,7 +161,7 @@ def test_season_follows_from_the_dates(write_series):
     dates = months.astype("datetime64[D]")
     assert Forecasting(write_series(values, dates=dates), length=20).read_split().season == 12
     assert Forecasting(write_series(values), length=20).read_split().season == 1
-    assert Forecasting(write_series(values), length=20).load(seed=0).in_features == 4
+    assert Forecasting(write_series(values), length=20).load(seed=0).in_features == 6
 
 
 def test_notes_describe_the_file(tmp_path):
@@ -171,13 +174,15 @@ def test_notes_describe_the_file(tmp_path):
         "Cells are separated by semicolons.",
         "a.csv: 1 series of 90 time steps from 2024-01-01 to 2024-03-30, one every day (column "
         "'day'): 62 to train on, 14 to validate, 14 to test. Forecast: price, the next 2 time "
-        "steps. Training windows: 12 time steps. Season: 7 time steps (from the dates). Further "
-        "inputs: holiday. Unused columns: comment.",
+        "steps. Training windows: 12 time steps. Season: 7 time steps (from the dates). "
+        "Normalization: window. Further inputs: holiday. Unused columns: comment.",
     )
     path.write_text("price\n" + "NA\n" + "1\n2\n" * 45)
     (note,) = Forecasting(path, horizon=1, length=12, calendar=False).load(seed=0).notes
     assert "1 series of 91 time steps without dates: " in note
-    assert note.endswith("Season: none (--data.season sets one). Missing values: 1 of 91.")
+    assert note.endswith(
+        "Season: none (--data.season sets one). Normalization: window. Missing values: 1 of 91."
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,6 +232,23 @@ def test_forecasting_of_invalid_series_raises(write_series, values, options, mes
     with pytest.raises(ValueError, match=message) as raised:
         Forecasting(write_series(values), **(SETTINGS | options)).load(seed=0)
     assert "\n" not in str(raised.value)
+
+
+def test_fingerprints_of_series_normalization_are_those_of_earlier_versions(write_series):
+    single = Forecasting(write_series(values_of()), **SETTINGS).load(seed=0)
+    assert single.fingerprint.startswith("a8294fc8cb88635c")
+    renamed = Forecasting(write_series(values_of(), "other.csv"), **PARTS).load(seed=0)
+    assert renamed.fingerprint != single.fingerprint
+
+
+@pytest.mark.parametrize("normalization", ["window", "seasonal"])
+def test_straight_line_is_finite_with_its_own_spread(write_series, normalization):
+    task = Forecasting(
+        write_series(0.1 * np.arange(100)), **PARTS, normalization=normalization
+    ).load(0)
+    for batch in (task.train_batch(0), *task.eval_sets["test"]()):
+        assert np.nanmax(np.abs(batch.inputs)) <= 10
+        assert np.nanmax(np.abs(batch.targets)) < 10
 
 
 def test_straight_line_is_not_scaled_by_rounding_errors(write_series):

@@ -1,5 +1,7 @@
 """ARIMA models, fitted once and rolled over a series as a baseline of forecasts."""
 
+import contextlib
+import importlib
 import warnings
 from typing import Any, NamedTuple
 
@@ -74,7 +76,7 @@ class Arima(NamedTuple):
             known = np.log(values) if self.is_log else values
         known = np.where(np.isfinite(known), known, np.nan)
         model = _model(known - waves[:count], self)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _one_thread():
             warnings.simplefilter("ignore")
             filtered = model.filter(self.params).filter_results
         state = filtered.predicted_state[:, 1:].T
@@ -103,7 +105,7 @@ def fit_arima(values: np.ndarray, season: int, period: float) -> Arima | None:
 
     Args:
       values: (time,), the training part, NaN where missing.
-      season: time steps per season; 1 is none.
+      season: time steps per season; 1 without season.
       period: the same as a real number, such as 52.18 weeks of a year.
 
     Returns:
@@ -158,7 +160,7 @@ def _fit(
     seasonal_order = (*form[1], season if any(form[1]) else 0)
     trend = "c" if form[2] else "n"
     found = Arima(form[0], seasonal_order, trend, np.empty(0), is_log, period, coefficients, np.nan)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _one_thread():
         warnings.simplefilter("ignore")  # a fit that has not converged is still a baseline
         try:
             # Differences first keep the state small. `forecasts` has them in the state.
@@ -203,3 +205,11 @@ def _wave_coefficients(values: np.ndarray, period: float, harmonics: int) -> np.
     waves = np.diff(_waves(np.arange(len(values)), period, harmonics), axis=0)
     waves = np.concatenate([waves, np.ones((len(waves), 1))], axis=1)
     return np.linalg.lstsq(waves[known], changes[known], rcond=None)[0][:-1]
+
+
+def _one_thread() -> contextlib.AbstractContextManager:
+    """Limits linear algebra to one thread: the matrices are small, and threads only wait."""
+    try:
+        return importlib.import_module("threadpoolctl").threadpool_limits(1)
+    except ModuleNotFoundError:
+        return contextlib.nullcontext()

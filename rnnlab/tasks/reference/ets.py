@@ -94,7 +94,7 @@ def fit_ets(values: np.ndarray, season: int) -> ExponentialSmoothing | None:
 
     Args:
       values: (time,), the training part, NaN where missing.
-      season: time steps per season; 1 is none.
+      season: time steps per season; 1 without season.
 
     Returns:
       The model, or None if there are fewer than 10 values or no model can be fitted.
