@@ -162,6 +162,11 @@ class IrregularRecords:
         except ValueError as error:
             raise data_error(path, f"cannot be split: {error}") from None
         parts = [read.part.select(part) for part in indices]
+        for name, part in zip(("training", "validation", "test"), parts, strict=True):
+            if len(np.unique(part.targets)) < 2:
+                found = read.classes[part.targets[0]]
+                reason = f"must have >= 2 classes in the {name} part, got only {found!r}"
+                raise data_error(path, f"{reason}; add records or raise its fraction")
         note = _describe(path, read.part, read.layout, read.classes)
         return parts, read.layout, read.classes, (*read.notes, note)
 

@@ -81,11 +81,12 @@ def risk_scores(probability: np.ndarray, actual: np.ndarray) -> dict[str, float]
 def classifier_probabilities(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Returns the probabilities of the positive class that four classifiers assign to `test`.
+    """Returns the probabilities of the positive class that classifiers assign to `test`.
 
     Logistic regression, an SVM with a radial kernel and an MLP get standardized summaries, clipped
     to `LIMIT` deviations, with the mean in place of missing ones; boosted trees get them as they
-    are. The probabilities of the SVM are a logistic regression on its scores, cross-validated.
+    are. The probabilities of the SVM are a logistic regression on its scores, cross-validated, for
+    which a class needs two training records: otherwise the SVM is left out.
 
     Args:
       train, test: (records, features), NaN where missing.
@@ -98,11 +99,15 @@ def classifier_probabilities(
     ensemble, svm = require_module("sklearn.ensemble"), require_module("sklearn.svm")
     linear_model = require_module("sklearn.linear_model")
     neural_network = require_module("sklearn.neural_network")
-    flat = {
-        "logistic regression": linear_model.LogisticRegression(C=0.01, max_iter=1000),
-        "SVM": calibration.CalibratedClassifierCV(svm.SVC(gamma=0.001), ensemble=False),
-        "MLP": neural_network.MLPClassifier(alpha=1.0, early_stopping=True, random_state=0),
-    }
+    folds = min(5, *np.bincount(train_labels.astype(int), minlength=2))
+    flat = {"logistic regression": linear_model.LogisticRegression(C=0.01, max_iter=1000)}
+    if folds >= 2:
+        flat["SVM"] = calibration.CalibratedClassifierCV(
+            svm.SVC(gamma=0.001), cv=folds, ensemble=False
+        )
+    flat["MLP"] = neural_network.MLPClassifier(
+        hidden_layer_sizes=(32,), alpha=5.0, max_iter=100, random_state=0
+    )
     trees = ensemble.HistGradientBoostingClassifier(
         learning_rate=0.05,
         max_iter=300,
@@ -110,7 +115,7 @@ def classifier_probabilities(
         l2_regularization=1.0,
         random_state=0,
     )
-    scaled = _standardized(train), _standardized(test, train)
+    scaled = _standardized(train, train), _standardized(test, train)
     with warnings.catch_warnings():
         # A classifier that has not converged is still a baseline.
         warnings.simplefilter("ignore", require_module("sklearn.exceptions").ConvergenceWarning)
@@ -118,15 +123,21 @@ def classifier_probabilities(
             name: model.fit(scaled[0], train_labels).predict_proba(scaled[1])[:, 1]
             for name, model in flat.items()
         }
-    return found | {"boosted trees": trees.fit(train, train_labels).predict_proba(test)[:, 1]}
+    varies = np.isfinite(_deviations(train)[1])  # binning needs a value
+    trees.fit(train[:, varies], train_labels)
+    return found | {"boosted trees": trees.predict_proba(test[:, varies])[:, 1]}
 
 
-def _standardized(table: np.ndarray, train: np.ndarray | None = None) -> np.ndarray:
+def _standardized(table: np.ndarray, train: np.ndarray) -> np.ndarray:
     """A table as deviations from the means of the training part; missing values become 0."""
-    train = table if train is None else train
-    known = ~np.isnan(train)
+    mean, deviation = _deviations(train)
+    return np.clip(np.nan_to_num((table - mean) / deviation), -LIMIT, LIMIT)
+
+
+def _deviations(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of the known values of columns; infinite where they do not vary."""
+    known = ~np.isnan(table)
     counts = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, train, 0).sum(axis=0) / counts
-    deviation = np.sqrt((np.where(known, train - mean, 0) ** 2).sum(axis=0) / counts)
-    scale = np.where(deviation > 0, deviation, np.inf)
-    return np.clip(np.nan_to_num((table - mean) / scale), -LIMIT, LIMIT)
+    mean = np.where(known, table, 0).sum(axis=0) / counts
+    deviation = np.sqrt((np.where(known, table - mean, 0) ** 2).sum(axis=0) / counts)
+    return mean, np.where(deviation > 0, deviation, np.inf)
