@@ -114,6 +114,7 @@ def record_data(
             _baselines, _Compared(digest, train, test, len(classes), is_binary)
         ),
         in_features=features.in_features,
+        num_variables=len(features.values.mean),
         classes=classes,
         example_ids=test.ids,
         fingerprint=digest,
