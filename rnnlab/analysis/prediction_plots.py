@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnlab.analysis.reliability import draw_reliability, reliability
 from rnnlab.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def figure(predictions: Predictions) -> "Figure | None":
         names = np.unique([*columns["predicted"], *columns["actual"]])
         known = columns["actual"] != ""
         if known.any() and 2 <= len(names[names != ""]) <= MAX_CLASSES:
-            return _confusion(columns["predicted"][known], columns["actual"][known])
+            return _classes({name: column[known] for name, column in columns.items()})
     if predictions.kind == "value":
         return _values(columns)
     return None
@@ -83,16 +84,30 @@ def _forecasts(columns) -> "Figure":
     return drawn
 
 
-def _confusion(predicted: np.ndarray, actual: np.ndarray) -> "Figure":
+def _classes(columns) -> "Figure":
+    """The confusion matrix; of two classes also the reliability of the second's probability."""
     from matplotlib.figure import Figure
 
+    actual, predicted = columns["actual"], columns["predicted"]
+    probabilities = [name for name in columns if name.startswith("p(")]
+    is_binary = len(probabilities) == 2
     names, codes = np.unique(np.concatenate([actual, predicted]), return_inverse=True)
+    size = 2.5 + 0.4 * len(names)
+    width = 9.0 if is_binary else size + 1
+    drawn = Figure(figsize=(width, 4 if is_binary else size), layout="constrained")
+    panels = np.atleast_1d(drawn.subplots(1, 1 + is_binary))
+    _draw_confusion(panels[0], names, codes)
+    if is_binary:
+        event = probabilities[1][2:-1]
+        found = reliability(columns[probabilities[1]], actual == event)
+        draw_reliability(panels[1], found, event)
+    return drawn
+
+
+def _draw_confusion(axes: "Axes", names: np.ndarray, codes: np.ndarray) -> None:
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, tuple(np.split(codes, 2)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 2.5 + 0.4 * len(names)
-    drawn = Figure(figsize=(size + 1, size), layout="constrained")
-    axes = drawn.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = np.arange(len(names))
     axes.set_xticks(ticks, names, rotation=45 if max(map(len, names)) > 2 else 0)
@@ -102,8 +117,7 @@ def _confusion(predicted: np.ndarray, actual: np.ndarray) -> "Figure":
         if count and len(names) <= 12:
             color = "white" if shares[row, col] > 0.5 else "black"
             axes.text(col, row, count, ha="center", va="center", color=color, fontsize="small")
-    drawn.colorbar(image, label="share of the actual class", shrink=0.8)
-    return drawn
+    axes.figure.colorbar(image, ax=axes, label="share of the actual class", shrink=0.8)
 
 
 def _values(columns) -> "Figure | None":

@@ -7,6 +7,7 @@ from rnnlab.tasks.copying import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks.digits import Digits as Digits
 from rnnlab.tasks.forecasting import Forecasting as Forecasting
 from rnnlab.tasks.formal import FormalLanguage as FormalLanguage
+from rnnlab.tasks.irregular_records import IrregularRecords as IrregularRecords
 from rnnlab.tasks.listops import ListOps as ListOps
 from rnnlab.tasks.mqar import MQAR as MQAR
 from rnnlab.tasks.sequences import Sequences as Sequences
@@ -21,6 +22,7 @@ TASKS = {
         Digits,
         Forecasting,
         FormalLanguage,
+        IrregularRecords,
         ListOps,
         MQAR,
         SelectiveCopying,

@@ -183,6 +183,11 @@ def _describe(path: Path, part: RecordPart, layout: RecordLayout, classes: tuple
     named = ", ".join(f"{n:,} {name}" for name, n in zip(classes, counts, strict=True))
     return (
         f"{path.name}: {len(lengths):,} records of {lengths.min()} to {lengths.max()} time steps, "
-        f"{len(layout.variables)} variables and {len(layout.descriptors)} descriptors. "
+        f"{_counted(layout.variables, 'variable')} and "
+        f"{_counted(layout.descriptors, 'descriptor')}. "
         f"Classes: {named}."
     )
+
+
+def _counted(names: tuple[str, ...], noun: str) -> str:
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"

@@ -132,7 +132,7 @@ class _Compared:
     is_binary: bool = field(compare=False)
 
 
-@functools.lru_cache(maxsize=2)  # the runs of a sweep have the same baselines
+@functools.lru_cache(maxsize=2)  # the runs of a grid have the same baselines
 def _baselines(compared: _Compared) -> dict[str, float | dict[str, float]]:
     train, test = compared.train, compared.test
     if not compared.is_binary:
@@ -143,7 +143,7 @@ def _baselines(compared: _Compared) -> dict[str, float | dict[str, float]]:
     share = np.full(len(actual), np.mean(train.targets))
     found["share of training"] = risk.risk_scores(share, actual)
     for name, scores in test.scores.items():
-        # A score is no probability, so it has no Brier score.
+        # A score is not a probability, so it has no Brier score.
         scores = np.where(np.isnan(scores), np.nanmedian(train.scores[name]), scores)
         found[name] = risk.risk_scores(scores, actual)
         del found[name]["brier"]

@@ -14,7 +14,7 @@ TAILS = (0.005, 0.995)
 
 @dataclass(frozen=True)
 class Scale:
-    """How values become inputs: they are clipped, then standardized. NaN stays.
+    """Limits, means and deviations by which values are clipped, then standardized. NaN stays.
 
     Attributes:
       low, high: (features,) limits.
@@ -51,13 +51,13 @@ class Scale:
 
 @dataclass(frozen=True)
 class RecordFeatures:
-    """What the training part fixes about the inputs.
+    """The inputs of a model from irregular records, with the scales of the training part.
 
     The inputs of a time step are, in this order, for V variables:
 
         V  last known value, standardized; 0, the mean, before the first measurement
         V  1 where the variable is measured at this time step, else 0
-        V  log(1 + time since its last measurement, or since the first time step if there is none)
+        V  log(1 + time since its last measurement, or since the first time step before it)
         1  log(1 + time since the time step before)
         1  time, standardized
            each number that describes the record, standardized, and 1 where it is known, else 0
@@ -130,7 +130,7 @@ class RecordFeatures:
         observed = ~np.isnan(values)
         position = np.arange(len(rows))
         last = np.where(observed, position[:, None], -1)
-        # The last known step of an earlier record is no step of this one.
+        # A time step before the start is of another record: the variable is not known yet.
         last = np.maximum.accumulate(last, axis=0)
         is_known = last >= starts[:, None]
         last = np.where(is_known, last, starts[:, None])

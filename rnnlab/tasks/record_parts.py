@@ -28,7 +28,7 @@ HALF_HOUR = 0.5
 
 @dataclass(frozen=True)
 class RecordLayout:
-    """What the columns of irregular records mean.
+    """The meaning of the columns of irregular records.
 
     Attributes:
       variables: names of what is measured over time.
@@ -167,7 +167,7 @@ def read_labelled_records(
 ) -> LabelledRecords:
     """Returns the records of a long event table, with the classes of a table of labels.
 
-    Records without a label are left out, and so are labels without a record.
+    Records without a label are omitted, and so are labels without a record.
 
     Args:
       path: the event table.
@@ -187,7 +187,9 @@ def read_labelled_records(
             raise data_error(path, f"has no variable {name!r}; choose descriptors from {known}")
     variables = tuple(name for name in events.variables if name not in layout.descriptors)
     if not variables:
-        raise data_error(path, "must have a variable that is no descriptor, got none; add one")
+        raise data_error(
+            path, "must have a variable besides the descriptors, got only them; add one"
+        )
     layout = replace(layout, variables=variables)
     part = _split_events(events, layout)
     table = read_table(labels)
@@ -203,7 +205,7 @@ def read_labelled_records(
         )
     notes = list(events.notes)
     if missing := len(part.ids) - len(known):
-        notes.append(f"{missing:,} of {len(part.ids):,} records have no label and are left out.")
+        notes.append(f"{missing:,} of {len(part.ids):,} records have no label and are omitted.")
     part = replace(part, targets=targets).select(known)
     groups = None
     if group is not None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rnnlab.analysis.prediction_plots import figure
+from rnnlab.analysis.reliability import reliability
 from rnnlab.tasks.predictions import Predictions
 
 DAYS = np.datetime64("2024-01-01") + np.arange(5)
@@ -42,3 +43,28 @@ def test_figure_without_known_truth_is_none():
     assert figure(Predictions("value", values)) is None
     values["actual"] = np.array([1.0, np.nan])
     assert figure(Predictions("value", values)).axes[0].lines[0].get_xdata().tolist() == [1]
+
+
+def test_figure_of_two_classes_has_the_reliability_of_the_second():
+    rng = np.random.default_rng(0)
+    p = rng.random(400)
+    happened = rng.random(400) < p
+    columns = {
+        "predicted": np.where(p > 0.5, "ill", "healthy"),
+        "actual": np.where(happened, "ill", "healthy"),
+        "p(healthy)": 1 - p,
+        "p(ill)": p,
+    }
+    drawn = figure(Predictions("class", columns))
+    labels = [axes.get_xlabel() for axes in drawn.axes]
+    assert labels.count("predicted class") == labels.count("predicted p(ill)") == 1
+    found = reliability(p, happened)
+    assert found.counts.sum() == 400
+    assert (np.abs(found.observed - found.predicted) < 0.25).all()
+    inside = (found.low <= found.predicted) & (found.predicted <= found.high)
+    assert inside.sum() >= 8
+
+
+def test_interval_of_a_share_is_that_of_wilson():
+    found = reliability(np.full(10, 0.3), np.arange(10) < 3, num_bins=1)
+    np.testing.assert_allclose([found.low[0], found.high[0]], [0.1078, 0.6032], atol=1e-4)

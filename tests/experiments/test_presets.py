@@ -76,3 +76,26 @@ def test_series_of_a_user_with_gaps_is_forecast(tmp_path, capsys):
         assert heading in printed
     assert main.main(["run", str(EXPERIMENTS / "forecasting.py"), *flags[:2], *out]) == errors.DATA
     assert f"rnnlab: error: {file}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+def test_event_table_of_a_user_is_classified(tmp_path, capsys):
+    lines, labels = ["id,time,variable,value"], ["id,label"]
+    for k in range(60):
+        lines += [f"{k},{t * (1 + k % 3)},HR,{70 + 20 * (k % 2) + t}" for t in range(1 + k % 4)]
+        labels.append(f"{k},{'died' if k % 2 else 'alive'}")
+    (tmp_path / "events.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "labels.csv").write_text("\n".join(labels), encoding="utf-8")
+    experiment = ["run", str(EXPERIMENTS / "icu_mortality.py")]
+    flags = ["--data.path", str(tmp_path / "events.csv"), "--data.batch-size", "8"]
+    flags += ["--model.cell", "mingru", "--model.gap-decay", "True", "--model.width", "4"]
+    flags += ["--train.steps", "2", "--train.eval-every", "2", "--seeds", "0"]
+    flags += ["--out", str(tmp_path / "runs")]
+    named = ["--data.labels", str(tmp_path / "labels.csv")]
+    assert main.main([*experiment, *flags, *named]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for heading in ("test roc_auc", "boosted trees (baseline)", "60 records of 1 to 4 time steps"):
+        assert heading in printed
+    assert main.main([*experiment, *flags]) != 0
+    assert "labels must be given with an event table" in capsys.readouterr().err

@@ -203,10 +203,10 @@ def test_tables_of_a_user_become_parts_with_descriptors(tmp_path):
     assert wards.tolist() == batch.targets[ends].tolist()
     assert (batch.gaps[:, 1:][batch.mask[:, 1:]] == 1).all()
     assert data.notes[-1] == (
-        "events.csv: 40 records of 1 to 4 time steps, 1 variables and 2 descriptors. Classes: 20 "
+        "events.csv: 40 records of 1 to 4 time steps, 1 variable and 2 descriptors. Classes: 20 "
         "healthy, 20 ill."
     )
-    assert "1 of 41 records have no label and are left out." in data.notes
+    assert "1 of 41 records have no label and are omitted." in data.notes
 
 
 def test_groups_of_a_user_are_not_split(tmp_path):

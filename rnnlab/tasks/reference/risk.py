@@ -57,7 +57,7 @@ def risk_scores(probability: np.ndarray, actual: np.ndarray) -> dict[str, float]
     """Returns the scores of probabilities of the rarer, positive class.
 
     Args:
-      probability: (cases,) float64; where it is no probability but a score, `brier` has no meaning.
+      probability: (cases,) float64; of other scores only `brier` has no meaning.
       actual: (cases,) bool.
 
     Returns:
@@ -86,7 +86,7 @@ def classifier_probabilities(
     Logistic regression, an SVM with a radial kernel and an MLP get standardized summaries, clipped
     to `LIMIT` deviations, with the mean in place of missing ones; boosted trees get them as they
     are. The probabilities of the SVM are a logistic regression on its scores, cross-validated, for
-    which a class needs two training records: otherwise the SVM is left out.
+    which a class needs two training records: otherwise the SVM is omitted.
 
     Args:
       train, test: (records, features), NaN where missing.
