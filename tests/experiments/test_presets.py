@@ -94,8 +94,8 @@ def test_event_table_of_a_user_is_classified(tmp_path, capsys):
     flags += ["--out", str(tmp_path / "runs")]
     named = ["--data.labels", str(tmp_path / "labels.csv")]
     assert main.main([*experiment, *flags, *named]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    for heading in ("test roc_auc", "boosted trees (baseline)", "60 records of 1 to 4 time steps"):
+    printed = capsys.readouterr().out
+    for heading in ("test roc_auc", "boosted trees (baseline)"):
         assert heading in printed
     assert main.main([*experiment, *flags]) != 0
     assert "labels must be given with an event table" in capsys.readouterr().err
