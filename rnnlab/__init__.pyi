@@ -57,6 +57,7 @@ from rnnlab.tasks import ListOps as ListOps
 from rnnlab.tasks import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks import Sequences as Sequences
 from rnnlab.tasks import Text as Text
+from rnnlab.tasks import Turbofan as Turbofan
 from rnnlab.train.config import TrainConfig as TrainConfig
 
 __version__: str

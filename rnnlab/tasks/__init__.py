@@ -12,6 +12,7 @@ from rnnlab.tasks.listops import ListOps as ListOps
 from rnnlab.tasks.mqar import MQAR as MQAR
 from rnnlab.tasks.sequences import Sequences as Sequences
 from rnnlab.tasks.text import Text as Text
+from rnnlab.tasks.turbofan import Turbofan as Turbofan
 
 TASKS = {
     task.__name__: task
@@ -28,6 +29,7 @@ TASKS = {
         SelectiveCopying,
         Sequences,
         Text,
+        Turbofan,
     )
 }
 """Tasks by name."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
+from rnnlab.tasks.reference import remaining_life
 from rnnlab.train import rare_classes
 
 
@@ -131,6 +132,8 @@ METRICS: dict[str, Metric] = {
     "mse": MeanMetric(squared_errors),
     "rmse": MeanMetric(squared_errors, transform=lambda mean: float(np.sqrt(mean))),
     "mae": MeanMetric(absolute_errors),
+    "rmse_uncapped": DecodedMetric(remaining_life.rmse_uncapped),
+    "phm_score": DecodedMetric(remaining_life.phm_score),
 }
 """Metrics by name. `bits` is per character where time steps are characters."""
 

@@ -25,7 +25,7 @@ from rnnlab.recurrent import tree_where
 
 
 class StepInputs(NamedTuple):
-    """What one time step reads, or all of them, time first.
+    """The inputs and flags of one time step, or of all time steps, time first.
 
     Attributes:
       gates: projected inputs (time, *batch, features) for each gate.
