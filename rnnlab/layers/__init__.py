@@ -2,6 +2,7 @@
 
 from rnnlab.layers.attention import Attention as Attention
 from rnnlab.layers.attention import AttentionCarry as AttentionCarry
+from rnnlab.layers.attention_pooling import AttentionPooling as AttentionPooling
 from rnnlab.layers.bidirectional import Bidirectional as Bidirectional
 from rnnlab.layers.block import Block as Block
 from rnnlab.layers.block import BlockCarry as BlockCarry

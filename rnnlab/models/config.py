@@ -39,7 +39,8 @@ class ModelConfig:
       dropout: dropout rate after each branch.
       variational: whether all time steps of a sequence share one dropout mask (not in tcn).
       bidirectional: whether each recurrent cell has a second one that reads from the end.
-      readout: what predictions are made from: the last output, or the mean of the outputs so far.
+      readout: what predictions are made from: the last output, the mean of the outputs so far, or
+        their mean weighted by attention.
       tie_embeddings: whether the head shares the embedding's matrix.
       input_decay: whether values fade while they are not observed, for data that shows which are.
       dtype: dtype of the computation; parameters are float32.
@@ -64,7 +65,7 @@ class ModelConfig:
     dropout: float = 0.0
     variational: bool = False
     bidirectional: bool = False
-    readout: Literal["last", "mean"] = "last"
+    readout: Literal["last", "mean", "attention"] = "last"
     tie_embeddings: bool = False
     input_decay: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -18,6 +18,7 @@ from rnnlab.call_arguments import (
     split_arguments,
 )
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.layers.attention_pooling import AttentionPooling
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.input_decay import InputDecay
 from rnnlab.layers.norm import RMSNorm
@@ -25,11 +26,11 @@ from rnnlab.layers.running_mean import RunningMean
 from rnnlab.recurrent import dense, mask_outputs, uses_gaps, validate_call, validate_carry
 from rnnlab.validation import require_flags, require_one_of, require_positive_int, require_tokens
 
-READOUTS = ("last", "mean")
+READOUTS = ("last", "mean", "attention")
 
 
 class ModelCarry(NamedTuple):
-    """The carry of a model: those of its body and of its running mean, () without one."""
+    """The carry of a model: those of its body and of its pooling, () without one."""
 
     body: Any
     readout: Any
@@ -53,7 +54,8 @@ class SequenceModel(nnx.Module):
       vocab_size: number of token ids; None if the inputs are values.
       in_features: number of values per time step; None if the inputs are tokens.
       readout: what predictions are made from: `"last"` is the body's output at the time step,
-        `"mean"` the mean of its outputs so far, which at the last step is that of the sequence.
+        `"mean"` the mean of its outputs so far, which at the last step is that of the sequence,
+        `"attention"` their mean weighted by the attention of a learned query.
       tie_embeddings: whether the head shares the embedding's matrix.
       input_decay: number of variables whose values fade while they are not observed, at the start
         of the inputs; see `rnnlab.layers.InputDecay`. 0: none.
@@ -130,7 +132,12 @@ class SequenceModel(nnx.Module):
             None if in_features is None else nnx.Linear(in_features, width, rngs=rngs, **dtypes)
         )
         self.norm = RMSNorm(body.features, rngs=rngs, **dtypes)
-        self.mean = RunningMean(body.features, dtype=self.dtype) if readout == "mean" else None
+        poolings = {
+            "last": lambda: None,
+            "mean": lambda: RunningMean(body.features, dtype=self.dtype),
+            "attention": lambda: AttentionPooling(body.features, rngs=rngs, **dtypes),
+        }
+        self.pooling = poolings[readout]()
         head = nnx.initializers.normal(0.02)  # predictions start near uniform, or near 0
         self.head_kernel = (
             None
@@ -152,7 +159,7 @@ class SequenceModel(nnx.Module):
     @property
     def readout(self) -> str:
         """The source of the predictions, one of `READOUTS`."""
-        return "last" if self.mean is None else "mean"
+        return {RunningMean: "mean", AttentionPooling: "attention"}.get(type(self.pooling), "last")
 
     @property
     def tie_embeddings(self) -> bool:
@@ -161,9 +168,9 @@ class SequenceModel(nnx.Module):
 
     @accept_batch_size
     def initial_carry(self, batch_shape: BatchShape = ()) -> ModelCarry:
-        """Returns the initial carry of the body and of the running mean."""
-        mean = () if self.mean is None else self.mean.initial_carry(batch_shape)
-        return ModelCarry(self.body.initial_carry(batch_shape), mean)
+        """Returns the initial carry of the body and of the pooling."""
+        pooled = () if self.pooling is None else self.pooling.initial_carry(batch_shape)
+        return ModelCarry(self.body.initial_carry(batch_shape), pooled)
 
     def __call__(
         self,
@@ -199,9 +206,9 @@ class SequenceModel(nnx.Module):
         """Returns the carry and the predictions of one time step."""
         key = call_key(key, rngs)
         carry, x, reset, mask = self._validate(carry, x, reset, mask, time=False)
-        mean = None if self.mean is None else self.mean.step
+        pooling = None if self.pooling is None else self.pooling.step
         flags = {"reset": reset, "mask": mask}
-        return self._run(self.body.step, mean, carry, self.embed(x), gaps, key, **flags)
+        return self._run(self.body.step, pooling, carry, self.embed(x), gaps, key, **flags)
 
     def embed(
         self, xs: Float[Array, "*batch in_features"] | Int[Array, "*batch"]
@@ -227,7 +234,7 @@ class SequenceModel(nnx.Module):
         `model(carry, xs)` is `model.predict(carry, model.embed(xs))`.
         """
         key = call_key(key, rngs)
-        return self._run(self.body, self.mean, carry, embedded, gaps, key, reset=reset, mask=mask)
+        return self._run(self.body, self.pooling, carry, embedded, gaps, key, reset=reset, mask=mask)
 
     def _validate(self, carry, xs, reset, mask, *, time):
         if self.vocab_size is None:
@@ -245,14 +252,14 @@ class SequenceModel(nnx.Module):
         carry = validate_carry(self, carry, xs.shape[:-1] if time else xs.shape)
         return carry, xs, reset, mask
 
-    def _run(self, body, mean, carry, x, gaps, key, *, reset, mask):
+    def _run(self, body, pooling, carry, x, gaps, key, *, reset, mask):
         flags = {"reset": reset, "mask": mask}
         options = key_option(self.body, key) | ({} if gaps is None else {"gaps": gaps})
         state, y = body(carry.body, x, **flags, **options)
         y = self.norm(y)
-        total = carry.readout
-        if mean is not None:
-            total, y = mean(total, y, **flags)
+        pooled = carry.readout
+        if pooling is not None:
+            pooled, y = pooling(pooled, y, **flags)
         kernel = self.embedding[...].T if self.head_kernel is None else self.head_kernel[...]
         y = dense(y, kernel, self.head_bias[...], self.dtype).astype(accumulation_dtype(self.dtype))
-        return ModelCarry(state, total), mask_outputs(y, mask)
+        return ModelCarry(state, pooled), mask_outputs(y, mask)

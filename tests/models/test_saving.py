@@ -50,6 +50,7 @@ MODULES = {
         rnnlab.OutputOnly(rnnlab.GRU(3, 4, rngs=nnx.Rngs(0))), nnx.Linear(4, 2, rngs=nnx.Rngs(0))
     ),
     "model": lambda: model(readout="mean", bidirectional=True, dtype="bfloat16"),
+    "attention": lambda: model(readout="attention", depth=1),
     "hybrid": lambda: model(
         cell="lstm+tcn+transformer+mamba", depth=4, tie_embeddings=True, heads=2
     ),

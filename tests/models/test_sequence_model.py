@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from rnnlab import CELLS, GRU, Bidirectional, MinGRU, Stack
+from rnnlab.layers.attention_pooling import AttentionPooling
 from rnnlab.layers.running_mean import RunningMean
 from rnnlab.models import SequenceModel
 from rnnlab.models.config import ModelConfig, count_parameters, state_bytes
@@ -24,7 +25,15 @@ HYBRID = ModelConfig("mingru+transformer", **BARE, readout="mean", options=TRANS
 MODELS = {
     "mean of a hybrid": functools.partial(HYBRID.build, 3, in_features=4, rngs=nnx.Rngs(0)),
     "running mean": functools.partial(RunningMean, 4),
+    "attention": lambda: sharp_pooling(4),
 }
+
+
+def sharp_pooling(features):
+    """Attention whose scores differ by tens, so that one time step outweighs others."""
+    pooling = AttentionPooling(features, rngs=nnx.Rngs(0))
+    pooling.query[...] = 20 * jax.random.normal(jax.random.key(1), (features,))
+    return pooling
 
 
 @functools.cache
@@ -41,6 +50,7 @@ READOUT_CHECKS = ("sequence_equals_steps", "packed_equals_separate", "padded_equ
     ("name", "check"),
     [
         *(("running mean", check) for check in CHECKS),
+        *(("attention", check) for check in CHECKS),
         *(("mean of a hybrid", check) for check in READOUT_CHECKS),
         *(
             pytest.param("mean of a hybrid", check, marks=pytest.mark.slow)
@@ -111,6 +121,31 @@ def test_mean_readout_at_the_last_step_is_the_mean_over_the_sequence(getkey):
         mean = hidden[row, :length].mean(0)
         wanted = mean @ model.head_kernel[...] + model.head_bias[...]
         assert_close(ys[row, length - 1], wanted)
+
+
+def test_attention_over_a_sequence_equals_a_softmax_over_its_time_steps(getkey):
+    pooling = sharp_pooling(4)
+    xs = 3 * jax.random.normal(getkey(), (2, 9, 4))
+    reset = jnp.zeros((2, 9), bool).at[1, 4].set(True)
+    ys = pooling(None, xs, reset=reset)[1]
+    for row, start in ((0, 0), (1, 4)):
+        weights = pooling.attention(xs[row, start:])
+        assert weights.max() > 0.9
+        assert_close(ys[row, -1], weights @ xs[row, start:])
+        scores = pooling.query[...] @ jnp.tanh(xs[row, start:] @ pooling.kernel[...]).T
+        assert_close(weights, jnp.exp(scores) / jnp.exp(scores).sum())
+
+
+def test_attention_of_huge_scores_is_finite(getkey):
+    pooling = sharp_pooling(4)
+    pooling.query[...] *= 1e4
+    graphdef, params = nnx.split(pooling)
+    xs = jax.random.normal(getkey(), (9, 4))
+
+    def loss(params, xs):
+        return jnp.sum(nnx.merge(graphdef, params, copy=True)(xs)[1])
+
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(jax.grad(loss, (0, 1))(params, xs)))
 
 
 def test_call_without_a_carry_starts_from_the_initial_one():
