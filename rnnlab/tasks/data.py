@@ -46,6 +46,9 @@ class TaskData:
       preparation: predicts from new data; None: only the last evaluation set can be predicted.
       notes: sentences on what was detected in the data, which are shown before the training.
       loss_options: keyword arguments of a named loss, such as its class weights.
+      wanted_recall: of a categorical loss, recall by the name of a class. The result reports the
+        recall and the precision on the last evaluation set at the threshold of the class's
+        probability that reaches the wanted recall on the first one.
       decode: returns a prediction and its reference for each example, from the outputs of a batch
         and the batch, for metrics of whole decoded sequences; None where no metric needs it.
     """
@@ -70,6 +73,7 @@ class TaskData:
     preparation: Preparation | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     loss_options: Mapping[str, Any] = field(default_factory=dict)
+    wanted_recall: Mapping[str, float] = field(default_factory=dict)
     decode: Callable[[np.ndarray, Batch], Iterable[tuple[Any, Any]]] | None = None
 
 
@@ -91,6 +95,8 @@ class RngStream(enum.IntEnum):
     """What a task draws once, the same for every seed."""
     ORDER = 3
     """Permutations of examples."""
+    AUGMENT = 4
+    """Random changes of training examples, which depend on the seed."""
 
 
 def rng_for(stream: RngStream, *numbers: int) -> np.random.Generator:

@@ -6,10 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from scipy.special import softmax
 
 from rnnlab.recurrent import gap_option
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.data import TaskData
+from rnnlab.tasks.operating_points import metrics_at_chosen_thresholds
 from rnnlab.train.accumulate import MetricAccumulator
 from rnnlab.train.prefetch import validate_batch
 
@@ -49,14 +51,34 @@ def evaluate(
         if data.decode is not None:
             accumulator.add_decoded(data.decode(outputs, batch))
         if batch.targets is not None:
-            # A time step is kept where any of its targets counts.
-            keep = loss_mask(batch)
-            if keep.ndim == 3:
-                keep = keep.any(-1)
             targets = batch.targets
             if data.relative_scales is not None:
                 scales = data.relative_scales(batch)
                 outputs, targets = outputs * scales, targets * scales
+            keep = _has_target(batch)
             accumulator.add(outputs[keep], targets[keep])
         poll()
     return accumulator.result()
+
+
+def at_wanted_recall(
+    predict: Callable[[Any, Batch], jax.Array], params: Any, data: TaskData
+) -> dict[str, float]:
+    """Returns metrics on the last set at thresholds chosen on the first, `data.wanted_recall`."""
+    if not data.wanted_recall:
+        return {}
+
+    def probabilities(batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
+        found = [(np.asarray(predict(params, x)), x.targets, _has_target(x)) for x in batches]
+        outputs = np.concatenate([outputs[keep] for outputs, _, keep in found])
+        targets = np.concatenate([targets[keep] for _, targets, keep in found])
+        return softmax(outputs.astype(np.float64), -1), targets
+
+    valid, *_, test = [probabilities(batches()) for batches in data.eval_sets.values()]
+    return metrics_at_chosen_thresholds(valid, test, data.wanted_recall, data.classes)
+
+
+def _has_target(batch: Batch) -> np.ndarray:
+    """Whether any target of a time step counts, (batch, time) bool."""
+    keep = loss_mask(batch)
+    return keep.any(-1) if keep.ndim == 3 else keep

@@ -89,31 +89,6 @@ def precision(outputs: np.ndarray, targets: np.ndarray, *, of_class: int) -> flo
     return float(np.mean(targets[chosen] == of_class)) if chosen.any() else 0.0
 
 
-def threshold_for_recall(scores: np.ndarray, actual: np.ndarray, wanted: float) -> float:
-    """Returns the highest threshold at which at least a share `wanted` of the positives is found.
-
-    A case is found where its score is at least the threshold. Choose it on validation data, and
-    apply it to test data.
-
-    Args:
-      scores: (cases,) higher means more likely positive.
-      actual: (cases,) bool, whether each is positive.
-      wanted: the recall, in (0, 1].
-
-    Raises:
-      ValueError: wanted is out of range, or there is no positive.
-
-    >>> threshold_for_recall(np.array([0.9, 0.2, 0.6]), np.array([True, False, True]), 1.0)
-    0.6
-    """
-    if not 0 < wanted <= 1:
-        raise ValueError(f"wanted must be in (0, 1], got {wanted}; pass such as 0.9")
-    positive = np.sort(scores[np.asarray(actual, bool)])[::-1]
-    if not len(positive):
-        raise ValueError("actual must have at least one positive, got none; add some")
-    return float(positive[int(np.ceil(wanted * len(positive))) - 1])
-
-
 def _binary(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if targets.ndim > 1:
         return _labels(outputs, targets)

@@ -5,9 +5,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from rnnlab.tasks.operating_points import threshold_for_recall
 from rnnlab.train.accumulate import MetricAccumulator
 from rnnlab.train.metrics import METRICS, DecodedMetric, find_metric, higher_is_better, is_metric
-from rnnlab.train.rare_classes import threshold_for_recall
 
 needs_sklearn = pytest.mark.skipif(not find_spec("sklearn"), reason="scikit-learn is missing")
 RNG = np.random.default_rng(0)
