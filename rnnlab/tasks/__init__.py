@@ -10,6 +10,7 @@ from rnnlab.tasks.formal import FormalLanguage as FormalLanguage
 from rnnlab.tasks.irregular_records import IrregularRecords as IrregularRecords
 from rnnlab.tasks.listops import ListOps as ListOps
 from rnnlab.tasks.mqar import MQAR as MQAR
+from rnnlab.tasks.rare_beats import RareBeats as RareBeats
 from rnnlab.tasks.sequences import Sequences as Sequences
 from rnnlab.tasks.text import Text as Text
 from rnnlab.tasks.turbofan import Turbofan as Turbofan
@@ -26,6 +27,7 @@ TASKS = {
         IrregularRecords,
         ListOps,
         MQAR,
+        RareBeats,
         SelectiveCopying,
         Sequences,
         Text,
