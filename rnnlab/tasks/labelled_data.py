@@ -6,7 +6,10 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from rnnlab.tasks import imbalance
+from rnnlab.tasks.augment import Augmentation, augmented
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch, arrays, loss_mask
+from rnnlab.tasks.batching.balanced import balanced_batches
 from rnnlab.tasks.batching.padding import pad, split_batches
 from rnnlab.tasks.batching.strategies import Batching, training_batches
 from rnnlab.tasks.data import TaskData
@@ -39,6 +42,10 @@ def labelled_data(
     batching: Batching = "pad",
     target_scale: float = 1.0,
     metrics: tuple[str, ...] = (),
+    class_weights: float = 0.0,
+    focusing: float = 0.0,
+    balance: float = 0.0,
+    augmentation: Augmentation | None = None,
 ) -> TaskData:
     """Returns the data of a task that predicts the targets of each example.
 
@@ -56,15 +63,36 @@ def labelled_data(
       batching: how training examples share a batch, see `training_batches`.
       target_scale: what 1 in the targets is in the data's own units, for values.
       metrics: added to accuracy and NLL (classes) or RMSE and MAE (values).
+      class_weights: power of the inverse frequency of classes, see `rnnlab.tasks.imbalance`.
+      focusing: exponent of the focal loss, for classes.
+      balance: share of the examples of a batch that are drawn by class, see `BalancedSampler`.
+      augmentation: changes of the training batches.
+
+    Raises:
+      ValueError: a setting for classes is used with values, or does not fit the batching.
     """
     classes = np.issubdtype(train.targets.dtype, np.integer)
+    if not classes and (class_weights or focusing or balance):
+        raise ValueError(
+            "class_weights, focusing and balance must be 0 where targets are values, got "
+            f"{class_weights}, {focusing} and {balance}; remove them"
+        )
+    loss_options = {}
+    if class_weights or focusing:
+        scored = train.targets[loss_mask(train)]
+        weights = imbalance.class_weights(scored, out_features, class_weights)
+        loss_options = {"class_weights": weights, "focusing": focusing}
+    if balance:
+        take = balanced_batches(train, out_features, batching, batch_size, seed, balance)
+    else:
+        take = training_batches(train, batching, batch_size, seed)
     test = list(eval_sets.values())[-1]
     value_baselines = functools.partial(_value_baselines, target_scale=target_scale)
     return TaskData(
         loss="categorical" if classes else "squared",
         metrics=(("accuracy", "nll") if classes else ("rmse", "mae")) + metrics,
         out_features=out_features,
-        train_batch=training_batches(train, batching, batch_size, seed),
+        train_batch=augmented(take, augmentation or Augmentation(), seed),
         eval_sets={
             name: functools.partial(split_batches, part, min(batch_size, len(part.inputs)))
             for name, part in eval_sets.items()
@@ -73,6 +101,7 @@ def labelled_data(
         vocab_size=vocab_size,
         in_features=None if vocab_size else train.inputs.shape[-1],
         target_scale=target_scale,
+        loss_options=loss_options,
         fingerprint=fingerprint(
             *(x for part in (train, *eval_sets.values()) for x in arrays(part))
         ),

@@ -14,7 +14,7 @@ from rnnlab.datasets.folder import dataset_files
 from rnnlab.errors import DataError
 from rnnlab.tasks.augment import Augmentation
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch, arrays
-from rnnlab.tasks.batching.balanced import BalancedSampler, contained_classes, require_share
+from rnnlab.tasks.batching.balanced import balanced_batches, require_share
 from rnnlab.tasks.batching.padding import pad, split_batches
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
@@ -89,11 +89,8 @@ class RareBeats:
         train, valid, test = _parts(self._file(), self.split, self.length)
         windows = _padded(_windows(train, self.length, max(self.length // 2, 1)))
         whole = {"valid": _padded(valid), "test": _padded(test)}
-        sampler = BalancedSampler(
-            contained_classes(windows, len(SCORED_CLASSES)),
-            min(self.batch_size, len(windows.inputs)),
-            seed,
-            self.balance,
+        take = balanced_batches(
+            windows, len(SCORED_CLASSES), "pad", self.batch_size, seed, self.balance
         )
         scored = np.concatenate([beats.classes for beats in train])
         weights = class_weights(scored, len(SCORED_CLASSES), self.class_weights)
@@ -103,7 +100,7 @@ class RareBeats:
             loss="categorical",
             metrics=("f1", "nll", "accuracy", *names),
             out_features=len(SCORED_CLASSES),
-            train_batch=self._augmented(functools.partial(sampler.take, windows), seed),
+            train_batch=self._augmented(take, seed),
             eval_sets={
                 name: functools.partial(split_batches, part, min(4, len(part.inputs)))
                 for name, part in whole.items()

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from rnnlab.optional import package_data_path
+from rnnlab.tasks.augment import Augmentation
 from rnnlab.tasks.batch import Batch, cut, loss_mask, select
+from rnnlab.tasks.batching.balanced import require_share
 from rnnlab.tasks.batching.strategies import Batching
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.data_files import save_arrays, save_table
+from rnnlab.tasks.imbalance import require_power
 from rnnlab.tasks.labelled_data import labelled_data
 from rnnlab.tasks.readers.arrays import to_examples
 from rnnlab.tasks.readers.errors import data_error
@@ -60,6 +63,10 @@ class Sequences:
       label: the column of a table that is the target.
       time: the column of a table that orders the rows of a sequence; None takes one whose name is
         such as `time` or `date`, else the order of the table.
+      class_weights: power of the inverse frequency of a class, which weighs it in the loss: 0 to 1.
+      focusing: exponent of the focal loss; 0 is the cross entropy.
+      balance: share of the examples of a batch that are drawn by class, 0 to 1.
+      augment: changes of `rnnlab.tasks.augment.Augmentation`, such as jitter=0.1.
 
     Raises:
       ValueError: a setting is out of range, sktime is not installed, or a file is not readable.
@@ -86,9 +93,16 @@ class Sequences:
     id: str | None = "id"
     label: str = "label"
     time: str | None = None
+    class_weights: float = 0.0
+    focusing: float = 0.0
+    balance: float = 0.0
+    augment: tuple[str, ...] = ()
 
     def __post_init__(self):
         require_positive_int(batch_size=self.batch_size)
+        require_power(self.class_weights)
+        require_share(self.balance)
+        Augmentation.parse(self.augment)
         if self.path is None and self.test_path is not None:
             raise ValueError(
                 "test_path must be used with path, got no path; give both or only path"
@@ -193,6 +207,10 @@ class Sequences:
             batching=self.batching,
             target_scale=preparation.target_scale,
             metrics=("f1", "roc_auc") if has_f1 else (),
+            class_weights=self.class_weights,
+            focusing=self.focusing,
+            balance=self.balance,
+            augmentation=Augmentation.parse(self.augment),
         )
         return dataclasses.replace(
             data,

@@ -1,5 +1,7 @@
 """Batches in which examples of rare classes appear at a wanted rate."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,6 +67,30 @@ class BalancedSampler:
     def take(self, dataset: Batch, n: int) -> Batch:
         """Returns batch n of a batch of all examples."""
         return select(dataset, self.indices(n))
+
+
+def balanced_batches(
+    dataset: Batch, num_classes: int, batching: str, batch_size: int, seed: int, share: float
+) -> Callable[[int], Batch]:
+    """Returns a function from a number 0, 1, 2, ... to a training batch of a `BalancedSampler`.
+
+    Args:
+      dataset: a batch of all examples, whose targets are classes.
+      num_classes: number of classes.
+      batching: must be "pad": buckets and packed rows are fixed sets of examples.
+      batch_size: examples per batch, at most those available.
+      seed, share: of the sampler.
+
+    Raises:
+      ValueError: the batching or the share is invalid.
+    """
+    if batching != "pad":
+        raise ValueError(
+            f"batching must be 'pad' where balance is > 0, got {batching!r}; remove one of them"
+        )
+    contains = contained_classes(dataset, num_classes)
+    sampler = BalancedSampler(contains, min(batch_size, len(contains)), seed, share)
+    return functools.partial(sampler.take, dataset)
 
 
 def contained_classes(dataset: Batch, num_classes: int) -> np.ndarray:
