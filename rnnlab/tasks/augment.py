@@ -206,7 +206,7 @@ def time_warp(batch: Batch, strength: float, rng: np.random.Generator) -> Batch:
 def _warped_positions(
     lengths: np.ndarray, time: int, strength: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Where each time step is read from, (examples, time), increasing from 0 to the last step."""
+    """The fractional time step that each one reads, (examples, time), from 0 to the last one."""
     knots = strength * rng.normal(size=(len(lengths), _KNOTS))
     last = np.maximum(lengths - 1, 1)[:, None]
     steps = np.arange(time)[None]
