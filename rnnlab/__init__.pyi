@@ -23,6 +23,7 @@ from rnnlab.cells import MinLSTM as MinLSTM
 from rnnlab.cells import NNXCell as NNXCell
 from rnnlab.cells import VanillaRNN as VanillaRNN
 from rnnlab.layers import Attention as Attention
+from rnnlab.layers import AttentionPooling as AttentionPooling
 from rnnlab.layers import Bidirectional as Bidirectional
 from rnnlab.layers import Block as Block
 from rnnlab.layers import CausalConv as CausalConv
