@@ -234,7 +234,9 @@ class SequenceModel(nnx.Module):
         `model(carry, xs)` is `model.predict(carry, model.embed(xs))`.
         """
         key = call_key(key, rngs)
-        return self._run(self.body, self.pooling, carry, embedded, gaps, key, reset=reset, mask=mask)
+        return self._run(
+            self.body, self.pooling, carry, embedded, gaps, key, reset=reset, mask=mask
+        )
 
     def _validate(self, carry, xs, reset, mask, *, time):
         if self.vocab_size is None:
