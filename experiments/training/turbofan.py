@@ -3,8 +3,9 @@
 Command:  rnnlab run experiments/training/turbofan.py --preset cpu
 Data:     rnnlab data get cmapss-fd001
 Device:   one core of a shared x86 machine.
-Expected: RMSE against the capped truth of 13 to 14.5 for minGRU, a mean over 3 seeds; gradient
-          boosting on window features 11 to 14, so that the cells do not win; the training mean 42.
+Expected: RMSE against the capped truth of 13 to 14.5 for minGRU, a mean over 3 seeds. Gradient
+          boosting on window features reached 11.1 in a trial, so that the cells do not win; the
+          training mean has 42. (Inputs and layers were chosen in trials, by validation.)
 Paper:    none of minimal cells. LSTM 16.14 and 14.93, CNN 16.97 (arXiv 2604.27234), with a truth
           that is not always stated.
 """
@@ -19,7 +20,7 @@ PRESETS = {
                 width=32,
                 depth=2,
                 expansion=1,
-                conv_kernel_size=4,
+                conv_kernel_size=None,
                 mlp_expansion=2,
                 dropout=0.2,
             ),

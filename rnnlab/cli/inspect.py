@@ -59,6 +59,11 @@ def inspect(command: Inspect) -> int:
     from rnnlab.plotting import save_figure
 
     model, data = load_trained_model(command.folder, strict=command.strict)
+    if model.uses_gaps:
+        raise ValueError(
+            f"{command.folder} must be a run without gap_decay: the analyses read no gaps; choose "
+            "another run"
+        )
     selected = _from_text(command, data) if command.text is not None else _from_data(command, data)
     step = command.time_step
     if step is None:

@@ -1,10 +1,12 @@
-"""Heads, which give outputs a meaning: quantiles, where classes or values do not suffice.
+"""Heads, which give outputs a meaning: quantiles or the parameters of a distribution.
 
 A head gives a model's outputs names, and is the loss that trains them. A task chooses it, as
 `rnnlab.tasks.data.TaskData.loss`.
 """
 
 from rnnlab.heads.base import Head
+from rnnlab.heads.negative_binomial import NegativeBinomial
 from rnnlab.heads.quantiles import Quantiles
+from rnnlab.heads.student_t import StudentT
 
-__all__ = ["Head", "Quantiles"]
+__all__ = ["Head", "NegativeBinomial", "Quantiles", "StudentT"]

@@ -1,8 +1,10 @@
 """The contract of a head, and the mean over known targets that heads share."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
@@ -27,6 +29,10 @@ class Head(Protocol):
         mask: Bool[Array, "*batch"] | None = None,
     ) -> Float[Array, ""]:
         """Returns a mean over the targets that are not NaN and whose time step is not masked."""
+        ...
+
+    def quantiles(self, outputs: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+        """Returns the quantiles of `levels`, (*batch, values, levels), on the host."""
         ...
 
 

@@ -1,10 +1,12 @@
 """Quantiles of values at several horizons."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
@@ -70,3 +72,18 @@ class Quantiles:
         levels = jnp.broadcast_to(jnp.asarray(self.levels, error.dtype), error.shape)
         pinball = 2 * jnp.maximum(levels * error, (levels - 1) * error)
         return mean_over(pinball.mean(-1), known)
+
+    def quantiles(self, outputs: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+        """Returns the quantiles of `levels`, (*batch, horizon, levels), on the host.
+
+        Raises:
+          ValueError: a level is not one of the head's.
+        """
+        unknown = [level for level in levels if level not in self.levels]
+        if unknown:
+            raise ValueError(
+                f"levels must be among those that were trained, {self.levels}, got {unknown[0]}; "
+                "choose one of them"
+            )
+        found = np.asarray(self.named(outputs)["quantiles"], np.float64)
+        return found[..., [self.levels.index(level) for level in levels]]

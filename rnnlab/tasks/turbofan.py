@@ -28,9 +28,9 @@ class Turbofan:
 
     100 engines of the subset FD001 run until they fail; 100 others stop before that, and only their
     last cycle is scored. Inputs are, of each column that varies, standardized by the training
-    engines, the mean over the last 20 cycles and its difference from the mean over the first 20;
-    and the number of the cycle in hundreds. All of them are known at their cycle. Targets are
-    capped: an engine without wear does not show its age.
+    engines, the difference between the means over the last and over the first 20 cycles; and the
+    number of the cycle in hundreds. All of them are known at their cycle. Targets are capped: an
+    engine without wear does not show its age.
 
     The metrics are the RMSE against the capped truth and against the raw one, and the score of the
     PHM 2008 challenge against the raw one. Published figures use either truth, often unnamed.
@@ -152,7 +152,7 @@ def _inputs(values: np.ndarray) -> np.ndarray:
     """The inputs of an engine from its standardized columns."""
     features = remaining_life.window_features(values)
     cycle = np.arange(1, len(values) + 1)[:, None] / 100
-    return np.concatenate([features[:, -2 * values.shape[1] :], cycle], 1).astype(np.float32)
+    return np.concatenate([features[:, -values.shape[1] :], cycle], 1).astype(np.float32)
 
 
 def _cut(engines: Engines) -> Engines:

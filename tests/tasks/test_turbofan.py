@@ -54,7 +54,7 @@ def test_targets_are_the_capped_life_at_every_cycle(write):
         cycles = np.arange(mask.sum())[::-1]
         np.testing.assert_allclose(125 * target[mask], np.minimum(cycles, 125), rtol=1e-6)
         assert np.isnan(target[~mask]).all()
-    assert batch.inputs.shape[-1] == data.in_features == 2 * 21 + 1
+    assert batch.inputs.shape[-1] == data.in_features == 21 + 1
 
 
 def test_only_the_last_cycle_of_an_evaluated_engine_is_scored(write):
