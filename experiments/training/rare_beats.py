@@ -38,7 +38,6 @@ CHANGES = "data.class_weights+data.focusing+data.balance+data.augment+model.bidi
 TRIED = (
     (0.0, 0.0, 0.0, (), False),
     (0.5, 0.0, 0.0, (), False),
-    (0.0, 0.0, 0.0, AUGMENT, False),
     (1.0, 0.0, 0.0, AUGMENT, False),
     (0.5, 2.0, 0.0, AUGMENT, False),
     (0.0, 0.0, 0.5, AUGMENT, False),
