@@ -16,6 +16,7 @@ from rnnlab.tasks.augment import Augmentation
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch, arrays
 from rnnlab.tasks.batching.balanced import balanced_batches, require_share
 from rnnlab.tasks.batching.padding import pad, split_batches
+from rnnlab.tasks.batching.windows import window_slices
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.heartbeats import SCORED_CLASSES, SHAPE, Heartbeats, heartbeats, stretched
@@ -168,14 +169,11 @@ def _parts(path: Path, split: Split, length: int) -> tuple[list[Heartbeats], ...
 
 def _windows(records: Sequence[Heartbeats], length: int, stride: int) -> list[Heartbeats]:
     """Parts of records, of up to `length` beats, that start every `stride` beats."""
-    found = []
-    for beats in records:
-        starts = range(0, max(len(beats.classes) - (length - stride), 1), stride)
-        found += [
-            Heartbeats(beats.record, *(x[start : start + length] for x in beats[1:]))
-            for start in starts
-        ]
-    return found
+    return [
+        Heartbeats(beats.record, *(x[window] for x in beats[1:]))
+        for beats in records
+        for window in window_slices(len(beats.classes), length, stride)
+    ]
 
 
 def _padded(records: Sequence[Heartbeats]) -> Batch:
