@@ -31,7 +31,7 @@ DAY = 86_400.0
 class CardFraud:
     """Predict which card transactions are frauds, 0.17% of them, from those of an earlier day.
 
-    A time step is a transaction. The table does not tell which card it is of: a sequence is the
+    A time step is a transaction. The table does not name its card: a sequence is the
     transactions of all customers in the order of time. The first day trains, except its last part,
     which validates, and the second day tests. Equal rows are dropped first. Inputs are the 28
     components, the logarithms of the amount and of the time since the transaction before, and the
