@@ -23,7 +23,7 @@ from rnnlab.tasks.series_preparation import SeriesPreparation
 from rnnlab.tasks.series_split import SeriesSplit, validate_split
 from rnnlab.validation import require_one_of, require_positive_int
 
-NORMALIZATIONS = ("auto", "series", "window", "seasonal")
+NORMALIZATIONS = ("auto", "window", "difference", "seasonal", "series")
 """What inputs and targets can be relative to."""
 
 # Package, its file, the column of values, time steps per season, and the format of dates unless it
@@ -66,14 +66,15 @@ class Forecasting:
     `normalization` defines base and scale. They depend on x[:t+1] only, so that a trend stays in
     the range of the training data:
 
-        "window"    the last observed value; the spread of the last two seasons
-        "seasonal"  a forecast of level, season and trend by the last seasons; the same spread
-        "series"    the last observed value; one constant, from the training part
+        "window"      the last observed value; the spread of the last two seasons
+        "difference"  the seasonal naive forecast; the same spread
+        "seasonal"    a forecast of level, season and trend by the last seasons; the same spread
+        "series"      the last observed value; one constant, from the training part
 
-    `rnnlab.tasks.window_scaling` has the definitions. The first two scale every window of every
+    `rnnlab.tasks.window_scaling` has the definitions. The first three scale every window of every
     series separately: a series may grow, and new series need no statistics. `"series"` standardizes
-    also the inputs, by the training part. `"auto"` is `"window"` or `"seasonal"`, whichever gives a
-    linear forecaster the lower error on the validation part.
+    also the inputs, by the training part. `"auto"` is the one of the first three that gives a
+    linear forecaster the lowest error on the validation part.
 
     Errors are in the data's own units. Several columns of values are several of the value's inputs,
     and targets, at each time step. The series of a panel are examples of their own, on one
@@ -90,7 +91,8 @@ class Forecasting:
       path: a CSV file with a header, or a Parquet file; None takes `series`.
       column: name of the column of values, or several separated by commas; None is the only column
         that is nothing else.
-      date: name of the column of dates; None detects it.
+      date: name of the column of dates, or of one of dates and one of hours or times, separated by
+        a comma; None detects it.
       date_format: of the dates, as for `datetime.strptime`; None detects it.
       series_id: name of the column that names the series of a line; None: there is one series.
       covariates: names of columns that are inputs only, separated by commas.
@@ -112,7 +114,7 @@ class Forecasting:
       batch_size: windows per batch.
       valid, test: fractions of the time steps in the validation and the test part, at the end.
       calendar: whether the position in the season is an input.
-      normalization: `"auto"`, `"window"`, `"seasonal"` or `"series"`, see above.
+      normalization: `"auto"`, `"window"`, `"difference"`, `"seasonal"` or `"series"`, see above.
 
     Raises:
       ValueError: a setting is out of range; DataError if the series is too short for it.
@@ -144,7 +146,7 @@ class Forecasting:
     series_id: str | None = None
     covariates: str | None = None
     known_covariates: str | None = None
-    normalization: Literal["auto", "series", "window", "seasonal"] = "auto"
+    normalization: Literal["auto", "window", "difference", "seasonal", "series"] = "auto"
 
     def __post_init__(self):
         require_positive_int(horizon=self.horizon, length=self.length, batch_size=self.batch_size)

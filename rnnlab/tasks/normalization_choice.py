@@ -15,8 +15,8 @@ PENALTIES = (0.01, 0.1, 1.0)
 def choose_normalization(split: SeriesSplit, prepare: Callable[[str], SeriesPreparation]) -> str:
     """Returns the normalization with which a linear forecaster has the lower validation error.
 
-    Without a season it is `"window"`. Otherwise `"window"` and `"seasonal"` are compared. The test
-    part is not used.
+    Without a season it is `"window"`. Otherwise `"window"`, `"difference"` and `"seasonal"` are
+    compared. The test part is not used.
 
     Args:
       split: the series.
@@ -24,7 +24,7 @@ def choose_normalization(split: SeriesSplit, prepare: Callable[[str], SeriesPrep
     """
     if split.season == 1:
         return "window"
-    names = ("window", "seasonal")
+    names = ("window", "difference", "seasonal")
     return min(names, key=lambda name: linear_error(split, prepare(name)))
 
 

@@ -65,7 +65,7 @@ class SeriesPreparation:
     covariates: np.ndarray
     known_covariates: np.ndarray
     target_scales: np.ndarray
-    normalization: Literal["series", "window", "seasonal"]
+    normalization: Literal["series", "window", "difference", "seasonal"]
     test: tuple[Series, int] | None = field(default=None, repr=False)
 
     @classmethod
@@ -77,7 +77,7 @@ class SeriesPreparation:
         horizon: int,
         season: int,
         calendar: bool,
-        normalization: Literal["series", "window", "seasonal"],
+        normalization: Literal["series", "window", "difference", "seasonal"],
     ) -> "SeriesPreparation":
         """Returns the preparation by the first `train` time steps.
 
@@ -190,8 +190,7 @@ class SeriesPreparation:
         return np.repeat(observed > history, self.horizon, axis=-1)
 
     def _window_scaling(self, values: np.ndarray) -> WindowScaling:
-        is_seasonal = self.normalization == "seasonal"
-        return window_scaling(values, self.horizon, self.season, is_seasonal=is_seasonal)
+        return window_scaling(values, self.horizon, self.season, self.normalization)
 
     def _value_inputs(self, values: np.ndarray, number: int, column: int) -> np.ndarray:
         """The inputs (time, features) from the values of one column of series `number`."""

@@ -4,7 +4,7 @@ Nothing here depends on a later value, on another series or on a training part: 
 step t are a function of values[:t+1], with NaN where they are not known yet.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -48,11 +48,15 @@ class WindowScaling(NamedTuple):
 
 
 def window_scaling(
-    values: np.ndarray, horizon: int, season: int, *, is_seasonal: bool
+    values: np.ndarray,
+    horizon: int,
+    season: int,
+    normalization: Literal["window", "difference", "seasonal"],
 ) -> WindowScaling:
     """Returns level, spread and the base of forecasts at each time step.
 
-    The base is the last observed value or, if `is_seasonal`, a seasonal forecast:
+    The base is the last observed value for `"window"`, the seasonal naive forecast for
+    `"difference"`, and for `"seasonal"` a forecast of level, season and trend:
 
         base[t, h-1] = level[t] + spread[t] · profile[t, h-1] + TREND_SHARE · slope[t] · h / season
 
@@ -64,10 +68,10 @@ def window_scaling(
       values: (time,), NaN where missing.
       horizon: time steps ahead.
       season: time steps per season; 1 without season.
-      is_seasonal: whether the base is the seasonal forecast.
+      normalization: what the base is; without a season always the last observed value.
 
     >>> waves = np.tile([0.0, 1.0, 2.0, 5.0], 7) + 8
-    >>> window_scaling(waves, 4, 4, is_seasonal=True).base[-1].round(6).tolist()
+    >>> window_scaling(waves, 4, 4, "seasonal").base[-1].round(6).tolist()
     [8.0, 9.0, 10.0, 13.0]
     """
     span = season if season > 1 else DEFAULT_SPAN
@@ -76,13 +80,15 @@ def window_scaling(
     # The mean of a part of a season depends on the part.
     whole = np.where(np.arange(len(values)) < span - 1, np.nan, level)
     slope = np.nan_to_num(whole - _delayed(whole, span))
-    if not is_seasonal or season == 1:
+    if normalization == "window" or season == 1:
         return WindowScaling(level, spread, slope, last_value(values, horizon))
+    naive = seasonal_naive(values, horizon, season)
+    if normalization == "difference":
+        return WindowScaling(level, spread, slope, naive)
     profile = _seasonal_mean((values - whole) / spread, horizon, season)
     trend = slope[:, None] * np.arange(1, horizon + 1) / season
     base = level[:, None] + spread[:, None] * profile + TREND_SHARE * trend
-    base = np.where(np.isnan(base), seasonal_naive(values, horizon, season), base)
-    return WindowScaling(level, spread, slope, base)
+    return WindowScaling(level, spread, slope, np.where(np.isnan(base), naive, base))
 
 
 def window_inputs(values: np.ndarray, scaling: WindowScaling) -> np.ndarray:

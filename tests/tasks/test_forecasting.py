@@ -175,7 +175,7 @@ def test_notes_describe_the_file(tmp_path):
         "a.csv: 1 series of 90 time steps from 2024-01-01 to 2024-03-30, one every day (column "
         "'day'): 62 to train on, 14 to validate, 14 to test. Forecast: price, the next 2 time "
         "steps. Training windows: 12 time steps. Season: 7 time steps (from the dates). "
-        "Normalization: window. Further inputs: holiday. Unused columns: comment.",
+        "Normalization: difference. Further inputs: holiday. Unused columns: comment.",
     )
     path.write_text("price\n" + "NA\n" + "1\n2\n" * 45)
     (note,) = Forecasting(path, horizon=1, length=12, calendar=False).load(seed=0).notes

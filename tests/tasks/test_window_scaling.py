@@ -14,7 +14,7 @@ from rnnlab.tasks.series_features import ahead, within
 from rnnlab.tasks.window_scaling import window_inputs, window_scaling
 from rnnlab.train.evaluate import evaluate
 
-WINDOWS = ["window", "seasonal"]
+WINDOWS = ["window", "difference", "seasonal"]
 
 
 def level_at(values, t, season):
@@ -37,7 +37,7 @@ def spread_at(values, levels, t, season):
 
 def test_window_scaling_equals_the_definition():
     values, season, horizon, t = values_of(80), 6, 8, 70
-    found = window_scaling(values, horizon, season, is_seasonal=True)
+    found = window_scaling(values, horizon, season, "seasonal")
     levels = [level_at(values, u, season) for u in range(80)]
     assert found.level[t] == pytest.approx(levels[t])
     spread = spread_at(values, levels, t, season)
@@ -55,16 +55,16 @@ def test_window_scaling_equals_the_definition():
         assert found.base[t, h - 1] == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize("is_seasonal", [False, True])
+@pytest.mark.parametrize("normalization", WINDOWS)
 @pytest.mark.parametrize("season", [1, 6])
-def test_window_scaling_ignores_later_values(is_seasonal, season):
+def test_window_scaling_ignores_later_values(normalization, season):
     values = values_of(80)
-    whole = window_scaling(values, 3, season, is_seasonal=is_seasonal)
+    whole = window_scaling(values, 3, season, normalization)
     inputs = window_inputs(values, whole)
     for t in (0, 1, 5, 12, 40, 78):
         planted = values.copy()
         planted[t + 1 :] = 1e9
-        found = window_scaling(planted, 3, season, is_seasonal=is_seasonal)
+        found = window_scaling(planted, 3, season, normalization)
         for one, other in zip(whole, found, strict=True):
             np.testing.assert_array_equal(one[: t + 1], other[: t + 1])
         np.testing.assert_array_equal(window_inputs(planted, found)[: t + 1], inputs[: t + 1])
@@ -112,7 +112,7 @@ def test_errors_are_in_the_units_of_the_data(write_series, normalization):
     values[-1] = 2.0
     task = Forecasting(write_series(values), **PARTS, normalization=normalization)
     data = task.load(seed=0)
-    base = window_scaling(values, 3, 6, is_seasonal=normalization == "seasonal").base
+    base = window_scaling(values, 3, 6, normalization).base
     actual = within(ahead(values, 3), 3, 80, 100)
     wanted = rmse_mae(base, actual)
 
@@ -121,8 +121,9 @@ def test_errors_are_in_the_units_of_the_data(write_series, normalization):
 
     found = evaluate(zero, None, data, data.eval_sets["test"]())
     assert found == pytest.approx(wanted, rel=1e-5)
-    if normalization == "window":
-        assert found == pytest.approx(task.naive()["last value"], rel=1e-5)
+    naive = {"window": "last value", "difference": "seasonal naive"}
+    if normalization in naive:
+        assert found == pytest.approx(task.naive()[naive[normalization]], rel=1e-5)
     made = data.preparation.predict(functools.partial(zero, None), None, None).columns
     for origin, step, x in zip(made["origin"], made["steps_ahead"], made["forecast"], strict=True):
         assert x == pytest.approx(base[origin, step - 1])
@@ -141,7 +142,7 @@ def test_panel_is_scaled_series_by_series(tmp_path):
     base, scale = data.preparation.references(task.read_split().series)
     constant = data.preparation.target_scales[:2, 0]
     np.testing.assert_allclose(scales[..., 0] * constant[:, None], scale[..., 0])
-    alone = window_scaling(values[:, 1], 3, 6, is_seasonal=True)
+    alone = window_scaling(values[:, 1], 3, 6, "seasonal")
     np.testing.assert_array_equal(base[1, :, 0], alone.base)
     assert (~np.isnan(data.train_batch(0).targets)).any(axis=(1, 2)).all()
 

@@ -1,5 +1,6 @@
 """Reader of evenly spaced series from the columns of a table, with NaN at gaps."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from rnnlab.tasks.readers.table import NUMBER, Table, listed, read_table
 
 DATE_NAMES = ("date", "dates", "datetime", "timestamp", "ds")
 """Names, in lower case, of columns that are dates, whatever their cells are."""
+
+HOUR = re.compile(r"\d{1,2}", re.ASCII)
+"""A time of day that is an hour."""
 
 _OPTIONS = {
     "values": "--data.column",
@@ -63,8 +67,9 @@ class SeriesColumns:
 
     Attributes:
       values: the columns to forecast; None: the only column that is nothing else.
-      date: the column of dates; None takes the first whose name is in `DATE_NAMES`, else the first
-        whose first cell is a date and not a number, else none: lines are time steps.
+      date: the column of dates, or that of dates and that of hours or times of day; None takes the
+        first whose name is in `DATE_NAMES`, else the first whose first cell is a date and not a
+        number, else none: lines are time steps.
       date_format: of `datetime.strptime`; None detects it, see `parse_dates`.
       series: the column that names the series of a line; None: there is one series.
       covariates: columns that are inputs only.
@@ -107,13 +112,14 @@ def read_series(
     columns = columns or SeriesColumns()
     table = read_table(source)
     options = _OPTIONS if names_options else dict.fromkeys(_OPTIONS, "")
-    date_index = _date_column(table, columns.date, options["date"])
+    date_indices = _date_columns(table, columns.date, options["date"])
+    date_index = date_indices[0] if date_indices else None
     series_index = None
     if columns.series is not None:
         series_index = table.index(columns.series, options["series"])
     covariates = _indices(table, columns.covariates, options["covariates"])
     known_covariates = _indices(table, columns.known_covariates, options["known_covariates"])
-    others = {date_index, series_index, *covariates, *known_covariates}
+    others = {*date_indices, series_index, *covariates, *known_covariates}
     indices = _indices(table, columns.values, options["values"])
     indices = indices or [_only_column(table, others)]
     parts = [_numbers(table, part) for part in (indices, covariates, known_covariates)]
@@ -132,7 +138,7 @@ def read_series(
             step[group == k] = np.arange((group == k).sum())
         size = int(step.max()) + 1
     else:
-        given, note = _dates(table, date_index, columns.date_format)
+        given, note = _dates(table, date_indices, columns.date_format)
         dates, days, step = _on_calendar(table, date_index, given, group)
         size, notes = len(dates), notes + note
     placed = []
@@ -188,16 +194,21 @@ def _on_calendar(
     return even.dates, even.days, even.indices[inverse]
 
 
-def _date_column(table: Table, date: str | None, option: str) -> int | None:
+def _date_columns(table: Table, date: str | None, option: str) -> list[int]:
+    """The positions of the column of dates, and of that of times of day where it is given."""
     if date is not None:
-        return table.index(date, option)
+        found = _indices(table, date, option)
+        if len(found) > 2:
+            reason = f"date must name one column or two, got {date!r}; name that of times second"
+            raise data_error(table.path, reason)
+        return found
     for index, name in enumerate(table.header):
         if name.lower() in DATE_NAMES:
-            return index
+            return [index]
     for index, cell in enumerate(table.records[0]):
         if not NUMBER.fullmatch(cell) and looks_like_date(cell):
-            return index
-    return None
+            return [index]
+    return []
 
 
 def _only_column(table: Table, known: set[int | None]) -> int:
@@ -212,9 +223,14 @@ def _only_column(table: Table, known: set[int | None]) -> int:
     return others[0]
 
 
-def _dates(table: Table, index: int, form: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The dates of a column, and a sentence if their format was detected."""
-    cells, name = table.cells(index), table.header[index]
+def _dates(
+    table: Table, indices: list[int], form: str | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The dates of one column or two, and a sentence if their format was detected."""
+    cells, name = table.cells(indices[0]), table.header[indices[0]]
+    for index in indices[1:]:
+        times = (f"{x:0>2}:00" if HOUR.fullmatch(x) else x for x in table.cells(index))
+        cells = [f"{day} {time}" for day, time in zip(cells, times, strict=True)]
     if form is not None:
         dates, notes = parse_with_format(cells, form), ()
         expected = f"write dates like {form}"

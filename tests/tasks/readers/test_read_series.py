@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reader_files import assert_refused
 
+from rnnlab.errors import DataError
 from rnnlab.tasks.readers.series import SeriesColumns, read_series
 
 
@@ -208,3 +209,20 @@ def test_read_series_of_parquet_and_frame_equals_csv(write_file, tmp_path):
 def test_read_series_of_corrupt_parquet_raises_one_line(write_file):
     pytest.importorskip("pyarrow")
     assert_refused(read_series, write_file(b"PAR1 not", "a.parquet"), "cannot be read as Parquet")
+
+
+@pytest.mark.parametrize("times", [("0", "1", "2"), ("00:00", "01:00", "02:00")])
+def test_dates_and_hours_of_two_columns_are_one_date(tmp_path, times):
+    path = tmp_path / "bikes.csv"
+    path.write_text("n,day,hr\n" + "".join(f"{k},2011-01-31,{x}\n" for k, x in enumerate(times)))
+    series = read_series(path, SeriesColumns("n", date="day,hr"))
+    assert series.days == pytest.approx(1 / 24)
+    assert str(series.dates[-1]) == "2011-01-31T02:00:00"
+    assert series.unused == ()
+
+
+def test_three_columns_of_dates_raise(tmp_path):
+    path = tmp_path / "bikes.csv"
+    path.write_text("n,year,month,day\n1,2011,1,1\n")
+    with pytest.raises(DataError, match="date must name one column or two, got 'year,month,day'"):
+        read_series(path, SeriesColumns("n", date="year,month,day"))
