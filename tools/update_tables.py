@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import claims  # next to this file
+import forecast_tables
 import front_numbers
 import readme_tables
 import reliability_tables
@@ -44,6 +45,7 @@ PAGES = (
     "docs/benchmarks.md",
     "docs/performance.md",
     "docs/gpu.md",
+    "docs/guides/series.md",
     "docs/results.md",
     "docs/claims.md",
     "docs/reliability.md",
@@ -182,6 +184,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "malloc": lambda: bench("malloc", MallocBenchmark),
     "cpu ablations": lambda: study("cpu_ablations"),
     "language model step": lambda: bench("language_model", LanguageModelBenchmark),
+    "forecasts of short series": lambda: with_details(
+        forecast_tables.short_series(committed_records("forecasting_short")),
+        result_table(committed_records("forecasting_short")),
+    ),
     "losses": lambda: page_table(results_tables.losses(_training_records())),
     "scores": lambda: page_table(results_tables.scores(_training_records())),
     "published figures": results_tables.published,
@@ -193,6 +199,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "gradients": lambda: study("gradients"),
     "reliability": lambda: full("reliability", reliability_tables.table),
     "bad input": lambda: full("bad_input", reliability_tables.inputs_table),
+    "forecasting_series": lambda: full("forecasting_series", result_table),
+    "forecasting_bikes": lambda: full("forecasting_bikes", result_table),
     "char_lm_strong, tried": lambda: full("char_lm_strong_tried", result_table),
     "char_lm, tried": lambda: full("char_lm_tried", result_table),
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),
