@@ -61,6 +61,13 @@ def test_current_record_leaves_current_names_unchanged():
     assert current_record(record) == record
 
 
+def test_forecasting_without_normalization_keeps_the_scaling_of_its_version():
+    record = {"grid": {}, "train": {}, "data": {"horizon": 3}, "task": "Forecasting"}
+    assert current_record(record)["data"] == {"horizon": 3, "normalization": "series"}
+    chosen = record | {"data": {"horizon": 3, "normalization": "window"}}
+    assert current_record(chosen) == chosen
+
+
 def test_current_leaf_maps_every_old_leaf_of_the_loop_to_a_field():
     state = LoopState.initial(0.0)
     fields = {f"progress.{name}" for name in state._fields}
