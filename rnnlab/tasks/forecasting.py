@@ -74,7 +74,8 @@ class Forecasting:
     `rnnlab.tasks.window_scaling` has the definitions. The first three scale every window of every
     series separately: a series may grow, and new series need no statistics. `"series"` standardizes
     also the inputs, by the training part. `"auto"` is the one of the first three that gives a
-    linear forecaster the lowest error on the validation part.
+    linear forecaster the lowest error on the validation part, or `"series"` if that has an error
+    lower by more than 5%.
 
     Errors are in the data's own units. Several columns of values are several of the value's inputs,
     and targets, at each time step. The series of a panel are examples of their own, on one

@@ -12,20 +12,26 @@ PENALTIES = (0.01, 0.1, 1.0)
 """Penalties on squared coefficients, per example, of which the best one counts."""
 
 
-def choose_normalization(split: SeriesSplit, prepare: Callable[[str], SeriesPreparation]) -> str:
-    """Returns the normalization with which a linear forecaster has the lower validation error.
+SERIES_MARGIN = 0.95
+"""Ratio of validation errors below which a series is scaled as a whole."""
 
-    Without a season it is `"window"`. Otherwise `"window"`, `"difference"` and `"seasonal"` are
-    compared. The test part is not used.
+
+def choose_normalization(split: SeriesSplit, prepare: Callable[[str], SeriesPreparation]) -> str:
+    """Returns the normalization with which a linear forecaster has the lowest validation error.
+
+    Compared are those that scale each time step by its own past: `"window"`, and with a season
+    `"difference"` and `"seasonal"`. `"series"`, which cannot follow a series out of the range of
+    its training part, is chosen if its error is less than `SERIES_MARGIN` times theirs. The test
+    part is not used.
 
     Args:
       split: the series.
       prepare: returns the preparation of a normalization.
     """
-    if split.season == 1:
-        return "window"
-    names = ("window", "difference", "seasonal")
-    return min(names, key=lambda name: linear_error(split, prepare(name)))
+    names = ("window", "difference", "seasonal") if split.season > 1 else ("window",)
+    errors = {name: linear_error(split, prepare(name)) for name in (*names, "series")}
+    best = min(names, key=errors.__getitem__)
+    return "series" if errors["series"] < SERIES_MARGIN * errors[best] else best
 
 
 def linear_error(split: SeriesSplit, prepared: SeriesPreparation) -> float:

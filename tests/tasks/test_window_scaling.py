@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from series_examples import PARTS, values_of
 
+from rnnlab.tasks import normalization_choice
 from rnnlab.tasks.forecasting import Forecasting
 from rnnlab.tasks.normalization_choice import choose_normalization
 from rnnlab.tasks.reference.naive import rmse_mae
@@ -161,3 +162,16 @@ def test_normalization_is_chosen_by_the_validation_part(write_series):
         changed[:, split.boundaries[1] :] = 1e6
         other = split._replace(series=split.series._replace(values=changed))
         assert choose_normalization(other, functools.partial(task._prepare, other)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("season", "series", "wanted"),
+    [(6, 0.96, "difference"), (6, 0.94, "series"), (1, 1.0, "window")],
+)
+def test_scaling_by_the_training_part_is_chosen_by_a_margin(
+    write_series, monkeypatch, season, series, wanted
+):
+    errors = {"window": 1.02, "difference": 1.0, "seasonal": 1.1, "series": series}
+    monkeypatch.setattr(normalization_choice, "linear_error", lambda split, name: errors[name])
+    split = Forecasting(write_series(values_of()), **PARTS | {"season": season}).read_split()
+    assert choose_normalization(split, lambda name: name) == wanted
