@@ -170,7 +170,9 @@ def _prediction(data: TaskData, selected: Selected, outputs: np.ndarray, step: i
         number = f" {output}" if len(outputs) > 1 else ""
         true = f"target {target[output]:.4g}" if is_known else "no target"
         text = f"predicted value{number}: {outputs[output]:.4g}, {true}"
-        if data.target_scale != 1:
+        if data.relative_scales is not None:
+            text += " (scaled by the past of its series)"
+        elif data.target_scale != 1:
             text += f" (standardized; 1 is {data.target_scale:.4g} in the data's unit)"
         return Prediction(step, output, text, f"predicted value{number}")
     output = int(np.argmax(outputs))
