@@ -56,6 +56,7 @@ from rnnlab.tasks import Forecasting as Forecasting
 from rnnlab.tasks import FormalLanguage as FormalLanguage
 from rnnlab.tasks import IrregularRecords as IrregularRecords
 from rnnlab.tasks import ListOps as ListOps
+from rnnlab.tasks import ManySeries as ManySeries
 from rnnlab.tasks import RareBeats as RareBeats
 from rnnlab.tasks import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks import Sequences as Sequences

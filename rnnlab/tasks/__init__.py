@@ -10,6 +10,7 @@ from rnnlab.tasks.forecasting import Forecasting as Forecasting
 from rnnlab.tasks.formal import FormalLanguage as FormalLanguage
 from rnnlab.tasks.irregular_records import IrregularRecords as IrregularRecords
 from rnnlab.tasks.listops import ListOps as ListOps
+from rnnlab.tasks.many_series import ManySeries as ManySeries
 from rnnlab.tasks.mqar import MQAR as MQAR
 from rnnlab.tasks.rare_beats import RareBeats as RareBeats
 from rnnlab.tasks.sequences import Sequences as Sequences
@@ -29,6 +30,7 @@ TASKS = {
         IrregularRecords,
         ListOps,
         MQAR,
+        ManySeries,
         RareBeats,
         SelectiveCopying,
         Sequences,

@@ -120,6 +120,16 @@ def coverage(forecasts: Forecasts, outcomes: Outcomes, width: float = 0.95) -> f
     return _mean_over_series(map(inside, forecasts, outcomes))
 
 
+SCORES = {
+    "mase": mase,
+    "weighted_quantile_loss": weighted_quantile_loss,
+    "msis": msis,
+    "coverage": coverage,
+    "smape": smape,
+}
+"""Scores by the names of the metrics; of `msis` and `coverage`, those of the 95% interval."""
+
+
 def pit_values(forecasts: Forecasts, outcomes: Outcomes) -> np.ndarray:
     """Returns the probability integral transform of all known values, for a histogram.
 
