@@ -155,7 +155,7 @@ TRAININGS = (
     ),
     *("copy_memory", "data_efficiency", "forecasting", "formal_languages", "listops", "mqar"),
     *("parity", "selective_copying", "sequential_digits", "shakespeare", "shakespeare_paper"),
-    "vowels",
+    *("turbofan", "vowels"),
 )
 """Training experiments whose results the summary shows."""
 
