@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from committed_records import RESULTS, committed_records  # next to this file
 from front_figure import front_figure
 from matplotlib.figure import Figure
+from rare_classes_figure import scores_figure
 
 from rnnlab.bench.base import FIGURE_FILE
 from rnnlab.bench.scaling import ScalingBenchmark
@@ -23,6 +24,7 @@ FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "char_lm": curves_figure,
     "gpu_scan": ScanBenchmark.figure,
     "gpu_speedup": SpeedupBenchmark.figure,
+    "rare_beats": scores_figure,
     "scaling": ScalingBenchmark.figure,
     "scan_bandwidth": ScanBenchmark.figure,
     "scan_bandwidth_malloc_kept": ScanBenchmark.figure,

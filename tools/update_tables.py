@@ -154,8 +154,8 @@ TRAININGS = (
         "context_length",
     ),
     *("copy_memory", "data_efficiency", "forecasting", "formal_languages", "listops", "mqar"),
-    *("parity", "selective_copying", "sequential_digits", "shakespeare", "shakespeare_paper"),
-    *("turbofan", "vowels"),
+    *("parity", "rare_beats", "selective_copying", "sequential_digits"),
+    *("shakespeare", "shakespeare_paper", "turbofan", "vowels"),
 )
 """Training experiments whose results the summary shows."""
 
@@ -203,6 +203,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "forecasting_bikes": lambda: full("forecasting_bikes", result_table),
     "char_lm_strong, tried": lambda: full("char_lm_strong_tried", result_table),
     "char_lm, tried": lambda: full("char_lm_tried", result_table),
+    "rare_beats, tried": lambda: full("rare_beats_tried", result_table),
+    "rare_beats, random split": lambda: full("rare_beats_random_split", result_table),
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),
     **{name: lambda name=name: full(name, result_table) for name in TRAININGS},
 }
