@@ -21,13 +21,13 @@ MARKERS = ("s", "D", "^")
 
 def scores_figure(records: Sequence[Record]) -> Figure:
     """Draws the records next to those of the random split."""
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     _panel(left, records, "New patients")
     random = committed_records("rare_beats_random_split")
-    _panel(right, random, "Random windows of the same patients (too high)")
+    _panel(right, random, "Random split, the same patients: too high")
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
