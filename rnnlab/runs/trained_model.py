@@ -59,7 +59,7 @@ class TrainedModel:
                 self._outputs(),
                 batches(),
                 self.data.loss,
-                classes=self.data.vocabulary,
+                classes=self.data.classes or self.data.vocabulary,
                 scored_only=True,
                 target_scale=self.data.target_scale,
             )
