@@ -8,10 +8,10 @@ Expected: on set c an AUROC of minGRU of 0.83 to 0.86, a mean over 3 seeds. Boos
           time between measurements is worth less than 0.01.
 Paper:    none of minimal cells. GRU-D (arXiv 1606.01865) reports 0.8424 on set a, cross-validated.
 
-The data is a public set: `rnnlab data get physionet2012`. Set a trains, set b selects the update and
-the settings, set c is reported. A time step is an hour, which was as good on set b as half an hour.
-The preset `tried` has settings that lost on set b: the mean of all outputs as readout, and other
-weight decays. The second command trains on your own table of events and its labels.
+The data is a public set: `rnnlab data get physionet2012`. Set a trains, set b selects the update
+and the settings, set c is reported. A time step is an hour, which was as good on set b as half an
+hour. The preset `tried` has settings that lost on set b: the mean of all outputs as readout, and
+other weight decays. The second command trains on your own table of events and its labels.
 """
 
 from rnnlab import Experiment, IrregularRecords, ModelConfig, Preset, TrainConfig

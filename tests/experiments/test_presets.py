@@ -52,7 +52,8 @@ def test_presets_of_an_experiment_are_stored_and_built(path):
                 continue
             built.add(experiment.model)
             # Only shapes: the published models are large.
-            nnx.eval_shape(lambda e=experiment: e.model.build(5, in_features=3, rngs=nnx.Rngs(0)))
+            inputs = {"in_features": 3, "num_variables": 1}
+            nnx.eval_shape(lambda e=experiment: e.model.build(5, **inputs, rngs=nnx.Rngs(0)))
         assert len(names) == math.prod(map(len, preset.grid.values()))
 
 
@@ -92,6 +93,7 @@ def test_event_table_of_a_user_is_classified(tmp_path, capsys):
     flags += ["--model.cell", "mingru", "--model.gap-decay", "True", "--model.width", "4"]
     flags += ["--train.steps", "2", "--train.eval-every", "2", "--seeds", "0"]
     flags += ["--out", str(tmp_path / "runs")]
+    flags += ["--model.input-decay", "True"]
     named = ["--data.labels", str(tmp_path / "labels.csv")]
     assert main.main([*experiment, *flags, *named]) == 0
     printed = capsys.readouterr().out
