@@ -51,10 +51,10 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
     names = [run_name(settings) for _, settings in planned]
     if len(set(names)) < len(names):
         raise ValueError(f"two runs are {max(names, key=names.count)}; name each value once")
+    inputs = {"in_features": 3, "num_variables": 1}
     for model in {experiment.model for experiment, _ in planned}:
         # Check all models before the first run is trained: only shapes, with placeholder features.
-        placeholder = {"in_features": 3, "num_variables": 1}
-        nnx.eval_shape(lambda model=model: model.build(2, **placeholder, rngs=nnx.Rngs(0)))
+        nnx.eval_shape(lambda model=model: model.build(2, **inputs, rngs=nnx.Rngs(0)))
     name = command.file.stem
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     out = command.out or Path("runs") / name / now

@@ -38,6 +38,7 @@ def test_docstring_of_an_experiment_is_complete(path):
 def test_presets_of_an_experiment_are_stored_and_built(path):
     presets = load_presets(path)
     assert "cpu" in presets
+    inputs = {"in_features": 3, "num_variables": 1}
     for preset in presets.values():
         names, built = set(), set()
         for varied in grid(preset.grid):
@@ -52,7 +53,6 @@ def test_presets_of_an_experiment_are_stored_and_built(path):
                 continue
             built.add(experiment.model)
             # Only shapes: the published models are large.
-            inputs = {"in_features": 3, "num_variables": 1}
             nnx.eval_shape(lambda e=experiment: e.model.build(5, **inputs, rngs=nnx.Rngs(0)))
         assert len(names) == math.prod(map(len, preset.grid.values()))
 
