@@ -11,6 +11,7 @@ from front_figure import front_figure
 from matplotlib.figure import Figure
 from rare_classes_figure import scores_figure
 
+from rnnlab import load_module
 from rnnlab.bench.base import FIGURE_FILE
 from rnnlab.bench.scaling import ScalingBenchmark
 from rnnlab.bench.scan import ScanBenchmark
@@ -19,11 +20,13 @@ from rnnlab.cli.plot_runs import curves_figure
 from rnnlab.plotting import save_figure
 from rnnlab.records import Record
 
+STUDIES = RESULTS.parent / "studies"
 DOCS = RESULTS.parent.parent / "docs"
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "char_lm": curves_figure,
     "gpu_scan": ScanBenchmark.figure,
     "gpu_speedup": SpeedupBenchmark.figure,
+    "icu_reliability": load_module.load(STUDIES / "icu_reliability.py", "a study").figure,
     "rare_beats": scores_figure,
     "scaling": ScalingBenchmark.figure,
     "scan_bandwidth": ScanBenchmark.figure,

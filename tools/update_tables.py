@@ -153,8 +153,8 @@ TRAININGS = (
         "chorales_jsb",
         "context_length",
     ),
-    *("copy_memory", "data_efficiency", "forecasting", "formal_languages", "listops", "mqar"),
-    *("parity", "rare_beats", "selective_copying", "sequential_digits"),
+    *("copy_memory", "data_efficiency", "forecasting", "formal_languages", "icu_mortality"),
+    *("listops", "mqar", "parity", "rare_beats", "selective_copying", "sequential_digits"),
     *("shakespeare", "shakespeare_paper", "turbofan", "vowels"),
 )
 """Training experiments whose results the summary shows."""
@@ -195,6 +195,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": lambda: page_table(claims.claims_table()),
     "claims, evidence": lambda: claims.evidence(),
     "parameters": lambda: study("parameters"),
+    "icu reliability": lambda: study("icu_reliability"),
+    "icu_mortality, tried": lambda: full("icu_mortality_tried", result_table),
     "ngram baselines": lambda: study("ngram_baselines"),
     "gradients": lambda: study("gradients"),
     "reliability": lambda: full("reliability", reliability_tables.table),

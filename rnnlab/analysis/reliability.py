@@ -1,5 +1,6 @@
 """Reliability of predicted probabilities: how often what is predicted with p happens."""
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ NUM_BINS = 10
 Z = 1.96
 """Standard deviations of a normal distribution on each side that contain 95% of it."""
 
-PREDICTED, PERFECT, COUNTS = "#0072B2", "#333333", "#BBBBBB"
+PREDICTED, PERFECT, COUNTS = "#0072B2", "#333333", "#555555"
 
 
 class Reliability(NamedTuple):
@@ -31,6 +32,11 @@ class Reliability(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     counts: np.ndarray
+
+    @classmethod
+    def of(cls, columns: Iterable[Sequence[float]]) -> "Reliability":
+        """Returns it from its columns as lists, as records hold them."""
+        return cls(*map(np.array, columns))
 
 
 def reliability(
@@ -82,16 +88,13 @@ def draw_reliability(axes: "Axes", found: Reliability, event: str) -> None:
         capsize=3,
         label="observed, with 95% interval",
     )
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"predicted p({event})", ylabel=f"share of {event}")
+    axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+    axes.set(xlabel=f"predicted p({event})", ylabel=f"share of {event}")
+    # Bars of counts would hide all but the first bin where the event is rare.
+    small = {"transform": axes.get_xaxis_transform(), "fontsize": "x-small", "color": COUNTS}
+    for place, count in zip(found.predicted, found.counts, strict=True):
+        axes.text(place, 1.02, f"{count:,}", ha="center", **small)
+    axes.text(-0.03, 1.02, "cases", ha="right", **small)
     axes.grid(alpha=0.3)
-    axes.spines["top"].set_visible(False)
-    counted = axes.twinx()
-    counted.bar(found.predicted, found.counts, width=0.04, color=COUNTS, alpha=0.6)
-    # Bars stay below the curve, which is drawn over them.
-    counted.set_ylim(0, 4 * found.counts.max())
-    counted.set_yticks([int(found.counts.max())])
-    counted.set_ylabel("cases", loc="bottom")
-    counted.spines["top"].set_visible(False)
-    axes.set_zorder(counted.get_zorder() + 1)
-    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", fontsize="small")
