@@ -27,7 +27,7 @@ from rnnlab.runs.api import load_run
 from rnnlab.runs.trained_model import load
 from rnnlab.tables import Table, print_table
 from rnnlab.tasks.record_parts import icu_parts
-from rnnlab.tasks.reference.risk import classifier_probabilities, summaries
+from rnnlab.tasks.reference.risk import boosted_trees, summaries
 
 OUT = Path(__file__).parent.parent / "results" / "icu_reliability" / "rows.jsonl"
 EVENT, TREES = "died", "boosted trees"
@@ -65,7 +65,7 @@ def main(folder: Path) -> int:
     train, _, test = icu_parts(experiment.data.path, experiment.data.interval)
     tables = (summaries(part.steps, part.descriptors) for part in (train, test))
     train_table, test_table = tables
-    trees = classifier_probabilities(train_table, train.targets == 1, test_table)[TREES]
+    trees = boosted_trees(train_table, train.targets == 1, test_table)
     cell = cell_label(experiment.model.cell)
     measured = []
     for predictor, probability in ((cell, found.columns[f"p({EVENT})"]), (TREES, trees)):

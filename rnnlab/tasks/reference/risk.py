@@ -96,7 +96,7 @@ def classifier_probabilities(
       ValueError: scikit-learn is not installed.
     """
     calibration = require_module("sklearn.calibration")
-    ensemble, svm = require_module("sklearn.ensemble"), require_module("sklearn.svm")
+    svm = require_module("sklearn.svm")
     linear_model = require_module("sklearn.linear_model")
     neural_network = require_module("sklearn.neural_network")
     folds = min(5, *np.bincount(train_labels.astype(int), minlength=2))
@@ -108,13 +108,6 @@ def classifier_probabilities(
     flat["MLP"] = neural_network.MLPClassifier(
         hidden_layer_sizes=(32,), alpha=5.0, max_iter=100, random_state=0
     )
-    trees = ensemble.HistGradientBoostingClassifier(
-        learning_rate=0.05,
-        max_iter=300,
-        max_leaf_nodes=15,
-        l2_regularization=1.0,
-        random_state=0,
-    )
     scaled = _standardized(train, train), _standardized(test, train)
     with warnings.catch_warnings():
         # A classifier that has not converged is still a baseline.
@@ -123,9 +116,25 @@ def classifier_probabilities(
             name: model.fit(scaled[0], train_labels).predict_proba(scaled[1])[:, 1]
             for name, model in flat.items()
         }
+    return found | {"boosted trees": boosted_trees(train, train_labels, test)}
+
+
+def boosted_trees(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of the positive class that boosted trees assign to `test`.
+
+    Arguments are those of `classifier_probabilities`.
+    """
+    ensemble = require_module("sklearn.ensemble")
+    trees = ensemble.HistGradientBoostingClassifier(
+        learning_rate=0.05,
+        max_iter=300,
+        max_leaf_nodes=15,
+        l2_regularization=1.0,
+        random_state=0,
+    )
     varies = np.isfinite(_deviations(train)[1])  # binning needs a value
     trees.fit(train[:, varies], train_labels)
-    return found | {"boosted trees": trees.predict_proba(test[:, varies])[:, 1]}
+    return trees.predict_proba(test[:, varies])[:, 1]
 
 
 def _standardized(table: np.ndarray, train: np.ndarray) -> np.ndarray:
