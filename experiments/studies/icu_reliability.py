@@ -42,7 +42,7 @@ COLUMNS = (
 
 def table(measured: Sequence[Record]) -> Table:
     """One table row per predictor and bin of the predicted probability."""
-    return make_table("stays of set c by the predicted probability of death", COLUMNS, measured, ())
+    return make_table("set c, 4,000 stays", COLUMNS, measured, ())
 
 
 def figure(measured: Sequence[Record]) -> Figure:
