@@ -18,7 +18,7 @@ from rnnlab.tasks.labelled_data import labelled_data
 from rnnlab.tasks.operating_points import require_recall
 from rnnlab.tasks.readers.card_transactions import CardTransactions, read_card_transactions
 from rnnlab.tasks.readers.errors import data_error
-from rnnlab.tasks.reference.boosting import boosting_scores
+from rnnlab.tasks.reference.boosting import boosting_scores, missing_packages
 from rnnlab.tasks.splits import by_time
 from rnnlab.validation import require_positive_int
 
@@ -102,7 +102,7 @@ class CardFraud:
             baselines=functools.partial(_baselines, Path(self.path), self.valid, self.recall),
             classes=CLASSES,
             wanted_recall={"fraud": self.recall},
-            notes=(note,),
+            notes=(note, *missing_packages()),
         )
 
 

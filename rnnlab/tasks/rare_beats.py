@@ -23,7 +23,7 @@ from rnnlab.tasks.heartbeats import SCORED_CLASSES, SHAPE, Heartbeats, heartbeat
 from rnnlab.tasks.imbalance import class_weights, require_power
 from rnnlab.tasks.operating_points import require_recall
 from rnnlab.tasks.readers.ecg import DS1, DS2, read_ecg
-from rnnlab.tasks.reference.boosting import boosting_scores
+from rnnlab.tasks.reference.boosting import boosting_scores, missing_packages
 from rnnlab.tasks.splits import stratified
 from rnnlab.validation import require_one_of, require_positive_int
 
@@ -116,7 +116,7 @@ class RareBeats:
             ),
             loss_options={"class_weights": weights, "focusing": self.focusing},
             wanted_recall=recall,
-            notes=(_describe(scored),),
+            notes=(_describe(scored), *missing_packages()),
         )
 
     def _file(self) -> Path:

@@ -96,7 +96,7 @@ def balanced_batches(
 def contained_classes(dataset: Batch, num_classes: int) -> np.ndarray:
     """Returns which classes each example has as a target, (examples, num_classes) bool.
 
-    >>> batch = Batch(np.zeros((2, 2)), np.array([[0, 2], [IGNORE_INDEX, 1]]))
+    >>> batch = Batch(np.zeros((2, 2)), np.array([[0, 2], [-1, 1]]))
     >>> contained_classes(batch, 3).astype(int).tolist()
     [[1, 0, 1], [0, 1, 0]]
     """

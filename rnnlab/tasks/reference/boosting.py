@@ -21,8 +21,8 @@ def boosting_scores(
 
     The ways are: as it is, with class weights of the inverse frequency, and with SMOTE, which adds
     interpolated examples of the rare classes to the training part only. Settings are the defaults
-    of scikit-learn and imbalanced-learn. The third is absent if imbalanced-learn is not installed.
-    The rows below them are the most common class, and that of each score for a random order.
+    of scikit-learn and imbalanced-learn. The third is absent if imbalanced-learn is not installed
+    or a class has one training case. One more row predicts the most common class.
 
     Args:
       train, valid, test: features (cases, features), NaN where unknown, and classes (cases,).
@@ -53,10 +53,21 @@ def boosting_scores(
         "boosting": scores(boosting(), *train),
         "boosting, class weights": scores(boosting(class_weight="balanced"), *train),
     }
-    if find_spec("imblearn"):
-        smote = require_module("imblearn.over_sampling").SMOTE(random_state=0)
+    rarest = int(np.unique(train[1], return_counts=True)[1].min())
+    if find_spec("imblearn") and rarest > 1:
+        # SMOTE interpolates between cases of a class, which needs as many neighbours.
+        neighbors = min(5, rarest - 1)
+        oversampling = require_module("imblearn.over_sampling")
+        smote = oversampling.SMOTE(random_state=0, k_neighbors=neighbors)
         found["boosting, SMOTE"] = scores(boosting(), *smote.fit_resample(*train))
     return found
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Returns a sentence for each row of `boosting_scores` that needs a missing package."""
+    if find_spec("imblearn"):
+        return ()
+    return ("boosting with SMOTE needs imbalanced-learn: pip install 'rnnlab[imbalance]'",)
 
 
 def class_scores(
