@@ -17,7 +17,7 @@ other weight decays. The second command trains on your own table of events and i
 from rnnlab import Experiment, IrregularRecords, ModelConfig, Preset, TrainConfig
 
 MEASURED = Experiment(
-    IrregularRecords(interval=1.0),
+    IrregularRecords(),
     ModelConfig(
         width=64,
         depth=1,

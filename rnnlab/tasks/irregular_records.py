@@ -55,7 +55,7 @@ class IrregularRecords:
       categories: descriptors whose numbers are codes of categories, separated by commas.
       group: a column of the labels whose groups, such as patients, are not split between parts.
       interval: width of a time step, in the unit of the times: hours for dates and clock times.
-        None takes distinct times as time steps, and half an hour for the default data.
+        None takes distinct times as time steps, and an hour for the default data.
       max_steps: the last time steps of a longer record are kept. Values measured before stay known.
       batch_size: records per batch, padded to the longest of the training part.
       valid, test: fractions of the records in the validation and the test part, stratified by class

@@ -22,7 +22,7 @@ ICU_SETS = ("a", "b", "c")
 
 ICU_CLASSES = ("survived", "died")
 
-HALF_HOUR = 0.5
+ICU_INTERVAL = 1.0
 """Hours of a time step of intensive care."""
 
 
@@ -81,8 +81,8 @@ class RecordPart:
 
 
 def icu_layout(interval: float | None) -> RecordLayout:
-    """Returns the layout of intensive care, with time steps of `HALF_HOUR` by default."""
-    interval = HALF_HOUR if interval is None else interval
+    """Returns the layout of intensive care, with time steps of `ICU_INTERVAL` by default."""
+    interval = ICU_INTERVAL if interval is None else interval
     return RecordLayout(VARIABLES, DESCRIPTORS, ("ICUType",), interval, EventColumns())
 
 
