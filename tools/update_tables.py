@@ -154,7 +154,15 @@ TRAININGS = (
         "context_length",
     ),
     *("copy_memory", "data_efficiency", "forecasting", "formal_languages", "icu_mortality"),
-    *("listops", "mqar", "parity", "rare_beats", "selective_copying", "sequential_digits"),
+    *(
+        "listops",
+        "load_forecast",
+        "mqar",
+        "parity",
+        "rare_beats",
+        "selective_copying",
+        "sequential_digits",
+    ),
     *("shakespeare", "shakespeare_paper", "turbofan", "vowels"),
 )
 """Training experiments whose results the summary shows."""
