@@ -48,6 +48,7 @@ from rnnlab.scan import log_linear_scan as log_linear_scan
 from rnnlab.tasks import MQAR as MQAR
 from rnnlab.tasks import TASKS as TASKS
 from rnnlab.tasks import Adding as Adding
+from rnnlab.tasks import BeatAnomalies as BeatAnomalies
 from rnnlab.tasks import CardFraud as CardFraud
 from rnnlab.tasks import Chorales as Chorales
 from rnnlab.tasks import CopyMemory as CopyMemory

@@ -1,6 +1,7 @@
 """Tasks: one generator or reader of sequences per file. Independent of models."""
 
 from rnnlab.tasks.adding import Adding as Adding
+from rnnlab.tasks.beat_anomalies import BeatAnomalies as BeatAnomalies
 from rnnlab.tasks.card_fraud import CardFraud as CardFraud
 from rnnlab.tasks.chorales import Chorales as Chorales
 from rnnlab.tasks.copying import CopyMemory as CopyMemory
@@ -21,6 +22,7 @@ TASKS = {
     task.__name__: task
     for task in (
         Adding,
+        BeatAnomalies,
         CardFraud,
         Chorales,
         CopyMemory,

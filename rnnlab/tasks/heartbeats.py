@@ -54,26 +54,41 @@ def heartbeats(record: EcgRecord) -> Heartbeats:
     ([0, 2, 1, -1], (4, 74))
     """
     seconds, classes = record.beats()
-    intervals = np.diff(seconds, prepend=np.nan)
-    known = np.nan_to_num(np.concatenate([np.zeros(10), intervals]))
-    windows = np.lib.stride_tricks.sliding_window_view(known, 10)[: len(seconds)]
-    count = np.maximum((windows > 0).sum(1), 1)
-    mean = windows.sum(1) / count
-    following = np.append(intervals[1:], np.nan)
-    mean = np.where(mean > 0, mean, np.nan)
-    rhythm = np.log(np.maximum(np.stack([intervals, following], 1), 1e-3) / mean[:, None])
-    peaks = np.rint(seconds * RATE).astype(int)
-    at = peaks[:, None] + np.arange(-BEFORE, AFTER)
-    shape = record.signal[np.clip(at, 0, len(record.signal) - 1)]
+    rhythm, shape = intervals(seconds), signals(record)
     usual = np.median(shape[:CALIBRATION], axis=0)
     size = max(float(np.ptp(usual)), 1e-3)
     shape = (shape - np.median(usual)) / size
     relative = shape - (usual - np.median(usual)) / size
     return Heartbeats(
         record.name,
-        np.concatenate([np.nan_to_num(rhythm), shape, relative], 1).astype(np.float32),
+        np.concatenate([rhythm, shape, relative], 1).astype(np.float32),
         np.where(classes < len(SCORED_CLASSES), classes, IGNORE_INDEX).astype(np.int32),
     )
+
+
+def intervals(seconds: np.ndarray) -> np.ndarray:
+    """Returns the logarithms of the intervals before and after each beat, (beats, 2).
+
+    They are relative to the mean of up to ten intervals before the beat; 0 where unknown.
+
+    >>> intervals(np.array([0.0, 1.0, 2.0, 4.0])).round(2).tolist()
+    [[0.0, 0.0], [0.0, 0.0], [0.0, 0.69], [0.69, 0.0]]
+    """
+    before = np.diff(seconds, prepend=np.nan)
+    known = np.nan_to_num(np.concatenate([np.zeros(10), before]))
+    windows = np.lib.stride_tricks.sliding_window_view(known, 10)[: len(seconds)]
+    count = np.maximum((windows > 0).sum(1), 1)
+    mean = windows.sum(1) / count
+    mean = np.where(mean > 0, mean, np.nan)
+    both = np.stack([before, np.append(before[1:], np.nan)], 1)
+    return np.nan_to_num(np.log(np.maximum(both, 1e-3) / mean[:, None]))
+
+
+def signals(record: EcgRecord) -> np.ndarray:
+    """Returns the signal around the peak of each beat, (beats, 36) float32 in millivolts."""
+    peaks = np.rint(record.beats()[0] * RATE).astype(int)
+    at = peaks[:, None] + np.arange(-BEFORE, AFTER)
+    return record.signal[np.clip(at, 0, len(record.signal) - 1)]
 
 
 def stretched(features: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

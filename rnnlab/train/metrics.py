@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
-from rnnlab.tasks.reference import forecast_scores, remaining_life
+from rnnlab.tasks.reference import anomaly_scores, forecast_scores, remaining_life
 from rnnlab.train import rare_classes
 
 
@@ -135,6 +135,7 @@ METRICS: dict[str, Metric] = {
     "rmse_uncapped": DecodedMetric(remaining_life.rmse_uncapped),
     "phm_score": DecodedMetric(remaining_life.phm_score),
     **{name: DecodedMetric(score) for name, score in forecast_scores.SCORES.items()},
+    **{name: DecodedMetric(*entry) for name, entry in anomaly_scores.METRICS.items()},
 }
 """Metrics by name. `bits` is per character where time steps are characters."""
 

@@ -1,0 +1,201 @@
+"""Anomalous heartbeats, found by a forecast of the next beat that was trained on normal ones."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jax import Array
+
+from rnnlab.datasets import dataset_files
+from rnnlab.heads import StudentT
+from rnnlab.tasks.batch import Batch, arrays
+from rnnlab.tasks.batching.padding import pad, split_batches
+from rnnlab.tasks.batching.strategies import training_batches
+from rnnlab.tasks.batching.windows import window_slices
+from rnnlab.tasks.data import TaskData
+from rnnlab.tasks.fingerprint import fingerprint
+from rnnlab.tasks.heartbeats import CALIBRATION, intervals, signals
+from rnnlab.tasks.readers.ecg import DS1, DS2, EcgRecord, read_ecg
+from rnnlab.tasks.readers.errors import data_error
+from rnnlab.tasks.reference import anomaly_scores
+from rnnlab.tasks.reference.anomaly_scores import NORMAL, ScoredBeats
+from rnnlab.validation import require_positive_int
+
+VALIDATION = ("118", "124", "205", "223")
+"""Records of DS1 that select the step, as in `RareBeats`."""
+
+ALL = DS1 + DS2
+HOURS = 0.5
+"""Length of a record."""
+
+
+@dataclass(frozen=True)
+class BeatAnomalies:
+    """Find ventricular and supraventricular beats without labels, by the error of a forecast.
+
+    A time step is a beat. From the beats so far, a Student t distribution of each feature of the
+    next one is forecast: of its shape, and of the logarithm of the interval before it, relative to
+    the mean of ten intervals. Only normal beats of 18 patients are trained on, so a beat that the
+    forecast misses is not a normal one. A beat's scores are the squared error of its shape, and how
+    much earlier it comes than was forecast, in units of the forecast's scale.
+
+    Two questions are asked of 22 other patients: ventricular beats (V) among normal ones by the
+    first score, supraventricular ones (S) by the second. Metrics are the average precision, the
+    area under the ROC curve, and false alarms per hour at a recall of 90%. There is no point
+    adjustment: each beat is one decision. Labels only select the step, on 4 other patients.
+
+    Attributes:
+      path: the `.npz` file of `rnnlab data`, or a folder with the original files; None is the data
+        folder.
+      length: time steps per training example.
+      batch_size: examples per batch.
+
+    Raises:
+      ValueError: a setting is out of range.
+      DataError: a file is missing or not readable.
+
+    >>> BeatAnomalies(length=128).batch_size
+    32
+    """
+
+    path: Path | None = None
+    length: int = 256
+    batch_size: int = 32
+
+    def __post_init__(self):
+        require_positive_int(length=self.length, batch_size=self.batch_size)
+
+    def load(self, seed: int) -> TaskData:
+        """Reads the records. `seed` orders the training batches."""
+        file = self._file()
+        train, *evaluated = _parts(file)
+        windows = _padded(
+            [
+                tuple(x[window] for x in _next_beats(record))
+                for record in train
+                for window in window_slices(
+                    len(record.classes) - 1, self.length, max(self.length // 2, 1)
+                )
+            ]
+        )
+        head = StudentT(windows.targets.shape[-1])
+        # The numbers of the test records follow those of the validation records.
+        records = [record for part in evaluated for record in part]
+        sets, first = {}, 0
+        for name, part in zip(("valid", "test"), evaluated, strict=True):
+            example = np.arange(first, first + len(part), dtype=np.int32)
+            sets[name] = _padded([_next_beats(x) for x in part])._replace(example=example)
+            first += len(part)
+
+        def decode(outputs: np.ndarray, batch: Batch) -> list[tuple[ScoredBeats, None]]:
+            real = batch.example >= 0
+            return [
+                (_scored(head.named(output[mask]), records[number]), None)
+                for output, mask, number in zip(
+                    outputs[real], batch.mask[real], batch.example[real], strict=True
+                )
+            ]
+
+        return TaskData(
+            loss=head,
+            metrics=tuple(anomaly_scores.METRICS),
+            out_features=head.out_features,
+            train_batch=training_batches(windows, "pad", self.batch_size, seed),
+            eval_sets={
+                name: functools.partial(split_batches, batch, min(4, len(batch.inputs)))
+                for name, batch in sets.items()
+            },
+            baselines=lambda: _baselines(file),
+            in_features=windows.inputs.shape[-1],
+            decode=decode,
+            fingerprint=fingerprint(
+                *(x for part in (windows, *sets.values()) for x in arrays(part))
+            ),
+        )
+
+    def _file(self) -> Path:
+        if self.path is not None:
+            path = Path(self.path)
+            if path.is_file() or any(path.glob("*.hea")):
+                return path
+        return dataset_files("mitbih", self.path)["mitbih"]
+
+
+class _Record(NamedTuple):
+    """The beats of one patient: (beats, 37) features and (beats,) indices in `CLASSES`."""
+
+    features: np.ndarray
+    classes: np.ndarray
+
+
+@functools.lru_cache(maxsize=2)
+def _parts(path: Path) -> tuple[list[_Record], list[_Record], list[_Record]]:
+    """Training, validation and test records, scaled by the normal training beats."""
+    records = {record.name: _record(record) for record in read_ecg(path) if record.name in ALL}
+    names = [x for x in DS1 if x not in VALIDATION], VALIDATION, DS2
+    parts = [[records[name] for name in part if name in records] for part in names]
+    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+        if not part:
+            raise data_error(path, f"must have a record of the {name} part, got none; give all")
+    normal = np.concatenate([x.features[x.classes == NORMAL] for x in parts[0]])
+    rhythm, shape = normal[:, 0].std(), np.sqrt(np.mean(np.square(normal[:, 1:])))
+    # One scale for the signal, so that the size of an error does not depend on the sample.
+    scale = np.append(rhythm, np.full(normal.shape[1] - 1, shape)).astype(np.float32)
+    train, valid, test = (
+        [x._replace(features=x.features / np.maximum(scale, 1e-6)) for x in part] for part in parts
+    )
+    return train, valid, test
+
+
+def _record(record: EcgRecord) -> _Record:
+    """The interval before each beat and its signal, relative to the patient's usual beat.
+
+    The signal is that around the peak, less its own mean, because the baseline wanders, and less
+    the median of the first `CALIBRATION` beats. No label is used.
+    """
+    seconds, classes = record.beats()
+    shape = signals(record)
+    shape = shape - shape.mean(1, keepdims=True)
+    relative = shape - np.median(shape[:CALIBRATION], axis=0)
+    features = np.concatenate([intervals(seconds)[:, :1], relative], 1)
+    return _Record(features.astype(np.float32), classes)
+
+
+def _next_beats(record: _Record) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets: each beat, and the one after it where that is normal."""
+    targets = record.features[1:].copy()
+    targets[record.classes[1:] != NORMAL] = np.nan
+    return record.features[:-1], targets
+
+
+def _padded(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
+    inputs, mask = pad([x for x, _ in pairs])
+    targets, _ = pad([y for _, y in pairs], value=np.nan)
+    return Batch(inputs, targets, mask)
+
+
+def _scored(forecasts: Mapping[str, Array], record: _Record) -> ScoredBeats:
+    """The scores of the beats of a record but the first, from the forecasts of them."""
+    location, scale = (np.asarray(forecasts[name]) for name in ("location", "scale"))
+    error = location - record.features[1:]
+    scores = {"V": np.square(error[:, 1:]).mean(1), "S": error[:, 0] / scale[:, 0]}
+    return ScoredBeats(scores, record.classes[1:], HOURS)
+
+
+@functools.lru_cache(maxsize=2)
+def _baselines(path: Path) -> dict[str, dict[str, float]]:
+    """The scores of detectors of single beats, once per process."""
+    train, _, test = _parts(path)
+    normal = np.concatenate([x.features[x.classes == NORMAL] for x in train])
+    found = anomaly_scores.detectors(normal, [x.features[1:] for x in test])
+    records = {
+        name: [ScoredBeats(s, x.classes[1:], HOURS) for s, x in zip(scores, test, strict=True)]
+        for name, scores in found.items()
+    }
+    return {
+        name: {metric: score(of, ()) for metric, (score, _) in anomaly_scores.METRICS.items()}
+        for name, of in records.items()
+    }

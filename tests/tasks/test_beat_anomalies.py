@@ -1,0 +1,121 @@
+"""Anomalous beats by the error of a forecast, on small generated records."""
+
+from importlib.util import find_spec
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ecg_files import ecg_arrays
+
+from rnnlab.tasks import beat_anomalies
+from rnnlab.tasks.beat_anomalies import HOURS, BeatAnomalies
+from rnnlab.tasks.readers.ecg import CLASSES, DS2
+from rnnlab.tasks.reference import anomaly_scores
+from rnnlab.tasks.reference.anomaly_scores import METRICS, NORMAL, ScoredBeats
+
+needs_sklearn = pytest.mark.skipif(not find_spec("sklearn"), reason="scikit-learn is missing")
+
+
+@pytest.fixture
+def task_of(tmp_path):
+    """Returns a function that writes records and returns the task of them."""
+
+    def make(name="a", **changes):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **ecg_arrays(beats=2, **changes))
+        return BeatAnomalies(path, length=8, batch_size=4)
+
+    return make
+
+
+def test_targets_are_the_next_beats_where_they_are_normal(task_of):
+    task = task_of()
+    train, *_ = beat_anomalies._parts(task.path)
+    inputs, targets = beat_anomalies._next_beats(train[0])
+    known = ~np.isnan(targets).any(1)
+    np.testing.assert_array_equal(known, train[0].classes[1:] == NORMAL)
+    np.testing.assert_array_equal(targets[known], train[0].features[1:][known])
+    np.testing.assert_array_equal(inputs, train[0].features[:-1])
+
+
+def test_training_batches_have_normal_targets_only(task_of):
+    data = task_of().load(0)
+    batch = data.train_batch(0)
+    known = ~np.isnan(batch.targets).all(-1)
+    assert known.any()
+    assert not known[~batch.mask].any()
+    # Ventricular beats of the example have twice the height of others.
+    assert np.abs(batch.targets[known][:, 1:]).max() < np.abs(batch.inputs[..., 1:]).max()
+
+
+def test_scores_are_the_error_of_the_shape_and_how_early_a_beat_comes(task_of):
+    task = task_of()
+    _, _, test = beat_anomalies._parts(task.path)
+    record = test[0]
+    location = jnp.zeros((len(record.classes) - 1, record.features.shape[1]))
+    scored = beat_anomalies._scored({"location": location, "scale": location + 2}, record)
+    np.testing.assert_allclose(scored.scores["S"], -record.features[1:, 0] / 2, rtol=1e-6)
+    wanted = np.square(record.features[1:, 1:]).mean(1)
+    np.testing.assert_allclose(scored.scores["V"], wanted, rtol=1e-5)
+    early = scored.scores["S"][scored.classes == CLASSES.index("S")]
+    assert early.min() > np.median(scored.scores["S"])
+
+
+def test_decoded_records_are_those_of_the_evaluation_set(task_of):
+    task = task_of()
+    data = task.load(0)
+    _, valid, test = beat_anomalies._parts(task.path)
+    for name, part in (("valid", valid), ("test", test)):
+        pairs = []
+        for batch in data.eval_sets[name]():
+            shape = (*batch.inputs.shape[:2], data.out_features)
+            pairs += data.decode(np.zeros(shape, np.float32), batch)
+        assert len(pairs) == len(part)
+        for (scored, _), record in zip(pairs, part, strict=True):
+            np.testing.assert_array_equal(scored.classes, record.classes[1:])
+
+
+def test_a_constant_in_the_test_records_changes_no_training_number(task_of):
+    clean = task_of().load(0)
+    planted = task_of("b", offset=dict.fromkeys(DS2, 20_000)).load(0)
+    for n in range(3):
+        for a, b in zip(clean.train_batch(n)[:3], planted.train_batch(n)[:3], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_false_alarms_are_counted_at_the_recall_of_the_class():
+    rng = np.random.default_rng(0)
+    classes = rng.choice([NORMAL, CLASSES.index("V"), CLASSES.index("S")], 300, p=(0.8, 0.15, 0.05))
+    scores = rng.normal(size=300) + 2 * (classes == CLASSES.index("V"))
+    records = [
+        ScoredBeats({"V": scores[part]}, classes[part], HOURS)
+        for part in (slice(100), slice(100, 300))
+    ]
+    positive = np.sort(scores[classes == CLASSES.index("V")])[::-1]
+    threshold = positive[int(np.ceil(0.9 * len(positive))) - 1]
+    wanted = (scores[classes == NORMAL] >= threshold).sum() / (2 * HOURS)
+    found, higher_is_better = METRICS["false_alarms_per_hour/V"]
+    assert found(records, ()) == wanted
+    assert not higher_is_better
+
+
+@needs_sklearn
+def test_ranking_metrics_leave_out_other_classes():
+    classes = np.array([NORMAL, CLASSES.index("V"), CLASSES.index("S"), NORMAL])
+    records = [ScoredBeats({"V": np.array([0.1, 0.9, 5.0, 0.2])}, classes, HOURS)]
+    for kind in ("anomaly_precision", "anomaly_roc_auc"):
+        assert METRICS[f"{kind}/V"][0](records, ()) == 1.0
+    alone = [records[0]._replace(classes=np.full(4, NORMAL))]
+    for kind in anomaly_scores.KINDS:
+        assert np.isnan(METRICS[f"{kind}/V"][0](alone, ()))
+
+
+@needs_sklearn
+def test_detectors_are_scored_by_every_metric(task_of):
+    data = task_of().load(0)
+    found = data.baselines()
+    assert list(found)[:2] == ["distance from the usual beat", "how early a beat comes"]
+    for scores in found.values():
+        assert set(scores) == set(data.metrics)
+    assert found["how early a beat comes"]["anomaly_precision/S"] > 0.9
+    assert found["distance from the usual beat"]["anomaly_precision/V"] > 0.9
