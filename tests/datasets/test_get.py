@@ -183,7 +183,9 @@ sys.exit(main.main(["data", "get", NAME, "--from", sys.argv[1]]))
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_copy_leaves_no_file_and_can_be_repeated(tmp_path, data_folder, number):
     source = write_set(tmp_path / "source")
-    environment = os.environ | {"PYTHONPATH": f"tests{os.pathsep}{os.environ['PYTHONPATH']}"}
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    tests = str(Path(__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [tests, *inherited]))}
     command = [sys.executable, "-c", INTERRUPTED, str(source)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
