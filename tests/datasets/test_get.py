@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from small_data_set import FILES, LICENSE, NAME, make_set, write_set
