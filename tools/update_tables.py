@@ -179,6 +179,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpu scan": lambda: scan("gpu_scan"),
     "gpu time chunks": lambda: time_chunks("gpu_time_chunks"),
     "gpu newton": lambda: bench("gpu_newton", NewtonBenchmark),
+    "gpu newton, TF32": lambda: bench("gpu_newton_tf32", NewtonBenchmark),
     "gpu libraries": lambda: libraries("gpu_libraries"),
     "scan bandwidth": lambda: scan("scan_bandwidth"),
     "layer overhead": lambda: bench("layer_overhead", LayerBenchmark),

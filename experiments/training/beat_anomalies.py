@@ -6,7 +6,7 @@ Device:   two cores of a shared x86 machine.
 Expected: average precision of supraventricular beats (S) above 0.62, which a score of only how
           early a beat comes has, since the forecast knows the rhythm. For ventricular beats (V)
           about 0.95, as the distance from the patient's usual beat has.
-Paper:    none of minimal cells; most published scores adjust points, which is not done here.
+Paper:    none of minimal cells.
 """
 
 from rnnlab import BeatAnomalies, Experiment, ModelConfig, Preset, TrainConfig

@@ -6,8 +6,7 @@ Device:   not measured: the file cannot be part of the repository. Its sha256 is
 Expected: no. The table has no cards, so the transactions before one are of other customers, and the
           order has little to add. An average precision of minGRU near that of boosting would be a
           good result.
-Paper:    none with this protocol. Published figures split at random, which puts equal rows and
-          frauds of one series into both parts, or resample before the split.
+Paper:    none with this protocol.
 
 The protocol: the first day trains and validates, the second tests, equal rows are dropped, and the
 average precision counts. The licence of the file is that of the Open Data Commons (DbCL).

@@ -33,7 +33,7 @@ class Turbofan:
     engine without wear does not show its age.
 
     The metrics are the RMSE against the capped truth and against the raw one, and the score of the
-    PHM 2008 challenge against the raw one. Published figures use either truth, often unnamed.
+    PHM 2008 challenge against the raw one.
 
     Attributes:
       path: folder of the data set `cmapss-fd001`; None is that of `rnnlab data`.
