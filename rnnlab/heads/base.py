@@ -51,5 +51,5 @@ def known_targets(targets: Array, mask: Array | None) -> tuple[Array, Array]:
 
 
 def mean_over(x: Array, known: Array) -> Array:
-    """Returns the mean of the entries that count; 0 without any."""
-    return jnp.sum(jnp.where(known, x, 0)) / jnp.maximum(jnp.sum(known, dtype=x.dtype), 1)
+    """Returns the sum of `x`, 0 where it does not count, per entry that counts; 0 without any."""
+    return jnp.sum(x) / jnp.maximum(jnp.sum(known, dtype=x.dtype), 1)

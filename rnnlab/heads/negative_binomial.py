@@ -71,7 +71,7 @@ class NegativeBinomial:
             + failures * jnp.log1p(product)
             + counts * (jnp.log1p(product) - jnp.log(product))
         )
-        return mean_over(nats, known)
+        return mean_over(jnp.where(known, nats, 0), known)
 
     def quantiles(self, outputs: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         """Returns the quantiles of `levels`, (*batch, horizon, levels), on the host."""

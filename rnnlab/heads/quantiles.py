@@ -71,7 +71,7 @@ class Quantiles:
         error = targets[..., None] - self.named(outputs)["quantiles"]
         levels = jnp.broadcast_to(jnp.asarray(self.levels, error.dtype), error.shape)
         pinball = 2 * jnp.maximum(levels * error, (levels - 1) * error)
-        return mean_over(pinball.mean(-1), known)
+        return mean_over(jnp.where(known, pinball.mean(-1), 0), known)
 
     def quantiles(self, outputs: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         """Returns the quantiles of `levels`, (*batch, horizon, levels), on the host.

@@ -68,7 +68,7 @@ class StudentT:
         known, targets = known_targets(targets, mask)
         p = self.named(outputs)
         nats = -stats.t.logpdf(targets, p["freedom"], p["location"], p["scale"])
-        return mean_over(nats, known)
+        return mean_over(jnp.where(known, nats, 0), known)
 
     def quantiles(self, outputs: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         """Returns the quantiles of `levels`, (*batch, horizon, levels), on the host."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array
 
-from rnnlab.datasets import dataset_files
 from rnnlab.heads import StudentT
 from rnnlab.tasks.batch import Batch, arrays
 from rnnlab.tasks.batching.padding import pad, split_batches
@@ -17,15 +16,12 @@ from rnnlab.tasks.batching.strategies import training_batches
 from rnnlab.tasks.batching.windows import window_slices
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.heartbeats import CALIBRATION, intervals, signals
+from rnnlab.tasks.heartbeats import CALIBRATION, VALIDATION, ecg_file, intervals, signals
 from rnnlab.tasks.readers.ecg import DS1, DS2, EcgRecord, read_ecg
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.reference import anomaly_scores
 from rnnlab.tasks.reference.anomaly_scores import NORMAL, ScoredBeats
 from rnnlab.validation import require_positive_int
-
-VALIDATION = ("118", "124", "205", "223")
-"""Records of DS1 that select the step, as in `RareBeats`."""
 
 ALL = DS1 + DS2
 HOURS = 0.5
@@ -70,7 +66,7 @@ class BeatAnomalies:
 
     def load(self, seed: int) -> TaskData:
         """Reads the records. `seed` orders the training batches."""
-        file = self._file()
+        file = ecg_file(self.path)
         train, *evaluated = _parts(file)
         windows = _padded(
             [
@@ -115,13 +111,6 @@ class BeatAnomalies:
                 *(x for part in (windows, *sets.values()) for x in arrays(part))
             ),
         )
-
-    def _file(self) -> Path:
-        if self.path is not None:
-            path = Path(self.path)
-            if path.is_file() or any(path.glob("*.hea")):
-                return path
-        return dataset_files("mitbih", self.path)["mitbih"]
 
 
 class _Record(NamedTuple):

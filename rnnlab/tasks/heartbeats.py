@@ -1,9 +1,11 @@
 """Features of the heartbeats of an electrocardiogram."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from rnnlab.datasets import dataset_files
 from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.tasks.readers.ecg import CLASSES, RATE, EcgRecord
 
@@ -13,12 +15,29 @@ CALIBRATION = 300
 BEFORE, AFTER = 18, 18
 """Samples around the peak of a beat."""
 
-INTERVALS = 2
-RHYTHM, SHAPE = slice(0, INTERVALS), slice(INTERVALS, INTERVALS + 2 * (BEFORE + AFTER))
-"""The features of intervals, and those of the signal."""
+SHAPE = slice(2, 2 + 2 * (BEFORE + AFTER))
+"""The features of the signal, after those of the two intervals."""
 
 SCORED_CLASSES = CLASSES[:-1]
 """Normal, supraventricular, ventricular and fusion beats; others are not scored."""
+
+
+VALIDATION = ("118", "124", "205", "223")
+"""Records of DS1 that select: patients with beats of all classes, of which most remain to train."""
+
+
+def ecg_file(path: Path | None) -> Path:
+    """Returns the records of MIT-BIH, a file or a folder.
+
+    Args:
+      path: an `.npz` file, or a folder with it or with the original files; None is the data folder.
+
+    Raises:
+      DataError: the data set is missing or corrupt.
+    """
+    if path is not None and (Path(path).is_file() or any(Path(path).glob("*.hea"))):
+        return Path(path)
+    return dataset_files("mitbih", path)["mitbih"]
 
 
 class Heartbeats(NamedTuple):

@@ -18,6 +18,7 @@ from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.wide import read_wide_series
 from rnnlab.tasks.reference import interval_forecasts
 from rnnlab.tasks.reference.forecast_scores import Forecast, Outcome, seasonal_scale
+from rnnlab.tasks.reference.naive import seasonal_naive
 from rnnlab.validation import require_one_of, require_positive_int
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -178,11 +179,9 @@ class ManySeries:
         # Of all values before the second part, as the error that is reported is scaled by all.
         scale = seasonal_scale(values[:-context], season)
         scale = max(scale, 1e-3 * float(np.mean(np.abs(values[:-context]))), 1e-8)
-        ahead = np.arange(1, self.horizon + 1)
-        now = np.arange(context, context + length)[:, None]
         # The values of the last season, and of the last context, at the phase of each value ahead.
-        naive = recent[now + ahead - season * -(-ahead // season)]
-        longer = recent[now + ahead - context * -(-ahead // context)]
+        naive = seasonal_naive(recent, self.horizon, season)[context:]
+        longer = seasonal_naive(recent, self.horizon, context)[context:]
         level = within[:context].mean()
         inputs = np.concatenate(
             [

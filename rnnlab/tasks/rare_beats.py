@@ -10,7 +10,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rnnlab.datasets.folder import dataset_files
 from rnnlab.errors import DataError
 from rnnlab.tasks.augment import Augmentation
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch, arrays
@@ -19,7 +18,15 @@ from rnnlab.tasks.batching.padding import pad, split_batches
 from rnnlab.tasks.batching.windows import window_slices
 from rnnlab.tasks.data import RngStream, TaskData, rng_for
 from rnnlab.tasks.fingerprint import fingerprint
-from rnnlab.tasks.heartbeats import SCORED_CLASSES, SHAPE, Heartbeats, heartbeats, stretched
+from rnnlab.tasks.heartbeats import (
+    SCORED_CLASSES,
+    SHAPE,
+    VALIDATION,
+    Heartbeats,
+    ecg_file,
+    heartbeats,
+    stretched,
+)
 from rnnlab.tasks.imbalance import class_weights, require_power
 from rnnlab.tasks.operating_points import require_recall
 from rnnlab.tasks.readers.ecg import DS1, DS2, read_ecg
@@ -28,9 +35,6 @@ from rnnlab.tasks.splits import stratified
 from rnnlab.validation import require_one_of, require_positive_int
 
 Split = Literal["patients", "random"]
-
-VALIDATION = ("118", "124", "205", "223")
-"""Records of DS1 that select: patients with beats of all classes, of which most remain to train."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class RareBeats:
 
     def load(self, seed: int) -> TaskData:
         """Reads the records. `seed` draws the training batches."""
-        train, valid, test = _parts(self._file(), self.split, self.length)
+        train, valid, test = _parts(ecg_file(self.path), self.split, self.length)
         windows = _padded(_windows(train, self.length, max(self.length // 2, 1)))
         whole = {"valid": _padded(valid), "test": _padded(test)}
         take = balanced_batches(
@@ -107,7 +111,7 @@ class RareBeats:
                 for name, part in whole.items()
             },
             baselines=functools.partial(
-                _baselines, self._file(), self.split, self.length, tuple(recall.items())
+                _baselines, ecg_file(self.path), self.split, self.length, tuple(recall.items())
             ),
             in_features=windows.inputs.shape[-1],
             classes=SCORED_CLASSES,
@@ -118,13 +122,6 @@ class RareBeats:
             wanted_recall=recall,
             notes=(_describe(scored), *missing_packages()),
         )
-
-    def _file(self) -> Path:
-        if self.path is not None:
-            path = Path(self.path)
-            if path.is_file() or any(path.glob("*.hea")):
-                return path
-        return dataset_files("mitbih", self.path)["mitbih"]
 
     def _augmented(self, train_batch: Callable[[int], Batch], seed: int) -> Callable[[int], Batch]:
         changes = Augmentation.parse(self.augment)

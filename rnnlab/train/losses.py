@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from rnnlab.heads import Head
+from rnnlab.heads.base import known_targets, mean_over
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.validation import require_one_of
 
@@ -47,7 +48,7 @@ def categorical(
     classes = jnp.where(scored, targets, 0)
     nats = _focused(optax.softmax_cross_entropy_with_integer_labels(outputs, classes), focusing)
     if class_weights is None:
-        return _mean(jnp.where(scored, nats, 0), scored)
+        return mean_over(jnp.where(scored, nats, 0), scored)
     _require_weights(class_weights, outputs.shape[-1])
     weights = jnp.where(scored, jnp.asarray(class_weights, nats.dtype)[classes], 0)
     total = jnp.sum(weights)
@@ -74,11 +75,11 @@ def binary(
       positive_weight: factor of the terms whose label is 1, as `pos_weight` in torch.
       focusing: the exponent of the focal loss, as in `categorical`.
     """
-    scored = _scored(targets, mask)
-    outputs, targets = (jnp.where(scored, x, 0) for x in (outputs, targets))
+    scored, targets = known_targets(targets, mask)
+    outputs = jnp.where(scored, outputs, 0)
     nats = _focused(optax.sigmoid_binary_cross_entropy(outputs, targets), focusing)
     nats = nats * jnp.where(targets > 0.5, positive_weight, 1.0).astype(nats.dtype)
-    return _mean(jnp.where(scored, nats, 0), scored.any(-1))
+    return mean_over(jnp.where(scored, nats, 0), scored.any(-1))
 
 
 def squared_error_loss(
@@ -92,8 +93,8 @@ def squared_error_loss(
     >>> float(squared_error_loss(jnp.array([[1.0, 5.0]]), jnp.array([[3.0, jnp.nan]])))
     4.0
     """
-    scored = _scored(targets, mask)
-    return _mean(jnp.square(jnp.where(scored, outputs - targets, 0)), scored)
+    scored, targets = known_targets(targets, mask)
+    return mean_over(jnp.square(jnp.where(scored, outputs - targets, 0)), scored)
 
 
 LOSSES = {"categorical": categorical, "binary": binary, "squared": squared_error_loss}
@@ -140,13 +141,3 @@ def _require_weights(weights: Sequence[float], num_classes: int) -> None:
             f"class_weights must be {num_classes} numbers >= 0, one per class, got {weights}; "
             "correct them"
         )
-
-
-def _scored(targets: Array, mask: Array | None) -> Array:
-    scored = ~jnp.isnan(targets)
-    return scored if mask is None else scored & jnp.expand_dims(mask, -1)
-
-
-def _mean(x: Array, scored: Array) -> Array:
-    """Returns the sum divided by the number of entries that count; 0 without any."""
-    return jnp.sum(x) / jnp.maximum(jnp.sum(scored, dtype=x.dtype), 1)

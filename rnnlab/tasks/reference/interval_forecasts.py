@@ -6,9 +6,10 @@ import numpy as np
 from scipy.stats import norm
 
 from rnnlab.tasks.reference.forecast_scores import SCORES, Forecast, Outcome
+from rnnlab.tasks.reference.naive import seasonal_naive
 
 
-def seasonal_naive(
+def with_normal_intervals(
     values: np.ndarray, horizon: int, season: int, levels: Sequence[float]
 ) -> Forecast:
     """Forecasts the value of the last season, with a normal distribution around it.
@@ -22,13 +23,12 @@ def seasonal_naive(
       season: time steps of a season.
       levels: of the quantiles.
 
-    >>> forecast = seasonal_naive(np.array([1.0, 3.0, 2.0, 4.0]), 3, 2, (0.5,))
+    >>> forecast = with_normal_intervals(np.array([1.0, 3.0, 2.0, 4.0]), 3, 2, (0.5,))
     >>> forecast.quantiles[:, 0].tolist()
     [2.0, 4.0, 2.0]
     """
-    ahead = np.arange(1, horizon + 1)
-    seasons = -(-ahead // season)
-    median = values[len(values) - 1 + ahead - season * seasons]
+    seasons = -(-np.arange(1, horizon + 1) // season)
+    median = seasonal_naive(values[-season:], horizon, season)[-1]
     deviation = np.sqrt(np.mean(np.square(values[season:] - values[:-season])))
     spread = norm.ppf(np.array(levels)) * deviation
     return Forecast(median[:, None] + np.sqrt(seasons)[:, None] * spread, tuple(levels))
@@ -52,7 +52,7 @@ def scores(
     """
     found = {}
     for season in seasons:
-        forecasts = [seasonal_naive(values, horizon, season, levels) for values in past]
+        forecasts = [with_normal_intervals(values, horizon, season, levels) for values in past]
         name = f"seasonal naive, {season} steps"
         found[name] = {metric: f(forecasts, outcomes) for metric, f in SCORES.items()}
     return found
