@@ -7,6 +7,8 @@
 import numpy as np
 from scipy.special import expit, softmax
 
+from rnnlab.tasks.reference import risk
+
 
 def average_precision(
     outputs: np.ndarray, targets: np.ndarray, *, of_class: int | None = None
@@ -55,11 +57,7 @@ def sensitivity_precision(outputs: np.ndarray, targets: np.ndarray) -> float:
     >>> round(sensitivity_precision(np.array([[3.0], [2.0], [1.0], [0.0]]), labels), 3)
     0.667
     """
-    from sklearn.metrics import precision_recall_curve
-
-    scores, actual = _binary(outputs, targets)
-    precision, sensitivity, _ = precision_recall_curve(actual, scores)
-    return float(np.minimum(precision, sensitivity).max())
+    return risk.sensitivity_precision(*_binary(outputs, targets))
 
 
 def squared_probability_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

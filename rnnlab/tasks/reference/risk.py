@@ -53,6 +53,22 @@ def summaries(steps: RecordSteps, descriptors: np.ndarray) -> np.ndarray:
     return np.concatenate([table.reshape(records, -1), descriptors], axis=1)
 
 
+def sensitivity_precision(scores: np.ndarray, actual: np.ndarray) -> float:
+    """Returns the largest min(sensitivity, precision) over all thresholds.
+
+    Args:
+      scores: (cases,) higher means more likely positive.
+      actual: (cases,) bool, whether each is positive.
+
+    >>> scores, actual = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False])
+    >>> round(sensitivity_precision(scores, actual), 3)
+    0.667
+    """
+    curve = require_module("sklearn.metrics").precision_recall_curve
+    precision, sensitivity, _ = curve(actual, scores)
+    return float(np.minimum(precision, sensitivity).max())
+
+
 def risk_scores(probability: np.ndarray, actual: np.ndarray) -> dict[str, float]:
     """Returns the scores of probabilities of the rarer, positive class.
 
@@ -69,11 +85,10 @@ def risk_scores(probability: np.ndarray, actual: np.ndarray) -> dict[str, float]
     {'roc_auc': 1.0, 'average_precision': 1.0, 'sensitivity_precision': 1.0, 'brier': 0.11}
     """
     metrics = require_module("sklearn.metrics")
-    precision, sensitivity, _ = metrics.precision_recall_curve(actual, probability)
     return {
         "roc_auc": float(metrics.roc_auc_score(actual, probability)),
         "average_precision": float(metrics.average_precision_score(actual, probability)),
-        "sensitivity_precision": float(np.minimum(precision, sensitivity).max()),
+        "sensitivity_precision": sensitivity_precision(probability, actual),
         "brier": float(np.mean((probability - actual) ** 2)),
     }
 
