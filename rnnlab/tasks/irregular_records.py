@@ -21,6 +21,7 @@ from rnnlab.tasks.record_parts import (
 )
 from rnnlab.tasks.record_preparation import RecordPreparation
 from rnnlab.tasks.splits import by_group, stratified
+from rnnlab.tasks.wording import counted
 from rnnlab.validation import require_positive_int
 
 
@@ -183,11 +184,7 @@ def _describe(path: Path, part: RecordPart, layout: RecordLayout, classes: tuple
     named = ", ".join(f"{n:,} {name}" for name, n in zip(classes, counts, strict=True))
     return (
         f"{path.name}: {len(lengths):,} records of {lengths.min()} to {lengths.max()} time steps, "
-        f"{_counted(layout.variables, 'variable')} and "
-        f"{_counted(layout.descriptors, 'descriptor')}. "
+        f"{counted(len(layout.variables), 'variable')} and "
+        f"{counted(len(layout.descriptors), 'descriptor')}. "
         f"Classes: {named}."
     )
-
-
-def _counted(names: tuple[str, ...], noun: str) -> str:
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"

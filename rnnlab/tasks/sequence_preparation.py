@@ -18,12 +18,10 @@ from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.examples import read_examples
 from rnnlab.tasks.readers.labelled_table import TableColumns, read_labelled_table
 from rnnlab.tasks.readers.memory import NAME, arrays_in_memory
+from rnnlab.tasks.wording import MAX_NAMES, counted, shortened
 
 MAX_VOCAB = 1_000_000
 """Greatest number of token ids or classes: more indicate a mistake in the data."""
-
-MAX_NAMES = 10
-"""Greatest number of classes or columns that `SequencePreparation.describe` names."""
 
 
 @dataclass(frozen=True)
@@ -213,18 +211,18 @@ class SequencePreparation:
         spread = f"{lengths.min()} to {lengths.max()}" if np.ptp(lengths) else f"{lengths[0]}"
         inputs = f"token ids below {self.vocab_size} (store floats if they are values)"
         if self.vocab_size is None:
-            inputs = f"{_counted(self.in_features, 'value')} per time step"
+            inputs = f"{counted(self.in_features, 'value')} per time step"
             if self.columns.features and self.columns.id is not None:
-                inputs += f" ({_shortened(self.columns.features)})"
+                inputs += f" ({shortened(self.columns.features)})"
         per = "sequence" if self.has_one_target else "time step"
-        target = f"one of {len(self.classes)} classes per {per}: {_shortened(self.classes)}"
+        target = f"one of {len(self.classes)} classes per {per}: {shortened(self.classes)}"
         if not self.classes:
-            target = f"{_counted(self.out_features, 'value')} per {per}"
+            target = f"{counted(self.out_features, 'value')} per {per}"
             known = dataset.targets[loss_mask(dataset)]
             if (known == np.round(known)).all() and len(np.unique(known)) <= MAX_NAMES:
                 target += " (store integers or strings if they are classes)"
         return (
-            f"{self.path.name}: {_counted(len(lengths), 'sequence')} of {spread} time steps. "
+            f"{self.path.name}: {counted(len(lengths), 'sequence')} of {spread} time steps. "
             f"Inputs: {inputs}. Target: {target}."
         )
 
@@ -303,11 +301,3 @@ def _names(examples: Examples) -> tuple[str, ...]:
     if examples.classes is not None:
         return examples.classes
     return tuple(map(str, range(1 + int(examples.targets.max(initial=-1)))))
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _shortened(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnlab.tasks.readers.series import Series
-
-MAX_NAMES = 10
-"""Greatest number of columns that are named."""
+from rnnlab.tasks.wording import counted, shortened
 
 # Days per time step.
 _SPACINGS = {
@@ -58,22 +56,22 @@ Normalization: window. Unused columns: y.
     count = len(series.names)
     parts = f"{train:,} to train on, {valid - train:,} to validate, {end - valid:,} to test"
     steps = f"{series.values.shape[1]:,} time steps {_dates(series)}: {parts}"
-    found = _steps(season) if season > 1 else "none"
+    found = counted(season, "time step") if season > 1 else "none"
     if is_detected:
         found += " (from the dates)" if season > 1 else " (--data.season sets one)"
     sentences = [
         f"{path.name}: {count:,} series of {steps}",
-        f"Forecast: {_listed(series.columns)}, the next {_steps(horizon)}",
-        f"Training windows: {_steps(length)}",
+        f"Forecast: {shortened(series.columns)}, the next {counted(horizon, 'time step')}",
+        f"Training windows: {counted(length, 'time step')}",
         f"Season: {found}",
         f"Normalization: {normalization}",
     ]
     if missing := int(np.isnan(series.values[:, :end]).sum()):
         sentences.append(f"Missing values: {missing:,} of {series.values[:, :end].size:,}")
     if inputs:
-        sentences.append(f"Further inputs: {_listed(inputs)}")
+        sentences.append(f"Further inputs: {shortened(inputs)}")
     if series.unused:
-        sentences.append(f"Unused columns: {_listed(series.unused)}")
+        sentences.append(f"Unused columns: {shortened(series.unused)}")
     return ". ".join(sentences) + "."
 
 
@@ -85,11 +83,3 @@ def _dates(series: Series) -> str:
     spacing = next(near, None)
     every = f"{series.days:.4g} days" if spacing is None else spacing
     return f"from {first} to {last}, one every {every} (column {series.date!r})"
-
-
-def _steps(count: int) -> str:
-    return f"{count:,} time step{'' if count == 1 else 's'}"
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")

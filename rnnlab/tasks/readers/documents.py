@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rnnlab.tasks.readers import text
 from rnnlab.tasks.readers.errors import data_error, quote_cell
 from rnnlab.tasks.readers.text import decode_text, normalize_line_ends, read_bytes, read_text
+from rnnlab.tasks.wording import counted
 
 SEPARATOR = "\n\n"
 """Characters between two documents."""
@@ -78,10 +79,10 @@ def read_documents(
             documents.append(decode_text(file, read_bytes(file), _BYTES_INSTEAD))
     notes = []
     if len(files) > 1 or files[0] != path:
-        notes.append(f"{_counted(len(files), 'file')} of {path}, in the order of their paths.")
+        notes.append(f"{counted(len(files), 'file')} of {path}, in the order of their paths.")
     if records:
         count = sum(map(len, lines.values()))
-        notes.append(f"The text is the field {name!r} of {_counted(count, 'line')} of JSON.")
+        notes.append(f"The text is the field {name!r} of {counted(count, 'line')} of JSON.")
     if raw_files:
         more = f" and {len(raw_files) - 1} more files" if len(raw_files) > 1 else ""
         notes.append(f"{raw_files[0]}{more}: not UTF-8 text, so the bytes of the file are used.")
@@ -200,7 +201,3 @@ def _field(file: Path, number: int, record: dict[str, Any], name: str) -> str:
         reason = f"field {name!r} must be valid Unicode, got half of a surrogate pair; fix it"
         raise data_error(file, reason, line=number) from None
     return normalize_line_ends(value)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
