@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
@@ -49,6 +50,24 @@ gc.set_threshold(200_000, 20, 100)
 
 # They have no doctests, and two modules named conftest could not both be imported.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
+
+EXAMPLES_WITH_SCIKIT_LEARN = (
+    "rnnlab.tasks.reference.boosting.class_scores",
+    "rnnlab.tasks.reference.risk.risk_scores",
+    "rnnlab.tasks.reference.risk.sensitivity_precision",
+    "rnnlab.train.rare_classes.average_precision",
+    "rnnlab.train.rare_classes.sensitivity_precision",
+)
+"""Doctests that need the extra `data`, and are skipped without it as its tests are."""
+
+
+def pytest_collection_modifyitems(items):
+    """Skips doctests that need a package which is not installed."""
+    if find_spec("sklearn") is None:
+        for item in items:
+            if item.name in EXAMPLES_WITH_SCIKIT_LEARN:
+                item.add_marker(pytest.mark.skip(reason="scikit-learn is missing"))
 
 
 def pytest_unconfigure():

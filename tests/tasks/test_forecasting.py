@@ -1,6 +1,7 @@
 """Forecasting against the series itself: inputs, targets, scores, and no leakage."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -170,15 +171,21 @@ def test_notes_describe_the_file(tmp_path):
     rows = [f"{day};{k % 5},5;{k % 3};x" for k, day in enumerate(days)]
     path.write_text("\n".join(["day;price;holiday;comment", *rows]))
     task = Forecasting(path, "price", known_covariates="holiday", horizon=2, length=12)
+    missing = (
+        "statsmodels is not installed, so that results lack the baselines ETS and ARIMA; run "
+        "`pip install 'rnnlab[data]'`.",
+    )
     assert task.load(seed=0).notes == (
         "Cells are separated by semicolons.",
         "a.csv: 1 series of 90 time steps from 2024-01-01 to 2024-03-30, one every day (column "
         "'day'): 62 to train on, 14 to validate, 14 to test. Forecast: price, the next 2 time "
         "steps. Training windows: 12 time steps. Season: 7 time steps (from the dates). "
         "Normalization: difference. Further inputs: holiday. Unused columns: comment.",
+        *(() if find_spec("statsmodels") else missing),
     )
     path.write_text("price\n" + "NA\n" + "1\n2\n" * 45)
-    (note,) = Forecasting(path, horizon=1, length=12, calendar=False).load(seed=0).notes
+    note, *others = Forecasting(path, horizon=1, length=12, calendar=False).load(seed=0).notes
+    assert others == [*(() if find_spec("statsmodels") else missing)]
     assert "1 series of 91 time steps without dates: " in note
     assert note.endswith(
         "Season: none (--data.season sets one). Normalization: window. Missing values: 1 of 91."

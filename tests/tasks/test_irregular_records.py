@@ -1,6 +1,7 @@
 """Irregular records: inputs against a Python loop, splits, and what the training part fixes."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from rnnlab.tasks.record_features import RecordFeatures, Scale
 from rnnlab.tasks.record_parts import icu_layout, read_icu_part
 from rnnlab.tasks.record_steps import record_steps
 from rnnlab.train.evaluate import evaluate
+
+needs_sklearn = pytest.mark.skipif(not find_spec("sklearn"), reason="scikit-learn is missing")
 
 
 def random_events(rng, records=7, variables=3, most=12):
@@ -159,6 +162,7 @@ def test_training_data_do_not_depend_on_values_of_the_other_sets(tmp_path):
     assert planted.in_features == data.in_features == 3 * 37 + 2 + 2 * 3 + 4
 
 
+@needs_sklearn
 def test_baselines_of_intensive_care_have_all_metrics(tmp_path):
     baselines = icu_data(tmp_path, None)[1].baselines()
     assert list(baselines)[:2] == ["share of training", "SAPS-I score"]
@@ -216,6 +220,7 @@ def test_groups_of_a_user_are_not_split(tmp_path):
     assert sum(map(len, clinics)) == len(set.union(*clinics)) == 10
 
 
+@needs_sklearn
 def test_predictions_have_the_metrics_of_the_evaluation(tmp_path):
     task = IrregularRecords(**write_tables(tmp_path), batch_size=4)
     data = task.load(seed=0)

@@ -1,7 +1,6 @@
 """Long event tables: grouped and ordered measurements, detected columns and kinds of times."""
 
 import numpy as np
-import pandas
 import pytest
 from reader_files import assert_refused
 
@@ -51,6 +50,7 @@ def test_record_has_distinct_times_and_the_last_value_of_each(write_file):
 
 @pytest.mark.parametrize("suffix", ["tsv", "parquet", None])
 def test_events_are_the_same_in_every_kind_of_table(write_file, tmp_path, suffix):
+    pandas = pytest.importorskip("pandas")
     frame = pandas.read_csv(write_file(TEXT), sep=";", na_values="?")
     if suffix is None:
         source = frame
