@@ -25,6 +25,7 @@ from flax import nnx
 import rnnlab
 from rnnlab.atomic_io import mkdir_durable, open_atomic, raise_resource_errors
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
+from rnnlab.models.parameters import path_name
 from rnnlab.models.rebuild import MODES, build, describe, import_classes, require_rebuildable
 
 FORMAT, FORMAT_VERSION = "rnnlab module", 1
@@ -197,7 +198,9 @@ def _with_arrays(
                 "of the code that saved it"
             )
     graphdef, state = nnx.split(module)
-    state = jax.tree.map_with_path(lambda p, like: _from_numpy(arrays[_name(p)], like.dtype), state)
+    state = jax.tree.map_with_path(
+        lambda p, like: _from_numpy(arrays[path_name(p)], like.dtype), state
+    )
     module = nnx.merge(graphdef, state)
     if content["mode"] == "eval":
         module.eval()
@@ -222,14 +225,7 @@ def _abstract_module(description: dict[str, Any], has_streams: bool, directory: 
 def _named_arrays(module: nnx.Module) -> Iterator[tuple[str, Any]]:
     """Yields the arrays of a module by path, joined by dots."""
     for path, value in jax.tree.flatten_with_path(nnx.state(module))[0]:
-        yield _name(path), value
-
-
-def _name(path: Any) -> str:
-    """Returns a path, joined by dots, without the attribute `value` of a Variable at its end."""
-    if isinstance(path[-1], jax.tree_util.GetAttrKey):
-        path = path[:-1]
-    return ".".join(str(part.key) for part in path)
+        yield path_name(path), value
 
 
 def _shape_and_dtype(value: Any) -> dict[str, Any]:
