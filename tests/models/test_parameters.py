@@ -1,6 +1,7 @@
 """Parameters by name are those of the module, and others replace them completely or not at all."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -16,7 +17,7 @@ def _model(seed):
 def test_with_parameters_of_another_model_gives_its_outputs_and_keeps_the_first():
     first, second = _model(0), _model(1)
     before = jax.tree.map(np.asarray, named_parameters(first))
-    tokens = np.array([[1, 4, 0]])
+    tokens = jnp.array([[1, 4, 0]])
     made = with_parameters(first, named_parameters(second))
     np.testing.assert_array_equal(made(tokens)[1], second(tokens)[1])
     jax.tree.map(np.testing.assert_array_equal, named_parameters(first), before)
