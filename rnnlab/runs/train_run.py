@@ -133,13 +133,13 @@ def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -
     }
     best_step = int(progress.best_step)
     curve = [
-        [step, round(record["seconds"], 2), record.get(loop.metric)]
+        [step, round(record["seconds"], 2), record.get(data.metrics[0])]
         for step, record in evaluations.items()
     ]
     return {
         "metrics": metrics,
         "baselines": {
-            name: dict(values) if isinstance(values, Mapping) else {loop.metric: values}
+            name: dict(values) if isinstance(values, Mapping) else {data.metrics[0]: values}
             for name, values in data.baselines().items()
         },
         "best_step": best_step,

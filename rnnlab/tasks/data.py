@@ -19,8 +19,7 @@ class TaskData:
     Attributes:
       loss: `"categorical"` (classes), `"binary"` (several labels per time step), `"squared"`
         (values), or a head, which also names the outputs.
-      metrics: names that `rnnlab.train.metrics.find_metric` accepts. The first selects the best
-        step.
+      metrics: names that `rnnlab.train.metrics.find_metric` accepts. The first is the main one.
       out_features: number of classes, labels or values per time step.
       train_batch: returns training batch 0, 1, 2, ...: the same batch at each call.
       eval_sets: evaluation sets by name, each a function that returns its batches. The first set
@@ -36,6 +35,7 @@ class TaskData:
       stateful: whether example r of batch n + 1 continues example r of batch n, except at resets.
       target_scale: what 1 in the targets is in the data's own units, in which `rmse` and `mae` are
         reported.
+      selection_metric: the one of `metrics` that selects the best step; empty: the main one.
       relative_scales: returns what 1 in each target of an evaluation batch is in multiples of
         `target_scale`, of the shape of the targets; None where it is 1 everywhere.
       vocabulary: the symbol of each token id; empty where tokens are not text.
@@ -65,6 +65,7 @@ class TaskData:
     autoregressive: bool = False
     stateful: bool = False
     target_scale: float = 1.0
+    selection_metric: str = ""
     relative_scales: Callable[[Batch], np.ndarray] | None = None
     vocabulary: tuple[str, ...] = field(default=(), repr=False)
     classes: tuple[str, ...] = field(default=(), repr=False)

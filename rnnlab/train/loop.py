@@ -32,7 +32,7 @@ class TrainingLoop:
       state: parameters, optimizer and random key: all that decides the next update.
       progress: best value, early stopping, running time and loss history.
       validation_split: name of the evaluation set that chooses the best step.
-      metric: name of the metric that decides.
+      metric: name of the metric that chooses it.
     """
 
     state: TrainState
@@ -47,7 +47,8 @@ class TrainingLoop:
     ):
         self.data, self.config = data, config
         self.callbacks = callbacks or LoopCallbacks()
-        self.metric, self.validation_split = data.metrics[0], next(iter(data.eval_sets))
+        self.metric = data.selection_metric or data.metrics[0]
+        self.validation_split = next(iter(data.eval_sets))
         graphdef = nnx.graphdef(model)
         self.predict = make_predict(graphdef)
         self.train_step = make_train_step(graphdef, data.loss, config, data.loss_options)

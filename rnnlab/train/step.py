@@ -166,7 +166,7 @@ def update_memory(
 def reduce_lr_on_plateau(config: TrainConfig, state: TrainState, value: float) -> TrainState:
     """Returns the state after an evaluation, with a lower rate where the schedule asks for it.
 
-    `value` is the evaluation's first metric, negated where higher is better.
+    `value` is the evaluation's selecting metric, negated where higher is better.
     """
     if config.schedule != "plateau":
         return state

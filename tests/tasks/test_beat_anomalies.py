@@ -53,12 +53,27 @@ def test_scores_are_the_error_of_the_shape_and_how_early_a_beat_comes(task_of):
     _, _, test = beat_anomalies._parts(task.path)
     record = test[0]
     location = jnp.zeros((len(record.classes) - 1, record.features.shape[1]))
-    scored = beat_anomalies._scored({"location": location, "scale": location + 2}, record)
+    forecasts = {"location": location, "scale": location + 2, "freedom": location + 3}
+    scored = beat_anomalies._scored(forecasts, record)
     np.testing.assert_allclose(scored.scores["S"], -record.features[1:, 0] / 2, rtol=1e-6)
     wanted = np.square(record.features[1:, 1:]).mean(1)
     np.testing.assert_allclose(scored.scores["V"], wanted, rtol=1e-5)
     early = scored.scores["S"][scored.classes == CLASSES.index("S")]
     assert early.min() > np.median(scored.scores["S"])
+
+
+def test_forecast_nll_is_the_loss_of_the_head_on_normal_beats(task_of):
+    data = task_of().load(0)
+    outputs = np.random.default_rng(0).normal(size=(1, 1, data.out_features)).astype(np.float32)
+    pairs, targets = [], []
+    for batch in data.eval_sets["test"]():
+        pairs += data.decode(np.broadcast_to(outputs, (*batch.mask.shape, outputs.size)), batch)
+        targets.append(batch.targets[batch.mask])
+    found = METRICS["forecast_nll"][0]([scored for scored, _ in pairs], ())
+    targets = jnp.asarray(np.concatenate(targets))
+    wanted = data.loss.loss(jnp.broadcast_to(outputs[0], (len(targets), outputs.size)), targets)
+    assert found == pytest.approx(float(wanted), rel=1e-5)
+    assert data.selection_metric == "forecast_nll"
 
 
 def test_decoded_records_are_those_of_the_evaluation_set(task_of):
@@ -116,6 +131,6 @@ def test_detectors_are_scored_by_every_metric(task_of):
     found = data.baselines()
     assert list(found)[:2] == ["distance from the usual beat", "how early a beat comes"]
     for scores in found.values():
-        assert set(scores) == set(data.metrics)
+        assert set(scores) == set(data.metrics) - {"forecast_nll"}
     assert found["how early a beat comes"]["anomaly_precision/S"] > 0.9
     assert found["distance from the usual beat"]["anomaly_precision/V"] > 0.9

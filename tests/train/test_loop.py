@@ -19,8 +19,9 @@ from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.runs.signals import StopRequested
 from rnnlab.tasks import Adding, Text
-from rnnlab.train.callbacks import Reporter
+from rnnlab.train.callbacks import LoopCallbacks, Reporter
 from rnnlab.train.config import TrainConfig
+from rnnlab.train.loop import TrainingLoop
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 
@@ -262,3 +263,15 @@ def test_experiment_seed_determines_the_initial_parameters():
     leaves = [np.concatenate([p.ravel() for p in jax.tree.leaves(m)]) for m in (one, two, other)]
     assert (leaves[0] == leaves[1]).all()
     assert (leaves[0] != leaves[2]).any()
+
+
+def test_selection_metric_selects_the_best_step():
+    task, config = Adding(length=8, batch_size=4, evaluation_size=8), adding().train
+    data = dataclasses.replace(task.load(0), metrics=("mae", "mse"), selection_metric="mse")
+    records = []
+    callbacks = LoopCallbacks(write_record=records.append)
+    loop = TrainingLoop(api.build_model(adding(), data), data, config, callbacks)
+    loop.run()
+    found = {r["step"]: r["mse"] for r in records if "set" in r}
+    assert float(loop.progress.best_value) == pytest.approx(min(found.values()))
+    assert int(loop.progress.best_step) == min(found, key=found.get)

@@ -23,11 +23,14 @@ class ScoredBeats(NamedTuple):
       scores: by class, (beats,) each: higher means that a beat is more likely of the class.
       classes: (beats,) indices in `CLASSES`.
       hours: length of the record.
+      nats: (beats,) negative log likelihood of each beat under its forecast, a mean over features;
+        None where a detector does not forecast.
     """
 
     scores: dict[str, np.ndarray]
     classes: np.ndarray
     hours: float
+    nats: np.ndarray | None = None
 
 
 def among_normal(records: Sequence[ScoredBeats], name: str) -> tuple[np.ndarray, np.ndarray, float]:
@@ -73,17 +76,25 @@ def false_alarms_per_hour(
     return float((found & ~actual).sum() / hours)
 
 
+def forecast_nll(records: Sequence[ScoredBeats], _: Sequence[ScoredBeats]) -> float:
+    """Returns the mean negative log likelihood of normal beats under their forecasts."""
+    return float(np.concatenate([x.nats[x.classes == NORMAL] for x in records]).mean())
+
+
 KINDS: dict[str, tuple[Callable[..., float], bool]] = {
     "anomaly_precision": (average_precision, True),
     "anomaly_roc_auc": (roc_auc, True),
     "false_alarms_per_hour": (false_alarms_per_hour, False),
 }
-METRICS = {
+RANKING_METRICS = {
     f"{kind}/{name}": (partial(score, name=name), higher_is_better)
     for name in ("S", "V")
     for kind, (score, higher_is_better) in KINDS.items()
 }
-"""Metrics by name, as METRIC/CLASS, and whether a higher value is better."""
+"""Metrics of scores by name, as METRIC/CLASS, and whether a higher value is better."""
+
+METRICS = {**RANKING_METRICS, "forecast_nll": (forecast_nll, False)}
+"""These, and the metric of forecasts."""
 
 
 def detectors(
