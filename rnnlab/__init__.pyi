@@ -6,6 +6,7 @@ This is the only list: type checkers read it, and `rnnlab/__init__.py` imports f
 from rnnlab import analysis as analysis
 from rnnlab import bench as bench
 from rnnlab import cells as cells
+from rnnlab import export as export
 from rnnlab import layers as layers
 from rnnlab import models as models
 from rnnlab import runs as runs

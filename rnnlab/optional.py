@@ -1,4 +1,4 @@
-"""Optional packages, of the extra `data`: imported on use, with one clear error if missing."""
+"""Optional packages, of an extra: imported on use, with one clear error if missing."""
 
 import importlib
 import importlib.util
@@ -6,8 +6,12 @@ from pathlib import Path
 from types import ModuleType
 
 
-def require_module(name: str) -> ModuleType:
-    """Returns the module `name`, which the extra `data` installs.
+def require_module(name: str, extra: str = "data") -> ModuleType:
+    """Returns the module `name`.
+
+    Args:
+      name: of the module.
+      extra: the extra of rnnlab that installs it.
 
     Raises:
       ValueError: the package is not installed.
@@ -18,7 +22,7 @@ def require_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise _missing(name.partition(".")[0]) from error
+        raise _missing(name.partition(".")[0], extra) from error
 
 
 def package_data_path(package: str, *parts: str) -> Path:
@@ -38,5 +42,5 @@ def package_data_path(package: str, *parts: str) -> Path:
     return path
 
 
-def _missing(package: str) -> ValueError:
-    return ValueError(f"{package} must be installed; run `pip install 'rnnlab[data]'`")
+def _missing(package: str, extra: str = "data") -> ValueError:
+    return ValueError(f"{package} must be installed; run `pip install 'rnnlab[{extra}]'`")

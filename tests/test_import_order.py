@@ -27,7 +27,9 @@ ORDER = (
     {"cells"},
     {"models", "tasks", "testing"},
     {"analysis", "train"},
-    {"bench", "runs"},
+    {"runs"},
+    {"export"},
+    {"bench"},
     {"loading"},
     {"cli"},
 )

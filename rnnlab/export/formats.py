@@ -1,0 +1,42 @@
+"""The formats of exported files: one entry per name, from which all else follows.
+
+The module of a format defines two functions and does not import its packages before they are
+called:
+
+    write(module, form, flags) -> bytes       the content of a file, see `rnnlab.export.names`
+    read(content) -> function                 runs it: function(inputs) -> outputs, arrays by name
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+ANY_SIZE = ((1, 1), (2, 7), (3, 64), (5, 33))
+"""Batch sizes and lengths of the checks of a format whose batch and time axes are free."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of exported files.
+
+    Attributes:
+      module: name of the module that writes and reads it.
+      suffix: of its files, such as ".onnx".
+      sizes: batch size and length of each batch that a new file is checked on.
+      tolerance: largest relative error that the check accepts.
+    """
+
+    module: str
+    suffix: str
+    sizes: tuple[tuple[int, int], ...] = ANY_SIZE
+    tolerance: float = 5e-6
+
+    def load(self) -> ModuleType:
+        """Imports the module and returns it."""
+        return import_module(self.module)
+
+
+FORMATS = {
+    "onnx": Format("rnnlab.export.onnx", ".onnx"),
+}
+"""The formats by the name that the command line takes."""
