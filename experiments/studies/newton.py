@@ -40,15 +40,15 @@ def trained(folder: Path) -> Iterator[records.Record]:
     model, data = load_trained_model(folder)
     text = encode(default_text()[-STREAMS * LENGTH :], data.vocabulary)
     xs = jnp.asarray(text.reshape(STREAMS, LENGTH), jnp.int32)
-    for name, cell, _, inputs in cell_inputs(model, model.initial_carry((STREAMS,)), xs):
+    for read in cell_inputs(model, model.initial_carry((STREAMS,)), xs):
         record = {
             "benchmark": "newton",
             **provenance.environment(jax.devices()[0]),
-            "cell": type(cell).__name__.lower().removeprefix("vanilla"),
-            "weights": f"trained, {name}",
+            "cell": type(read.cell).__name__.lower().removeprefix("vanilla"),
+            "weights": f"trained, {read.name}",
             "seed": 0,
             "repeats": REPEATS,
-            **measure_cell(cell, inputs, REPEATS),
+            **measure_cell(read.cell, read.xs, REPEATS),
         }
         records.append(EXPERIMENT.out / RECORDS_FILE, record)
         yield record

@@ -1,4 +1,4 @@
-"""Batch and time axes of inputs, for analyses that scan over time."""
+"""Arguments of a call and their axes, for analyses that scan over time."""
 
 from typing import Any
 
@@ -7,10 +7,33 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from rnnlab.recurrent import validate_gaps
+
 
 def batch_axes(model: nnx.Module, xs: Array) -> int:
     """The number of batch axes of `xs`: a model of tokens has no axis of features."""
     return xs.ndim - (1 if getattr(model, "vocab_size", None) is not None else 2)
+
+
+def call_options(
+    model: nnx.Module,
+    xs: Array,
+    reset: Array | None = None,
+    mask: Array | None = None,
+    gaps: Array | None = None,
+) -> dict[str, Array]:
+    """The keyword arguments of a call of `model` that are given, arrays (*batch, time).
+
+    Analyses pass on all of them, and to `step` those of one time step.
+
+    Raises:
+      ValueError: the model needs gaps and has none, does not use them, or a gap is negative, which
+        a compiled program does not detect.
+    """
+    flags = {"reset": reset, "mask": mask}
+    flags = {name: jnp.asarray(flag) for name, flag in flags.items() if flag is not None}
+    shape = xs.shape[: batch_axes(model, xs) + 1]
+    return flags | validate_gaps(model, gaps, shape, flags.get("mask"))
 
 
 def time_first(axes: int):

@@ -6,7 +6,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis.layers import cell_inputs, reads_backward
+from rnnlab.analysis.layers import cell_inputs
 from rnnlab.layers import Attention
 
 
@@ -17,13 +17,14 @@ def attention_weights(
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> dict[str, Float[Array, "*batch heads time steps"]]:
     """The weights of every attention layer of a model, over the time steps of a call.
 
     Args:
       model: a module that keeps the contract; layers other than `Attention` are skipped, and
         those that read from the end.
-      carry, xs, reset, mask: arguments of its call.
+      carry, xs, reset, mask, gaps: arguments of its call.
 
     Returns:
       Weights by the layer's name in `rnnlab.analysis.layers`. The weights of a time step sum to 1
@@ -40,7 +41,7 @@ def attention_weights(
     """
     flags = {"reset": reset, "mask": mask}
     return {
-        name: layer.weights(state, inputs, **flags)[..., layer.window - 1 :]
-        for name, layer, state, inputs in cell_inputs(model, carry, xs, **flags)
-        if isinstance(layer, Attention) and not reads_backward(name)
+        read.name: read.cell.weights(read.carry, read.xs, **flags)[..., read.cell.window - 1 :]
+        for read in cell_inputs(model, carry, xs, gaps=gaps, **flags)
+        if isinstance(read.cell, Attention) and not read.reads_backward
     }

@@ -7,6 +7,7 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float
 
+from rnnlab.analysis._batching import call_options
 from rnnlab.cells.gru import GRU
 from rnnlab.cells.linear import LinearCell
 from rnnlab.cells.lstm import LSTM
@@ -69,13 +70,14 @@ def gate_statistics(
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> dict[str, GateStatistics]:
     """Statistics of every gate of a cell by name; padding is ignored.
 
     Args:
       cell: a cell with `gate_values`, such as those of `rnnlab.CELLS`. `cell_inputs` returns the
         cells of a model with their inputs.
-      carry, xs, reset, mask: arguments of its call.
+      carry, xs, reset, mask, gaps: arguments of its call.
 
     Raises:
       ValueError: the cell has no `gate_values`.
@@ -90,7 +92,7 @@ def gate_statistics(
     """
     if not hasattr(cell, "gate_values"):
         raise ValueError(f"{type(cell).__name__} has no gate_values; pass a cell that has gates")
-    values = cell.gate_values(carry, xs, reset=reset, mask=mask)
+    values = cell.gate_values(carry, xs, **call_options(cell, xs, reset, mask, gaps))
     return {name: _statistics(gate, mask) for name, gate in values.items()}
 
 

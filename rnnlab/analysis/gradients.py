@@ -10,11 +10,18 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis._batching import batch_axes, cast_carry, check_steps, time_first, time_last
+from rnnlab.analysis._batching import (
+    batch_axes,
+    call_options,
+    cast_carry,
+    check_steps,
+    time_first,
+    time_last,
+)
 from rnnlab.analysis._norms import l2_norm
 from rnnlab.analysis.layers import layers, map_cells, reads_backward
 from rnnlab.layers.bidirectional import reverse_time
-from rnnlab.recurrent import Recurrent, module_dtype
+from rnnlab.recurrent import Recurrent, module_dtype, uses_gaps
 
 
 def state_gradients(
@@ -25,12 +32,13 @@ def state_gradients(
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> Any:
     """The gradient of a loss with respect to the state that each time step reads.
 
     Args:
       model: a cell or model with `step`.
-      carry, xs, reset, mask: arguments of its call.
+      carry, xs, reset, mask, gaps: arguments of its call.
       loss: maps the outputs (*batch, time, features) to one number. The compiled program is cached
         by this function: pass the same one again instead of a new lambda.
 
@@ -50,21 +58,22 @@ def state_gradients(
     axes = batch_axes(model, xs)
     check_steps(xs, axes)
     carry = cast_carry(model, carry, xs)
-    return _gradients(graphdef, axes, loss, params, carry, xs, reset, mask)
+    options = call_options(model, xs, reset, mask, gaps)
+    return _gradients(graphdef, axes, loss, params, carry, xs, options)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _gradients(graphdef, axes, loss, params, carry, xs, reset, mask):
+def _gradients(graphdef, axes, loss, params, carry, xs, options):
     model = nnx.merge(graphdef, params, copy=True)
-    inputs = jax.tree.map(time_first(axes), (xs, reset, mask))
+    inputs = jax.tree.map(time_first(axes), (xs, options))
 
     def shifted_loss(shifts):
         """The loss if a shift is added to the state that each time step reads."""
 
         def body(carry, at):
-            (x, reset, mask), shift = at
+            (x, options), shift = at
             carry = jax.tree.map(jnp.add, carry, shift)
-            return model.step(carry, x, reset=reset, mask=mask)
+            return model.step(carry, x, **options)
 
         ys = lax.scan(body, carry, (inputs, shifts))[1]
         return loss(time_last(axes)(ys))
@@ -81,6 +90,7 @@ def gradient_flow(
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> dict[str, Float[Array, "*batch time"]]:
     """The norm of the gradient with respect to each cell's state per time step.
 
@@ -89,7 +99,7 @@ def gradient_flow(
 
     Args:
       model: a module that keeps the contract; it may be bidirectional.
-      carry, xs, reset, mask: arguments of its call.
+      carry, xs, reset, mask, gaps: arguments of its call.
       loss: as for `state_gradients`.
 
     Returns:
@@ -108,7 +118,8 @@ def gradient_flow(
     axes = batch_axes(model, xs)
     check_steps(xs, axes)
     carry = cast_carry(model, carry, xs)
-    found = _cell_gradients(graphdef, loss, params, carry, xs, reset, mask)
+    options = call_options(model, xs, reset, mask, gaps)
+    found = _cell_gradients(graphdef, loss, params, carry, xs, options)
     norms = {}
     for (name, _, _), gradient in zip(layers(model, carry), found, strict=True):
         flat = [g.reshape(*g.shape[: axes + 1], -1) for g in jax.tree.leaves(gradient)]
@@ -120,13 +131,13 @@ def gradient_flow(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _cell_gradients(graphdef, loss, params, carry, xs, reset, mask):
+def _cell_gradients(graphdef, loss, params, carry, xs, options):
     """The gradients of the states that each cell reads, in its reading order."""
 
     def shifted_loss(shifts):
         model, remaining = nnx.merge(graphdef, params, copy=True), iter(shifts)
         model = map_cells(model, lambda cell: _ShiftedCell(cell, next(remaining)))
-        return loss(model(carry, xs, reset=reset, mask=mask)[1])
+        return loss(model(carry, xs, **options)[1])
 
     def zeros(c):
         shape = (*c.shape[:axes], xs.shape[axes], *c.shape[axes:])
@@ -149,14 +160,19 @@ class _ShiftedCell(Recurrent):
     def initial_carry(self, batch_shape):
         return self.cell.initial_carry(batch_shape)
 
-    def run_sequence(self, carry, xs, reset, mask, key):
+    @property
+    def uses_gaps(self) -> bool:
+        return uses_gaps(self.cell)
+
+    def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
         axes = xs.ndim - 2
 
         def body(carry, at):
-            (x, reset, mask), shift = at
+            x, options, shift = at
             carry = jax.tree.map(jnp.add, carry, shift)
-            return self.cell.step(carry, x, reset=reset, mask=mask)
+            return self.cell.step(carry, x, **options)
 
-        inputs = jax.tree.map(time_first(axes), ((xs, reset, mask), self.shifts))
+        options = call_options(self, xs, reset, mask, gaps)
+        inputs = jax.tree.map(time_first(axes), (xs, options, self.shifts))
         carry, ys = lax.scan(body, carry, inputs)
         return carry, time_last(axes)(ys)

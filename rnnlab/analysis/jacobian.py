@@ -16,21 +16,27 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from rnnlab.analysis._batching import batch_axes, cast_carry, check_steps
+from rnnlab.analysis._batching import batch_axes, call_options, cast_carry, check_steps
 from rnnlab.analysis.states import states
 from rnnlab.cells.backends.lax_scan import preceding
 from rnnlab.cells.linear import LinearCell
 from rnnlab.dtypes import accumulation_dtype
+from rnnlab.recurrent import gap_option
 from rnnlab.validation import require_positive_int
 
 
 def jacobians(
-    cell: nnx.Module, carry: Any, xs: Float[Array, "*batch time in_features"]
+    cell: nnx.Module,
+    carry: Any,
+    xs: Float[Array, "*batch time in_features"],
+    *,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> Float[Array, "*batch time state state"]:
     """`J[t] = d carry[t] / d carry[t-1]` at every time step.
 
     Rows and columns are entries of the carry in the order of `jax.tree.leaves`: the LSTM's c, then
     its h. A time step has (features squared) numbers: use it for a cell, not for a whole model.
+    `gaps` are those of the cell's call.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -43,20 +49,20 @@ def jacobians(
     run = partial(_jacobians, graphdef, params)
     for _ in range(batch_axes(cell, xs)):
         run = jax.vmap(run)
-    return run(cast_carry(cell, carry, xs), xs)
+    return run(cast_carry(cell, carry, xs), xs, call_options(cell, xs, gaps=gaps))
 
 
 @partial(jax.jit, static_argnums=0)
-def _jacobians(graphdef, params, carry, xs):
+def _jacobians(graphdef, params, carry, xs, options):
     cell = nnx.merge(graphdef, params, copy=True)
-    after = states(cell, carry, xs)
+    after = states(cell, carry, xs, **options)
     before = preceding(after, carry)
 
-    def at(carry, x):
+    def at(carry, x, options):
         flat, unravel = ravel_pytree(carry)
-        return jax.jacrev(lambda c: ravel_pytree(cell.step(unravel(c), x)[0])[0])(flat)
+        return jax.jacrev(lambda c: ravel_pytree(cell.step(unravel(c), x, **options)[0])[0])(flat)
 
-    return jax.vmap(at)(before, xs)
+    return jax.vmap(at)(before, xs, options)
 
 
 def spectral_radius(matrices: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
@@ -105,6 +111,8 @@ def lyapunov_exponents(
     carry: Any,
     xs: Float[Array, "*batch time in_features"],
     count: int = 1,
+    *,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> Float[Array, "*batch count"]:
     """The `count` largest rates per time step at which small differences of the state grow.
 
@@ -112,7 +120,7 @@ def lyapunov_exponents(
     its state, the exponents are the means of `log |a|` over time, and exact. For other cells
     tangents are propagated and orthogonalized at every time step, which is exact in the limit of
     long sequences: the error over T time steps is about log(c) / T, where c is the component of the
-    first tangents along the leading directions.
+    first tangents along the leading directions. `gaps` are those of the cell's call.
 
     Raises:
       ValueError: `count` exceeds the numbers in a carry.
@@ -133,33 +141,34 @@ def lyapunov_exponents(
     axes = batch_axes(cell, xs)
     check_steps(xs, axes)
     if _has_diagonal_jacobian(cell):
-        rates = jnp.log(jnp.abs(decays(cell, carry, xs))).mean(-2)
+        rates = jnp.log(jnp.abs(decays(cell, carry, xs, gaps=gaps))).mean(-2)
         return lax.top_k(rates, count)[0]
     graphdef, params = nnx.split(cell)
     run = partial(_exponents, graphdef, count, params)
     for _ in range(axes):
         run = jax.vmap(run)
-    return run(cast_carry(cell, carry, xs), xs)
+    return run(cast_carry(cell, carry, xs), xs, call_options(cell, xs, gaps=gaps))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _exponents(graphdef, count, params, carry, xs):
+def _exponents(graphdef, count, params, carry, xs, options):
     cell = nnx.merge(graphdef, params, copy=True)
     flat, unravel = ravel_pytree(carry)
     # The first columns are the same ones for every count.
     start = jax.random.normal(jax.random.key(0), (count, flat.size), flat.dtype).T
 
-    def body(at, x):
+    def body(at, inputs):
         state, tangents = at
+        x, options = inputs
 
         def step(state):
-            return ravel_pytree(cell.step(unravel(state), x)[0])[0]
+            return ravel_pytree(cell.step(unravel(state), x, **options)[0])[0]
 
         state, push = jax.linearize(step, state)
         tangents, triangle = jnp.linalg.qr(jax.vmap(push, 1, 1)(tangents))
         return (state, tangents), jnp.log(jnp.abs(jnp.diagonal(triangle)))
 
-    growth = lax.scan(body, (flat, jnp.linalg.qr(start)[0]), xs)[1]
+    growth = lax.scan(body, (flat, jnp.linalg.qr(start)[0]), (xs, options))[1]
     return -jnp.sort(-growth.mean(0))
 
 
@@ -167,10 +176,13 @@ def decays(
     cell: LinearCell,
     carry: Any,
     xs: Float[Array, "*batch time in_features"],
+    *,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> Float[Array, "*batch time features"]:
     """The decays `a` of a linear cell at every time step, or their magnitudes if they are complex.
 
-    They are the diagonal of the Jacobian of the state, whose other entries are 0.
+    They are the diagonal of the Jacobian of the state, whose other entries are 0. With `gaps` of
+    the cell's call they include the decay with the time since the previous input.
 
     Raises:
       ValueError: the cell has no decay per feature.
@@ -182,7 +194,8 @@ def decays(
     >>> decays(cell, cell.initial_carry(()), jnp.zeros((1, 3)))
     Array([[0.5, 0.5, 0.5, 0.5]], dtype=float32)
     """
-    gates = cell.gate_values(carry, xs) if isinstance(cell, LinearCell) else {}
+    options = call_options(cell, xs, gaps=gaps)
+    gates = cell.gate_values(carry, xs, **options) if isinstance(cell, LinearCell) else {}
     if "decay" not in gates:
         raise ValueError(
             f"cell must have one decay per feature, got {type(cell).__name__}; pass a linear cell"
@@ -197,8 +210,8 @@ def _has_diagonal_jacobian(cell: nnx.Module) -> bool:
         return False
 
     def example():
-        carry = cell.initial_carry(())
-        return carry, cell.gate_values(carry, jnp.zeros((1, cell.in_features)))
+        carry, xs = cell.initial_carry(()), jnp.zeros((1, cell.in_features))
+        return carry, cell.gate_values(carry, xs, **gap_option(cell, jnp.zeros(1)))
 
     carry, gates = jax.eval_shape(example)
     shapes = [x.shape for x in jax.tree.leaves(carry)]

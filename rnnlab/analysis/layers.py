@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
+from rnnlab.analysis._batching import call_options
 from rnnlab.layers import Bidirectional, Block, Stack
-from rnnlab.layers.bidirectional import reverse_resets, reverse_time
+from rnnlab.layers.bidirectional import reverse_gaps, reverse_resets, reverse_time
 from rnnlab.models import SequenceModel
-from rnnlab.recurrent import mask_outputs
+from rnnlab.recurrent import gap_option, mask_outputs, uses_gaps
 
 FORWARD, BACKWARD = "forward", "backward"
 """Directions in the names of a bidirectional layer's cells."""
@@ -37,12 +38,20 @@ class CellInputs(NamedTuple):
     Attributes:
       name, cell, carry: as in `LayerRef`.
       xs: the cell's inputs, (*batch, time, in_features), in the order in which it reads them.
+      gaps: (*batch, time), the time since the input that the cell read before; None where it does
+        not use gaps.
     """
 
     name: str
     cell: nnx.Module
     carry: Any
     xs: Array
+    gaps: Array | None = None
+
+    @property
+    def options(self) -> dict[str, Array]:
+        """Keyword arguments of the cell's call: `gaps` where it uses them."""
+        return {} if self.gaps is None else {"gaps": self.gaps}
 
     @property
     def reads_backward(self) -> bool:
@@ -90,12 +99,13 @@ def cell_inputs(
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> list[CellInputs]:
     """The inputs of each cell when the model is called, from the first layer to the last.
 
     Args:
       model: a module that keeps the contract.
-      carry, xs, reset, mask: arguments of the model's call.
+      carry, xs, reset, mask, gaps: arguments of the model's call.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -105,31 +115,39 @@ def cell_inputs(
     >>> [read.xs.shape for read in cell_inputs(stack, stack.initial_carry(()), jnp.ones((7, 3)))]
     [(7, 3), (7, 4)]
     """
-    return list(_cell_inputs(model, carry, xs, "cell", {"reset": reset, "mask": mask}))
+    flags = {"reset": reset, "mask": mask}
+    gaps = call_options(model, xs, **flags, gaps=gaps).get("gaps")
+    return list(_cell_inputs(model, carry, xs, gaps, "cell", flags))
 
 
 def _cell_inputs(
-    model: nnx.Module, carry: Any, xs: Array, name: str, flags: dict[str, Array | None]
+    model: nnx.Module,
+    carry: Any,
+    xs: Array,
+    gaps: Array | None,
+    name: str,
+    flags: dict[str, Array | None],
 ) -> Iterator[CellInputs]:
     if isinstance(model, SequenceModel):
         embedded = mask_outputs(model.embed(xs), flags["mask"])
-        yield from _cell_inputs(model.body, carry.body, embedded, name, flags)
+        yield from _cell_inputs(model.body, carry.body, embedded, gaps, name, flags)
     elif isinstance(model, Stack):
         for k, (layer, state) in enumerate(zip(model.layers, carry, strict=True)):
-            yield from _cell_inputs(layer, state, xs, _sublayer_name(name, k), flags)
+            yield from _cell_inputs(layer, state, xs, gaps, _sublayer_name(name, k), flags)
             if k + 1 < len(model.layers):
-                xs = layer(state, xs, **flags)[1]
+                xs = layer(state, xs, **flags, **gap_option(layer, gaps))[1]
     elif isinstance(model, Block):
         inputs = model.cell_inputs(carry, xs, **flags)
-        yield from _cell_inputs(model.cell, carry.cell, inputs, name, flags)
+        yield from _cell_inputs(model.cell, carry.cell, inputs, gaps, name, flags)
     elif isinstance(model, Bidirectional):
-        yield from _cell_inputs(model.forward, carry[0], xs, f"{name} {FORWARD}", flags)
+        yield from _cell_inputs(model.forward, carry[0], xs, gaps, f"{name} {FORWARD}", flags)
         reset, mask = flags["reset"], flags["mask"]
+        gaps = None if gaps is None else reverse_gaps(gaps, reset, mask)
         reset = None if reset is None else reverse_resets(reset, mask)
         flags, xs = {"reset": reset, "mask": mask}, reverse_time(xs, mask)
-        yield from _cell_inputs(model.backward, carry[1], xs, f"{name} {BACKWARD}", flags)
+        yield from _cell_inputs(model.backward, carry[1], xs, gaps, f"{name} {BACKWARD}", flags)
     else:
-        yield CellInputs(name, model, carry, xs)
+        yield CellInputs(name, model, carry, xs, gaps if uses_gaps(model) else None)
 
 
 def reads_backward(name: str) -> bool:

@@ -9,20 +9,24 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from rnnlab.analysis._batching import check_steps
+from rnnlab.analysis._batching import call_options, check_steps
 from rnnlab.analysis._norms import l2_norm
 from rnnlab.validation import require_floating
 
 
 def input_sensitivity(
-    model: nnx.Module, carry: Any, xs: Float[Array, "*batch time in_features"]
+    model: nnx.Module,
+    carry: Any,
+    xs: Float[Array, "*batch time in_features"],
+    *,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> Float[Array, "*batch lag features"]:
     """The norm of `d y[T-1] / d x[T-1-lag]` for every output feature and lag, from lag 0.
 
     Args:
       model: a cell, block, stack, or model of values. For a model of tokens pass one of its cells
         with the inputs that `rnnlab.analysis.cell_inputs` returns.
-      carry, xs: arguments of its call, without padding: lags count from the last time step.
+      carry, xs, gaps: arguments of its call, without padding: lags count from the last time step.
 
     It costs one backward pass per output feature.
 
@@ -37,13 +41,13 @@ def input_sensitivity(
     require_floating(xs=xs)  # token ids have no derivative
     check_steps(xs, xs.ndim - 2)
     graphdef, params = nnx.split(model)
-    return _input_sensitivity(graphdef, params, carry, xs)
+    return _input_sensitivity(graphdef, params, carry, xs, call_options(model, xs, gaps=gaps))
 
 
 @partial(jax.jit, static_argnums=0)
-def _input_sensitivity(graphdef, params, carry, xs):
+def _input_sensitivity(graphdef, params, carry, xs, options):
     model = nnx.merge(graphdef, params, copy=True)
-    last, vjp = jax.vjp(lambda xs: model(carry, xs)[1][..., -1, :], xs)
+    last, vjp = jax.vjp(lambda xs: model(carry, xs, **options)[1][..., -1, :], xs)
 
     def sensitivity(one_hot):
         dxs = vjp(jnp.broadcast_to(one_hot, last.shape))[0]

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
 
@@ -18,6 +17,7 @@ from rnnlab.analysis.jacobian import lyapunov_exponents
 from rnnlab.analysis.layers import CellInputs, cell_inputs, layers, reads_backward
 from rnnlab.analysis.memory_horizon import input_sensitivity, memory_horizon
 from rnnlab.analysis.states import participation_ratio, principal_components
+from rnnlab.cells.linear import LinearCell
 from rnnlab.layers import Attention
 from rnnlab.layers.tcn import TemporalBlock
 from rnnlab.models import SequenceModel
@@ -52,6 +52,7 @@ def figures(
     *,
     prediction: Prediction | None = None,
     carry: Any = None,
+    gaps: Array | None = None,
     first_step: int = 0,
     source: str = "",
 ) -> Iterator[tuple[str, Figure]]:
@@ -64,12 +65,14 @@ def figures(
       labels: the symbols of its time steps; None numbers them.
       prediction: the prediction that is explained; None is the largest output of the last step.
       carry: the model's carry before the sequence; None is `initial_carry`.
+      gaps: (time,), for a model that uses them.
       first_step: number of the first time step, if the sequence is the end of a longer one.
       source: where the sequence is from, for the captions.
 
     Raises:
       ValueError: labels and time steps differ in number.
 
+    >>> from flax import nnx
     >>> from rnnlab.models.config import ModelConfig
     >>> model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [name for name, _ in figures(model, jnp.array([1, 4, 0, 2]))]
@@ -79,16 +82,17 @@ def figures(
         raise ValueError(f"labels must have one entry per time step ({len(xs)}), got {len(labels)}")
     carry = model.initial_carry(()) if carry is None else carry
     if prediction is None:
-        output = int(jnp.argmax(model(carry, xs)[1][-1]))
+        output = int(jnp.argmax(model(carry, xs, gaps=gaps)[1][-1]))
         prediction = Prediction(len(xs) - 1, output, f"output {output}, the largest")
     loss_step = prediction.step
     if not is_bidirectional(model):
         xs, loss_step = xs[: prediction.step + 1], None
         labels = None if labels is None else labels[: prediction.step + 1]
-    read = cell_inputs(model, carry, xs)
+        gaps = None if gaps is None else gaps[: prediction.step + 1]
+    read = cell_inputs(model, carry, xs, gaps=gaps)
     when = f"at time step {first_step + prediction.step}"
     explained = f"Prediction {when}: {prediction.text}"
-    flow = gradient_flow(model, carry, xs, prediction)
+    flow = gradient_flow(model, carry, xs, prediction, gaps=gaps)
     drawn = plots.gradient_flow_figure(
         flow,
         title="Gradient flow from one prediction",
@@ -96,20 +100,21 @@ def figures(
         loss_step=loss_step,
     )
     yield "gradient_flow", _captioned(drawn, explained, source)
-    sensitivity = {r.name: input_sensitivity(r.cell, r.carry, r.xs) for r in read}
+    sensitivity = {r.name: input_sensitivity(r.cell, r.carry, r.xs, gaps=r.gaps) for r in read}
     drawn = plots.horizon_figure(sensitivity, title="Memory horizon of each layer")
     yield "memory", _captioned(drawn, *map(_order, read[:2]), source)
     for each in read:
         if (drawn := _gate_figure(each, labels, first_step)) is not None:
-            yield f"gates_{_file_name(each.name)}", _captioned(drawn, _order(each), source)
+            captions = _order(each), _gap_factor(each), source
+            yield f"gates_{_file_name(each.name)}", _captioned(drawn, *captions)
     last = read[-2:] if is_bidirectional(model) else read[-1:]
     for each in last:
         if (drawn := _trajectory_figure(each, labels, first_step)) is not None:
             suffix = "" if len(last) == 1 else f"_{_file_name(each.name)}"
             yield f"trajectory{suffix}", _captioned(drawn, _order(each), source)
-    drawn = _attribution_figure(model, carry, xs, labels, prediction, first_step)
+    drawn = _attribution_figure(model, carry, xs, gaps, labels, prediction, first_step)
     yield "attribution", _captioned(drawn, explained, source)
-    for name, weights in attention_weights(model, carry, xs).items():
+    for name, weights in attention_weights(model, carry, xs, gaps=gaps).items():
         drawn = plots.attention_figure(weights, labels, title=f"Attention of {name}")
         yield f"attention_{_file_name(name)}", _captioned(drawn, source)
 
@@ -121,8 +126,9 @@ def is_bidirectional(model: SequenceModel) -> bool:
 
 def _gate_figure(read: CellInputs, labels: Sequence[str] | None, first_step: int) -> Figure | None:
     """The gates of a cell by time step, in the range that they have; None if it has none."""
-    _, cell, carry, xs = read
-    gates = cell.gate_values(carry, xs) if hasattr(cell, "gate_values") else {}
+    cell = read.cell
+    has_gates = hasattr(cell, "gate_values")
+    gates = cell.gate_values(read.carry, read.xs, **read.options) if has_gates else {}
     if not gates:
         return None
     low, high = limits = gate_range(cell)
@@ -137,7 +143,7 @@ def _trajectory_figure(
     read: CellInputs, labels: Sequence[str] | None, first_step: int
 ) -> Figure | None:
     """The states of a cell in two dimensions; None if they have fewer."""
-    h = _by_time(read, read.cell(read.carry, read.xs)[1])
+    h = _by_time(read, read.cell(read.carry, read.xs, **read.options)[1])
     if min(h.shape) < 2:
         return None
     found = principal_components(h)
@@ -150,6 +156,7 @@ def _attribution_figure(
     model: SequenceModel,
     carry: Any,
     xs: Array,
+    gaps: Array | None,
     labels: Sequence[str] | None,
     prediction: Prediction,
     first_step: int,
@@ -158,7 +165,7 @@ def _attribution_figure(
     embedded = model.embed(xs)
 
     def output(embedded: Array) -> Array:
-        return prediction(model.predict(carry, embedded)[1])
+        return prediction(model.predict(carry, embedded, gaps=gaps)[1])
 
     baseline = jnp.broadcast_to(embedded.mean(0, keepdims=True), embedded.shape)
     parts = integrated_gradients(output, embedded, baseline)
@@ -187,20 +194,31 @@ def _order(read: CellInputs) -> str:
     return "Backward cells read from the last time step, and their lags count from the first."
 
 
+def _gap_factor(read: CellInputs) -> str:
+    """A sentence on the decay with the time between inputs, where the cell has one."""
+    if read.gaps is None:
+        return ""
+    if isinstance(read.cell, LinearCell):
+        return "The decay includes that with the time since the previous input."
+    return "The state also decays with the time since the previous input, which is not drawn."
+
+
 def _captioned(figure: Figure, *lines: str) -> Figure:
     if any(lines):
         add_caption(figure, "\n".join(filter(None, lines)))
     return figure
 
 
-def table(model: SequenceModel, xs: Array, carry: Any = None) -> Table:
+def table(model: SequenceModel, xs: Array, carry: Any = None, gaps: Array | None = None) -> Table:
     """One table row per layer: its decay, memory horizon, effective dimension and gates.
 
     Args:
       model: a model, also a bidirectional one: its cells have a row per direction.
       xs: one sequence, without batch axes.
       carry: the model's carry before the sequence; None is `initial_carry`.
+      gaps: (time,), for a model that uses them.
 
+    >>> from flax import nnx
     >>> from rnnlab.models.config import ModelConfig
     >>> model = ModelConfig("gru", width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
     >>> [line[:2] for line in table(model, jnp.array([1, 4, 0, 2])).lines]
@@ -215,32 +233,32 @@ def table(model: SequenceModel, xs: Array, carry: Any = None) -> Table:
         "gates: fraction saturated low, high",
     )
     carry = model.initial_carry(()) if carry is None else carry
-    lines = [_line(read) for read in cell_inputs(model, carry, xs)]
+    lines = [_line(read) for read in cell_inputs(model, carry, xs, gaps=gaps)]
     return Table(f"Over {len(xs)} time steps", headings, lines)
 
 
 def _line(read: CellInputs) -> tuple[str, ...]:
-    name, cell, carry, xs = read
+    name, cell, carry, xs, gaps = read
     exponent = ""
     if not isinstance(cell, Attention | TemporalBlock):  # their states are windows
-        exponent = f"{lyapunov_exponents(cell, carry, xs)[0]:.3f}"
-    horizon = float(np.median(memory_horizon(input_sensitivity(cell, carry, xs))))
+        exponent = f"{lyapunov_exponents(cell, carry, xs, gaps=gaps)[0]:.3f}"
+    horizon = float(np.median(memory_horizon(input_sensitivity(cell, carry, xs, gaps=gaps))))
     beyond = "at least " if horizon > len(xs) - 1 else ""
-    h = cell(carry, xs)[1]
+    h = cell(carry, xs, **read.options)[1]
     return (
         name,
         type(cell).__name__,
         exponent,
         f"{beyond}{horizon:.0f}",
         f"{participation_ratio(h):.1f} of {h.shape[-1]}",
-        _saturation(cell, carry, xs),
+        _saturation(read),
     )
 
 
-def _saturation(cell: nnx.Module, carry: object, xs: Array) -> str:
-    if not hasattr(cell, "gate_values"):
+def _saturation(read: CellInputs) -> str:
+    if not hasattr(read.cell, "gate_values"):
         return ""
-    found = gate_statistics(cell, carry, xs)
+    found = gate_statistics(read.cell, read.carry, read.xs, gaps=read.gaps)
     return "; ".join(
         f"{name} {gate.saturated_low.mean():.0%}, {gate.saturated_high.mean():.0%}"
         for name, gate in found.items()

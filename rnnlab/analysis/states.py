@@ -9,7 +9,13 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from rnnlab.analysis._batching import batch_axes, cast_carry, time_first, time_last
+from rnnlab.analysis._batching import (
+    batch_axes,
+    call_options,
+    cast_carry,
+    time_first,
+    time_last,
+)
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.validation import require_positive_int
 
@@ -21,12 +27,13 @@ def states(
     *,
     reset: Bool[Array, "*batch time"] | None = None,
     mask: Bool[Array, "*batch time"] | None = None,
+    gaps: Float[Array, "*batch time"] | None = None,
 ) -> Any:
     """The carry after every time step, with arrays (*batch, time, ...).
 
     Args:
       model: a cell or model with `step`.
-      carry, xs, reset, mask: arguments of its call.
+      carry, xs, reset, mask, gaps: arguments of its call.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -37,19 +44,20 @@ def states(
     """
     graphdef, params = nnx.split(model)
     carry = cast_carry(model, carry, xs)
-    return _states(graphdef, batch_axes(model, xs), params, carry, xs, reset, mask)
+    options = call_options(model, xs, reset, mask, gaps)
+    return _states(graphdef, batch_axes(model, xs), params, carry, xs, options)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _states(graphdef, axes, params, carry, xs, reset, mask):
+def _states(graphdef, axes, params, carry, xs, options):
     model = nnx.merge(graphdef, params, copy=True)
 
     def body(carry, inputs):
-        x, reset, mask = inputs
-        carry, _ = model.step(carry, x, reset=reset, mask=mask)
+        x, options = inputs
+        carry, _ = model.step(carry, x, **options)
         return carry, carry
 
-    carries = lax.scan(body, carry, jax.tree.map(time_first(axes), (xs, reset, mask)))[1]
+    carries = lax.scan(body, carry, jax.tree.map(time_first(axes), (xs, options)))[1]
     return jax.tree.map(time_last(axes), carries)
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from scipy.special import expit, softmax
 
 from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Inspect
+from rnnlab.models import SequenceModel
 from rnnlab.runs.api import load_trained_model, read_settings
 from rnnlab.tables import print_table, print_text
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
@@ -33,11 +35,13 @@ class Selected:
       inputs: token ids (time,) or values (time, in_features), without padding.
       targets: (time,) or (time, out_features), as in `Batch`.
       source: where it is from.
+      gaps: (time,), as in `Batch`; None where the data has none.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     source: str
+    gaps: np.ndarray | None = None
 
     @property
     def is_scored(self) -> np.ndarray:
@@ -45,6 +49,11 @@ class Selected:
         if self.targets.dtype.kind == "f":
             return ~np.isnan(self.targets).all(-1)
         return self.targets != IGNORE_INDEX
+
+    def read_by(self, model: SequenceModel, start: int, end: int) -> tuple[Array, Array | None]:
+        """Returns the inputs and the gaps of some time steps; no gaps where a model uses none."""
+        gaps = self.gaps[start:end] if model.uses_gaps and self.gaps is not None else None
+        return jnp.asarray(self.inputs[start:end]), None if gaps is None else jnp.asarray(gaps)
 
 
 def inspect(command: Inspect) -> int:
@@ -59,11 +68,6 @@ def inspect(command: Inspect) -> int:
     from rnnlab.plotting import save_figure
 
     model, data = load_trained_model(command.folder, strict=command.strict)
-    if model.uses_gaps:
-        raise ValueError(
-            f"{command.folder} must be a run without gap_decay: the analyses read no gaps; choose "
-            "another run"
-        )
     selected = _from_text(command, data) if command.text is not None else _from_data(command, data)
     step = command.time_step
     if step is None:
@@ -75,21 +79,22 @@ def inspect(command: Inspect) -> int:
     )
     carry = model.initial_carry(())
     if start:
-        carry = model(carry, jnp.asarray(selected.inputs[:start]))[0]
-    xs = jnp.asarray(selected.inputs[start:end])
+        before, gaps = selected.read_by(model, 0, start)
+        carry = model(carry, before, gaps=gaps)[0]
+    xs, gaps = selected.read_by(model, start, end)
     labels = [data.vocabulary[int(k)] for k in xs] if data.vocabulary else None
-    outputs = np.asarray(model(carry, xs)[1][step - start], np.float64)
+    outputs = np.asarray(model(carry, xs, gaps=gaps)[1][step - start], np.float64)
     prediction = _prediction(data, selected, outputs, step)._replace(step=step - start)
     source = f"{selected.source}, time steps {start} to {end - 1}"
     print_text(f"{source}. Prediction at time step {step}: {prediction.text}.")
     if is_bidirectional:
         print_text(BIDIRECTIONAL)
-    print_table(report.table(model, xs, carry))
+    print_table(report.table(model, xs, carry, gaps))
     out = command.out or command.folder / "inspect"
     if command.out is None:
         reject_symlinks(command.folder)
-    about = {"prediction": prediction, "carry": carry, "first_step": start, "source": source}
-    for name, figure in report.figures(model, xs, labels, **about):
+    given = {"carry": carry, "gaps": gaps, "first_step": start, "source": source}
+    for name, figure in report.figures(model, xs, labels, prediction=prediction, **given):
         save_figure(figure, out / f"{name}.png")
         print("Written:", out / f"{name}.png", flush=True)
     return 0
@@ -119,11 +124,11 @@ def _from_data(command: Inspect, data: TaskData) -> Selected:
         lengths = mask.sum(1)
         n = int(np.argmax(lengths)) if command.sequence is None else command.sequence - count
         if 0 <= n < len(lengths) and lengths[n]:
-            inputs, targets = _without_padding(batch, n, int(lengths[n]))
+            example = _without_padding(batch, n, int(lengths[n]))
             source = f"{where}, {name} set: sequence {count + n} (counted from 0)"
             if data.example_ids is not None:
                 source += f", in its file {data.example_ids[count + n]}"
-            return Selected(inputs, targets, source)
+            return Selected(example.inputs, example.targets, source, example.gaps)
         count += int((lengths > 0).sum())
     raise ValueError(
         f"sequence must be in 0 to {count - 1}, the sequences of the {name} set, got "
@@ -131,11 +136,12 @@ def _from_data(command: Inspect, data: TaskData) -> Selected:
     )
 
 
-def _without_padding(batch: Batch, n: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the inputs and targets of an example, up to its first reset."""
+def _without_padding(batch: Batch, n: int, end: int) -> Batch:
+    """Returns an example without batch axis, up to its first reset."""
     if batch.reset is not None and batch.reset[n, 1:end].any():
         end = 1 + int(np.argmax(batch.reset[n, 1:end]))
-    return batch.inputs[n, :end], batch.targets[n, :end]
+    gaps = None if batch.gaps is None else batch.gaps[n, :end]
+    return Batch(batch.inputs[n, :end], batch.targets[n, :end], gaps=gaps)
 
 
 def _require_step(selected: Selected, step: int) -> None:

@@ -5,10 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from rnnlab import errors
 from rnnlab.cli import main
-from rnnlab.cli.inspect import Selected, _prediction
+from rnnlab.cli.inspect import Selected, _prediction, _without_padding
+from rnnlab.models.config import ModelConfig
+from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
 
 pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
@@ -71,6 +74,63 @@ def test_inspect_of_a_bidirectional_run_draws_both_directions(tmp_path, capsys):
     assert "it reads whole sequences and has no step for streaming" in printed
     names = {path.stem for path in (tmp_path / "out").iterdir()}
     assert {"gradient_flow", "gates_layer_1_forward", "gates_layer_1_backward"} < names
+
+
+RECORDS_EXPERIMENT = """
+from pathlib import Path
+
+from rnnlab import Experiment, IrregularRecords, ModelConfig, Preset, TrainConfig
+
+PRESETS = {{
+    "cpu": Preset(
+        Experiment(
+            IrregularRecords(Path("{events}"), Path("{labels}"), batch_size=8),
+            ModelConfig(
+                "mingru", width=8, depth=1, expansion=1, mlp_expansion=None,
+                conv_kernel_size=None, options={{"gap_decay": True}},
+            ),
+            TrainConfig(steps=1),
+        ),
+    )
+}}
+"""
+
+
+@pytest.mark.slow  # trains a run of its own; tests/analysis/test_gaps.py has the figures
+def test_inspect_of_a_run_with_gap_decay_reads_the_gaps(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    events, labels = tmp_path / "events.csv", tmp_path / "labels.csv"
+    lines = [
+        f"{k},{t + rng.random():.3f},HR,{60 + k + t}" for k in range(40) for t in range(4 + k % 9)
+    ]
+    events.write_text("\n".join(["id,time,variable,value", *lines]), encoding="utf-8")
+    rows = [f"{k},{'fast' if k > 19 else 'slow'}" for k in range(40)]
+    labels.write_text("\n".join(["id,label", *rows]), encoding="utf-8")
+    file, run = tmp_path / "small.py", tmp_path / "run"
+    file.write_text(RECORDS_EXPERIMENT.format(events=events, labels=labels), encoding="utf-8")
+    assert main.main(["run", str(file), "--out", str(run)]) == 0
+    assert main.main(["inspect", str(run), "--out", str(tmp_path / "out")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Prediction at time step 11: predicted " in printed
+    assert {"gradient_flow", "memory", "gates_layer_1", "trajectory", "attribution"} == {
+        path.stem for path in (tmp_path / "out").iterdir()
+    }
+
+
+def test_gaps_of_a_sequence_end_at_a_reset_and_go_to_models_that_use_them():
+    gaps, reset = np.array([[0, 1, 2, 0, 3]], np.float32), np.zeros((1, 5), bool)
+    reset[0, 3] = True
+    inputs, targets = np.zeros((1, 5, 2), np.float32), np.zeros((1, 5), np.int32)
+    batch = Batch(inputs, targets, reset=reset, gaps=gaps)
+    example = _without_padding(batch, 0, 5)
+    assert example.gaps.tolist() == [0, 1, 2]
+    selected = Selected(example.inputs, example.targets, "file", example.gaps)
+    models = [
+        ModelConfig(width=4, depth=1, options=options).build(2, in_features=2, rngs=nnx.Rngs(0))
+        for options in ({"gap_decay": True}, {})
+    ]
+    assert selected.read_by(models[0], 1, 3)[1].tolist() == [1, 2]
+    assert selected.read_by(models[1], 1, 3)[1] is None
 
 
 @pytest.mark.parametrize(
