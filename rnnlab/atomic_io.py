@@ -142,9 +142,25 @@ def read_json(path: Path) -> Any:
     size = path.stat().st_size
     if size > MAX_JSON_BYTES:
         raise ValueError(f"{path} must have at most {MAX_JSON_BYTES} bytes, got {size}")
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(content: bytes, path: Path | str) -> Any:
+    """Returns the value of JSON in UTF-8, whose keys are unique and whose numbers are finite.
+
+    Args:
+      content: the bytes.
+      path: where they are from, for the message.
+
+    Raises:
+      ValueError: it is not JSON; names the path.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
+        return json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_reject_constant,
+        )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
 

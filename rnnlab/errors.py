@@ -27,6 +27,10 @@ class CorruptCheckpointError(CheckpointError):
     """A checkpoint whose files differ from what was written."""
 
 
+class BundleError(CheckpointError):
+    """A bundle that is missing, incomplete, changed or of a later format."""
+
+
 class TrainingDivergedError(ValueError):
     """A training whose losses or gradients are NaN or Inf, or whose loss has diverged."""
 

@@ -28,6 +28,7 @@ ORDER = (
     {"models", "tasks", "testing"},
     {"analysis", "train"},
     {"runs"},
+    {"bundle"},
     {"export"},
     {"bench"},
     {"loading"},

@@ -10,20 +10,28 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from scipy.special import expit, softmax
 
 from rnnlab.atomic_io import write_text
+from rnnlab.errors import DataError
 from rnnlab.optional import require_module
 from rnnlab.tasks.batch import Batch, last_steps, loss_mask
+
+Data = TypeVar("Data")
 
 Outputs = Callable[[Batch], np.ndarray]
 """Returns a model's outputs (batch, time, out_features), from the initial carry."""
 
 MAX_CLASS_COLUMNS = 50
 """Greatest number of classes whose probabilities are columns of their own."""
+
+
+RUN_DATA = {"run_data": True}
+"""Metadata of a preparation's field that holds data of the run. Its default is None, which it has
+where the preparation is read from a bundle."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ class Preparation(Protocol):
 
         Args:
           outputs: the model.
-          source: new data: a file's path, or data in memory; None is the run's own data.
+          source: new data: a file's path, or data in memory; None is the run's own data, which a
+            preparation that is read from a bundle does not have.
           horizon: time steps to forecast; None is the model's.
 
         Raises:
@@ -140,6 +149,20 @@ def predict_batches(
         columns[f"predicted{number}"] = mean[k] + scale * raw[:, k]
         columns[f"actual{number}"] = mean[k] + scale * targets[:, k]
     return Predictions("value", index | columns)
+
+
+def require_run_data(data: Data | None) -> Data:
+    """Returns the run's own data, from which a preparation predicts by default.
+
+    Raises:
+      DataError: it is None, since the preparation is of a bundle.
+    """
+    if data is None:
+        raise DataError(
+            "source must be given for a bundle, which has no data of its run, got None; pass a "
+            "file, as in --data.path FILE"
+        )
+    return data
 
 
 def with_summary(predictions: Predictions) -> Predictions:

@@ -4,7 +4,14 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnnlab.tasks.predictions import Outputs, Predictions, predict_batches, with_summary
+from rnnlab.tasks.predictions import (
+    RUN_DATA,
+    Outputs,
+    Predictions,
+    predict_batches,
+    require_run_data,
+    with_summary,
+)
 from rnnlab.tasks.record_data import RecordBatches
 from rnnlab.tasks.record_features import RecordFeatures
 from rnnlab.tasks.record_parts import RecordLayout, RecordPart, read_records
@@ -28,7 +35,7 @@ class RecordPreparation:
     classes: tuple[str, ...]
     max_steps: int
     batch_size: int
-    test: RecordPart = field(repr=False)
+    test: RecordPart | None = field(default=None, repr=False, metadata=RUN_DATA)
 
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
         """Returns the class of each record and its probability; `example` is the record's id.
@@ -47,7 +54,8 @@ class RecordPreparation:
                 f"horizon must be None for labelled records, which have no future values, got "
                 f"{horizon}; remove it"
             )
-        part = self.test if source is None else read_records(source, self.layout)
+        is_new = source is not None
+        part = read_records(source, self.layout) if is_new else require_run_data(self.test)
         batches = RecordBatches(part, self.features, self.max_steps)
         found = predict_batches(
             outputs,

@@ -12,7 +12,14 @@ import numpy as np
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch, last_steps, loss_mask
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.labelled_data import one_target, only_at_end
-from rnnlab.tasks.predictions import Outputs, Predictions, predict_batches, with_summary
+from rnnlab.tasks.predictions import (
+    RUN_DATA,
+    Outputs,
+    Predictions,
+    predict_batches,
+    require_run_data,
+    with_summary,
+)
 from rnnlab.tasks.readers.arrays import Examples, to_examples
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.readers.examples import read_examples
@@ -57,8 +64,8 @@ class SequencePreparation:
     target_mean: np.ndarray | None = field(default=None, repr=False)
     target_scale: float = 1.0
     columns: TableColumns = field(default_factory=TableColumns, repr=False)
-    test: Callable[[], Iterable[Batch]] | None = field(default=None, repr=False)
-    test_examples: np.ndarray | None = field(default=None, repr=False)
+    test: Callable[[], Iterable[Batch]] | None = field(default=None, repr=False, metadata=RUN_DATA)
+    test_examples: np.ndarray | None = field(default=None, repr=False, metadata=RUN_DATA)
 
     @classmethod
     def of(
@@ -180,9 +187,8 @@ class SequencePreparation:
             )
         actual = None
         if source is None:
-            assert self.test is not None
-            assert self.test_examples is not None
-            batches, numbers = self.test(), self.test_examples
+            batches = require_run_data(self.test)()
+            numbers = require_run_data(self.test_examples)
         else:
             path, examples = self.read(source, labelled=False)
             dataset = self.encode(path, examples, accept_unknown=True)

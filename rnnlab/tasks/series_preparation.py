@@ -8,7 +8,7 @@ import numpy as np
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.forecast_table import extend, forecast_rows, summarize
-from rnnlab.tasks.predictions import Outputs, Predictions
+from rnnlab.tasks.predictions import RUN_DATA, Outputs, Predictions, require_run_data
 from rnnlab.tasks.readers.series import Series, SeriesColumns, read_series
 from rnnlab.tasks.reference.naive import last_observed, last_value
 from rnnlab.tasks.series_features import (
@@ -66,7 +66,7 @@ class SeriesPreparation:
     known_covariates: np.ndarray
     target_scales: np.ndarray
     normalization: Literal["series", "window", "difference", "seasonal"]
-    test: tuple[Series, int] | None = field(default=None, repr=False)
+    test: tuple[Series, int] | None = field(default=None, repr=False, metadata=RUN_DATA)
 
     @classmethod
     def fit(
@@ -216,8 +216,8 @@ class SeriesPreparation:
             starts a season.
           horizon: steps beyond the model's own are forecast from its forecasts.
         """
-        if source is None and self.test is not None:
-            return self.forecast(outputs, *self.test, horizon)
+        if source is None:
+            return self.forecast(outputs, *require_run_data(self.test), horizon)
         if isinstance(source, np.ndarray | list | tuple):
             source = np.asarray(source, np.float64)
             values = source.reshape(1, len(source), -1).astype(np.float64)

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.batching.padding import split_batches
-from rnnlab.tasks.predictions import Outputs, Predictions
+from rnnlab.tasks.predictions import RUN_DATA, Outputs, Predictions, require_run_data
 from rnnlab.tasks.readers.documents import document_files, is_json_lines, read_documents
 
 
@@ -30,7 +30,7 @@ class TextPreparation:
     window: int
     batch_size: int
     text_field: str | None = None
-    test: tuple[np.ndarray, int] | None = field(default=None, repr=False)
+    test: tuple[np.ndarray, int] | None = field(default=None, repr=False, metadata=RUN_DATA)
 
     def encode(self, content: str | bytes) -> np.ndarray:
         """Returns the token ids of a text, see `encode`."""
@@ -104,8 +104,7 @@ class TextPreparation:
 
     def _ids(self, source: Path | str | None) -> tuple[np.ndarray, int]:
         if source is None:
-            assert self.test is not None
-            return self.test
+            return require_run_data(self.test)
         if isinstance(source, str | bytes):
             ids = self.encode(source)
         else:
