@@ -20,6 +20,7 @@ from rnnlab.datasets.folder import (
 )
 from rnnlab.datasets.get import Report, get
 from rnnlab.errors import DataError
+from rnnlab.runs.signals import StopRequested
 from rnnlab.tables import Table, print_table, print_text
 
 
@@ -30,6 +31,7 @@ def run(command: Data) -> int:
       ValueError: a name is unknown or missing.
       DataError: a file is missing, differs from the catalog or cannot be downloaded.
       InsufficientResourcesError: a file could not be written.
+      StopRequested: a signal came; complete files are kept.
     """
     action = command.action
     if isinstance(action, GetDataSets):
@@ -60,9 +62,13 @@ def _get(sets: Sequence[DataSet], source: Path | None) -> int:
     if source is not None and not source.is_dir():
         raise DataError(f"{source} is not a folder; name one by --from")
     for data_set in sets:
-        with _progress(data_set.name) as report:
-            written = get(data_set, source, report)
         folder = set_folder(data_set.name)
+        try:
+            with _progress(data_set.name) as report:
+                written = get(data_set, source, report)
+        except StopRequested as stop:
+            stop.kept = f"complete files are kept in {folder}; repeat the command to get the others"
+            raise
         if written:
             size = sum(path.stat().st_size for path in written)
             count = f"{len(written)} file{'' if len(written) == 1 else 's'}"

@@ -124,9 +124,9 @@ def _exit_code_and_message(error: BaseException) -> tuple[int, str]:
     """Returns the exit code and the line on stderr for an exception."""
     text = " ".join(str(error).split())
     if isinstance(error, StopRequested):
-        return error.exit_code, f"stopped by {text}; all saved checkpoints are kept"
+        return error.exit_code, f"stopped by {text}; {error.kept}"
     if isinstance(error, KeyboardInterrupt):
-        return 130, "interrupted; all saved checkpoints are kept"
+        return 130, f"interrupted; {StopRequested.kept}"
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         text = f"the output cannot be written: {error.strerror}; free disk space"
         return errors.RESOURCES, f"error: {text}"

@@ -8,7 +8,14 @@ from types import FrameType
 
 
 class StopRequested(KeyboardInterrupt):
-    """A signal asked to stop, and everything worth keeping is on disk."""
+    """A signal asked to stop, and everything worth keeping is on disk.
+
+    Attributes:
+      exit_code: of the process, 128 and the signal's number.
+      kept: what is kept, and how to continue, for the line on stderr.
+    """
+
+    kept = "all saved checkpoints are kept"
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)

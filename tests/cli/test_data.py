@@ -1,11 +1,14 @@
 """`rnnlab data`: what is listed, copied and verified, and the line and exit code of each error."""
 
+import signal
+
 import pytest
 from small_data_set import NAME, write_set
 
 from rnnlab import errors
 from rnnlab.cli import main
 from rnnlab.datasets import DATASETS
+from rnnlab.datasets import get as folder_get
 
 
 def stdout_of(words, capsys):
@@ -85,6 +88,34 @@ def test_verify_without_any_set_says_so(data_folder, capsys):
 )
 def test_wrong_argument_is_one_line(data_folder, capsys, words, message):
     assert refused(words, capsys, errors.USAGE_ERROR).startswith(message)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_get_keeps_complete_files_and_resumes(
+    monkeypatch, tmp_path, data_folder, capsys, number, code
+):
+    words = ["get", NAME, "--from", str(write_set(tmp_path / "source"))]
+    target = data_folder / NAME
+    read = folder_get._read
+
+    def interrupted(path):
+        for piece in read(path):
+            yield piece[:2]
+            if path.name == "a.csv":
+                signal.raise_signal(number)
+            yield piece[2:]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_get, "_read", interrupted)
+        assert main.main(["data", *words]) == code
+    assert capsys.readouterr().err == (
+        f"rnnlab: stopped by {number.name}; complete files are kept in {target}; repeat the "
+        "command to get the others\n"
+    )
+    assert [path.name for path in target.rglob("*") if path.is_file()] == ["hour.csv"]
+    kept = (target / "hour.csv").stat().st_mtime_ns
+    assert "2 files, 0.0 MB, valid" in stdout_of(words, capsys)
+    assert (target / "hour.csv").stat().st_mtime_ns == kept
 
 
 def test_get_from_a_missing_folder_is_one_line(tmp_path, data_folder, capsys):
