@@ -1,10 +1,10 @@
-"""Anomalous heartbeats, found by a forecast of the next beat that was trained on normal ones."""
+"""Anomalous heartbeats, found by a forecast or a reconstruction that was trained on normal ones."""
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jax import Array
@@ -18,11 +18,12 @@ from rnnlab.tasks.batching.windows import window_slices
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.heartbeats import CALIBRATION, VALIDATION, ecg_file, intervals, signals
+from rnnlab.tasks.masked_beats import PERIOD, hidden_beats, hide_at_random, hide_each_once
 from rnnlab.tasks.readers.ecg import DS1, DS2, EcgRecord, read_ecg
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.reference import anomaly_scores
 from rnnlab.tasks.reference.anomaly_scores import NORMAL, ScoredBeats
-from rnnlab.validation import require_positive_int
+from rnnlab.validation import require_one_of, require_positive_int
 
 ALL = DS1 + DS2
 HOURS = 0.5
@@ -45,11 +46,16 @@ class BeatAnomalies:
     adjustment: each beat is one decision. The likelihood of the normal beats of 4 other patients
     selects the step: an anomaly has no part in it.
 
+    With the method `"reconstruction"` every eighth beat is hidden, and a model reconstructs it from
+    those around it; give it `bidirectional` to read both sides. Each beat is hidden once. The
+    scores are the same, of a distribution that also knows what follows.
+
     Attributes:
       path: the `.npz` file of `rnnlab data`, or a folder with the original files; None is the data
         folder.
       length: time steps per training example.
       batch_size: examples per batch.
+      method: what a beat is compared with: its forecast, or its reconstruction.
 
     Raises:
       ValueError: a setting is out of range.
@@ -62,21 +68,23 @@ class BeatAnomalies:
     path: Path | None = None
     length: int = 256
     batch_size: int = 32
+    method: Literal["forecast", "reconstruction"] = "forecast"
 
     def __post_init__(self):
         require_positive_int(length=self.length, batch_size=self.batch_size)
+        require_one_of("method", self.method, ("forecast", "reconstruction"))
 
     def load(self, seed: int) -> TaskData:
         """Reads the records. `seed` orders the training batches."""
         file = ecg_file(self.path)
         train, *evaluated = _parts(file)
+        is_forecast = self.method == "forecast"
+        example_of = _next_beats if is_forecast else _same_beats
         windows = _padded(
             [
-                tuple(x[window] for x in _next_beats(record))
-                for record in train
-                for window in window_slices(
-                    len(record.classes) - 1, self.length, max(self.length // 2, 1)
-                )
+                tuple(x[window] for x in pair)
+                for pair in map(example_of, train)
+                for window in window_slices(len(pair[0]), self.length, max(self.length // 2, 1))
             ]
         )
         head = StudentT(windows.targets.shape[-1])
@@ -85,16 +93,23 @@ class BeatAnomalies:
         sets, first = {}, 0
         for name, part in zip(("valid", "test"), evaluated, strict=True):
             example = np.arange(first, first + len(part), dtype=np.int32)
-            sets[name] = _padded([_next_beats(x) for x in part])._replace(example=example)
+            batch = _padded([example_of(x) for x in part])._replace(example=example)
+            sets[name] = batch if is_forecast else hide_each_once(batch)
             first += len(part)
+        train_batch = training_batches(windows, "pad", self.batch_size, seed)
 
         def decode(outputs: np.ndarray, batch: Batch) -> list[tuple[ScoredBeats, None]]:
-            real = batch.example >= 0
+            if is_forecast:
+                predicted, first, hours = batch.mask, 1, HOURS
+            else:
+                predicted, first, hours = hidden_beats(batch), 0, HOURS / PERIOD
             return [
-                (_scored(head.named(output[mask]), records[number]), None)
-                for output, mask, number in zip(
-                    outputs[real], batch.mask[real], batch.example[real], strict=True
+                (
+                    _scored(head.named(output[at]), records[k], np.flatnonzero(at) + first, hours),
+                    None,
                 )
+                for output, at, k in zip(outputs, predicted, batch.example, strict=True)
+                if k >= 0
             ]
 
         return TaskData(
@@ -102,13 +117,14 @@ class BeatAnomalies:
             metrics=tuple(anomaly_scores.METRICS),
             selection_metric="forecast_nll",
             out_features=head.out_features,
-            train_batch=training_batches(windows, "pad", self.batch_size, seed),
+            train_batch=train_batch if is_forecast else hide_at_random(train_batch, seed),
             eval_sets={
                 name: functools.partial(split_batches, batch, min(4, len(batch.inputs)))
                 for name, batch in sets.items()
             },
             baselines=lambda: _baselines(file),
-            in_features=windows.inputs.shape[-1],
+            in_features=sets["test"].inputs.shape[-1],
+            autoregressive=is_forecast,
             decode=decode,
             fingerprint=fingerprint(
                 *(x for part in (windows, *sets.values()) for x in arrays(part))
@@ -163,21 +179,34 @@ def _next_beats(record: _Record) -> tuple[np.ndarray, np.ndarray]:
     return record.features[:-1], targets
 
 
+def _same_beats(record: _Record) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets: each beat, and itself where it is normal."""
+    is_normal = (record.classes == NORMAL)[:, None]
+    return record.features, np.where(is_normal, record.features, np.nan)
+
+
 def _padded(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
     inputs, mask = pad([x for x, _ in pairs])
     targets, _ = pad([y for _, y in pairs], value=np.nan)
     return Batch(inputs, targets, mask)
 
 
-def _scored(forecasts: Mapping[str, Array], record: _Record) -> ScoredBeats:
-    """The scores of the beats of a record but the first, from the forecasts of them."""
+def _scored(
+    forecasts: Mapping[str, Array], record: _Record, beats: np.ndarray, hours: float = HOURS
+) -> ScoredBeats:
+    """The scores of some beats of a record, from the forecasts of them; the first is never scored.
+
+    The first beat has no interval before it.
+    """
+    scored = beats > 0
     location, scale, freedom = (
-        np.asarray(forecasts[name]) for name in ("location", "scale", "freedom")
+        np.asarray(forecasts[name])[scored] for name in ("location", "scale", "freedom")
     )
-    error = location - record.features[1:]
+    beats = beats[scored]
+    error = location - record.features[beats]
     scores = {"V": np.square(error[:, 1:]).mean(1), "S": error[:, 0] / scale[:, 0]}
     nats = -stats.t.logpdf(error, freedom, scale=scale).mean(1)
-    return ScoredBeats(scores, record.classes[1:], HOURS, nats)
+    return ScoredBeats(scores, record.classes[beats], hours, nats)
 
 
 @functools.lru_cache(maxsize=2)

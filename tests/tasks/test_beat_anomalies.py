@@ -9,6 +9,7 @@ from ecg_files import ecg_arrays
 
 from rnnlab.tasks import beat_anomalies
 from rnnlab.tasks.beat_anomalies import HOURS, BeatAnomalies
+from rnnlab.tasks.masked_beats import PERIOD, hidden_beats
 from rnnlab.tasks.readers.ecg import CLASSES, DS2
 from rnnlab.tasks.reference import anomaly_scores
 from rnnlab.tasks.reference.anomaly_scores import METRICS, NORMAL, ScoredBeats
@@ -16,14 +17,17 @@ from rnnlab.tasks.reference.anomaly_scores import METRICS, NORMAL, ScoredBeats
 needs_sklearn = pytest.mark.skipif(not find_spec("sklearn"), reason="scikit-learn is missing")
 
 
+METHODS = ("forecast", "reconstruction")
+
+
 @pytest.fixture
 def task_of(tmp_path):
     """Returns a function that writes records and returns the task of them."""
 
-    def make(name="a", **changes):
+    def make(name="a", method="forecast", **changes):
         path = tmp_path / f"{name}.npz"
         np.savez(path, **ecg_arrays(beats=2, **changes))
-        return BeatAnomalies(path, length=8, batch_size=4)
+        return BeatAnomalies(path, length=8, batch_size=4, method=method)
 
     return make
 
@@ -54,7 +58,8 @@ def test_scores_are_the_error_of_the_shape_and_how_early_a_beat_comes(task_of):
     record = test[0]
     location = jnp.zeros((len(record.classes) - 1, record.features.shape[1]))
     forecasts = {"location": location, "scale": location + 2, "freedom": location + 3}
-    scored = beat_anomalies._scored(forecasts, record)
+    beats = np.arange(1, len(record.classes))
+    scored = beat_anomalies._scored(forecasts, record, beats)
     np.testing.assert_allclose(scored.scores["S"], -record.features[1:, 0] / 2, rtol=1e-6)
     wanted = np.square(record.features[1:, 1:]).mean(1)
     np.testing.assert_allclose(scored.scores["V"], wanted, rtol=1e-5)
@@ -90,12 +95,49 @@ def test_decoded_records_are_those_of_the_evaluation_set(task_of):
             np.testing.assert_array_equal(scored.classes, record.classes[1:])
 
 
-def test_a_constant_in_the_test_records_changes_no_training_number(task_of):
-    clean = task_of().load(0)
-    planted = task_of("b", offset=dict.fromkeys(DS2, 20_000)).load(0)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_constant_in_the_test_records_changes_no_training_number(task_of, method):
+    clean = task_of(method=method).load(0)
+    planted = task_of("b", method, offset=dict.fromkeys(DS2, 20_000)).load(0)
     for n in range(3):
         for a, b in zip(clean.train_batch(n)[:3], planted.train_batch(n)[:3], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_reconstructed_beats_are_hidden_and_each_is_scored_once(task_of):
+    task = task_of(method="reconstruction")
+    data = task.load(0)
+    *_, test = beat_anomalies._parts(task.path)
+    found = {}
+    for batch in data.eval_sets["test"]():
+        hidden = hidden_beats(batch)
+        assert not batch.inputs[hidden][:, :-1].any()
+        assert np.isnan(batch.targets[~hidden]).all()
+        outputs = np.zeros((*hidden.shape, data.out_features), np.float32)
+        real = batch.example[batch.example >= 0]
+        for number, (scored, _) in zip(real, data.decode(outputs, batch), strict=True):
+            found.setdefault(int(number), []).append(scored)
+    assert len(found) == len(test)
+    for scored, record in zip([found[k] for k in sorted(found)], test, strict=True):
+        assert sum(x.hours for x in scored) == pytest.approx(HOURS)
+        assert len(scored) == PERIOD
+        wanted = np.square(record.features[1:, 1:]).mean(1)
+        values = np.sort(np.concatenate([x.scores["V"] for x in scored]))
+        np.testing.assert_allclose(values, np.sort(wanted), rtol=1e-5)
+
+
+def test_hidden_beats_of_training_depend_on_the_seed_and_the_batch(task_of):
+    task = task_of(method="reconstruction")
+    one, same, other = task.load(0), task.load(0), task.load(1)
+    assert one.in_features == task_of("b").load(0).in_features + 1
+    hidden = [[hidden_beats(x.train_batch(n)) for n in range(4)] for x in (one, same, other)]
+    assert all((a == b).all() for a, b in zip(*hidden[:2], strict=True))
+    assert any((a != b).any() for a, b in zip(hidden[0], hidden[2], strict=True))
+    assert any((hidden[0][0] != x).any() for x in hidden[0][1:])
+    batch = one.train_batch(0)
+    known = ~np.isnan(batch.targets).any(-1)
+    assert known.any()
+    assert not (known & ~hidden_beats(batch)).any()
 
 
 def test_false_alarms_are_counted_at_the_recall_of_the_class():
