@@ -26,11 +26,9 @@ from scipy.stats import norm
 
 from rnnlab import provenance, records
 from rnnlab.bench.base import Column, key_column, make_table
-from rnnlab.datasets import dataset_files
 from rnnlab.records import Record
 from rnnlab.tables import Table, print_table
-from rnnlab.tasks.many_series import LEVELS
-from rnnlab.tasks.readers.wide import read_wide_series
+from rnnlab.tasks.many_series import LEVELS, ManySeries
 from rnnlab.tasks.reference.arima import fit_arima
 from rnnlab.tasks.reference.ets import fit_ets
 from rnnlab.tasks.reference.forecast_scores import SCORES, Forecast, Outcome, seasonal_scale
@@ -82,11 +80,10 @@ def table(measured: Sequence[Record]) -> Table:
 
 
 def main() -> int:
-    files = dataset_files("m4-hourly")
-    past = [np.asarray(x) for x in read_wide_series(files["Hourly-train.csv"]).values]
-    future = [np.asarray(x) for x in read_wide_series(files["Hourly-test.csv"]).values]
+    task = ManySeries()
+    past, future = task.read()
     outcomes = [
-        Outcome(y[:HORIZON], seasonal_scale(x, SEASON)) for x, y in zip(past, future, strict=True)
+        Outcome(y[len(x) :], seasonal_scale(x, SEASON)) for x, y in zip(past, future, strict=True)
     ]
     measured = []
     for method, fit in METHODS.items():

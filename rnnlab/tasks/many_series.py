@@ -92,7 +92,7 @@ class ManySeries:
     def load(self, seed: int) -> TaskData:
         """Reads the series. `seed` draws the training windows."""
         head = self._head()
-        past, future = self._read()
+        past, future = self.read()
         # The series without the values that validate.
         fitted = [values[: -self.horizon] for values in past]
         sets = {"valid": (fitted, past), "test": (past, future)}
@@ -148,13 +148,12 @@ class ManySeries:
             ),
         )
 
-    def _head(self) -> Head:
-        if self.head == "student_t":
-            return StudentT(self.horizon)
-        return Quantiles(self.horizon, LEVELS)
+    def read(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the series before the test part, and with it.
 
-    def _read(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The series before the test part, and with it."""
+        Raises:
+          DataError: the data set is missing or corrupt, or a series is shorter than a window.
+        """
         if self.path is None or Path(self.path).is_dir():
             files = dataset_files("m4-hourly", self.path)
             past = read_wide_series(files["Hourly-train.csv"]).values
@@ -170,6 +169,11 @@ class ManySeries:
             reason = f"must have >= {needed} values per series before the test part, got {shortest}"
             raise data_error(path, f"{reason}; lower context")
         return past, future
+
+    def _head(self) -> Head:
+        if self.head == "student_t":
+            return StudentT(self.horizon)
+        return Quantiles(self.horizon, LEVELS)
 
     def _window(self, values: np.ndarray) -> Window:
         """The window at the end of values, of which `context` more are read before it."""
