@@ -27,4 +27,4 @@ def test_drawn_histogram_has_a_bar_per_bin_and_the_line_of_calibrated_forecasts(
     axes = Figure().subplots()
     draw_pit(axes, pit_histogram(np.linspace(0, 1, 101), (0.25, 0.5, 0.75)))
     assert [bar.get_width() for bar in axes.patches] == [0.25] * 4
-    assert axes.lines[0].get_ydata().tolist() == [1, 1]
+    assert list(axes.lines[0].get_ydata()) == [1, 1]
