@@ -18,7 +18,7 @@ trained in parallel, with one more axis on their parameters. A time step's error
 scale of the Student t distribution that was forecast for it.
 
 The benchmark chooses each detector's threshold on the labels of the corpus that it reports, so its
-scores compare detectors; they do not say how one does on other data. Some labels are disputed.
+scores compare detectors; they are too high for other data. Some labels are disputed.
 """
 
 import sys
@@ -62,7 +62,7 @@ SECONDS_PER_DAY = 86400
 
 
 class Series(NamedTuple):
-    """What the forecaster of a series sees.
+    """The inputs and targets of the forecaster of a series.
 
     Attributes:
       inputs: (time, 4) of float32, of the time steps but the last.

@@ -11,7 +11,7 @@ Expected: average precision of supraventricular beats (S) above 0.62, which a sc
           were hardly trained (0.640 of minGRU); it is in results/beat_anomalies_tried. The
           likelihood of normal beats selects a later step and needs no labels.
           A reconstruction from both sides is expected to have about 0.95 on V, too, and less than
-          the forecast on S: the pause after a premature beat tells that it came early.
+          the forecast on S: the pause after a premature beat shows that it came early.
 Paper:    none of minimal cells.
 
 The preset `reconstruction` hides every eighth beat and reconstructs it with a bidirectional model.

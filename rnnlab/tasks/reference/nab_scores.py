@@ -22,7 +22,7 @@ PROBATION_SHARE, PROBATION_LIMIT = 0.15, 5000
 
 
 class Profile(NamedTuple):
-    """What decisions are worth; a window found at its first time step is worth 1.
+    """The costs of errors; a window that is detected at its first time step is worth 1.
 
     Attributes:
       false_positive: cost of a detection far from any window.
@@ -77,7 +77,7 @@ def nab_score(
     Args:
       corpus: the labelled series.
       scores: of each series, (time,): the higher, the more anomalous.
-      profile: what decisions are worth.
+      profile: the costs of errors.
 
     Raises:
       ValueError: there is no window, or scores are missing or not finite.
@@ -107,7 +107,7 @@ def nab_score(
         best = np.maximum.accumulate(credit[at])
         gain[at] = np.diff(best, prepend=-profile.false_negative)
         newly_found[at[0]] = 1
-    # Equal scores are detected together. Entry 0 is no detection at all.
+    # Equal scores are detected together. Entry 0 has no detections.
     ends = np.flatnonzero(np.append(score[1:] != score[:-1], True))
     total = np.append(0.0, np.cumsum(gain)[ends])
     best = int(np.argmax(total))
