@@ -9,26 +9,28 @@ from typing import Any
 import jax
 from flax import nnx
 
-from rnnlab.atomic_io import read_json, write_json
-from rnnlab.errors import CheckpointError
-from rnnlab.legacy_names import current_record
+from rnnlab.atomic_io import write_json
 from rnnlab.models import SequenceModel
-from rnnlab.models.config import ModelConfig, count_parameters, settings_class, state_bytes
+from rnnlab.models.config import count_parameters, state_bytes
 from rnnlab.provenance import environment, git_revision
 from rnnlab.records import Record
 from rnnlab.runs import serialization
 from rnnlab.runs.experiment import Experiment as Experiment
 from rnnlab.runs.experiment import Preset as Preset
 from rnnlab.runs.lock import lock_run
-from rnnlab.runs.references import find_sources, find_task, references, resolve, task_name
+from rnnlab.runs.references import find_sources, task_name
 from rnnlab.runs.resources import require_memory, require_writable
 from rnnlab.runs.resume import load_best_params
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory, validate_run_name
+from rnnlab.runs.stored_run import CHOSEN_SETTINGS, load_data, load_same_data
+from rnnlab.runs.stored_run import check_references as check_references
+from rnnlab.runs.stored_run import load_model_config as load_model_config
+from rnnlab.runs.stored_run import load_run as load_run
+from rnnlab.runs.stored_run import read_settings as read_settings
 from rnnlab.runs.train_run import train_run
 from rnnlab.tasks.data import Task, TaskData
 from rnnlab.train.callbacks import Reporter
-from rnnlab.train.config import TrainConfig
 from rnnlab.train.optimizer import recurrent_regularizer
 
 METADATA_KEYS = ("device", "processor", "cores", "python", "versions")
@@ -77,12 +79,14 @@ def run(
     policy = policy or ResumePolicy()
     if RunDirectory(path).config.exists() and load_run(path)[2] == experiment:
         return resume(path, reporter, policy)
-    data = _load_data(experiment)
+    data = load_data(experiment)
     model = build_model(experiment, data)
     provenance = environment(jax.devices()[0])
     provenance |= {"commit": git_revision(), "data_fingerprint": data.fingerprint}
     if sources := find_sources(settings):
         provenance["sources"] = sources
+    if data.chosen_settings:
+        provenance[CHOSEN_SETTINGS] = serialization.dump(data.chosen_settings)
     require_writable(path.parent)
     with lock_run(path, policy.held_locks):
         run_dir = RunDirectory.create(path, settings, provenance)
@@ -113,78 +117,9 @@ def resume(
     if run_dir.result.exists() and policy.from_step is None:
         return run_dir.read_result()
     with lock_run(path, policy.held_locks):
-        data = _require_same_data(run_dir, experiment)
+        data = load_same_data(run_dir, experiment)
         model = build_model(experiment, data)
         return _train_and_record(run_dir, settings, experiment, model, data, reporter, policy)
-
-
-def read_settings(path: Path) -> tuple[RunDirectory, Record]:
-    """Returns a run's directory and its settings. Executes no user's code.
-
-    Raises:
-      CheckpointError: there is no run.
-      ValueError: its settings cannot be read.
-    """
-    run_dir = RunDirectory.open(path)
-    where = run_dir.config
-    try:
-        settings = read_json(where)
-    except ValueError as error:
-        raise ValueError(f"{error}; restore it from a backup") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{where} must hold a JSON object; restore it from a backup")
-    try:
-        settings = current_record(settings)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    for name in ("train", "model", "task", "experiment", "preset", "grid"):
-        if name not in settings:
-            raise ValueError(f"{where} has no {name}; restore it from a backup")
-    return run_dir, settings
-
-
-def load_run(path: Path) -> tuple[RunDirectory, Record, Experiment]:
-    """Returns a run's directory, its settings as they are stored, and as an experiment.
-
-    The files of a user's cell or task are executed.
-
-    Raises:
-      CheckpointError: there is no run, or a user's file that it needs is missing or has changed.
-      ValueError: its settings cannot be read.
-    """
-    run_dir, settings = read_settings(path)
-    where = str(run_dir.config)
-    resolved = check_references(run_dir, settings)
-    experiment = Experiment(
-        _load_task(str(resolved["task"]), resolved.get("data"), where),
-        load_model_config(resolved.get("model"), f"{where}: model"),
-        serialization.load(TrainConfig, resolved.get("train"), f"{where}: train"),
-    )
-    return run_dir, settings, experiment
-
-
-def check_references(run_dir: RunDirectory, settings: Record) -> Record:
-    """Returns the settings with references to users' files that exist, without executing them.
-
-    Raises:
-      CheckpointError: a file is missing or has changed.
-    """
-    sources = run_dir.read_environment().get("sources", {}) if references(settings) else {}
-    return resolve(settings, sources)
-
-
-def load_model_config(settings: Any, where: str) -> ModelConfig:
-    """Returns the configuration of a model from its stored settings.
-
-    Raises:
-      ValueError: a setting is unknown or of another type; names `where`.
-    """
-    cell = settings.get("cell") if isinstance(settings, dict) else None
-    try:
-        kind = settings_class(cell if isinstance(cell, str) else ModelConfig.cell)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    return ModelConfig.from_settings(vars(serialization.load(kind, settings, where)))
 
 
 def build_model(experiment: Experiment, data: TaskData) -> SequenceModel:
@@ -230,7 +165,7 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
       CheckpointError: there is no run, or no valid checkpoint in it.
     """
     run_dir, settings, experiment = load_run(path)
-    data = _require_same_data(run_dir, experiment)
+    data = load_same_data(run_dir, experiment)
     model = build_model(experiment, data)
     batch_size = data.train_batch(0).inputs.shape[0]
     carry = model.initial_carry((batch_size,)) if data.stateful else ()
@@ -239,38 +174,6 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
     model = nnx.merge(nnx.graphdef(model), params)
     model.eval()
     return model, data
-
-
-def _load_task(name: str, stored: object, where: str) -> Task:
-    """Returns a run's task from its stored settings."""
-    try:
-        kind = find_task(name)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    return serialization.load(kind, stored, f"{where}: data")
-
-
-def _load_data(experiment: Experiment[Task]) -> TaskData:
-    """Returns the data of an experiment, whose task may be a user's class."""
-    data = experiment.data.load(experiment.train.seed)
-    if not isinstance(data, TaskData):
-        raise ValueError(
-            f"{type(experiment.data).__name__}.load must return a TaskData, got {data!r:.80}; "
-            "change the method"
-        )
-    return data
-
-
-def _require_same_data(run_dir: RunDirectory, experiment: Experiment[Task]) -> TaskData:
-    """Returns the data of a run, which must be the data that it began with."""
-    data = _load_data(experiment)
-    known = run_dir.read_environment().get("data_fingerprint", "")
-    if data.fingerprint != known:
-        raise CheckpointError(
-            f"the data of {run_dir.path} has changed: its fingerprint is {data.fingerprint[:16]}, "
-            f"it was {known[:16]}; restore the data, or start a new run"
-        )
-    return data
 
 
 def _train_and_record(

@@ -45,6 +45,9 @@ class TaskData:
       fingerprint: digest of the data and its preparation; of the settings for generated data.
       preparation: predicts from new data; None: only the last evaluation set can be predicted.
       notes: sentences on what was detected in the data, which are shown before the training.
+      chosen_settings: settings of the task that `load` chose from the data, by name, such as a
+        normalization in place of `"auto"`. A run stores them at its start and loads its data with
+        them from then on.
       loss_options: keyword arguments of a named loss, such as its class weights.
       wanted_recall: of a categorical loss, recall by the name of a class. The result reports the
         recall and the precision on the last evaluation set at the threshold of the class's
@@ -73,6 +76,7 @@ class TaskData:
     fingerprint: str = ""
     preparation: Preparation | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    chosen_settings: Mapping[str, Any] = field(default_factory=dict)
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     wanted_recall: Mapping[str, float] = field(default_factory=dict)
     decode: Callable[[np.ndarray, Batch], Iterable[tuple[Any, Any]]] | None = None

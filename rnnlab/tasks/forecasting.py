@@ -75,7 +75,7 @@ class Forecasting:
     series separately: a series may grow, and new series need no statistics. `"series"` standardizes
     also the inputs, by the training part. `"auto"` is the one of the first three that gives a
     linear forecaster the lowest error on the validation part, or `"series"` if that has an error
-    lower by more than 5%.
+    lower by more than 5%. A run keeps what it chose.
 
     Errors are in the data's own units. Several columns of values are several of the value's inputs,
     and targets, at each time step. The series of a panel are examples of their own, on one
@@ -202,9 +202,10 @@ class Forecasting:
         split = self.read_split()
         series, (train, valid), end = split.series, split.boundaries, split.end
         prepare = functools.partial(self._prepare, split)
-        normalization = self.normalization
+        normalization, chosen = self.normalization, {}
         if normalization == "auto":
             normalization = choose_normalization(split, prepare)
+            chosen = {"normalization": normalization}
         prepared = prepare(normalization)
         inputs, targets = prepared.inputs(series), prepared.targets(series)
         eval_sets = {
@@ -245,6 +246,7 @@ class Forecasting:
             fingerprint=fingerprint(*arrays, text),
             preparation=replace(prepared, test=(series, valid)),
             notes=self._notes(split, normalization),
+            chosen_settings=chosen,
         )
 
     def naive(self) -> dict[str, dict[str, float]]:
