@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flax import nnx
-from jax import Array
+from jax import Array, export
 from jaxtyping import Key
 
 from rnnlab.chained_calls import reject_results_of_one_call
 from rnnlab.validation import require_key
 
-BatchShape = int | Sequence[int]
-"""Shape of the batch axes; an int is the size of a single one."""
+BatchShape = int | Sequence[Any]
+"""Shape of the batch axes; an int is the size of a single one. Sizes are ints, or symbolic in a
+program that `jax.export` traces."""
 RandomSource = nnx.Rngs | nnx.RngStream | Key[Array, ""]
 """Where dropout gets a key from, as in Flax: `rngs.dropout`, a stream, or a key."""
 
@@ -24,10 +25,10 @@ def accept_batch_size(initial_carry: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(initial_carry)
     def wrapped(self: Any, batch_shape: BatchShape = ()) -> Any:
         try:
-            sizes = (operator.index(batch_shape),)
+            sizes = (_axis_size(batch_shape),)
         except TypeError:
             try:
-                sizes = tuple(operator.index(size) for size in batch_shape)
+                sizes = tuple(_axis_size(size) for size in batch_shape)
             except TypeError:
                 raise ValueError(
                     f"batch_shape must be an int or a tuple of ints, got {batch_shape!r}; pass the "
@@ -36,6 +37,11 @@ def accept_batch_size(initial_carry: Callable[..., Any]) -> Callable[..., Any]:
         return initial_carry(self, sizes)
 
     return wrapped
+
+
+def _axis_size(size: Any) -> Any:
+    """Returns an int, or the symbolic size of an axis that `jax.export` leaves open."""
+    return size if export.is_symbolic_dim(size) else operator.index(size)
 
 
 def split_arguments(carry: Any, xs: Array | None) -> tuple[Any, Array]:

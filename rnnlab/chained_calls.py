@@ -40,7 +40,8 @@ def reject_results_of_one_call(carry: Any, xs: Any) -> None:
       ValueError: names the module that returned both.
     """
     leaves = jax.tree.leaves((carry, xs))
-    is_sequence = getattr(xs, "ndim", 0) >= 2 and xs.shape[-2] > 1
+    # Not `> 1`, which has no answer for the symbolic length of an exported program.
+    is_sequence = getattr(xs, "ndim", 0) >= 2 and xs.shape[-2] not in (0, 1)
     if not is_sequence or len(leaves) < 2 or len(leaves) != len(_latest.results):
         return
     if all(result() is leaf for result, leaf in zip(_latest.results, leaves, strict=True)):

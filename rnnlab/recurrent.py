@@ -230,7 +230,7 @@ def validate_call(
 def validate_gaps(
     module: Any,
     gaps: Array | None,
-    shape: Sequence[int],
+    shape: Sequence[Any],
     mask: Array | None,
 ) -> dict[str, Array]:
     """Returns the keyword arguments that `gaps` of a call adds to a hook of `module`.
@@ -270,7 +270,7 @@ def gap_option(module: Any, gaps: Array | None) -> dict[str, Array | None]:
     return {"gaps": gaps} if uses_gaps(module) else {}
 
 
-def validate_carry(module: Any, carry: Any, batch_shape: Sequence[int]) -> Any:
+def validate_carry(module: Any, carry: Any, batch_shape: Sequence[Any]) -> Any:
     """Returns a carry that fits `module`, in the dtypes of `initial_carry`; None becomes that.
 
     Raises:

@@ -37,7 +37,7 @@ def require_inexact(**arrays: Any) -> None:
             )
 
 
-def require_shape(name: str, x: Any, shape: tuple[int, ...], meaning: str) -> None:
+def require_shape(name: str, x: Any, shape: tuple[Any, ...], meaning: str) -> None:
     """Raises unless `x` has `shape`; `meaning` describes that shape.
 
     >>> import numpy as np
@@ -57,7 +57,7 @@ def require_shape(name: str, x: Any, shape: tuple[int, ...], meaning: str) -> No
         )
 
 
-def require_flags(shape: tuple[int, ...], meaning: str, **flags: Any) -> None:
+def require_flags(shape: tuple[Any, ...], meaning: str, **flags: Any) -> None:
     """Raises for a flag that is not a bool array of `shape`; accepts None. See `require_shape`."""
     import jax.numpy as jnp
 

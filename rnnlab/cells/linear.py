@@ -190,7 +190,7 @@ class LinearCell(Recurrent):
         """
         return carry, xs
 
-    def initial_carry_before_gates(self, batch_shape: Sequence[int]) -> Any:
+    def initial_carry_before_gates(self, batch_shape: Sequence[Any]) -> Any:
         """Returns the initial carry of `before_gates`."""
         return ()
 
@@ -210,7 +210,7 @@ class LinearCell(Recurrent):
         """Returns the outputs, from the states and the results of `before_gates`."""
         return h.astype(self.dtype)
 
-    def initial_state(self, batch_shape: Sequence[int]) -> Any:
+    def initial_state(self, batch_shape: Sequence[Any]) -> Any:
         """Returns zeros, or the learned state, of shape (*batch_shape, *state_shape)."""
         shape = (*batch_shape, *self.state_shape)
         if self.carry is None:

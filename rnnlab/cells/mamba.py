@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -178,7 +178,7 @@ class Mamba(LinearCell):
         """Shape of the states of one sequence, (features, state_size)."""
         return self.features, self.state_size
 
-    def initial_carry_before_gates(self, batch_shape: Sequence[int]) -> Array:
+    def initial_carry_before_gates(self, batch_shape: Sequence[Any]) -> Array:
         """Returns an empty window of the convolution, (*batch_shape, conv_size - 1, features)."""
         return self.conv.initial_carry(batch_shape)
 

@@ -13,6 +13,7 @@ from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.recurrent import Recurrent, dense
 from rnnlab.scan import linear_scan
+from rnnlab.scan.backends.associative import scan_elements
 from rnnlab.validation import require_positive_int
 
 LOWEST = -1e30
@@ -160,4 +161,4 @@ def _running_maximum(start: Array, scores: Array, reset: Array | None) -> Array:
         highest = jnp.where(right_reset, right_highest, jnp.maximum(left_highest, right_highest))
         return left_reset | right_reset, highest
 
-    return lax.associative_scan(combine, (reset, scores), axis=-2)[1]
+    return scan_elements(combine, (reset, scores), reverse=False, axis=scores.ndim - 2)[1]

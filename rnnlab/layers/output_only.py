@@ -53,6 +53,6 @@ class OutputOnly(nnx.Module):
         carry = self.module.initial_carry(self._batch_shape(xs))
         return self.module(carry, xs, reset=reset, mask=mask, **options)[1]
 
-    def _batch_shape(self, xs: Array) -> tuple[int, ...]:
+    def _batch_shape(self, xs: Array) -> tuple[Any, ...]:
         is_tokens = getattr(self.module, "vocab_size", None) is not None
         return xs.shape[: -1 if is_tokens else -2]

@@ -190,13 +190,15 @@ def dispatch(
       sequential: the form of `"sequential"`.
       parallel: the form of `"associative"`.
       kernel: the form of `"pallas"`, which takes a `KernelBackend` first; None for operands that
-        no kernel accepts.
+        no kernel accepts. None accepts a symbolic size, of an exported program.
     """
     if backend == "sequential":
         return sequential(*operands)
     if backend == "associative":
         return parallel(*operands)
-    kernels = _kernels(backend, dtype, features) if kernel is not None else {}
+    sizes = (size for x in jax.tree.leaves(operands) for size in x.shape)
+    is_static = all(isinstance(size, int) for size in sizes)
+    kernels = _kernels(backend, dtype, features) if kernel is not None and is_static else {}
     forms = {platform: partial(kernel, found) for platform, found in kernels.items()}
     return lax.platform_dependent(*operands, default=parallel, **{"cpu": sequential, **forms})
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.errors import explain_forward_mode
+from rnnlab.scan.backends.associative import scan_elements
 from rnnlab.scan.backends.unfused import shift_states
 from rnnlab.scan.linear import transposed_scan
 from rnnlab.validation import require_flags, require_floating, require_shape
@@ -113,9 +114,9 @@ def _log_linear(log_a, log_b, log_h0, reset, reverse):
     log_b = log_b.at[..., first, :].set(jnp.logaddexp(start, log_b[..., first, :]))
     axis = log_b.ndim - 2
     if reset is None:
-        return lax.associative_scan(_compose, (log_a, log_b), reverse=reverse, axis=axis)[1]
+        return scan_elements(_compose, (log_a, log_b), reverse=reverse, axis=axis)[1]
     steps = log_a, log_b, reset
-    return lax.associative_scan(_compose_with_reset, steps, reverse=reverse, axis=axis)[1]
+    return scan_elements(_compose_with_reset, steps, reverse=reverse, axis=axis)[1]
 
 
 def _log_linear_forward(log_a, log_b, log_h0, reset, reverse):

@@ -49,3 +49,56 @@ def test_exported_training_step_from_a_file_equals_the_original(getkey, name):
     step, leaves = training_step(CELLS[name], getkey)
     data = export.export(step, platforms=PLATFORMS)(leaves).serialize()
     assert_close(export.deserialize(data).call(leaves), step(leaves), "read back against jitted")
+
+
+def any_size_program(cell, with_gradients):
+    """A call of a cell with resets, exported for any batch size and length, and its arguments."""
+    graphdef, params = nnx.split(cell)
+    structure = jax.tree.structure((params, cell.initial_carry((1,))))
+
+    def arguments(batch, length):
+        xs = jax.random.normal(jax.random.key(0), (batch, length, 3))
+        carry = jax.tree.map(lambda c: c + 0.5, cell.initial_carry((batch,)))
+        reset = (jnp.arange(length) % 5 == 3)[None] & jnp.ones((batch, 1), bool)
+        return jax.tree.leaves((params, carry)), xs, reset
+
+    def call(leaves, xs, reset):
+        params, carry = jax.tree.unflatten(structure, leaves)
+        return nnx.merge(graphdef, params, copy=True)(carry, xs, reset=reset)
+
+    def loss(leaves, xs, reset):
+        return sum(jnp.sum(x**2) for x in jax.tree.leaves(call(leaves, xs, reset)))
+
+    def run(leaves, xs, reset):
+        result = jax.value_and_grad(loss, argnums=(0, 1)) if with_gradients else call
+        return jax.tree.leaves(result(leaves, xs, reset))
+
+    batch, length = export.symbolic_shape("batch, length")
+    symbolic = jax.eval_shape(lambda: arguments(batch, length))
+    run = jax.jit(run)
+    return jax.jit(export.export(run, platforms=PLATFORMS)(*symbolic).call), run, arguments
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_call_exported_for_any_size_equals_the_jitted_call(name):
+    exported, call, arguments = any_size_program(CELLS[name](3, 4, rngs=nnx.Rngs(0)), False)
+    given = arguments(2, 9)
+    assert_close(exported(*given), call(*given), "exported against jitted")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [1, 2, 33])
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients_exported_for_any_size_equal_the_jitted_gradients(name, length):
+    exported, gradients, arguments = any_size_program(CELLS[name](3, 4, rngs=nnx.Rngs(0)), True)
+    given = arguments(3, length)
+    assert_close(exported(*given), gradients(*given), "exported against jitted")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+def test_newton_exported_for_any_size_equals_the_jitted_call(name):
+    cell = CELLS[name](3, 4, rngs=nnx.Rngs(0), backend="newton")
+    exported, call, arguments = any_size_program(cell, False)
+    given = arguments(2, 9)
+    assert_close(exported(*given), call(*given), "exported against jitted")

@@ -154,6 +154,6 @@ def preceding(carries: Any, carry: Any) -> Any:
     """Returns the carry before each step, time first, from those after it and the initial one."""
 
     def one(s, c):
-        return jnp.concatenate([c[None], s[:-1]])[: len(s)]  # empty if there are no steps
+        return jnp.concatenate([c[None], s[:-1]])[: s.shape[0]]  # empty if there are no steps
 
     return jax.tree.map(one, carries, carry)

@@ -106,7 +106,7 @@ def _solve(functions, weights, carry, init, pre, reset):
 
         return lax.scan(body, carry, (pre, reset))[1]
 
-    guess = jax.tree.map(lambda c: jnp.zeros((len(pre[0]), *c.shape), c.dtype), carry)
+    guess = jax.tree.map(lambda c: jnp.zeros((pre[0].shape[0], *c.shape), c.dtype), carry)
     return _iterate(evaluate, correct, loop, guess)
 
 

@@ -1,14 +1,61 @@
-"""The recurrence through `jax.lax.associative_scan`: logarithmic depth, portable, more traffic.
+"""The recurrence through an associative scan: logarithmic depth, portable, more traffic.
 
 A step is the affine map `h -> b + where(reset, 0, a * h)`. Two steps compose to a step of the same
 form, which makes the composition associative (Blelloch, "Prefix sums and their applications", 1990,
 section 1.4).
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from rnnlab.scan.affine import carry_term
+
+Elements = TypeVar("Elements")
+
+
+def scan_elements(
+    compose: Callable[[Elements, Elements], Elements],
+    elements: Elements,
+    *,
+    reverse: bool,
+    axis: int,
+) -> Elements:
+    """Returns the compositions of all elements up to each one along an axis.
+
+    It is `jax.lax.associative_scan`, which needs a length that is an int. For the symbolic length
+    of an exported program it composes neighbors at distances 1, 2, 4, ... in a loop of
+    `log2(length)` passes over all elements (Hillis and Steele, "Data Parallel Algorithms", 1986),
+    which has no gradient of its own.
+
+    Args:
+      compose: associative, `compose(earlier, later)`; elementwise over the axis.
+      elements: a tuple of arrays of one rank.
+      reverse: whether elements are composed from the last to the first.
+      axis: the axis, not negative.
+    """
+    length = jax.tree.leaves(elements)[0].shape[axis]
+    if isinstance(length, int):
+        return lax.associative_scan(compose, elements, reverse=reverse, axis=axis)
+
+    def body(carry):
+        distance, elements = carry
+        roll = partial(jnp.roll, shift=-distance if reverse else distance, axis=axis)
+        composed = compose(jax.tree.map(roll, elements), elements)
+
+        def select(new, old):
+            t = lax.broadcasted_iota(jnp.int32, old.shape, axis)
+            t = length - 1 - t if reverse else t
+            return jnp.where(t >= distance, new, old)
+
+        return 2 * distance, jax.tree.map(select, composed, elements)
+
+    start = jnp.asarray(1, jnp.int32), elements
+    return lax.while_loop(lambda carry: carry[0] < length, body, start)[1]
 
 
 def scan(
@@ -23,10 +70,10 @@ def scan(
     start = carry_term(a[..., first, :].astype(dtype), h0, reset_first)
     steps = (a.astype(dtype), b.astype(dtype).at[..., first, :].add(start))
     if reset is None:
-        _, h = lax.associative_scan(_compose, steps, reverse=reverse, axis=axis)
+        _, h = scan_elements(_compose, steps, reverse=reverse, axis=axis)
     else:
         steps = (*steps, reset)
-        _, h, _ = lax.associative_scan(_compose_with_reset, steps, reverse=reverse, axis=axis)
+        _, h, _ = scan_elements(_compose_with_reset, steps, reverse=reverse, axis=axis)
     return h.astype(b.dtype), h[..., final, :]
 
 

@@ -6,6 +6,8 @@ between the two, so memory sees each pre-activation once forward and once backwa
 coefficient at all. Coefficients of the whole sequence would have to be stored. Those of single
 steps are too little work to spread over cores: they took 1.1 to 1.9 times as long backward at the
 shapes of docs/scan.md.
+
+The symbolic length of an exported program has no chunks: it takes the unfused form.
 """
 
 import jax
@@ -25,6 +27,8 @@ def gated_scan(
     """Computes `unfused.gated_scan` by chunks. `h` overwrites the last pre-activation."""
     *others, final = operands.preactivations
     length = final.shape[-2]
+    if not isinstance(length, int):
+        return unfused.gated_scan(sequential.scan, coefficients, operands, reverse=reverse)
 
     def chunk(start, steps, carry):
         state, h = carry
@@ -49,6 +53,10 @@ def gated_vjp(
 ) -> GatedOperands:
     """Computes `unfused.gated_vjp` by chunks, against the direction of the recurrence."""
     length, h0 = h.shape[-2], operands.h0
+    if not isinstance(length, int):
+        return unfused.gated_vjp(
+            sequential.transposed_scan, coefficients, operands, h, dh, dlast, reverse=reverse
+        )
 
     def chunk(start, steps, carry):
         g, sums, dpreactivations = carry

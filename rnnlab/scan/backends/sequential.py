@@ -7,6 +7,8 @@ step, the one whose result is the carried state: where two read it, XLA copies t
 every step.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -90,8 +92,11 @@ def constant_decay_vjp(
     return da + carry_term(g, h0, reset_t), db, carry_term(a_t, g, reset_t)
 
 
-def _slice_time(x: Array | None, t: Array | int, dtype=None) -> Array | None:
-    """Returns step `t` of `x`, or its only step where `x` is constant in time."""
+def _slice_time(x: Array | None, t: Any, dtype=None) -> Array | None:
+    """Returns step `t` of `x`, or its only step where `x` is constant in time.
+
+    `t` is an int, an array, or the symbolic index of an exported program.
+    """
     if x is None:
         return None
     t = 0 if x.shape[-2] == 1 else t
@@ -99,7 +104,7 @@ def _slice_time(x: Array | None, t: Array | int, dtype=None) -> Array | None:
     return step if dtype is None else step.astype(dtype)
 
 
-def _update_time(x: Array, step: Array, t: Array | int) -> Array:
+def _update_time(x: Array, step: Array, t: Any) -> Array:
     step = jnp.expand_dims(step.astype(x.dtype), x.ndim - 2)
     starts = (0,) * (x.ndim - 2) + (t, 0)
     return lax.dynamic_update_slice(x, step, starts, allow_negative_indices=False)
