@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -14,17 +14,22 @@ from rnnlab.bundle.encodings import Parameter, decode, stored_arrays
 from rnnlab.bundle.files import read_description, read_file, read_start, require_files
 from rnnlab.bundle.format import (
     DESCRIPTION,
+    MAX_JSON_BYTES,
     REFERENCE,
     WEIGHTS,
     Content,
     FileRecord,
     read_content,
 )
+from rnnlab.bundle.reference import Reference
+from rnnlab.bundle.values import load_dataclass
 from rnnlab.bundle.weights import LENGTH_BYTES, array_offsets, decode_arrays, header_length
 from rnnlab.errors import BundleError
 from rnnlab.heads import Head
 from rnnlab.models import ModelConfig, SequenceModel
 from rnnlab.models.parameters import named_parameters, with_parameters
+from rnnlab.runs.trained_model import TrainedModel
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.predictions import Preparation
 
 UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError)
@@ -105,6 +110,28 @@ class Bundle:
         model, _ = abstract_model(self.config, self.sizes)
         return with_parameters(model, decode(self.parameters, self.arrays()))
 
+    def trained_model(self) -> TrainedModel:
+        """Returns the model with its preparation, which predicts from new data as a run does."""
+        of = self.description
+        data = TaskData(
+            loss=of.loss,
+            metrics=of.metrics,
+            out_features=of.sizes.out_features,
+            train_batch=_no_batch,
+            eval_sets={},
+            baselines=dict,
+            vocab_size=of.sizes.vocab_size,
+            in_features=of.sizes.in_features,
+            num_variables=of.sizes.num_variables,
+            autoregressive=of.autoregressive,
+            target_scale=of.target_scale,
+            vocabulary=of.vocabulary,
+            classes=of.classes,
+            fingerprint=str(of.source.get("data_fingerprint", "")),
+            preparation=of.preparation,
+        )
+        return TrainedModel(self.path, self.model(), data)
+
     def read(self, name: str) -> bytes:
         """Returns the content of a file, such as "step.onnx".
 
@@ -142,11 +169,7 @@ def open_bundle(path: Path | str) -> Bundle:
     try:
         content, digest = read_content(read_description(folder), str(folder / DESCRIPTION))
         require_files(folder, content.files)
-        reference = parse_json(
-            read_file(folder / REFERENCE, content.files[REFERENCE]), folder / REFERENCE
-        )
-        if not isinstance(reference, dict):
-            raise ValueError(f"{folder / REFERENCE} must hold a JSON object; restore it")
+        reference = _read_reference(folder / REFERENCE, content.files[REFERENCE])
         _require_weights(folder / WEIGHTS, content)
         _require_architecture(str(folder / DESCRIPTION), content)
     except BundleError:
@@ -154,6 +177,25 @@ def open_bundle(path: Path | str) -> Bundle:
     except UNREADABLE as error:
         raise BundleError(_one_line(str(error) or type(error).__name__, folder)) from None
     return Bundle(folder, content.description, content.parameters, content.files, reference, digest)
+
+
+def _no_batch(index: int) -> NoReturn:
+    raise ValueError(
+        f"a bundle has no training batches, got a request for batch {index}; use a run"
+    )
+
+
+def _read_reference(path: Path, record: FileRecord) -> dict[str, Any]:
+    """Returns the content of `reference.json`, which is empty or a `Reference`."""
+    if record.size > MAX_JSON_BYTES:
+        raise ValueError(
+            f"{path} must have at most {MAX_JSON_BYTES:,} bytes, got {record.size:,}; restore it "
+            "from a copy"
+        )
+    reference = parse_json(read_file(path, record), path)
+    if reference != {}:
+        load_dataclass(Reference, reference, str(path))
+    return reference
 
 
 def _require_weights(path: Path, content: Content) -> None:

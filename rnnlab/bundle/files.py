@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rnnlab.atomic_io import MAX_JSON_BYTES, fsync, mkdir_durable, raise_resource_errors
-from rnnlab.bundle.format import DESCRIPTION, SIGNATURE, FileRecord
+from rnnlab.atomic_io import fsync, mkdir_durable, raise_resource_errors
+from rnnlab.bundle.format import DESCRIPTION, MAX_JSON_BYTES, SIGNATURE, FileRecord
 from rnnlab.errors import BundleError
 
 CHUNK = 1 << 20

@@ -39,6 +39,9 @@ REQUIRED = (WEIGHTS, REFERENCE, CARD)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Names of files and bundles: not a path, and not hidden."""
 
+MAX_JSON_BYTES = 16 << 20
+"""Size of the largest JSON file that is read."""
+
 NO_DIGEST = "0" * 64
 KEYS = {
     *("format", "format_version", "name", "architecture", "sizes", "loss", "metrics"),

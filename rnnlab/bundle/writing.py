@@ -59,7 +59,7 @@ def write_bundle(
       InsufficientResourcesError: it cannot be written; an existing folder is unchanged.
     """
     folder, encodings = Path(path), dict(encodings or {})
-    _require_free(folder, overwrite)
+    require_free(folder, overwrite)
     model, leaves = abstract_model(description.config, description.sizes)
     parameters = {
         name: Parameter(tuple(like.shape), encodings.pop(name, Float32()))
@@ -125,7 +125,7 @@ def add_files(path: Path | str, files: Mapping[str, bytes]) -> Bundle:
     return open_bundle(folder)
 
 
-def _require_free(folder: Path, overwrite: bool) -> None:
+def require_free(folder: Path, overwrite: bool) -> None:
     """Raises ValueError if a bundle cannot be written to a folder."""
     if not os.path.lexists(folder):
         return

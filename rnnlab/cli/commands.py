@@ -70,15 +70,43 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Verify:
-    """Check the files of a run, or of all runs below a directory, and report their state.
+class Bundle:
+    """Write the model of a trained run to a folder that needs neither the run nor its data.
 
-    Compares checkpoints with their digests and settings with those of the checkpoints, and reads
-    all other files. Changes nothing. The exit code is 4 if a file is corrupt.
+    The folder has the parameters of the best step, the architecture, the preparation of new data,
+    statistics of the held-out data, and a card. `predict`, `sample`, `inspect`, `compare` and
+    `verify` take it in place of a run. docs/deploy.md describes it.
     """
 
     folder: Positional[Path]
-    """A run directory, or a directory that contains some."""
+    """The run directory."""
+    out: Path | None = None
+    """The folder, whose name is that of the model; default: bundles/EXPERIMENT-CELL-seedN."""
+    license: str | None = None
+    """License of the model, for the card."""
+    sign_key: Path | None = None
+    """File with a private key of the curve P-256 (PEM), to sign the folder; needs the extra `sign`.
+    """
+    overwrite: bool = False
+    """Replace an existing bundle."""
+    strict: bool = False
+    """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check the files of a run or a bundle, or of all below a directory, and report their state.
+
+    Compares checkpoints with their digests and settings with those of the checkpoints, and reads
+    all other files. Of a bundle all files are compared with their digests. Changes nothing. The
+    exit code is 4 if a file is corrupt.
+    """
+
+    folder: Positional[Path]
+    """A run directory or a bundle, or a directory that contains some."""
+    public_key: Path | None = None
+    """File with the public key (PEM) of the owner of the bundles, whose signature is required;
+    needs the extra `sign`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +118,7 @@ class Compare:
     """
 
     folders: Positional[tuple[Path, ...]]
-    """Run directories, directories that contain some, or files of result records."""
+    """Run directories, directories that contain some, bundles, or files of result records."""
     out: Path | None = None
     """The figure's file; default: comparison.png in the directory that is named, or in the working
     directory if several are."""
@@ -101,7 +129,7 @@ class Sample:
     """Generate text with the model of a trained run, from the parameters of its best step."""
 
     folder: Positional[Path]
-    """The run directory."""
+    """The run directory, or a bundle."""
     prompt: str = "The "
     """Text to continue."""
     length: int = 500
@@ -125,14 +153,15 @@ class Predict:
     """
 
     folder: Positional[Path]
-    """The run directory."""
+    """The run directory, or a bundle."""
     data_path: Annotated[Path | None, arg(name="data.path")] = None
     """New data of the same kind as the run's; default: the test part of the run's data, and for a
-    series also what follows its end."""
+    series also what follows its end. A bundle has no data of its run and needs it."""
     horizon: int | None = None
     """Time steps to forecast; default: as many as the model was trained for."""
     out: Path | None = None
-    """The CSV file; default: predictions.csv in the run directory."""
+    """The CSV file; default: predictions.csv in the run directory, or for a bundle in the working
+    directory."""
     strict: bool = False
     """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
 
@@ -147,9 +176,10 @@ class Inspect:
     """
 
     folder: Positional[Path]
-    """The run directory."""
+    """The run directory, or a bundle."""
     text: str | None = None
-    """Input of the model, for runs on text; default: a sequence of the run's data."""
+    """Input of the model, for runs on text; default: a sequence of the run's data. A bundle has no
+    data of its run and needs it."""
     sequence: int | None = None
     """Number of a sequence in the last evaluation set, from 0; default: the longest of its first
     batch."""
@@ -158,7 +188,8 @@ class Inspect:
     the end of --text. At most 120 time steps up to it are drawn, or 1000 if only one has a target.
     """
     out: Path | None = None
-    """Directory for the figures; default: `inspect` in the run directory."""
+    """Directory for the figures; default: `inspect` in the run directory, or for a bundle in the
+    working directory."""
     strict: bool = False
     """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
 
@@ -210,7 +241,7 @@ class Data:
 
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
-    for kind in (List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect)
+    for kind in (List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect, Bundle)
 }
 """Commands except the benchmarks, by name."""
 
@@ -224,6 +255,7 @@ HANDLERS = {
     Predict: "rnnlab.cli.predict:predict",
     Sample: "rnnlab.cli.sample:sample",
     Inspect: "rnnlab.cli.inspect:inspect",
+    Bundle: "rnnlab.cli.bundle:bundle",
 }
 """The function that executes each command, as `module:function`."""
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnnlab.bundle import is_bundle, open_bundle
 from rnnlab.cli.commands import Compare
 from rnnlab.cli.result_sentences import conclusion
 from rnnlab.cli.result_table import result_table, run_table
@@ -60,7 +61,7 @@ def print_results(results: Sequence[Record]) -> None:
 
 
 def results_of(path: Path) -> list[tuple[Record, Path | None]]:
-    """Returns the results of a run, of all runs below a directory, or of a file of records.
+    """Returns the results of a run or a bundle, of all below a directory, or of a file of records.
 
     Each is followed by its run directory, or None where that is not known.
 
@@ -72,6 +73,8 @@ def results_of(path: Path) -> list[tuple[Record, Path | None]]:
         if not results or not all(map(is_result, results)):
             raise DataError(f"{path} contains no results of runs; name a results.jsonl")
         return [(result, _folder_next_to(path, result)) for result in results]
+    if is_bundle(path):
+        return [(_bundle_result(path), None)]
     found = [RunDirectory(path).result] if RunDirectory(path).result.exists() else []
     found = found or sorted(path.glob("**/result.json"))
     if not found:
@@ -90,6 +93,17 @@ def training_losses(folder: Path | None) -> Losses:
     ]
 
 
+def _bundle_result(path: Path) -> Record:
+    """Returns the result of the run that a bundle was made of."""
+    result = open_bundle(path).description.source.get("result")
+    if not is_result(result):
+        raise DataError(
+            f"{path} must have the result of its run, and its run was not finished; finish it, and "
+            "make the bundle again"
+        )
+    return result
+
+
 def _folder_next_to(results: Path, result: Record) -> Path | None:
     """Returns the directory of a run whose result is in a file next to it, or None."""
     folder = run_directory(results.parent, result["grid"])
@@ -99,6 +113,9 @@ def _folder_next_to(results: Path, result: Record) -> Path | None:
 
 
 def _default_file(folders: Sequence[Path]) -> Path:
-    """Returns the figure's file in the directory that is compared, or in the working directory."""
-    is_one_directory = len(folders) == 1 and folders[0].is_dir()
+    """Returns the figure's file in the directory that is compared, or in the working directory.
+
+    A bundle has no other files than its own.
+    """
+    is_one_directory = len(folders) == 1 and folders[0].is_dir() and not is_bundle(folders[0])
     return folders[0] / FIGURE_FILE if is_one_directory else Path(FIGURE_FILE)

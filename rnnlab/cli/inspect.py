@@ -8,10 +8,11 @@ import numpy as np
 from jax import Array
 from scipy.special import expit, softmax
 
-from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Inspect
+from rnnlab.cli.outputs import default_directory
+from rnnlab.loading import load_trained
 from rnnlab.models import SequenceModel
-from rnnlab.runs.api import load_trained_model, read_settings
+from rnnlab.runs.api import read_settings
 from rnnlab.tables import print_table, print_text
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
@@ -67,7 +68,8 @@ def inspect(command: Inspect) -> int:
     from rnnlab.analysis import report
     from rnnlab.plotting import save_figure
 
-    model, data = load_trained_model(command.folder, strict=command.strict)
+    trained = load_trained(command.folder, strict=command.strict)
+    model, data = trained.model, trained.data
     selected = _from_text(command, data) if command.text is not None else _from_data(command, data)
     step = command.time_step
     if step is None:
@@ -90,9 +92,7 @@ def inspect(command: Inspect) -> int:
     if is_bidirectional:
         print_text(BIDIRECTIONAL)
     print_table(report.table(model, xs, carry, gaps))
-    out = command.out or command.folder / "inspect"
-    if command.out is None:
-        reject_symlinks(command.folder)
+    out = command.out or default_directory(command.folder) / "inspect"
     given = {"carry": carry, "gaps": gaps, "first_step": start, "source": source}
     for name, figure in report.figures(model, xs, labels, prediction=prediction, **given):
         save_figure(figure, out / f"{name}.png")
@@ -114,6 +114,9 @@ def _from_text(command: Inspect, data: TaskData) -> Selected:
 
 def _from_data(command: Inspect, data: TaskData) -> Selected:
     """Returns a sequence of the last evaluation set: the given one, or the longest of a batch."""
+    if not data.eval_sets:
+        action = "pass --text" if data.vocabulary else "inspect the run"
+        raise ValueError(f"{command.folder} must have a sequence, and is a bundle; {action}")
     name, batches = list(data.eval_sets.items())[-1]
     settings = read_settings(command.folder)[1]
     path = settings["data"].get("path") if isinstance(settings["data"], dict) else None

@@ -19,6 +19,7 @@ from rnnlab.cli.commands import (
     COMMANDS,
     HANDLERS,
     SPEEDUP,
+    Bundle,
     Inspect,
     Predict,
     Resume,
@@ -138,7 +139,7 @@ def dispatch(parsed: Parsed, session: Session) -> int:
         return handler(command, parsed.flags, session)
     if isinstance(command, Resume):
         return handler(command, session)
-    if isinstance(command, Predict | Sample | Inspect):
+    if isinstance(command, Predict | Sample | Inspect | Bundle):
         command = replace(command, folder=load("rnnlab.cli.best_run:choose_run")(command.folder))
     return handler(getattr(command, "benchmark", command))
 

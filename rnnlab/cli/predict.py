@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from rnnlab.analysis import prediction_plots
-from rnnlab.atomic_io import reject_symlinks
 from rnnlab.cli.commands import Predict
+from rnnlab.cli.outputs import default_directory
+from rnnlab.loading import load_trained
 from rnnlab.plotting import require_replaceable, save_figure
-from rnnlab.runs.trained_model import load
 from rnnlab.tables import Table, print_table, print_text
 from rnnlab.tasks.predictions import Predictions
 
@@ -21,12 +21,10 @@ def predict(command: Predict) -> int:
       DataError: the new data does not fit the training data.
       ValueError: an option does not fit the run, or a file exists and is not of predictions.
     """
-    out = command.out or command.folder / "predictions.csv"
+    out = command.out or default_directory(command.folder) / "predictions.csv"
     if out.suffix.lower() != ".csv" or out.is_dir():
         raise ValueError(f"{out} is not a name of a table; give a file that ends in .csv")
-    trained = load(command.folder, strict=command.strict)
-    if command.out is None:
-        reject_symlinks(command.folder)
+    trained = load_trained(command.folder, strict=command.strict)
     figure_file = out.with_suffix(".png")
     require_replaceable(figure_file)
     predictions = trained.predict(command.data_path, horizon=command.horizon)

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 from rnnlab.cli.commands import Sample
+from rnnlab.loading import load_trained
 from rnnlab.models.generate import generate
-from rnnlab.runs.api import load_trained_model
 from rnnlab.tasks.text import decode, encode
 
 MAX_SAMPLE_LENGTH = 1_000_000
@@ -22,7 +22,8 @@ def sample(command: Sample) -> int:
         raise ValueError(f"length must be in 1 to {MAX_SAMPLE_LENGTH:,}, got {command.length}")
     if not 0 <= command.seed < 2**32:
         raise ValueError(f"seed must be in 0 to {2**32 - 1}, got {command.seed}")
-    model, data = load_trained_model(command.folder, strict=command.strict)
+    trained = load_trained(command.folder, strict=command.strict)
+    model, data = trained.model, trained.data
     if not data.vocabulary:
         raise ValueError(f"{command.folder} is not a run on text; name one that is")
     prompt = encode(command.prompt, data.vocabulary)

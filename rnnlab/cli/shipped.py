@@ -19,6 +19,19 @@ def shipped_experiments() -> Path:
     return next((place for place in places if place.is_dir()), EXPERIMENTS)
 
 
+def question_of(experiment: str) -> str | None:
+    """Returns the question of a shipped experiment, the first line of its docstring, or None.
+
+    >>> question_of("no_such_experiment")
+    """
+    script = shipped_experiments() / f"{experiment}.py"
+    try:
+        doc = ast.get_docstring(ast.parse(script.read_bytes())) or ""
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return doc.partition("\n")[0] or None
+
+
 def documented_command(script: Path) -> str | None:
     """Returns the first command in the docstring of a script, or None. The script is not executed.
 

@@ -1,4 +1,4 @@
-"""`rnnlab verify`: check the files of run directories."""
+"""`rnnlab verify`: check the files of run directories and bundles."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +7,9 @@ from warnings import catch_warnings, simplefilter
 
 from rnnlab import legacy_names, records
 from rnnlab.atomic_io import TMP_SUFFIX, read_json
+from rnnlab.bundle import open_bundle
+from rnnlab.bundle.format import DESCRIPTION, SIGNATURE
+from rnnlab.bundle.signature import verify_signature
 from rnnlab.cli.commands import Verify
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
 from rnnlab.records import Record
@@ -27,17 +30,27 @@ class Finding(NamedTuple):
 
 
 def verify(command: Verify) -> int:
-    """Prints one table per run. Returns the exit code.
+    """Prints one table per run or bundle. Returns the exit code.
 
     Raises:
       RunLockedError: a process writes to one of the runs.
-      CheckpointError: there is no run, or a file is corrupt.
+      CheckpointError: there is no run or bundle, or a file is corrupt, or a signature is required
+        and is missing or of another key.
     """
-    is_run = RunDirectory(command.folder).config.is_file()
-    found = sorted(path.parent for path in command.folder.glob("**/config.json"))
-    run_dirs = [command.folder] if is_run else found
-    if not run_dirs:
-        raise CheckpointError(f"{command.folder} contains no run; name a run directory")
+    bundles = _folders(command.folder, DESCRIPTION)
+    run_dirs = [] if bundles == [command.folder] else _folders(command.folder, "config.json")
+    if not run_dirs and not bundles:
+        raise CheckpointError(
+            f"{command.folder} must be or contain a run or a bundle, and does not; name a run "
+            "directory or a bundle"
+        )
+    if run_dirs and command.public_key is not None:
+        raise ValueError(
+            f"public_key must be omitted for runs, which have no signature, got one for "
+            f"{run_dirs[0]}; name a bundle"
+        )
+    for folder in bundles:
+        _verify_bundle(folder, command.public_key)
     corrupt = []
     for run_dir in run_dirs:
         require_unlocked(run_dir)
@@ -52,6 +65,28 @@ def verify(command: Verify) -> int:
             "checkpoint with `rnnlab resume`, with --from-step if the run is finished"
         )
     return 0
+
+
+def _folders(folder: Path, name: str) -> list[Path]:
+    """Returns a folder if it has the file `name`, or all folders below it that have it."""
+    if (folder / name).is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"**/{name}"))
+
+
+def _verify_bundle(folder: Path, public_key: Path | None) -> None:
+    """Prints the files of a valid bundle; an invalid one is an error."""
+    bundle = open_bundle(folder)
+    lines = [
+        (DESCRIPTION, f"valid: {bundle.config.cell}, {len(bundle.parameters)} parameters by name"),
+        *((name, f"valid: {record.size:,} bytes") for name, record in sorted(bundle.files.items())),
+    ]
+    if public_key is not None:
+        verify_signature(folder, public_key)
+        lines.append((SIGNATURE, f"valid: by the owner of {public_key.name}"))
+    elif (folder / SIGNATURE).exists():
+        lines.append((SIGNATURE, "not verified; pass --public-key"))
+    print_table(Table(str(folder), ("file", "state"), lines, frozenset()))
 
 
 def findings_of(path: Path) -> Iterator[Finding]:

@@ -19,12 +19,12 @@ from rnnlab.train.prefetch import validate_batch
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """The model of a run, with the parameters of its best step.
+    """The model of a run, with the parameters of its best step, or of a bundle.
 
     Attributes:
-      path: the run directory.
+      path: the run directory, or the folder of the bundle.
       model: the model.
-      data: the data of the run.
+      data: the data of the run; of a bundle only its description, without any batch.
     """
 
     path: Path
@@ -46,17 +46,24 @@ class TrainedModel:
           ValueError: the task predicts only from its own data, or has no horizon.
         """
         if self.data.preparation is not None:
-            return self.data.preparation.predict(self._outputs(), source, horizon)
+            return self.data.preparation.predict(
+                model_outputs(self.model, self.data), source, horizon
+            )
         if source is not None:
             raise ValueError(
                 f"the task of {self.path} generates its data and cannot read other data; omit it"
             )
         if horizon is not None:
             raise ValueError(f"{self.path} is not a run on a series to forecast; omit horizon")
+        if not self.data.eval_sets:
+            raise ValueError(
+                f"{self.path} must be a run where a task generates its data, which a bundle does "
+                "not have; predict with the run, or call the model"
+            )
         (*_, batches) = self.data.eval_sets.values()
         return with_summary(
             predict_batches(
-                self._outputs(),
+                model_outputs(self.model, self.data),
                 batches(),
                 self.data.loss,
                 classes=self.data.classes or self.data.vocabulary,
@@ -65,16 +72,22 @@ class TrainedModel:
             )
         )
 
-    def _outputs(self) -> Outputs:
-        """The model as a function of a batch, on the host."""
-        graphdef, params = nnx.split(self.model, nnx.Param)
-        predict = make_predict(graphdef)
 
-        def outputs(batch: Batch) -> np.ndarray:
-            validate_batch(self.data, batch)
-            return np.asarray(predict(params, batch), np.float64)
+def model_outputs(model: SequenceModel, data: TaskData) -> Outputs:
+    """Returns a model as a function of a batch, on the host.
 
-        return outputs
+    Args:
+      model: the model.
+      data: that of its run, whose sizes a batch must fit.
+    """
+    graphdef, params = nnx.split(model, nnx.Param)
+    predict = make_predict(graphdef)
+
+    def outputs(batch: Batch) -> np.ndarray:
+        validate_batch(data, batch)
+        return np.asarray(predict(params, batch), np.float64)
+
+    return outputs
 
 
 def load(path: Path | str, *, strict: bool = False) -> TrainedModel:
