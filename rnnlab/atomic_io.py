@@ -162,7 +162,9 @@ def parse_json(content: bytes, path: Path | str) -> Any:
             parse_constant=_reject_constant,
         )
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+        # Python's message on a huge integer goes on with a function to call.
+        reason, _, _ = str(error).partition(";")
+        raise ValueError(f"{path} is not JSON: {reason}") from None
 
 
 def nonfinite_to_null(value: Any) -> Any:

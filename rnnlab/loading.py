@@ -27,13 +27,13 @@ def load(path: str | Path, *, strict: bool = False) -> "nnx.Module | TrainedMode
 
     >>> load("none.npz")
     Traceback (most recent call last):
-    rnnlab.errors.CheckpointError: none.npz must be a saved module, a run directory or a bundle, ...
+    rnnlab.errors.CheckpointError: none.npz must be a saved module, a run directory or a ...
     """
     path = Path(path)
     if not path.exists():
         raise CheckpointError(
-            f"{path} must be a saved module, a run directory or a bundle, got none of them; correct "
-            "the path"
+            f"{path} must be a saved module, a run directory or a bundle, got none of them; "
+            "correct the path"
         )
     return load_trained(path, strict=strict) if path.is_dir() else load_model(path)
 

@@ -6,6 +6,7 @@ data and statistics of the run's data, as JSON. Reading it executes no code.
 
 from rnnlab.bundle.bundle import Bundle, is_bundle, open_bundle
 from rnnlab.bundle.description import Description, Sizes
+from rnnlab.bundle.run_bundle import bundle_model, bundle_run
 from rnnlab.bundle.writing import add_files, write_bundle
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Description",
     "Sizes",
     "add_files",
+    "bundle_model",
+    "bundle_run",
     "is_bundle",
     "open_bundle",
     "write_bundle",

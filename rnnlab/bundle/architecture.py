@@ -1,5 +1,6 @@
 """The architecture of a bundle: built as shapes only, and checked before that."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import jax
 from flax import nnx
 
 from rnnlab.bundle.description import Sizes
+from rnnlab.bundle.values import require_keys
 from rnnlab.models import ModelConfig, SequenceModel
+from rnnlab.models.config import settings_class
 from rnnlab.registry import REGISTRY
 from rnnlab.runs.api import load_model_config
 from rnnlab.runs.serialization import dump
@@ -44,10 +47,8 @@ def load_config(settings: Any, where: str) -> ModelConfig:
         parts = value if isinstance(value, list) else [value]
         if any(isinstance(x, int | float) and abs(x) > MAX_SIZE for x in parts):
             raise ValueError(f"{where}.{name} must be at most {MAX_SIZE}; restore it from a copy")
-    config = load_model_config(settings, where)
-    if missing := config.settings().keys() - settings.keys():
-        raise ValueError(f"{where} must have the key {min(missing)!r}, got none; restore it")
-    return config
+    require_keys(settings, {field.name for field in fields(settings_class(cell))}, where)
+    return load_model_config(settings, where)
 
 
 def abstract_model(config: ModelConfig, sizes: Sizes) -> tuple[SequenceModel, list[Any]]:

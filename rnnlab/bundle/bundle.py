@@ -238,4 +238,6 @@ def _shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
 
 def _one_line(message: str, folder: Path) -> str:
     text = " ".join(message.split())
+    if "; " not in text:  # of a parser or of a constructor
+        text = f"{text[:300]}; restore it from a copy"
     return text if str(folder) in text else f"{folder}: {text}"

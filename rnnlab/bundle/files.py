@@ -150,10 +150,11 @@ def _open(path: Path) -> Iterator[tuple]:
         ) from None
     if number is None:
         raise _irregular(path)
+    status = os.fstat(number)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(number)
+        raise _irregular(path)
     with open(number, "rb") as file:
-        status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
-            raise _irregular(path)
         yield file, status.st_size
 
 

@@ -110,8 +110,13 @@ def write_content(content: Content) -> bytes:
         },
         "source": dump(of.source),
         "files": {name: dump(content.files[name]) for name in sorted(content.files)},
-        "digest": NO_DIGEST,
     }
+    return seal(record)
+
+
+def seal(record: Mapping[str, Any]) -> bytes:
+    """Returns a record as JSON whose key `digest`, the last one, has the digest of the bytes."""
+    record = {**record, "digest": NO_DIGEST}
     text = f"{json.dumps(record, indent=1, allow_nan=False)}\n".encode()
     before, after = text.rsplit(NO_DIGEST.encode(), 1)
     return before + hashlib.sha256(text).hexdigest().encode() + after

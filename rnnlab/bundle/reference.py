@@ -1,4 +1,4 @@
-"""Statistics of held-out data that tell new data of the same kind from data of another one.
+"""Statistics of held-out data, by which new data of another kind is found.
 
 Single time steps are not independent, so the distribution of a window's statistic on held-out data
 is measured instead of derived: an alarm's threshold is one of its quantiles. For a language model

@@ -14,7 +14,7 @@ from rnnlab.bundle.format import NAME
 from rnnlab.bundle.reference import Reference, make_reference
 from rnnlab.bundle.values import dump
 from rnnlab.bundle.writing import require_free, write_bundle
-from rnnlab.models import SequenceModel
+from rnnlab.models import ModelConfig, SequenceModel
 from rnnlab.models.config import count_parameters, state_bytes
 from rnnlab.models.parameters import named_parameters
 from rnnlab.records import Record
@@ -60,9 +60,34 @@ def bundle_run(
     require_free(folder, overwrite)
     model, data = load_trained_model(run, strict=strict)
     source = source_of(run_dir, settings) | {"question": question, "license": license_text}
+    return bundle_model(folder, model, experiment.model, data, source=source, overwrite=overwrite)
+
+
+def bundle_model(
+    folder: Path,
+    model: SequenceModel,
+    config: ModelConfig,
+    data: TaskData,
+    *,
+    source: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Bundle:
+    """Writes the bundle of a model that was trained on the data of a task, in a run or without.
+
+    Args:
+      folder: of the bundle; its name is that of the model.
+      model: the model.
+      config: its settings, of which it was built.
+      data: of the task; its last evaluation set is the held-out data.
+      source: where the model comes from, JSON values such as those of `source_of`.
+      overwrite: whether an existing bundle is replaced.
+
+    Raises:
+      ValueError: its cell or preparation is a class of a user's file, or the folder exists.
+    """
     description = Description(
         name=folder.name,
-        config=experiment.model,
+        config=config,
         sizes=Sizes.of(data),
         loss=data.loss,
         metrics=data.metrics,
@@ -71,7 +96,7 @@ def bundle_run(
         vocabulary=data.vocabulary,
         classes=data.classes,
         preparation=data.preparation,
-        source=source,
+        source={"data_fingerprint": data.fingerprint, **(source or {})},
     )
     reference = reference_of(model, data)
     sizes = {"parameters": count_parameters(model), "state_bytes": state_bytes(model)}

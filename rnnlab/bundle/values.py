@@ -91,7 +91,7 @@ def load(hint: Any, value: Any, where: str) -> Any:
         return {_load_key(key, k, where): load(of, x, f"{where}.{k}") for k, x in value.items()}
     if hint is np.ndarray:
         return _load_array(value, where)
-    if hint is Path and isinstance(value, str) and value == Path(value).name != "":
+    if hint is Path and isinstance(value, str) and value == Path(value).name not in ("", ".."):
         return Path(value)
     if hint is float and isinstance(value, str) and value in NONFINITE:
         return NONFINITE[value]
@@ -186,9 +186,10 @@ def _refuse(hint: Any, value: Any, where: str) -> typing.NoReturn:
 
 
 def _shown(value: Any) -> str:
-    text = (
-        repr(value)
-        if isinstance(value, str | bool | float | type(None))
-        else (f"a {type(value).__name__}" if not isinstance(value, int) else f"{value:.3g}")
-    )
+    """A value in a message: short, also where it is huge or nested."""
+    if isinstance(value, list | dict):
+        return f"a {type(value).__name__}"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

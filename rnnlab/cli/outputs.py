@@ -1,4 +1,4 @@
-"""Where commands write their files by default."""
+"""The directory where commands write their files by default."""
 
 from pathlib import Path
 
