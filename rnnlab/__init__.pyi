@@ -7,6 +7,7 @@ from rnnlab import analysis as analysis
 from rnnlab import bench as bench
 from rnnlab import cells as cells
 from rnnlab import export as export
+from rnnlab import interop as interop
 from rnnlab import layers as layers
 from rnnlab import models as models
 from rnnlab import runs as runs

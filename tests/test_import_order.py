@@ -26,7 +26,7 @@ ORDER = (
     {"layers"},
     {"cells"},
     {"models", "tasks", "testing"},
-    {"analysis", "train"},
+    {"analysis", "interop", "train"},
     {"runs"},
     {"bundle"},
     {"export"},

@@ -10,5 +10,6 @@ from rnnlab.layers.conv import CausalConv as CausalConv
 from rnnlab.layers.dropout import Dropout as Dropout
 from rnnlab.layers.input_decay import InputDecay as InputDecay
 from rnnlab.layers.output_only import OutputOnly as OutputOnly
+from rnnlab.layers.projection import Projection as Projection
 from rnnlab.layers.running_mean import RunningMean as RunningMean
 from rnnlab.layers.stack import Stack as Stack
