@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from rnnlab.bench.base import Workload
 from rnnlab.bench.timing import LAUNCHES, TimedProgram
 from rnnlab.bench.variants import make_cell
+from rnnlab.interop import torch as torch_weights
 from rnnlab.registry import find_cell
 
 LOG_SPACE = "log space"
@@ -54,32 +54,22 @@ def torch_variant(
 
     device = "cuda" if workload.device.platform == "gpu" else "cpu"
     options = {"device": device, "dtype": getattr(torch, workload.dtype)}
-    weights = nnx.to_pure_dict(nnx.state(make_cell(name, workload), nnx.Param))
+    cell = make_cell(name, workload)
     kind = find_cell(name).torch
     if kind is None:
         raise ValueError(f"cell {name!r} has no peer in torch; remove it from --cells")
     if kind == LOG_SPACE:
         make = log_space_cell if scan is None else partial(scanned_cell, scan)
         model = make(name, workload.width, options)
-        copies = []
-        for layer, key in zip(model.projections, find_cell(name).load().projections, strict=True):
-            copies.append((layer.weight, weights[f"{key}_kernel"].T))
-            copies.append((layer.bias, weights[f"{key}_bias"]))
+        with torch.no_grad():
+            for layer, key in zip(model.projections, type(cell).projections, strict=True):
+                layer.weight.copy_(torch.tensor(np.asarray(getattr(cell, f"{key}_kernel")[...].T)))
+                layer.bias.copy_(torch.tensor(np.asarray(getattr(cell, f"{key}_bias")[...])))
     else:
         layer = getattr(torch.nn, kind)(workload.width, workload.width, batch_first=True, **options)
         model = _FirstOutput(layer)
-        state_bias = jnp.zeros_like(weights["bias"])
-        if kind == "GRU":
-            state_bias = state_bias.at[-workload.width :].set(weights["candidate_bias"])
-        copies = [
-            (layer.weight_ih_l0, weights["kernel"].T),
-            (layer.weight_hh_l0, weights["recurrent_kernel"].T),
-            (layer.bias_ih_l0, weights["bias"]),
-            (layer.bias_hh_l0, state_bias),
-        ]
-    with torch.no_grad():
-        for target, source in copies:
-            target.copy_(torch.tensor(np.asarray(source)))
+        weights = torch_weights.state_dict(cell)
+        layer.load_state_dict({key: torch.tensor(x) for key, x in weights.items()})
     xs = torch.tensor(np.asarray(workload.inputs().astype(jnp.float32))).to(**options)
     return TorchVariant(model, xs)
 

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
+from flax import nnx, traverse_util
 from jax import Array, lax
 
 from rnnlab.bench.base import Workload
 from rnnlab.bench.timing import TimedProgram, compile_program
 from rnnlab.cells.minimal import MinimalCell
+from rnnlab.interop import flax as flax_weights
 from rnnlab.registry import cell_entries, find_cell
 from rnnlab.scan import resolve_backend
 
@@ -56,19 +57,12 @@ def user_variant(name: str, workload: Workload) -> LayerVariant:
 
 def flax_variant(name: str, workload: Workload) -> LayerVariant:
     """Flax's own cell in `flax.nnx.RNN`, with the parameters of rnnlab's."""
-    cell, features = make_cell(name, workload), workload.width
-    dtype = jnp.dtype(workload.dtype)
+    features, dtype = workload.width, jnp.dtype(workload.dtype)
     flax_class = getattr(nnx, find_cell(name).flax)
     flax_cell = flax_class(features, features, dtype=dtype, rngs=nnx.Rngs(0))
-    kernel, bias = {"kernel": cell.kernel[...]}, {"bias": cell.bias[...]}
-    recurrent = {"kernel": cell.recurrent_kernel[...]}
-    bias_in_recurrent_layer = name == "lstm"
-    weights = {
-        "dense_i": kernel if bias_in_recurrent_layer else kernel | bias,
-        "dense_h": recurrent | bias if bias_in_recurrent_layer else recurrent,
-    }
+    weights = flax_weights.state_dict(make_cell(name, workload))
+    nnx.update(flax_cell, traverse_util.unflatten_dict(weights, sep=".")["0"])
     graphdef, params, rest = nnx.split(nnx.RNN(flax_cell, rngs=nnx.Rngs(0)), nnx.Param, ...)
-    params = jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(weights))
 
     def outputs(params, xs):
         return nnx.merge(graphdef, params, rest, copy=True)(xs)

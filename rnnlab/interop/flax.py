@@ -202,7 +202,7 @@ def _read_settings(module: nnx.Module) -> dict[str, str]:
     name = type(module).__name__
     if name not in NNX_CELLS:
         raise ValueError(
-            f"layers of Flax must be {', '.join(NNX_CELLS)}, nnx.RNN or nnx.Bidirectional, got "
+            f"layers of Flax must be {', '.join(NNX_CELLS)}, RNN or Bidirectional, got "
             f"{name}; pass only such layers"
         )
     if getattr(module, "residual", False):

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from rnnlab import CELLS, GRU, Bidirectional, MinGRU
+from rnnlab.interop import torch as torch_weights
 from rnnlab.testing import assert_close
 
 
@@ -54,16 +55,8 @@ def test_packed_sequences_with_padding_equal_separate_ones(getkey):
 def test_bidirectional_gru_equals_torch(getkey):
     torch = pytest.importorskip("torch")
     layer = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
-    both = pair("gru")
+    both = torch_weights.load(layer)
     with torch.no_grad():
-        for cell, suffix in ((both.forward, "l0"), (both.backward, "l0_reverse")):
-            weights = {
-                k: np.asarray(v) for k, v in nnx.to_pure_dict(nnx.state(cell, nnx.Param)).items()
-            }
-            getattr(layer, f"weight_ih_{suffix}").copy_(torch.tensor(weights["kernel"].T))
-            getattr(layer, f"weight_hh_{suffix}").copy_(torch.tensor(weights["recurrent_kernel"].T))
-            getattr(layer, f"bias_ih_{suffix}").copy_(torch.tensor(weights["bias"]))
-            getattr(layer, f"bias_hh_{suffix}").zero_()
         xs = jax.random.normal(getkey(), (2, 5, 3))
         lengths = torch.tensor([5, 3])
         packed = torch.nn.utils.rnn.pack_padded_sequence(
