@@ -5,8 +5,9 @@ layers of a stack are counted: `0.kernel`, or `1.forward.kernel` and `1.backward
 `state_dict` has the weights in the order of `set_weights`. Keras's gates of a GRU are z, r, h,
 those of an LSTM i, f, c, o.
 
-Keras computes in float64 only partly: except on TensorFlow its operations cast to float32, and a
-`Bidirectional` casts the outputs to its own dtype. Its results in float64 differ by about 1e-7.
+In float64 the results of Keras have the precision of float32 where its operations cast to float32,
+as they do on all backends but TensorFlow, and where a `Bidirectional` casts the outputs to its own
+dtype.
 
 >>> import numpy as np
 >>> from rnnlab import stack_cells
