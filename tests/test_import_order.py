@@ -30,6 +30,7 @@ ORDER = (
     {"runs"},
     {"bundle"},
     {"export"},
+    {"serve"},
     {"bench"},
     {"loading"},
     {"cli"},

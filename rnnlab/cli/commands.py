@@ -195,6 +195,51 @@ class Inspect:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """Serve the models of bundles over HTTP: text as it is generated, and predictions.
+
+    The addresses follow the Open Inference Protocol v2; `/` is a page to type into, `/metrics` is
+    for Prometheus. docs/deploy.md describes them. SIGTERM lets running streams finish.
+    """
+
+    bundles: Annotated[Positional[tuple[Path, ...]], arg(metavar="BUNDLE", help_behavior_hint="")]
+    """Bundles, as written by `rnnlab bundle`. Several are versions of one model."""
+    split: str | None = None
+    """Shares of the versions, as in 0.9,0.1: a session always gets the same version."""
+    name: str | None = None
+    """Name of the model in addresses; default: that of the first bundle."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8000
+    """Port to listen on; 0 chooses a free one."""
+    engine: str = "jax"
+    """What runs the model: jax, or onnx for the bundle's step.onnx by ONNX Runtime."""
+    slots: int = 256
+    """Streams that have a state at the same time."""
+    queue: int = 512
+    """Requests that wait for a slot; one more gets status 429."""
+    per_event: int = 8
+    """Tokens per event of a stream, which one device call computes."""
+    max_tokens: int = 4096
+    """Tokens that one request may generate."""
+    timeout: float = 120.0
+    """Seconds after which a request ends."""
+    idle: float = 60.0
+    """Seconds after which a sequence without a request loses its state."""
+    drain: float = 20.0
+    """Seconds that running streams get to finish after SIGTERM."""
+    audit: Path | None = None
+    """File to which one record per request is appended, each with the digest of the one before."""
+    audit_text: bool = False
+    """Record prompts and answers, too, not only their digests."""
+    admin_token: Path | None = None
+    """File with a secret token; with it, `/admin` loads versions, changes shares and rolls back."""
+    allow_host: str | None = None
+    """Comma-separated names that clients may call the server; default: on a loopback address only
+    localhost, else any."""
+
+
+@dataclass(frozen=True)
 class ListDataSets:
     """List the data sets: their size, their license, and whether they are here."""
 
@@ -241,7 +286,9 @@ class Data:
 
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
-    for kind in (List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect, Bundle)
+    for kind in (
+        *(List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect, Bundle, Serve),
+    )
 }
 """Commands except the benchmarks, by name."""
 
@@ -256,6 +303,7 @@ HANDLERS = {
     Sample: "rnnlab.cli.sample:sample",
     Inspect: "rnnlab.cli.inspect:inspect",
     Bundle: "rnnlab.cli.bundle:bundle",
+    Serve: "rnnlab.cli.serve:serve",
 }
 """The function that executes each command, as `module:function`."""
 

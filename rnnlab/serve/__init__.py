@@ -1,0 +1,1 @@
+"""A server of trained models: many streams, whose states are rows of one array."""

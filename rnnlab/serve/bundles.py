@@ -1,0 +1,66 @@
+"""Versions of bundles: their model on an engine, their vocabulary and their preparation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rnnlab.bundle import Bundle, open_bundle
+from rnnlab.serve.limits import Limits
+from rnnlab.serve.protocol import Interface
+from rnnlab.serve.slots import JaxSlots, Slots
+from rnnlab.serve.versions import Version, Versions
+from rnnlab.tasks.sequence_preparation import SequencePreparation
+
+Engine = Literal["jax", "onnx"]
+ENGINES: tuple[Engine, ...] = ("jax", "onnx")
+
+
+def add_bundle(
+    versions: Versions, path: Path | str, limits: Limits, engine: Engine = "jax"
+) -> Version:
+    """Opens a bundle, compiles its programs and returns it as a version without sessions.
+
+    Args:
+      versions: of the model that is served.
+      path: the folder of the bundle.
+      limits: of the server.
+      engine: what runs the model; "onnx" needs the bundle's `step.onnx`.
+
+    Raises:
+      BundleError: the bundle is invalid.
+      ValueError: the model cannot stream, its inputs or outputs differ from those of the other
+        versions, or the engine lacks its file.
+    """
+    bundle = open_bundle(path)
+    slots, interface = _engine(bundle, limits, engine)
+    return versions.add(
+        bundle.digest,
+        interface,
+        slots,
+        description={
+            "bundle": bundle.name,
+            "engine": engine,
+            "cell": bundle.config.cell,
+            "inputs": "as in the data" if _prepare(bundle) is not None else "as the model reads",
+        },
+        prepare=_prepare(bundle),
+    )
+
+
+def _engine(bundle: Bundle, limits: Limits, engine: Engine) -> tuple[Slots, Interface]:
+    """Returns the slots of a bundle on an engine, and its interface."""
+    model = bundle.model()
+    predicts_next = bundle.description.autoregressive and bundle.loss == "categorical"
+    interface = Interface.of(model, bundle.vocabulary, bundle.classes, predicts_next)
+    return JaxSlots(model, limits.slots, limits.per_event), interface
+
+
+def _prepare(bundle: Bundle) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Returns the standardization of values by the means and deviations of the training."""
+    preparation = bundle.preparation
+    if not isinstance(preparation, SequencePreparation) or preparation.input_mean is None:
+        return None
+    mean, scale = preparation.input_mean, preparation.input_scale
+    return lambda values: ((values - mean) / scale).astype(np.float32)

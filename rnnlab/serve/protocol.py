@@ -1,0 +1,397 @@
+"""Requests and answers of the Open Inference Protocol v2 and its generate extension, as values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnlab.errors import DataError
+from rnnlab.models import SequenceModel
+from rnnlab.serve.fields import Fields, invalid
+from rnnlab.serve.jobs import RequestError
+from rnnlab.serve.limits import Limits
+from rnnlab.tasks.text_preparation import encode
+
+MAX_NAME = 128
+"""Characters of an id."""
+MAX_STOPS = 16
+MAX_BATCH = 64
+"""Sequences of one infer request."""
+TOKEN_TYPES = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+VALUE_TYPES = ("FP16", "FP32", "FP64", *TOKEN_TYPES)
+
+GENERATE_PARAMETERS = (
+    *("max_tokens", "temperature", "top_k", "seed", "stop", "timeout", "session_id"),
+    "return_tokens",
+)
+INFER_PARAMETERS = ("sequence_id", "sequence_start", "sequence_end", "timeout", "session_id")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The inputs and outputs of a model.
+
+    Attributes:
+      vocab_size: number of token ids; None if inputs are values.
+      in_features: values per time step; None if inputs are tokens.
+      out_features: predictions per time step.
+      uses_gaps: whether inputs have the time since the one before.
+      vocabulary: the symbol of each token; empty where tokens are not text.
+      classes: the name of each class; empty where classes have only numbers.
+      generates: whether predictions are logits of the next token.
+    """
+
+    vocab_size: int | None
+    in_features: int | None
+    out_features: int
+    uses_gaps: bool = False
+    vocabulary: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    generates: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        model: SequenceModel,
+        vocabulary: tuple[str, ...] = (),
+        classes: tuple[str, ...] = (),
+        generates: bool | None = None,
+    ) -> "Interface":
+        """Returns the interface of a model; it generates if outputs fit inputs, unless given."""
+        fits = model.vocab_size == model.out_features
+        return cls(
+            model.vocab_size,
+            model.in_features,
+            model.out_features,
+            model.uses_gaps,
+            tuple(vocabulary),
+            tuple(classes),
+            fits if generates is None else fits and generates,
+        )
+
+    def encode(self, text: str, field: str) -> np.ndarray:
+        """Returns the tokens of a text.
+
+        Raises:
+          RequestError: the text has a symbol that the vocabulary lacks, or tokens are not text.
+        """
+        if not self.vocabulary:
+            raise RequestError(
+                422,
+                f"{field} must be token ids, since the model has no vocabulary; send a list",
+                field=field,
+            )
+        try:
+            return encode(text, self.vocabulary)
+        except (DataError, UnicodeEncodeError) as error:
+            raise RequestError(422, f"{field}: {error}", field=field) from None
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """A request for a continuation.
+
+    Attributes:
+      id: of the request; None if it has none.
+      prompt: token ids, (time,), at least one.
+      max_tokens: tokens to generate.
+      temperature: divides the logits; 0 takes the most likely token.
+      top_k: sample from the k most likely tokens; None: from all.
+      seed: of the samples.
+      stop: tokens that end the continuation.
+      timeout: seconds.
+      session: chooses the version; None: any.
+      return_tokens: whether the answer has token ids.
+    """
+
+    id: str | None
+    prompt: np.ndarray
+    max_tokens: int
+    temperature: float
+    top_k: int | None
+    seed: int
+    stop: frozenset[int]
+    timeout: float
+    session: str | None
+    return_tokens: bool
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A request for predictions of all time steps.
+
+    Attributes:
+      id: of the request; None if it has none.
+      inputs: tokens (batch, time) or values (batch, time, in_features).
+      gaps: (batch, time); None if the model does not use them.
+      sequence_id: of the sequence that the inputs continue; None if they are whole sequences.
+      start, end: whether the inputs are the first and the last of their sequence.
+      timeout: seconds.
+      session: chooses the version; None: any.
+    """
+
+    id: str | None
+    inputs: np.ndarray
+    gaps: np.ndarray | None
+    sequence_id: str | None
+    start: bool
+    end: bool
+    timeout: float
+    session: str | None
+
+
+def session_of(body: dict[str, Any]) -> str | None:
+    """Returns what chooses the version of a request: its session_id, else its sequence_id.
+
+    Raises:
+      RequestError: it is not a text or number.
+    """
+    parameters = Fields(body.get("parameters") or {}, "parameters")
+    if "session_id" in parameters:
+        return _name(parameters, "session_id")
+    return _name(parameters, "sequence_id")
+
+
+def parse_generate(body: dict[str, Any], interface: Interface, limits: Limits) -> GenerateRequest:
+    """Returns a valid request for a continuation.
+
+    Raises:
+      RequestError: names the first field that is invalid.
+    """
+    if not interface.generates:
+        raise RequestError(
+            400, "the model must predict its next token to generate, but it does not; use infer"
+        )
+    fields = Fields(body)
+    fields.require_known(("id", "text_input", "token_input", "parameters"))
+    parameters = Fields(body.get("parameters") or {}, "parameters")
+    parameters.require_known(GENERATE_PARAMETERS)
+    greatest = float(np.finfo(np.float32).max)
+    top_k = parameters.integer("top_k", 0, 1, interface.out_features)
+    most = limits.max_tokens
+    return GenerateRequest(
+        id=fields.text("id", MAX_NAME),
+        prompt=_prompt(fields, interface, limits),
+        max_tokens=parameters.integer("max_tokens", min(256, most), 1, most),
+        temperature=parameters.number("temperature", 0.8, 0, greatest),
+        top_k=top_k or None,
+        seed=parameters.integer("seed", 0, 0, 2**32 - 1),
+        stop=_stops(parameters, interface),
+        timeout=parameters.number("timeout", limits.timeout, 0.001, limits.timeout),
+        session=_name(parameters, "session_id"),
+        return_tokens=parameters.flag("return_tokens", not interface.vocabulary),
+    )
+
+
+def parse_infer(body: dict[str, Any], interface: Interface, limits: Limits) -> InferRequest:
+    """Returns a valid request for predictions.
+
+    Raises:
+      RequestError: names the first field that is invalid.
+    """
+    fields = Fields(body)
+    fields.require_known(("id", "inputs", "outputs", "parameters"))
+    parameters = Fields(body.get("parameters") or {}, "parameters")
+    parameters.require_known(INFER_PARAMETERS)
+    tensors = _tensors(fields, interface)
+    inputs = _inputs(tensors["inputs"], interface)
+    if not 1 <= len(inputs) <= MAX_BATCH:
+        raise invalid("inputs.shape", f"have 1 to {MAX_BATCH} sequences", len(inputs), "split them")
+    if not 1 <= inputs.shape[1] <= limits.max_inputs:
+        must = f"have 1 to {limits.max_inputs} time steps"
+        raise invalid("inputs.shape", must, inputs.shape[1], "send them in parts")
+    gaps = None
+    if interface.uses_gaps:
+        gaps = _values(tensors["gaps"], inputs.shape[:2])
+        if (gaps < 0).any():
+            raise invalid("gaps.data", "be >= 0", float(gaps.min()), "send the time since then")
+    sequence_id = _name(parameters, "sequence_id")
+    start, end = parameters.flag("sequence_start"), parameters.flag("sequence_end")
+    if sequence_id is None and (start or end):
+        raise invalid("parameters.sequence_id", "be given with sequence_start", None, "add an id")
+    if sequence_id is not None and len(inputs) != 1:
+        must = "have one sequence where sequence_id is given"
+        raise invalid("inputs.shape", must, len(inputs), "send one request per sequence")
+    _require_outputs(fields)
+    return InferRequest(
+        id=fields.text("id", MAX_NAME),
+        inputs=inputs,
+        gaps=gaps,
+        sequence_id=sequence_id,
+        start=start,
+        end=end,
+        timeout=parameters.number("timeout", limits.timeout, 0.001, limits.timeout),
+        session=_name(parameters, "session_id"),
+    )
+
+
+def tensor(name: str, values: np.ndarray) -> dict[str, Any]:
+    """Returns an output of an answer.
+
+    >>> tensor("outputs", np.zeros((1, 2), np.float32))["data"]
+    [0.0, 0.0]
+    """
+    return {
+        "name": name,
+        "datatype": "FP32",
+        "shape": list(values.shape),
+        "data": values.astype(np.float32).ravel().tolist(),
+    }
+
+
+def _name(parameters: Fields, name: str) -> str | None:
+    """Returns an id that is a text or, as Triton's clients send it, an integer; None for 0."""
+    value = parameters[name]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if value else None
+    return parameters.text(name, MAX_NAME)
+
+
+def _prompt(fields: Fields, interface: Interface, limits: Limits) -> np.ndarray:
+    if ("text_input" in fields) == ("token_input" in fields):
+        raise RequestError(
+            422,
+            "exactly one of text_input and token_input must be given; send one of them",
+            field="text_input",
+        )
+    if "text_input" in fields:
+        text = fields.text("text_input", limits.max_inputs)
+        prompt, name = interface.encode(text, "text_input"), "text_input"
+    else:
+        values, name = fields["token_input"], "token_input"
+        if not isinstance(values, list) or not values:
+            raise invalid(name, "be a list of token ids", values, "send at least one")
+        prompt = _tokens(values, name, interface.vocab_size)
+    if prompt.ndim != 1 or not 1 <= len(prompt) <= limits.max_inputs:
+        must = f"have 1 to {limits.max_inputs} tokens in one list"
+        raise invalid(name, must, list(prompt.shape), "shorten it")
+    return prompt
+
+
+def _stops(parameters: Fields, interface: Interface) -> frozenset[int]:
+    values, name = parameters["stop"], "parameters.stop"
+    if values is None:
+        return frozenset()
+    values = values if isinstance(values, list) else [values]
+    if len(values) > MAX_STOPS:
+        raise invalid(name, f"have at most {MAX_STOPS} entries", len(values), "remove some")
+    found = set()
+    for value in values:
+        if isinstance(value, str):
+            tokens = interface.encode(value, name)
+            if len(tokens) != 1:
+                raise invalid(name, "be single symbols", value, "send symbols of the vocabulary")
+            found.add(int(tokens[0]))
+        else:
+            found.add(int(_tokens([value], name, interface.vocab_size)[0]))
+    return frozenset(found)
+
+
+def _tensors(fields: Fields, interface: Interface) -> dict[str, Fields]:
+    """Returns the input tensors by name."""
+    expected = ("inputs", "gaps") if interface.uses_gaps else ("inputs",)
+    values = fields["inputs"]
+    if not isinstance(values, list) or not values:
+        raise invalid("inputs", "be a list of tensors", values, f"send {' and '.join(expected)}")
+    found = {}
+    for k, value in enumerate(values):
+        one = Fields(value, f"inputs[{k}]")
+        one.require_known(("name", "datatype", "shape", "data", "parameters"))
+        name = one["name"]
+        if name not in expected or name in found:
+            must = f"be {' and '.join(expected)}, each once"
+            raise invalid(one.path("name"), must, name, "rename or remove it")
+        if one["parameters"]:
+            must = "be empty, since data is JSON"
+            raise invalid(one.path("parameters"), must, one["parameters"], "remove it")
+        found[name] = one
+    if missing := [name for name in expected if name not in found]:
+        raise invalid("inputs", f"have the tensor {missing[0]}", sorted(found), "add it")
+    return found
+
+
+def _inputs(one: Fields, interface: Interface) -> np.ndarray:
+    """Returns tokens (batch, time) or values (batch, time, in_features)."""
+    datatype = one["datatype"]
+    if interface.in_features is not None:
+        return _values(one, (None, None, interface.in_features))
+    if datatype == "BYTES":
+        data = one["data"]
+        if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], str):
+            raise invalid(one.path("data"), "be a list of one text", data, "send one text")
+        return interface.encode(data[0], one.path("data"))[None]
+    if datatype not in TOKEN_TYPES:
+        must = f"be BYTES or one of {', '.join(TOKEN_TYPES)}"
+        raise invalid(one.path("datatype"), must, datatype, "change it")
+    shape = _shape(one, (None, None))
+    return _fitted(_tokens(one["data"], one.path("data"), interface.vocab_size), one, shape)
+
+
+def _values(one: Fields, expected: tuple[int | None, ...]) -> np.ndarray:
+    if one["datatype"] not in VALUE_TYPES:
+        must = f"be one of {', '.join(VALUE_TYPES)}"
+        raise invalid(one.path("datatype"), must, one["datatype"], "change it")
+    shape = _shape(one, expected)
+    field = one.path("data")
+    try:
+        values = np.array(one["data"], dtype=object)
+        if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in values.ravel()):
+            raise ValueError
+        values = values.astype(np.float64)
+    except (ValueError, TypeError, OverflowError):
+        raise invalid(field, "be numbers", one["data"], "remove other values") from None
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise invalid(field, "be finite in 32 bits", one["data"], "send smaller numbers")
+    return _fitted(values.astype(np.float32), one, shape)
+
+
+def _tokens(data: Any, field: str, vocab_size: int) -> np.ndarray:
+    """Returns token ids of any shape."""
+    try:
+        values = np.array(data, dtype=object)
+        flat = values.ravel()
+        if not all(isinstance(x, int) and not isinstance(x, bool) for x in flat):
+            raise ValueError
+    except ValueError:
+        raise invalid(field, "be token ids", data, "send integers") from None
+    for value in flat:
+        if not 0 <= value < vocab_size:
+            must = f"be token ids from 0 to {vocab_size - 1}"
+            raise invalid(field, must, value, "remove others")
+    return values.astype(np.int32)
+
+
+def _shape(one: Fields, expected: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Returns the shape of a tensor; the batch axis of one sequence may be omitted."""
+    shape, field = one["shape"], one.path("shape")
+    layout = ", ".join("any" if size is None else str(size) for size in expected)
+    is_shape = isinstance(shape, list) and all(
+        isinstance(x, int) and not isinstance(x, bool) and x >= 0 for x in shape
+    )
+    if is_shape and len(shape) == len(expected) - 1:
+        shape = [1, *shape]
+    if (
+        not is_shape
+        or len(shape) != len(expected)
+        or any(e is not None and e != s for s, e in zip(shape, expected, strict=True))
+    ):
+        raise invalid(field, f"be [{layout}]", one["shape"], "change it")
+    return tuple(shape)
+
+
+def _fitted(values: np.ndarray, one: Fields, shape: tuple[int, ...]) -> np.ndarray:
+    if values.size != int(np.prod(shape, dtype=object)):
+        must = f"have as many numbers as the shape {list(shape)}"
+        raise invalid(one.path("data"), must, values.size, "change the shape or the data")
+    return values.reshape(shape)
+
+
+def _require_outputs(fields: Fields) -> None:
+    """Raises if a request names outputs that a model does not have."""
+    outputs = fields["outputs"]
+    if outputs is None:
+        return
+    for one in outputs if isinstance(outputs, list) else [outputs]:
+        name = one.get("name") if isinstance(one, dict) else one
+        if name != "outputs":
+            raise invalid("outputs.name", 'be "outputs"', name, "rename or omit it")
