@@ -162,7 +162,7 @@ def parse_json(content: bytes, path: Path | str) -> Any:
             parse_constant=_reject_constant,
         )
     except (ValueError, RecursionError) as error:
-        # Python's message on a huge integer goes on with a function to call.
+        # Python's message on a huge integer continues with a function to call.
         reason, _, _ = str(error).partition(";")
         raise ValueError(f"{path} is not JSON: {reason}") from None
 

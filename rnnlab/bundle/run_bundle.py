@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnlab.bundle.architecture import dump_config
 from rnnlab.bundle.bundle import Bundle
 from rnnlab.bundle.card import card
 from rnnlab.bundle.description import Description, Sizes
@@ -58,6 +59,7 @@ def bundle_run(
             f"or a digit, got {folder.name!r}; choose another --out"
         )
     require_free(folder, overwrite)
+    dump_config(experiment.model)  # fails for a user's cell before its data is read
     model, data = load_trained_model(run, strict=strict)
     source = source_of(run_dir, settings) | {"question": question, "license": license_text}
     return bundle_model(folder, model, experiment.model, data, source=source, overwrite=overwrite)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.bundle.architecture import abstract_model, state_layout
+from rnnlab.bundle.architecture import abstract_model, dump_config, state_layout
 from rnnlab.bundle.bundle import Bundle, open_bundle
 from rnnlab.bundle.description import Description
 from rnnlab.bundle.encodings import Encoding, Float32, Parameter, Stored, stored_arrays
@@ -60,6 +60,7 @@ def write_bundle(
     """
     folder, encodings = Path(path), dict(encodings or {})
     require_free(folder, overwrite)
+    dump_config(description.config)  # fails for a user's cell before its shapes are looked at
     model, leaves = abstract_model(description.config, description.sizes)
     parameters = {
         name: Parameter(tuple(like.shape), encodings.pop(name, Float32()))

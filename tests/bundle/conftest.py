@@ -1,4 +1,4 @@
-"""A small bundle of a text model, and copies of it to damage."""
+"""A small bundle of a text model, and copies of it to change."""
 
 import shutil
 
@@ -49,5 +49,5 @@ def written(arrays, tmp_path_factory):
 
 @pytest.fixture
 def folder(written, tmp_path):
-    """A copy of the bundle, in a folder of its own, that a test may damage."""
+    """A copy of the bundle, in a folder of its own, that a test may change."""
     return shutil.copytree(written.path, tmp_path / "bundles" / "small")

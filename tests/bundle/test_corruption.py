@@ -1,4 +1,4 @@
-"""Damaged and made-up bundles: one clear line each, no crash, no code, nothing written outside."""
+"""Corrupt and made-up bundles: one clear line each, no crash, no code, nothing written outside."""
 
 import json
 import os
@@ -190,7 +190,7 @@ def duplicate_key(folder):
     path.write_text(path.read_text().replace("{", '{"format": "rnnlab bundle",', 1))
 
 
-DAMAGE = {
+CORRUPTIONS = {
     "link": (link, "must be a regular file, got a link"),
     "link of the description": (link_description, "must be a regular file, got a link"),
     "folder in place of a file": (folder_in_place_of_a_file, "must be a regular file"),
@@ -298,10 +298,10 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_damaged_bundle_is_refused_in_one_line(folder, damage, message):
+@pytest.mark.parametrize(("corrupt", "message"), CORRUPTIONS.values(), ids=CORRUPTIONS)
+def test_corrupt_bundle_is_refused_in_one_line(folder, corrupt, message):
     open_bundle(folder)
-    damage(folder)
+    corrupt(folder)
     assert message in refusal(folder)
     assert not (folder.parent / "executed").exists()
 
