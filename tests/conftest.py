@@ -27,6 +27,7 @@ import pytest  # noqa: E402
 import tyro  # noqa: E402, F401  before doctests set builtins._, which tyro hashes on import
 from example_state import METADATA, tree  # noqa: E402
 from faults.harness import Lab  # noqa: E402
+from fitted_estimators import fitted_arrays  # noqa: E402, F401  fixture
 from jaxtyping import install_import_hook  # noqa: E402
 
 from rnnlab.atomic_io import lock  # noqa: E402

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fitted_estimators import assert_fitted_to_the_same
 
 from rnnlab.errors import DataError
 from rnnlab.tasks import CardFraud, card_fraud
@@ -56,18 +57,26 @@ def test_equal_rows_are_dropped_before_the_split(write):
     np.testing.assert_equal(found[:4], plain[:4])
 
 
-def test_planted_constant_in_the_test_part_changes_no_training_number(write):
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_planted_constant_in_an_evaluated_part_changes_no_training_number(
+    write, part, fitted_arrays
+):
     planted = rows()
-    planted[planted[:, 0] >= 86_400, 1:30] += 1000
-    settings = {"length": 16, "batch_size": 4, "class_weights": 0.5, "balance": 0.5}
+    first_day = int((planted[:, 0] < 86_400).sum())
+    valid = len(card_fraud._parts(write(planted), 0.25)[0][1][1])
+    start, stop = {"valid": (first_day - valid, first_day), "test": (first_day, None)}[part]
+    planted[start:stop, 1:30] += 1000
+    settings = {"length": 16, "batch_size": 4, "class_weights": 0.5, "balance": 0.5, "valid": 0.25}
     paths = write(rows()), write(planted, "planted.csv")
     plain, other = (CardFraud(path, **settings).load(0) for path in paths)
     assert other.fingerprint != plain.fingerprint
     assert other.loss_options == plain.loss_options
     for n in range(3):
         np.testing.assert_equal(other.train_batch(n), plain.train_batch(n))
-    valid = [[x for b in data.eval_sets["valid"]() for x in arrays(b)] for data in (plain, other)]
-    np.testing.assert_equal(*valid)
+    unchanged = {"valid": "test", "test": "valid"}[part]
+    sets = [[x for b in data.eval_sets[unchanged]() for x in arrays(b)] for data in (plain, other)]
+    np.testing.assert_equal(*sets)
+    assert_fitted_to_the_same(plain.baselines, other.baselines, fitted_arrays)
 
 
 def test_features_of_a_transaction_do_not_read_later_ones(write):

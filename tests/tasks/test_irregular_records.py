@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from fitted_estimators import assert_fitted_to_the_same
 
 from rnnlab.tasks.batch import arrays, last_steps
 from rnnlab.tasks.irregular_records import IrregularRecords
@@ -148,7 +149,7 @@ def icu_data(folder, planted):
     )
 
 
-def test_training_data_do_not_depend_on_values_of_the_other_sets(tmp_path):
+def test_training_data_do_not_depend_on_values_of_the_other_sets(tmp_path, fitted_arrays):
     features, data = icu_data(tmp_path / "first", None)
     planted_features, planted = icu_data(tmp_path / "second", 777777)
     for scale in ("values", "time", "numbers"):
@@ -160,6 +161,7 @@ def test_training_data_do_not_depend_on_values_of_the_other_sets(tmp_path):
             np.testing.assert_array_equal(found, other)
     assert data.fingerprint != planted.fingerprint
     assert planted.in_features == data.in_features == 3 * 37 + 2 + 2 * 3 + 4
+    assert_fitted_to_the_same(data.baselines, planted.baselines, fitted_arrays)
 
 
 @needs_sklearn

@@ -95,7 +95,7 @@ def test_inputs_read_no_later_cycle(write):
         )
 
 
-def test_a_constant_in_the_test_engines_changes_no_training_number(write):
+def test_a_constant_in_the_test_engines_changes_no_training_number(write, fitted_arrays):
     def plant(part, rows):
         if part == "test":
             rows[:, 2:] = 1e6
@@ -105,6 +105,13 @@ def test_a_constant_in_the_test_engines_changes_no_training_number(write):
     for a, b in zip(all_arrays(clean), all_arrays(planted), strict=True):
         np.testing.assert_array_equal(a, b)
     assert clean.fingerprint != planted.fingerprint
+    write()
+    clean.baselines()
+    half = len(fitted_arrays)
+    write(plant)
+    planted.baselines()
+    np.testing.assert_equal(fitted_arrays[half:], fitted_arrays[:half])
+    assert half == 2 * bool(find_spec("sklearn"))
 
 
 def test_a_constant_in_a_validation_engine_changes_no_training_number(write):

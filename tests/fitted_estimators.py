@@ -1,0 +1,59 @@
+"""What the estimators of scikit-learn are fitted to, for tests of what a baseline must not know."""
+
+import functools
+import importlib
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+ESTIMATORS = {
+    "sklearn.calibration": ("CalibratedClassifierCV",),
+    "sklearn.decomposition": ("PCA",),
+    "sklearn.ensemble": (
+        "HistGradientBoostingClassifier",
+        "HistGradientBoostingRegressor",
+        "IsolationForest",
+    ),
+    "sklearn.linear_model": ("LogisticRegression", "Ridge"),
+    "sklearn.neural_network": ("MLPClassifier",),
+}
+"""The estimators of the baselines, by module."""
+
+
+@pytest.fixture
+def fitted_arrays(monkeypatch):
+    """A list of the arguments of every `fit`, in order; it stays empty without scikit-learn.
+
+    Estimators make two iterations on one core: what they learn does not matter here.
+    """
+    found = []
+    if not find_spec("sklearn"):
+        yield found
+        return
+
+    def recorded(fit):
+        @functools.wraps(fit)
+        def wrapped(self, *arrays, **options):
+            found.append(arrays)
+            if hasattr(self, "max_iter"):
+                self.max_iter = 2
+            return fit(self, *arrays, **options)
+
+        return wrapped
+
+    for module, names in ESTIMATORS.items():
+        for name in names:
+            kind = getattr(importlib.import_module(module), name)
+            monkeypatch.setattr(kind, "fit", recorded(kind.fit))
+    with importlib.import_module("threadpoolctl").threadpool_limits(1):
+        yield found
+
+
+def assert_fitted_to_the_same(clean, planted, found):
+    """Runs the baselines of two data sets, whose estimators must be fitted to equal arrays."""
+    clean()
+    half = len(found)
+    planted()
+    np.testing.assert_equal(found[half:], found[:half])
+    assert bool(half) == bool(find_spec("sklearn"))
