@@ -27,6 +27,8 @@ FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "gpu_scan": ScanBenchmark.figure,
     "gpu_speedup": SpeedupBenchmark.figure,
     "icu_reliability": load_module.load(STUDIES / "icu_reliability.py", "a study").figure,
+    "load_forecast": curves_figure,
+    "nab": load_module.load(STUDIES / "nab.py", "a study").figure,
     "rare_beats": scores_figure,
     "scaling": ScalingBenchmark.figure,
     "scan_bandwidth": ScanBenchmark.figure,

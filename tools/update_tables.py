@@ -205,6 +205,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims, evidence": lambda: claims.evidence(),
     "parameters": lambda: study("parameters"),
     "icu reliability": lambda: study("icu_reliability"),
+    "nab": lambda: study("nab"),
     "icu_mortality, tried": lambda: full("icu_mortality_tried", result_table),
     "ngram baselines": lambda: study("ngram_baselines"),
     "gradients": lambda: study("gradients"),

@@ -57,6 +57,7 @@ TRAIN = TrainConfig(
     steps=150, learning_rate=1e-2, weight_decay=0.01, schedule="cosine", warmup_steps=10
 )
 HEAD = StudentT(1)
+LABELS = {name: name.replace("_", " ").replace("fp", "FP").replace("fn", "FN") for name in PROFILES}
 ERROR, LIKELIHOOD, SCORE = "error", "likelihood of errors", "own score"
 SECONDS_PER_DAY = 86400
 
@@ -226,7 +227,13 @@ def groups(measured: Sequence[Record]) -> list[list[Record]]:
 
 def table(measured: Sequence[Record]) -> Table:
     """One table row per detector and kind of score, means and ranges over seeds."""
-    headings = ("detector", "score of a time step", *PROFILES, "windows found", "false positives")
+    headings = (
+        "detector",
+        "score of a time step",
+        *LABELS.values(),
+        "windows found",
+        "false positives",
+    )
     lines = []
     for group in groups(measured):
         texts = [_spread([r["scores"][name] for r in group], ".1f") for name in PROFILES]
@@ -257,10 +264,10 @@ def figure(measured: Sequence[Record]) -> Figure:
     drawn = Figure(figsize=(8, 0.42 * len(found) + 1.6), layout="constrained")
     axes = drawn.subplots()
     colors = series_colors(list(PROFILES))
-    for k, (name, marker) in enumerate(zip(PROFILES, "osD", strict=True)):
+    for k, ((name, text), marker) in enumerate(zip(LABELS.items(), "osD", strict=True)):
         for row, group in enumerate(found):
             values = [record["scores"][name] for record in group]
-            y, label = row + 0.2 * (k - 1), name.replace("_", " ") if row == 0 else None
+            y, label = row + 0.2 * (k - 1), text if row == 0 else None
             axes.plot(mean(values), y, marker, color=colors[name], label=label, markersize=5)
             axes.plot([min(values), max(values)], [y, y], color=colors[name])
     names = [f"{group[0]['detector']}, {group[0]['kind']}" for group in found]
