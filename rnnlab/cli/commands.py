@@ -284,10 +284,34 @@ class Data:
     ) = ListDataSets()
 
 
+@dataclass(frozen=True)
+class Export:
+    """Write the model of a bundle as files that run without rnnlab, and add them to the bundle.
+
+    Each file is compared with the model first; parity.json in the bundle reports the differences.
+    If one is too large, nothing is written.
+    """
+
+    folder: Positional[Path]
+    """The bundle."""
+    format: str = "onnx"
+    """Comma-separated formats."""
+    step: bool = False
+    """Write the file of one time step; default: both files, where the model has a step."""
+    sequence: bool = False
+    """Write the file of a sequence; default: both files, where the model has a step."""
+    flags: str = ""
+    """Comma-separated inputs to add: reset, which starts a new sequence within a batch, and mask,
+    which marks padding."""
+    out: Path | None = None
+    """Write the files to this folder instead of the bundle."""
+
+
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
     for kind in (
         *(List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect, Bundle, Serve),
+        *(Export,),
     )
 }
 """Commands except the benchmarks, by name."""
@@ -304,6 +328,7 @@ HANDLERS = {
     Inspect: "rnnlab.cli.inspect:inspect",
     Bundle: "rnnlab.cli.bundle:bundle",
     Serve: "rnnlab.cli.serve:serve",
+    Export: "rnnlab.cli.export:export",
 }
 """The function that executes each command, as `module:function`."""
 

@@ -1,8 +1,14 @@
 """Trained models as files that run without rnnlab: one function per time step, one per sequence."""
 
+from rnnlab.export.files import PARITY_FILE as PARITY_FILE
+from rnnlab.export.files import export_files as export_files
+from rnnlab.export.files import forms_of as forms_of
+from rnnlab.export.formats import FORMATS as FORMATS
 from rnnlab.export.names import Field as Field
 from rnnlab.export.names import flatten_carry as flatten_carry
 from rnnlab.export.names import initial_values as initial_values
 from rnnlab.export.names import input_fields as input_fields
 from rnnlab.export.names import output_fields as output_fields
 from rnnlab.export.names import unflatten_carry as unflatten_carry
+from rnnlab.export.parity import evaluation_copy as evaluation_copy
+from rnnlab.export.parity import largest_error as largest_error

@@ -22,12 +22,14 @@ class Format:
     Attributes:
       module: name of the module that writes and reads it.
       suffix: of its files, such as ".onnx".
+      packages: whose versions the report on a file names, besides jax and flax.
       sizes: batch size and length of each batch that a new file is checked on.
       tolerance: largest relative error that the check accepts.
     """
 
     module: str
     suffix: str
+    packages: tuple[str, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ANY_SIZE
     tolerance: float = 5e-6
 
@@ -37,6 +39,6 @@ class Format:
 
 
 FORMATS = {
-    "onnx": Format("rnnlab.export.onnx", ".onnx"),
+    "onnx": Format("rnnlab.export.onnx", ".onnx", ("onnx", "onnxruntime")),
 }
 """The formats by the name that the command line takes."""

@@ -25,7 +25,8 @@ Form = Literal["step", "sequence"]
 """What a file computes: one time step, or all time steps of a sequence."""
 
 FORMS: tuple[Form, ...] = ("step", "sequence")
-FLAGS = ("reset", "mask")
+RESET, MASK = "reset", "mask"
+FLAGS = (RESET, MASK)
 """Inputs that a file has only where its export asks for them, bool, as of a cell's call."""
 
 INPUTS, OUTPUTS, GAPS = "inputs", "outputs", "gaps"

@@ -107,7 +107,7 @@ class Graph:
         return self._parameters[name]
 
     def derived(self, name: str, array: np.ndarray) -> str:
-        """Returns the name of an initializer whose name says how it follows from parameters."""
+        """Returns the name of an initializer of another layout, which its name states."""
         if name not in self._root._initializers:
             self._root._add_initializer(name, np.ascontiguousarray(array))
         return name

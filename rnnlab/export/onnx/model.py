@@ -10,7 +10,9 @@ from flax import nnx
 import rnnlab
 from rnnlab.export.names import (
     CARRY,
+    GAPS,
     INPUTS,
+    MASK,
     Field,
     Form,
     initial_values,
@@ -116,6 +118,8 @@ def _add_call(
         fields = [field for field in inputs if field.name in given]
         given = {field.name: _steps_first(graph, field, is_empty) for field in fields}
     flags = {name: graph.unsqueeze(x, -1) for name, x in given.items() if name != INPUTS}
+    if MASK in flags and GAPS in flags:
+        flags[GAPS] = graph.op("Where", flags[MASK], flags[GAPS], graph.constant(0.0))
     part = Part(graph, module, "", Call(form, **flags))
     carry, y = part.run(jax.tree.unflatten(structure, carried), given[INPUTS])
     results = [y, *jax.tree.leaves(carry)]
