@@ -1,4 +1,4 @@
-"""What the estimators of scikit-learn are fitted to, for tests of what a baseline must not know."""
+"""A fixture that records what the estimators of scikit-learn are fitted to."""
 
 import functools
 import importlib

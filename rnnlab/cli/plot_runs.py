@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from rnnlab.cli.curve_axes import Line, scale_x, scale_y, visible_values, with_near
 from rnnlab.cli.seed_groups import (
     CELL,
     SeedGroup,
@@ -29,25 +28,10 @@ MAX_SEED_LINES = 8
 """Most seeds of a setting that are drawn one by one next to their mean."""
 MAX_MARKERS = 25
 """Most evaluations whose points are marked."""
-MIN_EVALUATIONS = 5
-"""Evaluations of every run from which the untrained model's value may be outside the axis."""
-LOG_RATIO = 3
-"""Ratio of the largest to the smallest value above which an axis of losses is logarithmic."""
-MIN_CURVES_HEIGHT = 0.25
-"""Fraction of the axis that the curves fill at least; a baseline further away is out of view."""
 EDGE_LINE_HEIGHT = 0.04
 """Height of a line of text at an edge, as a fraction of the axes."""
 MAX_EDGE_LABELS = 3
 """Most baselines that are named at an edge of the axes."""
-SYMLOG_RATIO = 10
-"""Ratio of the longest to the shortest run above which the axis of updates is logarithmic."""
-
-
-class Line(NamedTuple):
-    """The curves of one setting, one per seed: arrays (points, 2) of x and y."""
-
-    group: SeedGroup
-    seeds: list[np.ndarray]
 
 
 def curves_figure(
@@ -77,10 +61,10 @@ def curves_figure(
     styles = _styles(groups)
     baselines = _baselines(groups)
     is_bounded = better_direction(results[0]) == "higher"  # accuracies are between 0 and 1
-    limits = _with_near(_visible_values(by_step), _best_baselines(groups), is_linear=is_bounded)
+    limits = with_near(visible_values(by_step), _best_baselines(groups), is_linear=is_bounded)
     for axes, lines in zip(panels, (by_step, by_second), strict=False):
         _draw(axes, lines, styles, has_bands=lines is by_step)
-        _scale_y(axes, limits, is_linear=is_bounded)
+        scale_y(axes, limits, is_linear=is_bounded)
         _draw_baselines(axes, baselines)
     first = results[0]
     set_name, direction = next(iter(first["metrics"])), better_direction(first)
@@ -90,11 +74,11 @@ def curves_figure(
     if has_losses:
         logged = [Line(g, [_points(loss_of[id(r)], 0, 1) for r in g.results]) for g in groups]
         _draw(panels[2], logged, styles, is_noisy=True)
-        _scale_y(panels[2], [y for line in logged for seed in line.seeds for y in seed[:, 1]])
+        scale_y(panels[2], [y for line in logged for seed in line.seeds for y in seed[:, 1]])
         panels[2].set(xlabel="updates", ylabel="training loss of logged updates")
-        _scale_x(panels[2], logged)
-    _scale_x(panels[0], by_step)
-    _scale_x(panels[1], by_second)
+        scale_x(panels[2], logged)
+    scale_x(panels[0], by_step)
+    scale_x(panels[1], by_second)
     handles, labels = panels[0].get_legend_handles_labels()
     columns = min(4 if has_losses else 3, len(labels))
     legend = {"loc": "outside lower center", "ncols": columns, "fontsize": 8}
@@ -202,44 +186,10 @@ def _points(rows: Sequence[Sequence[float | None]], x: int, y: int) -> np.ndarra
     return np.array(pairs, np.float64).reshape(-1, 2)
 
 
-def _visible_values(lines: Sequence[Line]) -> list[float]:
-    """Returns the values that the axis shows: all, or those after step 0 where runs are long."""
-    seeds = [seed for line in lines for seed in line.seeds]
-    is_long = all((seed[:, 0] > 0).sum() >= MIN_EVALUATIONS for seed in seeds)
-    return [y for seed in seeds for x, y in seed if x > 0 or not is_long]
-
-
 def _best_baselines(groups: Sequence[SeedGroup]) -> list[float]:
     """Returns the best baseline of each group that has one."""
     known = (list(known_baselines(group.results[0]).values()) for group in groups)
     return [values[-1] for values in known if values]
-
-
-def _with_near(
-    values: Sequence[float], baselines: Sequence[float], *, is_linear: bool
-) -> list[float]:
-    """Returns the values of the curves and the baselines next to which the curves are not flat.
-
-    Args:
-      values: of the curves.
-      baselines: values that are wanted in view.
-      is_linear: whether the axis is linear whatever the values are.
-    """
-    curves = [y for y in values if math.isfinite(y)]
-
-    def is_near(baseline: float) -> bool:
-        together = min(*curves, baseline), max(*curves, baseline)
-        scale = float if is_linear or not _is_logarithmic(*together) else math.log
-        height = scale(max(curves)) - scale(min(curves))
-        return height >= MIN_CURVES_HEIGHT * (scale(together[1]) - scale(together[0]))
-
-    varies = bool(curves) and max(curves) > min(curves)
-    return [*curves, *(b for b in baselines if not varies or is_near(b))]
-
-
-def _is_logarithmic(low: float, high: float) -> bool:
-    """Returns whether an axis of losses in this range is logarithmic."""
-    return low > 0 and high > LOG_RATIO * low
 
 
 def _styles(groups: Sequence[SeedGroup]) -> dict[int, dict[str, object]]:
@@ -284,42 +234,6 @@ def _baselines(groups: Sequence[SeedGroup]) -> dict[str, float]:
         else:
             found |= {f"{name}, {data}{suffix}": value for data, value in values.items()}
     return found
-
-
-def _scale_y(axes: Axes, values: Sequence[float], is_linear: bool = False) -> None:
-    """Shows all values, on a logarithmic axis if they are positive and their range is large."""
-    finite = [y for y in values if math.isfinite(y)]
-    if not finite:
-        return
-    low, high = min(finite), max(finite)
-    if is_linear or not _is_logarithmic(low, high):
-        padding = 0.05 * (high - low or abs(high) or 1)
-        axes.set_ylim(low - padding, high + padding)
-        return
-    padding = (high / low) ** 0.05
-    axes.set_yscale("log")
-    axes.set_ylim(low / padding, high * padding)
-    if high < 30 * low:  # one or two powers of ten
-        axes.yaxis.set_major_locator(MaxNLocator(8, steps=(1, 2, 5, 10)))
-        axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.4g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _scale_x(axes: Axes, lines: Sequence[Line]) -> None:
-    """Shows short runs next to long ones: on a logarithmic axis, linear below the first point."""
-    points = [seed[:, 0] for line in lines for seed in line.seeds if len(seed)]
-    ends = [x.max() for x in points if x.max() > 0]
-    if not ends or max(ends) <= SYMLOG_RATIO * min(ends):
-        return
-    if all((x > 0).all() for x in points):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.set_xscale("symlog", linthresh=min(x[x > 0].min() for x in points if (x > 0).any()))
-        axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
 
 
 def _caption(groups: Sequence[SeedGroup]) -> str | None:

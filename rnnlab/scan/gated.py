@@ -23,7 +23,8 @@ from rnnlab.scan.affine import (
     flagged_coefficients,
 )
 from rnnlab.scan.backends import associative, chunked, unfused
-from rnnlab.scan.linear import BACKENDS, dispatch, transposed_scan
+from rnnlab.scan.dispatch import BACKENDS, dispatch
+from rnnlab.scan.linear import transposed_scan
 from rnnlab.scan.pallas import ops
 from rnnlab.validation import require_flags, require_floating, require_one_of, require_shape
 

@@ -9,14 +9,11 @@ order follow. Only the coefficients and one solution are kept for the backward p
 Nothing is conjugated for complex numbers: JAX's cotangents are those of the transpose.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
-from jax.typing import DTypeLike
+from jax import Array
 from jaxtyping import Bool, Inexact
 
 from rnnlab.dtypes import accumulation_dtype
@@ -24,12 +21,9 @@ from rnnlab.errors import explain_forward_mode
 from rnnlab.scan.affine import as_residual, carry_term
 from rnnlab.scan.backends import associative, sequential
 from rnnlab.scan.backends.unfused import shift_states
+from rnnlab.scan.dispatch import BACKENDS, dispatch
 from rnnlab.scan.pallas import ops
-from rnnlab.scan.pallas.driver import KernelBackend
 from rnnlab.validation import require_flags, require_inexact, require_one_of, require_shape
-
-BACKENDS = ("auto", "sequential", "associative", "pallas")
-"""Values of the argument `backend`."""
 
 
 def linear_scan(
@@ -116,44 +110,6 @@ def linear_scan(
         return scan_with_last_state(a, b, h0, reset, reverse=reverse, backend=backend)[0]
 
 
-def resolve_backend(
-    backend: str,
-    platform: str,
-    dtype: DTypeLike = jnp.float32,
-    *,
-    features: int = 128,
-    time_invariant: bool = False,
-) -> str:
-    """Returns the backend that runs on a platform ("cpu", "gpu", "tpu") for the name `backend`.
-
-    Args:
-      backend: one of `BACKENDS`.
-      platform: as JAX names it.
-      dtype: dtype of the states, which is `rnnlab.dtypes.accumulation_dtype` of the arguments.
-      features: number of features. `"auto"` uses the kernel for a multiple of 128.
-      time_invariant: whether `a` has shape (features,).
-
-    >>> resolve_backend("auto", "cpu"), resolve_backend("pallas", "cpu")
-    ('sequential', 'sequential')
-    >>> resolve_backend("pallas", "tpu", "float64"), resolve_backend("pallas", "tpu", "complex64")
-    ('associative', 'associative')
-    """
-    require_one_of("backend", backend, BACKENDS)
-    platform = "cuda" if platform == "gpu" else platform
-    if not time_invariant and platform in _kernels(backend, dtype, features):
-        return "pallas"
-    if backend in ("auto", "pallas"):
-        return "sequential" if platform == "cpu" else "associative"
-    return backend
-
-
-def _kernels(backend: str, dtype: DTypeLike, features: int) -> dict[str, KernelBackend]:
-    """The kernels that a backend uses, by the name of the platform."""
-    if backend == "auto":
-        return ops.default_kernels(dtype, features)
-    return ops.available_kernels(dtype) if backend == "pallas" else {}
-
-
 @partial(jax.jit, static_argnames=("reverse", "backend"))
 def scan_with_last_state(
     a: Array, b: Array, h0: Array, reset: Array | None, *, reverse: bool, backend: str
@@ -168,39 +124,6 @@ def transposed_scan(
 ) -> tuple[Array, Array]:
     """Returns the cotangents of `scan_with_last_state`'s b and h0 from those of its results."""
     return _transposed_scan(a, dh, dlast, reset, reverse, backend)
-
-
-def dispatch(
-    backend: str,
-    dtype: DTypeLike,
-    features: int,
-    operands: Sequence[Any],
-    *,
-    sequential: Callable[..., Any],
-    parallel: Callable[..., Any],
-    kernel: Callable[..., Any] | None,
-) -> Any:
-    """Runs one of three forms of an operation: the backend's, or the lowering platform's.
-
-    Args:
-      backend: one of `BACKENDS`.
-      dtype: dtype of the states.
-      features: number of features.
-      operands: arguments of the operation.
-      sequential: the form of `"sequential"`.
-      parallel: the form of `"associative"`.
-      kernel: the form of `"pallas"`, which takes a `KernelBackend` first; None for operands that
-        no kernel accepts. None accepts a symbolic size, of an exported program.
-    """
-    if backend == "sequential":
-        return sequential(*operands)
-    if backend == "associative":
-        return parallel(*operands)
-    sizes = (size for x in jax.tree.leaves(operands) for size in x.shape)
-    is_static = all(isinstance(size, int) for size in sizes)
-    kernels = _kernels(backend, dtype, features) if kernel is not None and is_static else {}
-    forms = {platform: partial(kernel, found) for platform, found in kernels.items()}
-    return lax.platform_dependent(*operands, default=parallel, **{"cpu": sequential, **forms})
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnlab.optional import package_data_path
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.batching.padding import split_batches
-from rnnlab.tasks.data import RngStream, TaskData, rng_for
+from rnnlab.tasks.batching.random_windows import random_windows
+from rnnlab.tasks.built_in_series import SERIES
+from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.data_files import save_table
 from rnnlab.tasks.fingerprint import fingerprint
 from rnnlab.tasks.forecast_baselines import classical_scores, missing_note, naive_scores
@@ -25,24 +26,6 @@ from rnnlab.validation import require_one_of, require_positive_int
 
 NORMALIZATIONS = ("auto", "window", "difference", "seasonal", "series")
 """What inputs and targets can be relative to."""
-
-# Package, its file, the column of values, time steps per season, and the format of dates unless it
-# is detected.
-_BUILT_IN: dict[str, tuple[str, tuple[str, ...], str, int, str | None]] = {
-    "co2": ("statsmodels", ("datasets", "co2", "co2.csv"), "co2", 52, None),
-    "temperature": ("vega_datasets", ("_data", "seattle-weather.csv"), "temp_max", 365, None),
-    "airline": ("sktime", ("datasets", "data", "Airline", "Airline.csv"), "Passengers", 12, None),
-    "equipment": (
-        "statsmodels",
-        ("datasets", "elec_equip", "elec_equip.csv"),
-        "STS.M.I7.W.TOVT.NS0016.4.000",
-        12,
-        "%b-%d-%Y",
-    ),
-    "gdp": ("statsmodels", ("datasets", "macrodata", "macrodata.csv"), "realgdp", 4, None),
-    "seatbelts": ("sktime", ("datasets", "data", "seatbelts", "seatbelts.csv"), "KSI", 12, None),
-    "sunspots": ("statsmodels", ("datasets", "sunspots", "sunspots.csv"), "SUNACTIVITY", 11, None),
-}
 
 
 @dataclass(frozen=True)
@@ -153,7 +136,7 @@ class Forecasting:
         require_positive_int(horizon=self.horizon, length=self.length, batch_size=self.batch_size)
         if self.season is not None:
             require_positive_int(season=self.season)
-        require_one_of("series", self.series, _BUILT_IN)
+        require_one_of("series", self.series, SERIES)
         require_one_of("normalization", self.normalization, NORMALIZATIONS)
         for name in ("valid", "test"):
             if not 0 < getattr(self, name) < 1:
@@ -234,8 +217,14 @@ class Forecasting:
             loss="squared",
             metrics=("rmse", "mae"),
             out_features=targets.shape[-1],
-            train_batch=functools.partial(
-                self._windows, inputs[:, :train], scored, self._positions(scored, is_scaled), seed
+            train_batch=random_windows(
+                inputs[:, :train],
+                scored,
+                self.length,
+                self.batch_size,
+                seed,
+                # Those of a single series that is scaled as a whole may have nothing to forecast.
+                every_position=len(targets) == 1 and not is_scaled,
             ),
             eval_sets=eval_sets,
             baselines=functools.partial(self._baselines, split),
@@ -291,9 +280,9 @@ class Forecasting:
                 *(self.covariates, self.known_covariates),
             )
         else:
-            package, parts, column, season, date_format = _BUILT_IN[self.series]
-            path = package_data_path(package, *parts)
-            columns = SeriesColumns(column, date_format=date_format)
+            built_in = SERIES[self.series]
+            path, season = built_in.path(), built_in.season
+            columns = SeriesColumns(built_in.column, date_format=built_in.date_format)
         series = read_series(path, columns)
         season = self.season or season or default_season(series.days)
         end = series.values.shape[1]
@@ -322,26 +311,6 @@ class Forecasting:
             notes = (*notes, description)
         missing = missing_note(split)
         return notes if missing is None else (*notes, missing)
-
-    def _positions(self, targets: np.ndarray, is_scaled: bool) -> np.ndarray:
-        """The numbers of the windows that can be drawn: (series * positions) of one after another.
-
-        A window has something to forecast; that of a single series scaled as a whole need not.
-        """
-        count = targets.shape[1] - self.length + 1
-        if len(targets) == 1 and not is_scaled:
-            return np.arange(count)
-        scored = np.cumsum((~np.isnan(targets)).any(axis=-1), axis=1)
-        before = np.pad(scored, ((0, 0), (1, 0)))[:, :count]
-        return np.flatnonzero(scored[:, self.length - 1 :] > before)
-
-    def _windows(
-        self, inputs: np.ndarray, targets: np.ndarray, positions: np.ndarray, seed: int, n: int
-    ) -> Batch:
-        drawn = rng_for(RngStream.TRAIN, seed, n).integers(len(positions), size=self.batch_size)
-        series, start = np.divmod(positions[drawn], inputs.shape[1] - self.length + 1)
-        steps = start[:, None] + np.arange(self.length)
-        return Batch(inputs[series[:, None], steps], targets[series[:, None], steps])
 
 
 def _of_batch(scales: np.ndarray, batch: Batch) -> np.ndarray:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
@@ -22,6 +21,7 @@ from rnnlab.atomic_io import TMP_SUFFIX, fsync, mkdir_durable, read_json, write_
 from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.compatibility import require_same_leaves, require_same_settings
+from rnnlab.runs.checkpoints.leaves import as_leaf, flatten
 from rnnlab.runs.checkpoints.manifest import Manifest, Metadata
 from rnnlab.runs.checkpoints.orbax_io import call_quietly, remove_persistently
 from rnnlab.runs.resources import require_disk
@@ -107,7 +107,7 @@ class CheckpointStore:
                 raise CheckpointError(
                     f"{target} exists but is not a checkpoint; move it, then run `rnnlab resume`"
                 )
-            leaves = _flatten(tree)
+            leaves = flatten(tree)
             require_disk(self.directory, sum(x.nbytes for x in leaves.values()), f"step {step}")
             _, failure = call_quietly(
                 lambda: self._write(tmp, leaves), lambda: remove_persistently(tmp)
@@ -193,16 +193,14 @@ class CheckpointStore:
                 f"step {step} must be one of the checkpoints in {self.directory}, which are: "
                 f"{existing}; choose another step"
             )
-        listed, wanted = manifest.read_verified_manifest(path), _flatten(template)
+        listed, wanted = manifest.read_verified_manifest(path), flatten(template)
         require_same_leaves(listed.leaves, wanted, path)
         require_same_settings(listed.metadata, self.metadata, path)
         stored = self._load(path, listed, wanted)
         manifest.verify_leaves(path, listed, stored)
         leaves, treedef = jax.tree.flatten(template)
         arrays = [stored[name] for name in wanted]
-        tree = treedef.unflatten(
-            [_as_leaf(x, leaf) for x, leaf in zip(arrays, leaves, strict=True)]
-        )
+        tree = treedef.unflatten([as_leaf(x, leaf) for x, leaf in zip(arrays, leaves, strict=True)])
         return Checkpoint(step, tree, listed.metadata)
 
     def verify(self, step: int) -> None:
@@ -281,24 +279,3 @@ def _step_in(pointer: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return step if isinstance(step, int) else None
-
-
-def _flatten(tree: Any) -> dict[str, np.ndarray]:
-    """Returns host arrays by the leaves' paths."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
-            jax.random.key_data(x) if _is_key(x) else x
-        )
-        for path, x in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
-def _as_leaf(x: np.ndarray, leaf: Any) -> Any:
-    """Returns a stored array as a typed key, a host array or a device array, as `leaf` is."""
-    if isinstance(leaf, np.ndarray):
-        return x
-    return jax.random.wrap_key_data(jnp.asarray(x)) if _is_key(leaf) else jnp.asarray(x)
-
-
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
