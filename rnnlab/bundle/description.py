@@ -8,16 +8,38 @@ from rnnlab.heads import Head
 from rnnlab.models import ModelConfig
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.predictions import Preparation
+from rnnlab.validation import require_positive_int
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Inputs and outputs of a model, see `rnnlab.tasks.data.TaskData`."""
+    """Inputs and outputs of a model, see `rnnlab.tasks.data.TaskData`.
+
+    Raises:
+      ValueError: a size is out of range, or there are not either token ids or values.
+    """
 
     out_features: int
     vocab_size: int | None = None
     in_features: int | None = None
     num_variables: int = 0
+
+    def __post_init__(self) -> None:
+        optional = {"vocab_size": self.vocab_size, "in_features": self.in_features}
+        given = {name: size for name, size in optional.items() if size is not None}
+        if self.num_variables != 0:
+            given["num_variables"] = self.num_variables
+        require_positive_int(out_features=self.out_features, **given)
+        if (self.vocab_size is None) == (self.in_features is None):
+            raise ValueError(
+                f"either vocab_size or in_features must be given, got {self.vocab_size} and "
+                f"{self.in_features}; pass one of them"
+            )
+        if 3 * self.num_variables > (self.in_features or 0):
+            raise ValueError(
+                f"num_variables must be at most a third of in_features, {self.in_features}, got "
+                f"{self.num_variables}; lower it"
+            )
 
     @classmethod
     def of(cls, data: TaskData) -> "Sizes":
@@ -41,6 +63,9 @@ class Description:
       classes: the name of each class; empty where classes have only numbers.
       preparation: prepares new data and predicts; None where a task generates its data.
       source: JSON values on where the model comes from, such as the result of its run.
+
+    Raises:
+      ValueError: the vocabulary or the head does not fit the sizes.
     """
 
     name: str
@@ -54,3 +79,15 @@ class Description:
     classes: tuple[str, ...] = field(default=(), repr=False)
     preparation: Preparation | None = field(default=None, repr=False)
     source: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.vocabulary and len(self.vocabulary) != self.sizes.vocab_size:
+            raise ValueError(
+                f"vocabulary must have vocab_size symbols, {self.sizes.vocab_size}, got "
+                f"{len(self.vocabulary)}; correct it"
+            )
+        if isinstance(self.loss, Head) and self.loss.out_features != self.sizes.out_features:
+            raise ValueError(
+                f"the head must have out_features outputs, {self.sizes.out_features}, got "
+                f"{self.loss.out_features}; correct it"
+            )

@@ -106,7 +106,7 @@ def add_files(path: Path | str, files: Mapping[str, bytes]) -> Bundle:
     if os.path.lexists(folder / SIGNATURE):
         raise ValueError(
             f"{folder} must not be signed while files are added; remove {SIGNATURE}, and sign it "
-            "again with `rnnlab bundle`"
+            f"again with `rnnlab bundle {folder} --sign-key KEY`"
         )
     for name in files:
         require_name(name, "a file's name")

@@ -1,5 +1,7 @@
 """`rnnlab bundle`: write the model of a run to a folder that needs neither the run nor its data."""
 
+from rnnlab.bundle import is_bundle
+from rnnlab.bundle.format import SIGNATURE
 from rnnlab.bundle.run_bundle import bundle_run
 from rnnlab.bundle.signature import require_private_key, sign
 from rnnlab.cli.commands import Bundle
@@ -17,6 +19,8 @@ def bundle(command: Bundle) -> int:
     """
     if command.sign_key is not None:
         require_private_key(command.sign_key)
+    if is_bundle(command.folder):
+        return _sign_again(command)
     _, settings = read_settings(command.folder)
     written = bundle_run(
         command.folder,
@@ -35,4 +39,16 @@ def bundle(command: Bundle) -> int:
         f"{written.digest[:16]}{signed}."
     )
     print("Written:", written.path)
+    return 0
+
+
+def _sign_again(command: Bundle) -> int:
+    """Signs a bundle, such as one to which exported files were added."""
+    if command != Bundle(command.folder, sign_key=command.sign_key) or command.sign_key is None:
+        raise ValueError(
+            f"{command.folder} must be a run, and is a bundle, which can only be signed; pass only "
+            "--sign-key"
+        )
+    sign(command.folder, command.sign_key)
+    print("Written:", command.folder / SIGNATURE)
     return 0

@@ -79,7 +79,7 @@ class Bundle:
     """
 
     folder: Positional[Path]
-    """The run directory."""
+    """The run directory; or a bundle, to sign it."""
     out: Path | None = None
     """The folder, whose name is that of the model; default: bundles/EXPERIMENT-CELL-seedN."""
     license: str | None = None
@@ -107,6 +107,8 @@ class Verify:
     public_key: Path | None = None
     """File with the public key (PEM) of the owner of the bundles, whose signature is required;
     needs the extra `sign`."""
+    parity: bool = False
+    """Also execute the exported files of bundles and compare them with the model."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from warnings import catch_warnings, simplefilter
 
 from rnnlab import legacy_names, records
-from rnnlab.atomic_io import TMP_SUFFIX, read_json
-from rnnlab.bundle import open_bundle
+from rnnlab.atomic_io import TMP_SUFFIX, parse_json, read_json
+from rnnlab.bundle import Bundle, open_bundle
 from rnnlab.bundle.format import DESCRIPTION, SIGNATURE
 from rnnlab.bundle.signature import verify_signature
 from rnnlab.cli.commands import Verify
-from rnnlab.errors import CheckpointError, CorruptCheckpointError
+from rnnlab.errors import BundleError, CheckpointError, CorruptCheckpointError
 from rnnlab.records import Record
 from rnnlab.runs.api import check_references, load_run, read_settings
 from rnnlab.runs.checkpoints.store import TRASH_SUFFIX, CheckpointStore
@@ -44,13 +44,13 @@ def verify(command: Verify) -> int:
             f"{command.folder} must be or contain a run or a bundle, and does not; name a run "
             "directory or a bundle"
         )
-    if run_dirs and command.public_key is not None:
+    if run_dirs and (command.public_key is not None or command.parity):
         raise ValueError(
-            f"public_key must be omitted for runs, which have no signature, got one for "
-            f"{run_dirs[0]}; name a bundle"
+            "public_key and parity must be omitted for runs, which have no signature and no "
+            f"exported files, got one for {run_dirs[0]}; name a bundle"
         )
     for folder in bundles:
-        _verify_bundle(folder, command.public_key)
+        _verify_bundle(folder, command)
     corrupt = []
     for run_dir in run_dirs:
         require_unlocked(run_dir)
@@ -74,19 +74,43 @@ def _folders(folder: Path, name: str) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"**/{name}"))
 
 
-def _verify_bundle(folder: Path, public_key: Path | None) -> None:
+def _verify_bundle(folder: Path, command: Verify) -> None:
     """Prints the files of a valid bundle; an invalid one is an error."""
-    bundle = open_bundle(folder)
-    lines = [
-        (DESCRIPTION, f"valid: {bundle.config.cell}, {len(bundle.parameters)} parameters by name"),
-        *((name, f"valid: {record.size:,} bytes") for name, record in sorted(bundle.files.items())),
-    ]
-    if public_key is not None:
-        verify_signature(folder, public_key)
-        lines.append((SIGNATURE, f"valid: by the owner of {public_key.name}"))
+    bundle, errors = open_bundle(folder), {}
+    if command.public_key is not None:
+        verify_signature(folder, command.public_key)
+    if command.parity:
+        errors = _parity(bundle)
+    lines = [(DESCRIPTION, f"valid: {bundle.config.cell}, {len(bundle.parameters)} parameters")]
+    for name, record in sorted(bundle.files.items()):
+        found = f", largest relative error {errors[name]:.1e}" if name in errors else ""
+        lines.append((name, f"valid: {record.size:,} bytes{found}"))
+    if command.public_key is not None:
+        lines.append((SIGNATURE, f"valid: by the owner of {command.public_key.name}"))
     elif (folder / SIGNATURE).exists():
         lines.append((SIGNATURE, "not verified; pass --public-key"))
     print_table(Table(str(folder), ("file", "state"), lines, frozenset()))
+
+
+def _parity(bundle: Bundle) -> dict[str, float]:
+    """Returns the largest relative error of each exported file of a bundle."""
+    from rnnlab.export import PARITY_FILE, verify_files
+
+    if PARITY_FILE not in bundle.files:
+        raise ValueError(
+            f"{bundle.path} must have exported files for --parity, got none; make them with "
+            "`rnnlab export`"
+        )
+    report = parse_json(bundle.read(PARITY_FILE), bundle.path / PARITY_FILE)
+    if not isinstance(report, dict) or not report.keys() <= bundle.files.keys():
+        raise BundleError(
+            f"{bundle.path / PARITY_FILE} must report on files of the bundle, and does not; export "
+            "them again"
+        )
+    try:
+        return verify_files(bundle.model(), report, bundle.read)
+    except BundleError as error:
+        raise BundleError(f"{bundle.path}: {error}") from None
 
 
 def findings_of(path: Path) -> Iterator[Finding]:

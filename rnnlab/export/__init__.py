@@ -12,3 +12,4 @@ from rnnlab.export.names import output_fields as output_fields
 from rnnlab.export.names import unflatten_carry as unflatten_carry
 from rnnlab.export.parity import evaluation_copy as evaluation_copy
 from rnnlab.export.parity import largest_error as largest_error
+from rnnlab.export.verification import verify_files as verify_files

@@ -27,7 +27,8 @@ def refusal(folder):
     assert len(message) < 500 + 2 * len(str(folder))
     assert message.startswith(str(folder)) or str(folder) in message
     assert re.search(
-        r"; (restore|remove|rename|replace|upgrade|name|choose|make|add|correct)", message
+        r"; (restore|remove|rename|replace|upgrade|name|choose|make|add|correct|pass|lower)",
+        message,
     )
     assert sorted(folder.parent.parent.rglob("*")) == before
     return message
@@ -214,8 +215,18 @@ CORRUPTIONS = {
     "huge width": (set_key("architecture", "width", value=10**9), "must be at most 1048576"),
     "huge depth": (set_key("architecture", "depth", value=10**6), "depth must be at most"),
     "other width": (set_key("architecture", "width", value=8), "must have the shape that the arch"),
-    "other sizes": (set_key("sizes", "vocab_size", value=4), "must have the shape that the arch"),
+    "other sizes": (set_key("sizes", "out_features", value=4), "must have the shape that the arc"),
     "no sizes": (set_key("sizes", "vocab_size", value=None), "vocab_size"),
+    "negative size of a variable": (
+        set_key("sizes", "num_variables", value=-1),
+        "num_variables must be",
+    ),
+    "variables of tokens": (set_key("sizes", "num_variables", value=1), "at most a third of"),
+    "other vocabulary": (set_key("vocabulary", value=["a"]), "must have vocab_size symbols, 3"),
+    "other head": (
+        set_key("loss", value={"kind": "StudentT", "horizon": 3}),
+        "the head must have out_features outputs, 3, got 9",
+    ),
     "other state": (set_key("state", value=[]), "state must be that of the architecture"),
     "other shape": (
         set_key("parameters", "head_bias", "shape", value=[4]),

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from rnnlab.bundle import open_bundle, write_bundle
 from rnnlab.cli import main
 
 
@@ -136,5 +137,27 @@ def test_signed_bundle_is_verified_by_the_public_key(trained_run, tmp_path, caps
     (out / "model.sig").unlink()
     code, line = error(capsys, "verify", out, "--public-key", public)
     assert (code, "must be signed" in line) == (4, True)
+    output(capsys, "bundle", out, "--sign-key", key)
+    output(capsys, "verify", out, "--public-key", public)
+    code, line = error(capsys, "bundle", out, "--license", "MIT")
+    assert (code, "and is a bundle, which can only be signed" in line) == (2, True)
     code, line = error(capsys, "verify", trained_run, "--public-key", public)
     assert (code, "must be omitted for runs" in line) == (2, True)
+
+
+def test_exported_files_of_a_bundle_are_compared_again_with_its_model(elsewhere, capsys):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    code, line = error(capsys, "verify", elsewhere, "--parity")
+    assert (code, "must have exported files for --parity" in line) == (2, True)
+    output(capsys, "export", elsewhere, "--step", "--no-sequence")
+    assert "largest relative error" in output(capsys, "verify", elsewhere, "--parity")
+    bundle = open_bundle(elsewhere)
+    arrays = {name: 2 * array for name, array in bundle.arrays().items()}
+    files = {name: bundle.read(name) for name in ("step.onnx", "parity.json")}
+    other = elsewhere.parent / "other"
+    write_bundle(other, bundle.description, arrays, files=files)
+    output(capsys, "verify", other)
+    code, line = error(capsys, "verify", other, "--parity")
+    assert code == 4
+    assert "step.onnx must differ from the model by at most" in line
