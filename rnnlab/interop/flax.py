@@ -97,7 +97,7 @@ def load(
             settings = _read_settings(part)
         layers += [(layer, settings) for layer in _by_layer(read_arrays(part))]
     arrays = {
-        f"{k}.{direction}.{name}": x
+        f"{_above(k, direction)}.{name}": x
         for k, (layer, _) in enumerate(layers)
         for direction, cell in layer.items()
         for name, x in cell.items()
@@ -105,10 +105,14 @@ def load(
     return build_stack(
         [
             LayerWeights(
-                *(_to_cell(layer[d], settings[d]) for d in ("", *DIRECTIONS) if d in layer),
+                *(
+                    _to_cell(_above(k, d), layer[d], settings[d])
+                    for d in ("", *DIRECTIONS)
+                    if d in layer
+                ),
                 **({} if "" in layer else {"merge": merge}),
             )
-            for layer, settings in layers
+            for k, (layer, settings) in enumerate(layers)
         ],
         param_dtype=param_dtype or common_dtype(arrays),
         dtype=dtype,
@@ -136,12 +140,11 @@ def state_dict(
     require_one_of("api", api, APIS)
     found = {}
     for k, layer in enumerate(layers_of(stack)):
-        is_pair = isinstance(layer, Bidirectional)
-        above = [f"{k}.{d}.cell." for d in DIRECTIONS] if is_pair else [f"{k}."]
-        for cell, start in zip(cells_of(layer), above, strict=True):
+        directions = DIRECTIONS if isinstance(layer, Bidirectional) else ("",)
+        for cell, direction in zip(cells_of(layer), directions, strict=True):
             require_cell(cell, (VanillaRNN, GRU, LSTM), "Flax")
-            weights = _from_cell(cell, api, optimized)
-            found |= {start + name: np.ascontiguousarray(x) for name, x in weights.items()}
+            for name, x in _from_cell(cell, api, optimized).items():
+                found[f"{_above(k, direction)}.{name}"] = np.ascontiguousarray(x)
     return found
 
 
@@ -155,13 +158,17 @@ def states(stack: nnx.Module, carry: Any) -> States:
       carry: its carry, as a call returned it.
 
     Returns:
-      Tuples of NumPy arrays (*batch, features), the forward cell of a layer first; `c` is None if
-      no cell is an LSTM.
+      Tuples of NumPy arrays (*batch, features); `c` is None if no cell is an LSTM.
 
     Raises:
       ValueError: the carry does not fit the stack.
     """
     return states_by_cell(stack, carry)
+
+
+def _above(layer: int, direction: str) -> str:
+    """Returns where a cell is: what the names of its weights begin with."""
+    return f"{layer}.{direction}.cell" if direction else f"{layer}"
 
 
 def _by_layer(arrays: Mapping[str, np.ndarray]) -> list[dict[str, dict[str, np.ndarray]]]:
@@ -223,12 +230,10 @@ def _read_settings(module: nnx.Module) -> dict[str, str]:
     return {"": "relu" if any(module.activation_fn is f for f in RELU) else "tanh"}
 
 
-def _to_cell(weights: Mapping[str, np.ndarray], activation: str) -> CellWeights:
-    if "dense_i.kernel" in weights:
-        return _from_dense_layers(weights, activation)
-    if "i.kernel" in weights:
-        dense = {f"dense_{name}": x for name, x in weights.items()}
-        return _from_dense_layers(dense, activation, gates=1)
+def _to_cell(above: str, weights: Mapping[str, np.ndarray], activation: str) -> CellWeights:
+    for i, h in (("dense_i", "dense_h"), ("i", "h")):  # of NNX, and of a SimpleCell of linen
+        if f"{i}.kernel" in weights:
+            return _from_dense_layers(above, weights, activation, i, h)
     if {"if.kernel", "in.kernel"} <= weights.keys():
         raise ValueError("layers of Flax must not be MGUCell, got its weights; use a GRUCell")
     if "in.kernel" in weights:
@@ -237,17 +242,18 @@ def _to_cell(weights: Mapping[str, np.ndarray], activation: str) -> CellWeights:
         gates, with_bias = LSTM_GATES, ("hi", "hf", "hg", "ho")
     else:
         raise ValueError(
-            f"weights must be those of {', '.join(NNX_CELLS)}, got {shown_names(sorted(weights))}; "
-            "pass the parameters of one such layer"
+            f"weights of cell {above} must be those of {', '.join(NNX_CELLS)}, got "
+            f"{shown_names(sorted(weights))}; pass the parameters of one such layer"
         )
-    owner = "GRUCell" if gates == GRU_GATES else "LSTMCell"
+    kind = "GRUCell" if gates == GRU_GATES else "LSTMCell"
     expected = {f"{side}{gate}.kernel" for side in "ih" for gate in gates}
-    require_names(weights, expected | {f"{layer}.bias" for layer in with_bias}, f"a Flax {owner}")
+    expected |= {f"{layer}.bias" for layer in with_bias}
+    require_names(weights, expected, f"the {kind} {above} of Flax")
     in_features, features = weights[f"i{gates[0]}.kernel"].shape
     for name, x in weights.items():
         rows = in_features if name.startswith("i") else features
         shape = (features,) if name.endswith("bias") else (rows, features)
-        require_array_shape(name, x, shape)
+        require_array_shape(f"{above}.{name}", x, shape)
 
     def joined(side: str, part: str) -> np.ndarray:
         return np.concatenate([weights[f"{side}{gate}.{part}"] for gate in gates], -1)
@@ -260,26 +266,25 @@ def _to_cell(weights: Mapping[str, np.ndarray], activation: str) -> CellWeights:
 
 
 def _from_dense_layers(
-    weights: Mapping[str, np.ndarray], activation: str, gates: int | None = None
+    above: str, weights: Mapping[str, np.ndarray], activation: str, i: str, h: str
 ) -> CellWeights:
-    """The cells of one dense layer per side; `gates` None: by the shape of the recurrent one."""
-    recurrent = weights.get("dense_h.kernel")
-    if gates is None and recurrent is not None:
-        gates = recurrent.shape[-1] // recurrent.shape[0]
-    make = {1: VanillaRNN, 3: GRU, 4: LSTM}.get(gates or 1)
+    """The cell with one dense layer for the inputs and one for the state, named `i` and `h`."""
+    recurrent = weights.get(f"{h}.kernel")
+    gates = 1 if recurrent is None else recurrent.shape[-1] // recurrent.shape[0]
+    make = {1: VanillaRNN, 3: GRU, 4: LSTM}.get(gates)
     if make is None:
         raise ValueError(
-            "'dense_h.kernel' must have shape (features, gates * features) with 1, 3 or 4 gates, "
-            f"got {np.shape(recurrent)}; check the weights"
+            f"'{above}.{h}.kernel' must have shape (features, gates * features) with 1, 3 or 4 "
+            f"gates, got {np.shape(recurrent)}; check the weights"
         )
-    bias = "dense_h.bias" if make is LSTM else "dense_i.bias"
-    require_names(weights, {"dense_i.kernel", "dense_h.kernel", bias}, "a Flax cell")
-    kernel, recurrent = weights["dense_i.kernel"], weights["dense_h.kernel"]
+    bias = f"{h if make is LSTM else i}.bias"
+    require_names(weights, {f"{i}.kernel", f"{h}.kernel", bias}, f"cell {above} of Flax")
+    kernel, recurrent = weights[f"{i}.kernel"], weights[f"{h}.kernel"]
     features = recurrent.shape[0]
     width = make.num_gates * features
-    require_array_shape("dense_h.kernel", recurrent, (features, width))
-    require_array_shape("dense_i.kernel", kernel, (kernel.shape[0], width))
-    require_array_shape(bias, weights[bias], (width,))
+    require_array_shape(f"{above}.{h}.kernel", recurrent, (features, width))
+    require_array_shape(f"{above}.{i}.kernel", kernel, (kernel.shape[0], width))
+    require_array_shape(f"{above}.{bias}", weights[bias], (width,))
     arrays = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": weights[bias]}
     if make is GRU:
         arrays["candidate_bias"] = np.zeros(features, kernel.dtype)

@@ -9,14 +9,13 @@ In float64 the results of Keras have the precision of float32 where its operatio
 as they do on all backends but TensorFlow, and where a `Bidirectional` casts the outputs to its own
 dtype.
 
->>> import numpy as np
 >>> from rnnlab import stack_cells
 >>> stack = stack_cells("gru", 3, 4, bidirectional=True, rngs=nnx.Rngs(0))
 >>> weights = state_dict(stack)
 >>> list(weights)[:3]
 ['0.forward.kernel', '0.forward.recurrent_kernel', '0.forward.bias']
->>> again = load(weights)
->>> bool((again(np.ones((5, 3), "float32"))[1] == stack(np.ones((5, 3), "float32"))[1]).all())
+>>> layer = load(weights).layers[0]
+>>> bool((layer.forward.kernel[...] == stack.layers[0].forward.kernel[...]).all())
 True
 """
 
@@ -101,7 +100,7 @@ def load(
         listed = list(source) if isinstance(source, Sequence) else [source]
         layers, merges = map(list, zip(*map(_read_layer, listed), strict=True))
         arrays = {
-            f"{k}.{direction}.{name}": x
+            f"{_above(k, direction)}.{name}": x
             for k, layer in enumerate(layers)
             for direction, (cell, _) in layer.items()
             for name, x in cell.items()
@@ -109,7 +108,7 @@ def load(
     return build_stack(
         [
             LayerWeights(
-                *(_to_cell(f"{k}", *layer[d]) for d in ("", *DIRECTIONS) if d in layer),
+                *(_to_cell(_above(k, d), *layer[d]) for d in ("", *DIRECTIONS) if d in layer),
                 **({} if "" in layer else {"merge": merge}),
             )
             for k, (layer, merge) in enumerate(zip(layers, merges, strict=True))
@@ -143,8 +142,7 @@ def state_dict(stack: nnx.Module, *, bias: bool = True) -> dict[str, np.ndarray]
             if not bias:
                 reason = "use_bias=False has none; pass bias=True"
                 require_zero("bias", weights.pop("bias"), reason)
-            above = f"{k}.{direction}." if direction else f"{k}."
-            found |= {above + name: x for name, x in weights.items()}
+            found |= {f"{_above(k, direction)}.{name}": x for name, x in weights.items()}
     return found
 
 
@@ -159,13 +157,17 @@ def states(stack: nnx.Module, carry: Any) -> States:
       carry: its carry, as a call returned it.
 
     Returns:
-      Tuples of NumPy arrays (*batch, features), the forward cell of a layer first; `c` is None if
-      no cell is an LSTM.
+      Tuples of NumPy arrays (*batch, features); `c` is None if no cell is an LSTM.
 
     Raises:
       ValueError: the carry does not fit the stack.
     """
     return states_by_cell(stack, carry)
+
+
+def _above(layer: int, direction: str) -> str:
+    """Returns where a cell is: what the names of its weights begin with."""
+    return f"{layer}.{direction}" if direction else f"{layer}"
 
 
 def _by_layer(
@@ -251,42 +253,42 @@ def _read_cell(layer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             )
     if not cell.built:
         raise ValueError(f"layer {layer.name!r} must be built, got no weights; call it once")
-    weights = {w.path.rpartition("/")[2]: w for w in cell.weights}
-    return read_arrays(weights), config
+    arrays = read_arrays({w.path: w for w in cell.weights})
+    return {path.rpartition("/")[2]: x for path, x in arrays.items()}, config
 
 
 def _to_cell(
     name: str, weights: Mapping[str, np.ndarray], config: Mapping[str, Any]
 ) -> CellWeights:
     expected = set(PARTS) if "bias" in weights else set(PARTS[:2])
-    require_names(weights, expected, f"layer {name} of Keras")
+    require_names(weights, expected, f"cell {name} of Keras")
     kernel, recurrent = weights["kernel"], weights["recurrent_kernel"]
     features = recurrent.shape[0]
     make = MAKES.get(recurrent.shape[-1] // features)
     if make is None:
         raise ValueError(
-            f"recurrent_kernel of layer {name} must have shape (features, gates * features) with "
+            f"'{name}.recurrent_kernel' must have shape (features, gates * features) with "
             f"1, 3 or 4 gates, got {recurrent.shape}; check the weights"
         )
     width = make.num_gates * features
-    require_array_shape("recurrent_kernel", recurrent, (features, width))
-    require_array_shape("kernel", kernel, (kernel.shape[0], width))
+    require_array_shape(f"{name}.recurrent_kernel", recurrent, (features, width))
+    require_array_shape(f"{name}.kernel", kernel, (kernel.shape[0], width))
     bias = weights.get("bias")
     if bias is not None and bias.shape == (2 * width,):
         raise ValueError(
-            f"bias of layer {name} must not be that of a CuDNN layer of Keras 2, got shape "
+            f"'{name}.bias' must not be that of a CuDNN layer of Keras 2, got shape "
             f"{bias.shape}; load it into a {make.__name__} of Keras first"
         )
     if make is not GRU:
         bias = np.zeros(width, kernel.dtype) if bias is None else bias
-        require_array_shape("bias", bias, (width,))
+        require_array_shape(f"{name}.bias", bias, (width,))
         options = {"activation": config["activation"]} if make is VanillaRNN else {}
         arrays = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
         return CellWeights(make, arrays, options)
     reset_after = config["reset_after"] if bias is None else bias.ndim == 2
     if bias is None:
         bias = np.zeros((2, width) if reset_after else width, kernel.dtype)
-    require_array_shape("bias", bias, (2, width) if reset_after else (width,))
+    require_array_shape(f"{name}.bias", bias, (2, width) if reset_after else (width,))
     kernel, recurrent, bias = map(_swap_first_gates, (kernel, recurrent, bias))
     candidate_bias = np.zeros(features, bias.dtype)
     if reset_after:

@@ -54,8 +54,8 @@ from rnnlab.validation import require_one_of
 __all__ = ["carry", "load", "state_dict", "states"]
 
 REPOSITORIES = ("lucidrains", "paper")
+# What the rows of the joint matrix are, in their order.
 ROWS = {MinGRU: ("candidate", "update"), MinLSTM: ("candidate", "forget", "input")}
-"""What the rows of the joint matrix are, in their order."""
 JOINT, JOINT_OF_LSTM = "to_hidden_and_gate", "to_hidden_and_f_i_gate"
 
 

@@ -155,8 +155,7 @@ def states(stack: nnx.Module, carry: Any) -> States:
       carry: its carry, as a call returned it.
 
     Returns:
-      NumPy arrays (layers * directions, *batch, features), torch's `h_0` and `c_0`; `c` is None if
-      the cells are not LSTMs.
+      NumPy arrays (layers * directions, *batch, features); `c` is None without LSTMs.
 
     Raises:
       ValueError: the carry does not fit the stack.

@@ -186,11 +186,14 @@ def lstm(getkey, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"0.ii.kernel": None}, "weights of a Flax LSTMCell must have 'ii.kernel', got none; add"),
+        ({"0.ii.kernel": None}, "weights of the LSTMCell 0 of Flax must have 'ii.kernel'"),
         ({"0.ii.bias": np.ones(4, "f4")}, "must have only names that it has, got 'ii.bias'"),
-        ({"0.hf.bias": np.ones(3, "f4")}, r"'hf.bias' must have shape \(4,\), got \(3,\)"),
-        ({"1.kernel": np.ones(3, "f4")}, "weights must be those of SimpleCell, .* got 'kernel'"),
-        ({"1.dense_i.kernel": np.ones((4, 4), "f4")}, "must have 'dense_h.kernel', 'dense_i.bias'"),
+        ({"0.hf.bias": np.ones(3, "f4")}, r"'0.hf.bias' must have shape \(4,\), got \(3,\)"),
+        ({"1.kernel": np.ones(3, "f4")}, "cell 1 must be those of SimpleCell, .* got 'kernel'"),
+        (
+            {"1.dense_i.kernel": np.ones((4, 4), "f4")},
+            "cell 1 of Flax must have 'dense_h.kernel', 'dense_i.bias'",
+        ),
         ({"0.forward_rnn.kernel": np.ones(3, "f4")}, "layer 0 must be a cell or have the names"),
     ],
 )

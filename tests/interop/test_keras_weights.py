@@ -158,12 +158,12 @@ def gru(**changes):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (gru(bias=np.ones(24)), "bias of layer 0 must not be that of a CuDNN layer of Keras 2"),
-        (gru(bias=np.ones((3, 12))), r"'bias' must have shape \(2, 12\), got \(3, 12\)"),
-        (gru(gamma=np.ones(2)), "layer 0 of Keras must have only names that it has, got 'gamma'"),
-        (gru(kernel=np.ones((3, 9))), r"'kernel' must have shape \(3, 12\), got \(3, 9\)"),
+        (gru(bias=np.ones(24)), "'0.bias' must not be that of a CuDNN layer of Keras 2"),
+        (gru(bias=np.ones((3, 12))), r"'0.bias' must have shape \(2, 12\), got \(3, 12\)"),
+        (gru(gamma=np.ones(2)), "cell 0 of Keras must have only names that it has, got 'gamma'"),
+        (gru(kernel=np.ones((3, 9))), r"'0.kernel' must have shape \(3, 12\), got \(3, 9\)"),
         (gru(recurrent_kernel=np.ones((6, 12))), "with 1, 3 or 4 gates, got"),
-        ({"kernel": np.ones((3, 4))}, "layer 0 of Keras must have 'recurrent_kernel', got none"),
+        ({"kernel": np.ones((3, 4))}, "cell 0 of Keras must have 'recurrent_kernel', got none"),
         ({"0.forward.kernel": np.ones((3, 4))}, "a backward cell, got only the forward one; add"),
     ],
 )
