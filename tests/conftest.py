@@ -16,6 +16,8 @@ from pathlib import Path
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 TEMPORARY_CACHE = None if CACHE_VARIABLE in os.environ else tempfile.mkdtemp(prefix="rnnlab-tests-")
 
+# OpenMP threads of several workers wait for each other: boosting is much slower with them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # JAX reads these at import; workers and child processes inherit them.
 os.environ.setdefault(CACHE_VARIABLE, TEMPORARY_CACHE or "")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
