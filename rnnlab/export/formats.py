@@ -14,6 +14,9 @@ from types import ModuleType
 ANY_SIZE = ((1, 1), (2, 7), (3, 64), (5, 33))
 """Batch sizes and lengths of the checks of a format whose batch and time axes are free."""
 
+LITERT_SIZES = ((1, 32), (1, 32))
+"""Those of LiteRT files, whose sizes are fixed."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -40,5 +43,16 @@ class Format:
 
 FORMATS = {
     "onnx": Format("rnnlab.export.onnx", ".onnx", ("onnx", "onnxruntime")),
+    "stablehlo": Format("rnnlab.export.stablehlo", ".stablehlo", ("jaxlib", "flatbuffers")),
+    "litert": Format(
+        "rnnlab.export.litert", ".tflite", ("tensorflow-cpu", "ai-edge-litert"), LITERT_SIZES
+    ),
+    "litert-int8": Format(
+        "rnnlab.export.litert_int8",
+        ".int8.tflite",
+        ("tensorflow-cpu", "ai-edge-litert"),
+        LITERT_SIZES,
+        tolerance=0.1,  # finds a broken file; what int8 costs is the loss on held-out data
+    ),
 }
 """The formats by the name that the command line takes."""

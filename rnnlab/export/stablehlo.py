@@ -18,10 +18,8 @@ from flax import nnx
 from jax import Array, export
 
 from rnnlab.export.named_call import NamedCall, named_call
-from rnnlab.export.names import BATCH, CARRY, INPUTS, OUTPUTS, TIME, Form, input_fields
+from rnnlab.export.names import BATCH, CARRY, INPUTS, MASK, OUTPUTS, TIME, Form, input_fields
 from rnnlab.optional import require_module
-
-MASK = "mask"
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """The platforms of a file, by JAX's names."""
