@@ -7,11 +7,12 @@ from pathlib import Path
 from rnnlab.bundle import open_bundle
 from rnnlab.cli.commands import Serve
 from rnnlab.serve.admin import admin_routes
-from rnnlab.serve.app import Service, make_app
+from rnnlab.serve.app import make_app
 from rnnlab.serve.audit import AuditLog
 from rnnlab.serve.bundles import ENGINES, add_bundle
 from rnnlab.serve.limits import Limits
 from rnnlab.serve.server import LOOPBACK, listen, make_server
+from rnnlab.serve.service import Service
 from rnnlab.serve.versions import Versions
 from rnnlab.validation import require_one_of
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rnnlab.optional import require_module
-from rnnlab.serve.fields import Fields, invalid, parse_object
+from rnnlab.serve.fields import Fields, invalid
+from rnnlab.serve.http import json_response, read_object
 from rnnlab.serve.jobs import RequestError
+from rnnlab.serve.service import Service
 from rnnlab.serve.versions import Version, Versions
 
 MAX_PATH = 4096
@@ -17,7 +19,7 @@ MIN_TOKEN = 16
 
 def admin_routes(
     versions: Versions, load: Callable[[str], Version], token: str
-) -> Callable[[Any], Sequence[Any]]:
+) -> Callable[[Service], Sequence[Any]]:
     """Returns a function that makes the routes of the administration for `make_app`.
 
     Args:
@@ -36,17 +38,16 @@ def admin_routes(
     routing = require_module("starlette.routing", "serve")
     loading = asyncio.Lock()
 
-    def routes(endpoints: Any) -> Sequence[Any]:
-        service = endpoints.service
+    def routes(service: Service) -> Sequence[Any]:
 
         async def fields(request: Any, *names: str) -> Fields:
-            found = Fields(parse_object(await endpoints.read(request)))
+            found = Fields(await read_object(request, service.limits))
             found.require_known(names)
             return found
 
         def table() -> Any:
             shares = versions.shares
-            return endpoints.json(
+            return json_response(
                 {
                     "versions": [
                         {
@@ -55,6 +56,7 @@ def admin_routes(
                             "share": shares.get(version.number, 0),
                             "streams": version.num_rows,
                             "failures": version.failures,
+                            "drift": _drift(version),
                         }
                         for version in versions.loaded
                     ],
@@ -75,7 +77,7 @@ def admin_routes(
                 except (ValueError, OSError) as error:
                     raise RequestError(422, f"bundle: {error}", field="bundle") from None
             service.record(
-                {"event": "load", "version": version.number, "digest_of": version.digest}
+                {"event": "load", "version": version.number, "bundle_sha256": version.digest}
             )
             return table()
 
@@ -122,3 +124,23 @@ def admin_routes(
         ]
 
     return routes
+
+
+def _drift(version: Version) -> dict[str, Any] | None:
+    """Returns the statistics of a version's drift monitor."""
+    monitor = version.monitor
+    if monitor is None:
+        return None
+    return {
+        "alarms": monitor.alarms,
+        "out_of_range": monitor.out_of_range,
+        "statistics": {
+            name: {
+                "windows": one.windows,
+                "latest": one.latest if one.windows else None,
+                "low": one.low,
+                "high": one.high,
+            }
+            for name, one in monitor.statistics.items()
+        },
+    }

@@ -7,6 +7,9 @@ from typing import Literal
 import numpy as np
 
 from rnnlab.bundle import Bundle, open_bundle
+from rnnlab.bundle.reference import Reference
+from rnnlab.bundle.values import load_dataclass
+from rnnlab.serve.drift import DriftMonitor
 from rnnlab.serve.limits import Limits
 from rnnlab.serve.protocol import Interface
 from rnnlab.serve.slots import JaxSlots, Slots
@@ -46,6 +49,7 @@ def add_bundle(
             "inputs": "as in the data" if _prepare(bundle) is not None else "as the model reads",
         },
         prepare=_prepare(bundle),
+        monitor=_monitor(bundle),
     )
 
 
@@ -55,6 +59,14 @@ def _engine(bundle: Bundle, limits: Limits, engine: Engine) -> tuple[Slots, Inte
     predicts_next = bundle.description.autoregressive and bundle.loss == "categorical"
     interface = Interface.of(model, bundle.vocabulary, bundle.classes, predicts_next)
     return JaxSlots(model, limits.slots, limits.per_event), interface
+
+
+def _monitor(bundle: Bundle) -> DriftMonitor | None:
+    """Returns a monitor of the bundle's held-out data; None without statistics of windows."""
+    if not bundle.reference:
+        return None
+    reference = load_dataclass(Reference, bundle.reference, f"{bundle.path}/reference.json")
+    return DriftMonitor(reference, bundle.name) if reference.windows else None
 
 
 def _prepare(bundle: Bundle) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -63,14 +63,18 @@ class Event:
     Attributes:
       tokens: generated since the event before.
       outputs: (time, out_features), predictions for the inputs; None if they are not asked for.
-      surprise: (time,), of the inputs that were read.
+      inputs: (time,) or (time, in_features), the inputs that were read; None if none were.
+      surprise: (time,), negative log likelihoods of these inputs.
+      first_step: time steps that the stream had read before them.
       end: why the job ended; None if more events follow.
       error: ends the job as well.
     """
 
     tokens: tuple[int, ...] = ()
     outputs: np.ndarray | None = None
+    inputs: np.ndarray | None = None
     surprise: np.ndarray | None = None
+    first_step: int = 0
     end: EndReason | None = None
     error: RequestError | None = None
 

@@ -152,6 +152,16 @@ def session_of(body: dict[str, Any]) -> str | None:
     return _name(parameters, "sequence_id")
 
 
+def sequence_of(body: dict[str, Any]) -> str | None:
+    """Returns the id of the sequence that a request continues; None if it starts one.
+
+    Raises:
+      RequestError: it is not a text or number.
+    """
+    parameters = Fields(body.get("parameters") or {}, "parameters")
+    return None if parameters.flag("sequence_start") else _name(parameters, "sequence_id")
+
+
 def parse_generate(body: dict[str, Any], interface: Interface, limits: Limits) -> GenerateRequest:
     """Returns a valid request for a continuation.
 

@@ -5,6 +5,7 @@ for all rows whose inputs are read, and hands the events over. Reading and gener
 that long prompts do not stop the streams that run.
 """
 
+import dataclasses
 import math
 import threading
 import time
@@ -312,18 +313,21 @@ class Scheduler:
                 continue
             job.num_read += num_steps
             job.stream.steps += num_steps
-            outputs = read.outputs[k, :num_steps] if job.wants_outputs else None
-            self._after_read(job, outputs, read.surprise[k, :num_steps], events)
+            event = Event(
+                outputs=read.outputs[k, :num_steps] if job.wants_outputs else None,
+                inputs=job.inputs[job.num_read - num_steps : job.num_read],
+                surprise=read.surprise[k, :num_steps],
+                first_step=job.stream.steps - num_steps,
+            )
+            self._after_read(job, event, events)
 
-    def _after_read(
-        self, job: Job, outputs: np.ndarray | None, surprise: np.ndarray, events: list[Delivery]
-    ) -> None:
+    def _after_read(self, job: Job, event: Event, events: list[Delivery]) -> None:
         """Moves a job on after a chunk of its inputs."""
         is_done = job.num_read == len(job.inputs)
         if is_done and not job.max_tokens:
-            self._end(job, events, Event(outputs=outputs, surprise=surprise, end="end"))
+            self._end(job, events, dataclasses.replace(event, end="end"))
             return
-        self._emit(job, events, Event(outputs=outputs, surprise=surprise))
+        self._emit(job, events, event)
         if is_done:
             self._reading.remove(job)
             self._running.append(job)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnlab.errors import InsufficientResourcesError
 from rnnlab.optional import require_module
-from rnnlab.serve.app import Service
+from rnnlab.serve.service import Service
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")

@@ -78,6 +78,8 @@ class EventStream:
       collects: whether `on_finish` needs the tokens.
     """
 
+    status_code = 200
+
     def __init__(
         self,
         job: Job,
