@@ -11,6 +11,7 @@ from rnnlab.bundle.reference import Reference
 from rnnlab.bundle.values import load_dataclass
 from rnnlab.serve.drift import DriftMonitor
 from rnnlab.serve.limits import Limits
+from rnnlab.serve.onnx_slots import OnnxSlots
 from rnnlab.serve.protocol import Interface
 from rnnlab.serve.slots import JaxSlots, Slots
 from rnnlab.serve.versions import Version, Versions
@@ -58,7 +59,11 @@ def _engine(bundle: Bundle, limits: Limits, engine: Engine) -> tuple[Slots, Inte
     model = bundle.model()
     predicts_next = bundle.description.autoregressive and bundle.loss == "categorical"
     interface = Interface.of(model, bundle.vocabulary, bundle.classes, predicts_next)
-    return JaxSlots(model, limits.slots, limits.per_event), interface
+    sizes = (limits.slots, limits.per_event)
+    if engine == "jax":
+        return JaxSlots(model, *sizes), interface
+    sequence = bundle.read("sequence.onnx") if "sequence.onnx" in bundle.files else None
+    return OnnxSlots(model, bundle.read("step.onnx"), sequence, *sizes), interface
 
 
 def _monitor(bundle: Bundle) -> DriftMonitor | None:

@@ -33,7 +33,7 @@ class CumulativeSum:
     """Counts unusual windows. An alarm lasts until the windows have been usual for a while.
 
     Attributes:
-      low, high: values outside are unusual; None is no bound.
+      low, high: values outside are unusual; None where there is no limit.
       tail: share of windows like the held-out data that are unusual, at most.
       total: the cumulative sum, 0 to twice `ALARM`.
       latest: the value of the last window.

@@ -92,7 +92,7 @@ class RequestRecord:
         try:
             self._service.record(record)
         except RequestError as error:
-            # The answer is complete; the next request is refused.
+            # The answer is complete; the next request gets the error.
             LOG.error("%s", error.message)
 
     def _text(self, tokens: Sequence[int]) -> str:

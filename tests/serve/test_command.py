@@ -114,7 +114,7 @@ def test_killed_server_starts_again_with_the_same_audit_log(bundle, tmp_path):
         (("--timeout", "-1"), "timeout must be > 0"),
         (("--engine", "tpu"), "engine must be one of"),
         (("--port", "70000"), "port must be in 0 to 65535"),
-        (("--host", "no such host"), "host must be an address"),
+        (("--host", "not a host"), "host must be an address"),
         (("--split", "0.5,0.5"), "split must be 1 positive numbers"),
         (("--split", "half"), "split must be numbers"),
         (("--admin-token", "missing"), "missing"),
@@ -125,6 +125,11 @@ def test_invalid_option_is_an_error_of_one_line(bundle, capsys, options, message
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_onnx_engine_without_its_file_is_an_error_of_one_line(bundle, capsys):
+    assert main(["serve", str(bundle), "--port", "0", "--engine", "onnx"]) != 0
+    assert "rnnlab export" in capsys.readouterr().err
 
 
 def test_folder_that_is_not_a_bundle_is_an_error_of_one_line(tmp_path, capsys):
