@@ -38,12 +38,14 @@ class Block(DropoutLayer):
 
     Args:
       width: width of the residual stream, which is input and output.
-      cell: function that returns the cell, called as `cell(width, expansion * width, rngs=...,
+      cell: function that returns the cell, called as `cell(width, cell_features, rngs=...,
         dtype=..., param_dtype=...)`: a class of `rnnlab.CELLS`, or a `functools.partial` of one;
         or a cell whose `in_features` is width.
       rngs: source of the parameters' keys. With a stream named `dropout`, calls without a key draw
         one from a copy of it, see `rnnlab.layers.Dropout`.
       expansion: width of the cell divided by `width`.
+      cell_features: width of the cell where it is not a multiple of `width`, as after pruning; None
+        is `expansion * width`.
       conv_kernel_size: taps of the causal convolution before the cell; None omits it.
       mlp_expansion: width of the MLP's hidden layer divided by `width`; None omits the MLP.
       dropout: dropout rate after each branch. A call needs a key, or the block a stream.
@@ -73,6 +75,7 @@ class Block(DropoutLayer):
         *,
         rngs: nnx.Rngs,
         expansion: int = 1,
+        cell_features: int | None = None,
         conv_kernel_size: int | None = None,
         mlp_expansion: int | None = None,
         dropout: float = 0.0,
@@ -82,6 +85,8 @@ class Block(DropoutLayer):
     ):
         super().__init__(dropout, rngs)
         require_positive_int(width=width, expansion=expansion)
+        if cell_features is not None:
+            require_positive_int(cell_features=cell_features)
         if mlp_expansion is not None:
             require_positive_int(mlp_expansion=mlp_expansion)
         self.in_features = width
@@ -103,7 +108,8 @@ class Block(DropoutLayer):
                     f"cell must be a class, a function or a cell, got {cell!r}; pass one such as "
                     "rnnlab.MinGRU"
                 )
-            cell = cell(width, expansion * width, rngs=rngs, **dtypes)
+            features = expansion * width if cell_features is None else cell_features
+            cell = cell(width, features, rngs=rngs, **dtypes)
         require_layer("cell", cell)
         if cell.in_features != width:
             raise ValueError(f"cell must have in_features {width}, got {cell.in_features}")

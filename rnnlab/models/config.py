@@ -17,6 +17,7 @@ from rnnlab.layers import Bidirectional, Block, Stack
 from rnnlab.models.options import NOT_OPTIONS, CellOption, cell_options
 from rnnlab.models.sequence_model import SequenceModel
 from rnnlab.registry import CellEntry, find_cell, require_constructor
+from rnnlab.validation import require_one_of
 
 
 @explain_constructor
@@ -32,6 +33,8 @@ class ModelConfig:
       width: width of the residual stream.
       depth: number of blocks.
       expansion: width of the cell relative to that of the stream (not transformer, tcn).
+      cell_features: width of each block's cell, one number per block, as pruning leaves it; None is
+        expansion times the width of the stream.
       conv_kernel_size: kernel size of the causal convolution before a recurrent cell; None omits
         the convolution.
       mlp_expansion: hidden width of each block's MLP relative to the stream's; None omits the MLP
@@ -60,6 +63,7 @@ class ModelConfig:
     width: int = 128
     depth: int = 2
     expansion: int = 2
+    cell_features: tuple[int, ...] | None = None
     conv_kernel_size: int | None = 4
     mlp_expansion: int | None = 4
     dropout: float = 0.0
@@ -73,6 +77,8 @@ class ModelConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.cell_features is not None:
+            object.__setattr__(self, "cell_features", tuple(self.cell_features))
         known = available_options(self.cell)
         for name in self.options:
             if name not in known:
@@ -136,6 +142,11 @@ class ModelConfig:
                 f"depth must be >= {len(entries)} for cell {self.cell!r}, got {self.depth}; "
                 "raise --model.depth"
             )
+        if self.cell_features is not None and len(self.cell_features) != self.depth:
+            raise ValueError(
+                f"cell_features must have one number per block, {self.depth}, got "
+                f"{len(self.cell_features)}; correct --model.cell-features"
+            )
         if self.input_decay and not num_variables:
             raise ValueError(
                 "input_decay must be False for data without flags of observed values, "
@@ -163,6 +174,10 @@ class ModelConfig:
             if name in self.options and (self.options[name] is not None or _takes_none(option))
         }
         options = {**options, **entry.layer_options(k)}
+        features = None if self.cell_features is None else self.cell_features[k]
+        if features is not None and _has_fixed_width(entry):
+            require_one_of(f"cell_features[{k}]", features, (self.width,))
+            features = None
         if entry.block is None:
             return cls(self.width, dropout=self.dropout, **options, **dtypes)
         cell = partial(cls, **options)
@@ -170,6 +185,7 @@ class ModelConfig:
             cell = partial(_bidirectional, cell)
         block = {
             "expansion": self.expansion,
+            "cell_features": features,
             "conv_kernel_size": self.conv_kernel_size,
             "mlp_expansion": self.mlp_expansion,
             "dropout": self.dropout,
@@ -269,6 +285,11 @@ def _options_of(entry: CellEntry) -> dict[str, CellOption]:
     if entry.is_user_defined:
         require_constructor(entry.name, cls, NOT_OPTIONS)
     return {name: option for name, option in cell_options(cls).items() if name not in set_by_model}
+
+
+def _has_fixed_width(entry: CellEntry) -> bool:
+    """Whether a layer is always as wide as the stream."""
+    return entry.block is None or "expansion" in entry.block
 
 
 def _takes_none(option: CellOption) -> bool:

@@ -97,3 +97,13 @@ class NoDtypes(MinGRU):
     message = r"NoDtypes must accept .*rngs, dtype, param_dtype\).*unexpected .* 'dtype'"
     with pytest.raises(ValueError, match=message):
         ModelConfig(f"{file}:NoDtypes")
+
+
+def test_cell_features_set_the_width_of_each_blocks_cell():
+    config = ModelConfig("mingru+tcn", width=4, depth=2, cell_features=[3, 4])
+    assert ModelConfig.from_settings(config.settings()) == config
+    model = config.build(2, in_features=2, rngs=nnx.Rngs(0))
+    assert model.body.layers[0].cell.features == 3
+    for wrong in ((3,), (3, 5)):
+        with pytest.raises(ValueError, match="cell_features"):
+            config.override({"cell_features": wrong}).build(2, in_features=2, rngs=nnx.Rngs(0))
