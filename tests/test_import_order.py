@@ -30,7 +30,7 @@ ORDER = (
     {"runs"},
     {"bundle"},
     {"export"},
-    {"serve"},
+    {"compress", "serve"},
     {"bench"},
     {"loading"},
     {"cli"},

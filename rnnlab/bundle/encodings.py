@@ -4,11 +4,18 @@ An encoding is a frozen dataclass of its options. `bundle.json` names it and its
 parameter. A new one is a class with `stored` and `decode`, and a line in `ENCODINGS`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from rnnlab.bundle.packing import from_rows, pack, packed_bytes, unpack
+from rnnlab.validation import require_one_of
+
+BITS = (8, 6, 4)
+"""Widths of the integers that weights are stored as."""
 
 
 class Stored(NamedTuple):
@@ -58,7 +65,83 @@ class Float32:
         return arrays[name]
 
 
-ENCODINGS: dict[str, type] = {"float32": Float32}
+@dataclass(frozen=True)
+class Integers:
+    """Integers and scales: a weight is `integer * scale`, in float32.
+
+    Attributes:
+      bits: width of an integer, 8, 6 or 4. They are symmetric: of 4 bits -7 to 7.
+      group: consecutive inputs of an output channel that share a scale; 0: all.
+      channel_axis: axis of the output channels, 0 or -1.
+
+    Raises:
+      ValueError: an option is out of range.
+
+    >>> sizes = Integers(bits=4, group=32).stored("kernel", (64, 10))
+    >>> sizes["kernel.integers"], sizes["kernel.scales"]
+    (Stored(dtype='uint8', shape=(10, 32)), Stored(dtype='float32', shape=(10, 2)))
+    """
+
+    bits: int
+    group: int = 0
+    channel_axis: int = -1
+
+    def __post_init__(self) -> None:
+        require_one_of("bits", self.bits, BITS)
+        require_one_of("channel_axis", self.channel_axis, (0, -1))
+        if type(self.group) is not int or self.group < 0:
+            raise ValueError(f"group must be an int >= 0, got {self.group!r}; pass one such as 32")
+
+    def stored(self, name: str, shape: tuple[int, ...]) -> dict[str, Stored]:
+        """Returns the integers and the scales of a parameter, one row per output channel.
+
+        Integers of 8 bits are int8 (channels, inputs), others are packed as
+        `rnnlab.bundle.packing.pack` does, uint8 (channels, bytes). Inputs are in the order of the
+        other axes. Scales are (channels, groups).
+
+        Raises:
+          ValueError: the parameter has fewer than two axes, or none of its values.
+        """
+        if len(shape) < 2 or 0 in shape:
+            raise ValueError(
+                f"{name!r} must have two or more axes to be stored as integers, got shape {shape}; "
+                "keep it in float32"
+            )
+        channels, inputs = self._sizes(shape)
+        width = packed_bytes(inputs, self.bits)
+        return {
+            f"{name}.integers": Stored("int8" if self.bits == 8 else "uint8", (channels, width)),
+            f"{name}.scales": Stored("float32", (channels, -(-inputs // (self.group or inputs)))),
+        }
+
+    def decode(
+        self, name: str, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """Returns the weights: one product per value, without any other rounding."""
+        _, inputs = self._sizes(shape)
+        integers, scales = arrays[f"{name}.integers"], arrays[f"{name}.scales"]
+        if self.bits < 8:
+            integers = unpack(integers, self.bits, inputs)
+        scales = np.repeat(scales, self.group or inputs, axis=1)[:, :inputs]
+        return from_rows(integers.astype(np.float32) * scales, shape, self.channel_axis)
+
+    def arrays(self, name: str, integers: np.ndarray, scales: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the arrays that `stored` describes.
+
+        Args:
+          name: of the parameter.
+          integers: int8 (channels, inputs).
+          scales: float32 (channels, groups).
+        """
+        packed = integers if self.bits == 8 else pack(integers, self.bits)
+        return {f"{name}.integers": packed, f"{name}.scales": scales}
+
+    def _sizes(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        channels = shape[self.channel_axis]
+        return channels, math.prod(shape) // channels
+
+
+ENCODINGS: dict[str, type] = {"float32": Float32, "integers": Integers}
 """Classes of encodings by the name that `bundle.json` has as `kind`."""
 
 

@@ -1,7 +1,7 @@
 """Smaller models: weights as integers, and units removed."""
 
+from rnnlab.bundle.encodings import Integers
 from rnnlab.compress.fine_tune import fine_tune, tuning_config
-from rnnlab.compress.integers import Integers
 from rnnlab.compress.prune import prune, pruned_config
 from rnnlab.compress.quantize import Quantized, leaf_encodings, quantize, sensitivity
 from rnnlab.compress.rounding import encode, rounded

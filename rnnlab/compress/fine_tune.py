@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnnlab.compress.integers import Integers
+from rnnlab.bundle.encodings import Integers
 from rnnlab.compress.straight_through import StraightThrough
 from rnnlab.compress.units import copy_of
 from rnnlab.models import SequenceModel

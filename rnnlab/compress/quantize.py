@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from rnnlab.compress.integers import BITS, Integers
+from rnnlab.bundle.encodings import BITS, Integers
 from rnnlab.compress.rounding import encode
 from rnnlab.models import SequenceModel
 from rnnlab.models.parameters import named_parameters, with_parameters

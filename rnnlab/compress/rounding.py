@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int8
 
-from rnnlab.compress.integers import Integers
+from rnnlab.bundle.encodings import Integers
 
 CLIPS = np.linspace(1.0, 0.4, 25, dtype=np.float32)
 """The largest magnitude that is kept, relative to the largest weight of a group: candidates."""

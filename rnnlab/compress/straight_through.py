@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from rnnlab.compress.integers import Integers
+from rnnlab.bundle.encodings import Integers
 from rnnlab.compress.rounding import rounded
 from rnnlab.models import SequenceModel
 from rnnlab.models.parameters import path_name

@@ -1,0 +1,227 @@
+"""What do integer weights and pruned units cost a character model, and what do they save?
+
+Command:  python experiments/studies/compression.py --parts quantize prune tune
+          python experiments/studies/compression.py --parts onnx xla    (on a quiet machine)
+Device:   2 cores of a shared x86 machine, which other programs used; the training took 15 minutes.
+Result:   experiments/results/compression/rows.jsonl and the tables in docs/deploy.md.
+
+The model is the minGRU of `experiments/training/char_lm.py --preset cpu`: two blocks of width 128,
+489,703 parameters, one seed, since a training took 15 minutes. Losses are those of the test part,
+the last tenth of the reference text of CPython. The sensitivity of a weight is measured on the
+validation part, by which one would choose what to keep.
+
+Expected, written before the run; a prototype on another training of the model had these values:
+  int8 per channel            3.8x smaller at +0.000 nats
+  int6 per channel            5.0x smaller at +0.001
+  int4 in groups of 32        6.1x smaller at +0.02; with rounded weights in training below +0.01
+  int4 per channel            7.2x smaller at +0.03
+  25% of the units removed    +0.05 nats refit, +0.6 by magnitude, +0.6 at random; +0.02 refit and
+                              trained for 150 updates, relative to as many of the whole model
+  12.5% and 50% refit         +0.02 and +0.2
+  ONNX Runtime, one stream    dynamic int8 of a model of 350 MB takes a third of the time of float32
+                              or less; of the character model as long as float32 or longer
+  XLA on a CPU                a product of one row with int8 weights takes 10 times as long as with
+                              float32 weights
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import jax
+from flax import nnx
+
+from rnnlab import provenance, records
+from rnnlab.bench.base import Column, key_column, make_table
+from rnnlab.compress import (
+    fine_tune,
+    leaf_encodings,
+    prune,
+    quantize,
+    sensitivity,
+    tuning_config,
+)
+from rnnlab.load_module import load
+from rnnlab.models import SequenceModel
+from rnnlab.models.config import count_parameters, state_bytes
+from rnnlab.records import Record
+from rnnlab.runs.api import load_run, load_trained_model, run
+from rnnlab.tables import Table, device_label, print_table
+from rnnlab.train.config import TrainConfig
+from rnnlab.train.evaluate import evaluate, make_predict
+
+HERE = Path(__file__).parent
+OUT = HERE.parent / "results" / "compression" / "rows.jsonl"
+SEED, BATCHES, TUNE_STEPS = 0, 16, 150
+SCHEMES = {
+    "int8 per channel": {"bits": 8},
+    "int6 per channel": {"bits": 6},
+    "int4, groups of 32": {"bits": 4},
+    "int4 per channel": {"bits": 4, "group": 0},
+    "int4, groups of 32; gates int8": {"bits": 4, "leaf_bits": {"cell": 8}},
+}
+TUNED_SCHEMES = ("int4, groups of 32", "int4 per channel")
+KINDS = {"refit": True, "magnitude": False, "random": False}
+"""Criteria, and whether the weights of the units that stay are fitted again."""
+PRUNINGS = (
+    *((share, kind, repair) for share in (0.25, 0.125, 0.5) for kind, repair in KINDS.items()),
+    *((0.25, kind, True) for kind in ("magnitude", "random")),
+)
+TUNED_PRUNINGS = (
+    *((0.25, kind, repair) for kind, repair in list(KINDS.items())[:2]),
+    *((share, "refit", True) for share in (0.125, 0.5)),
+)
+
+
+class Study:
+    """The trained model, its data, and its loss on the test part."""
+
+    def __init__(self, folder: Path):
+        char_lm = load(HERE.parent / "training" / "char_lm.py", "an experiment")
+        experiment = char_lm.PRESETS["cpu"].override({"model.cell": "mingru", "train.seed": SEED})
+        run(folder, experiment, name="char_lm", preset="cpu")
+        self.model, self.data = load_trained_model(folder)
+        self.train = load_run(folder)[2].train
+        self.batches = [self.data.train_batch(k) for k in range(BATCHES)]
+        self.before = self.loss(self.model)
+
+    def loss(self, model: SequenceModel, part: str = "test") -> float:
+        """Returns the nats per character of a part of the text."""
+        graphdef, params = nnx.split(model, nnx.Param)
+        batches = self.data.eval_sets[part]()
+        return evaluate(make_predict(graphdef), params, self.data, batches)["nll"]
+
+    def tuning(self) -> TrainConfig:
+        """Returns the settings of the fine-tuning."""
+        return tuning_config(self.train, TUNE_STEPS)
+
+    def measure(self, what: str, model: SequenceModel, **keys: object) -> Record:
+        """Returns the record of a model."""
+        loss = self.loss(model)
+        return {
+            "part": what,
+            "seed": SEED,
+            "updates": 0,
+            **keys,
+            "parameters": count_parameters(model),
+            "state_bytes": state_bytes(model),
+            "nll": loss,
+            "nll_change": loss - self.before,
+        }
+
+
+def quantized(study: Study) -> Iterator[Record]:
+    """Yields the records of integer weights."""
+    whole = 4 * count_parameters(study.model)
+    yield study.measure("quantize", study.model, scheme="float32", bytes=whole, float_bytes=whole)
+    for scheme, options in SCHEMES.items():
+        small = quantize(study.model, **options)
+        sizes = {"scheme": scheme, "bytes": small.nbytes, "float_bytes": whole}
+        yield study.measure("quantize", small.model, **sizes)
+    encodings = leaf_encodings(study.model, 4)
+    changes = sensitivity(study.model, lambda m: study.loss(m, "valid"), encodings)
+    for name, change in changes.items():
+        yield {
+            "part": "sensitivity",
+            "seed": SEED,
+            "weight": name,
+            "bits": encodings[name].bits,
+            "group": encodings[name].group,
+            "nll_change": change,
+        }
+
+
+def tuned(study: Study) -> Iterator[Record]:
+    """Yields the records after further training: of all models that are also measured before it."""
+    model = fine_tune(study.model, study.data, study.tuning())
+    none = {"share": 0.0, "criterion": "none", "repair": False}
+    yield study.measure("prune", model, **none, updates=TUNE_STEPS)
+    for share, kind, repair in TUNED_PRUNINGS:
+        small = prune(study.model, study.batches, share, criterion=kind, repair=repair)
+        small = fine_tune(small, study.data, study.tuning())
+        keys = {"share": share, "criterion": kind, "repair": repair, "updates": TUNE_STEPS}
+        yield study.measure("prune", small, **keys)
+    whole = 4 * count_parameters(study.model)
+    for scheme in TUNED_SCHEMES:
+        options = SCHEMES[scheme]
+        encodings = leaf_encodings(study.model, **options)
+        model = fine_tune(study.model, study.data, study.tuning(), encodings=encodings)
+        small = quantize(model, **options)
+        sizes = {"scheme": scheme, "bytes": small.nbytes, "float_bytes": whole}
+        yield study.measure("quantize", small.model, **sizes, updates=TUNE_STEPS)
+
+
+def pruned(study: Study) -> Iterator[Record]:
+    """Yields the records of pruned models."""
+    for share, kind, repair in PRUNINGS:
+        small = prune(study.model, study.batches, share, criterion=kind, repair=repair)
+        keys = {"share": share, "criterion": kind, "repair": repair}
+        yield study.measure("prune", small, **keys)
+
+
+PARTS: Mapping[str, Callable[[Study], Iterator[Record]]] = {
+    "quantize": quantized,
+    "prune": pruned,
+    "tune": tuned,
+}
+TITLES = {
+    "quantize": "loss by integers of the weights",
+    "sensitivity": "change of the loss by the one weight that is quantized",
+    "prune": "loss by units that are removed",
+}
+CHANGE = Column("change of nll", lambda r: f"{r['nll_change']:+.4f}")
+UPDATES = key_column("updates", "updates after")
+COLUMNS = {
+    "quantize": (
+        key_column("scheme", "weights"),
+        UPDATES,
+        Column("bytes", lambda r: f"{r['bytes']:,}"),
+        Column("smaller", lambda r: f"{r['float_bytes'] / r['bytes']:.2f}x"),
+        Column("test nll", lambda r: f"{r['nll']:.4f}"),
+        CHANGE,
+    ),
+    "sensitivity": (key_column("weight"), key_column("bits"), key_column("group"), CHANGE),
+    "prune": (
+        Column("units removed", lambda r: f"{r['share']:.1%}"),
+        key_column("criterion", "chosen by"),
+        Column("projection", lambda r: "fitted again" if r["repair"] else "as it was"),
+        UPDATES,
+        Column("parameters", lambda r: f"{r['parameters']:,}"),
+        Column("state, bytes", lambda r: f"{r['state_bytes']:,}"),
+        Column("test nll", lambda r: f"{r['nll']:.4f}"),
+        CHANGE,
+    ),
+}
+
+
+def tables(measured: Sequence[Record]) -> list[Table]:
+    """Returns a table per part that has records."""
+    found = []
+    for part, columns in COLUMNS.items():
+        of_part = [record for record in measured if record["part"] == part]
+        if of_part:
+            title = f"{TITLES[part]}; {device_label(of_part[0])}"
+            found.append(make_table(title, columns, of_part, ()))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["quantize", "prune", "tune"])
+    parser.add_argument("--run", type=Path, default=Path("runs/compression"))
+    parsed = parser.parse_args()
+    study, measured = Study(parsed.run), []
+    common = {"benchmark": "compression", **provenance.environment(jax.devices()[0])}
+    for part in parsed.parts:
+        for record in PARTS[part](study):
+            measured.append({**common, **record})
+            records.append(OUT, measured[-1])
+            print(record, flush=True)
+    for table in tables(measured):
+        print_table(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
