@@ -94,6 +94,62 @@ class Bundle:
 
 
 @dataclass(frozen=True)
+class Quantize:
+    """Store the weights of a model as integers of 8, 6 or 4 bits, in a bundle of its own.
+
+    Prints the size and the loss, and for each weight the change of the loss when no other one is
+    quantized, which shows what to keep. States and activations stay float32. The file is smaller;
+    for speed export it, see docs/deploy.md.
+    """
+
+    folder: Positional[Path]
+    """A bundle or a run directory."""
+    bits: int = 8
+    """Bits of a weight: 8, 6 or 4."""
+    group: int | None = None
+    """Inputs of an output channel that share a scale; 0: all. Default: 32 for 4 bits, else all."""
+    keep: str | None = None
+    """Comma-separated names of weights that stay float32, or parts of them, as in head."""
+    leaf_bits: str | None = None
+    """Comma-separated bits of some weights, as in head=8,embedding=6."""
+    run: Path | None = None
+    """Run on the data to measure the loss on; default: the run itself. Without data, as for a
+    bundle, the loss is not measured."""
+    tune_steps: int = 0
+    """Updates of further training that takes the rounding into account; needs data."""
+    sensitivity: bool = True
+    """Measure the loss for each weight, one evaluation each."""
+    out: Path | None = None
+    """The folder of the bundle; default: that of the model with -int8 behind its name."""
+    overwrite: bool = False
+    """Replace an existing bundle."""
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Remove units of the minimal cells of a model, and write it as a bundle of its own.
+
+    The units of a minimal cell do not read each other. Those go whose states the others predict
+    best on training batches, and the weights that read the others are fitted again, in closed form.
+    """
+
+    folder: Positional[Path]
+    """A run directory, or a bundle with --run."""
+    share: float = 0.25
+    """Fraction of the units of each cell to remove."""
+    batches: int = 16
+    """Training batches whose states are read."""
+    run: Path | None = None
+    """Run on the data that the bundle was trained on; default: the run itself."""
+    tune_steps: int = 0
+    """Updates of further training."""
+    out: Path | None = None
+    """The folder of the bundle; default: that of the model with -pruned25 behind its name."""
+    overwrite: bool = False
+    """Replace an existing bundle."""
+
+
+@dataclass(frozen=True)
 class Verify:
     """Check the files of a run or a bundle, or of all below a directory, and report their state.
 
@@ -313,7 +369,7 @@ COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
     for kind in (
         *(List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect, Bundle, Serve),
-        *(Export,),
+        *(Export, Quantize, Prune),
     )
 }
 """Commands except the benchmarks, by name."""
@@ -331,6 +387,8 @@ HANDLERS = {
     Bundle: "rnnlab.cli.bundle:bundle",
     Serve: "rnnlab.cli.serve:serve",
     Export: "rnnlab.cli.export:export",
+    Quantize: "rnnlab.cli.quantize:run",
+    Prune: "rnnlab.cli.prune:run",
 }
 """The function that executes each command, as `module:function`."""
 

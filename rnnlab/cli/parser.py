@@ -22,6 +22,8 @@ from rnnlab.cli.commands import (
     Bundle,
     Inspect,
     Predict,
+    Prune,
+    Quantize,
     Resume,
     Run,
     Sample,
@@ -139,7 +141,7 @@ def dispatch(parsed: Parsed, session: Session) -> int:
         return handler(command, parsed.flags, session)
     if isinstance(command, Resume):
         return handler(command, session)
-    if isinstance(command, Predict | Sample | Inspect | Bundle):
+    if isinstance(command, Predict | Sample | Inspect | Bundle | Quantize | Prune):
         command = replace(command, folder=load("rnnlab.cli.best_run:choose_run")(command.folder))
     return handler(getattr(command, "benchmark", command))
 

@@ -32,7 +32,7 @@ def batches(count=4):
 
 
 def outputs(model, batch):
-    return model(None, jnp.asarray(batch.inputs), mask=batch.mask)[1]
+    return model(None, jnp.asarray(batch.inputs), mask=jnp.asarray(batch.mask))[1]
 
 
 @pytest.mark.parametrize("cell", ["mingru", "minlstm"])

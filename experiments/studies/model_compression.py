@@ -1,7 +1,7 @@
 """What do integer weights and pruned units cost a character model, and what do they save?
 
-Command:  python experiments/studies/compression.py --parts quantize prune tune
-          python experiments/studies/compression.py --parts onnx xla    (on a quiet machine)
+Command:  python experiments/studies/model_compression.py --parts quantize prune tune
+          python experiments/studies/model_compression.py --parts onnx xla    (on a quiet machine)
 Device:   2 cores of a shared x86 machine, which other programs used; the training took 15 minutes.
 Result:   experiments/results/compression/rows.jsonl and the tables in docs/deploy.md.
 
