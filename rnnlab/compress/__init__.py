@@ -1,6 +1,5 @@
 """Smaller models: weights as integers, and units removed."""
 
-from rnnlab.bundle.encodings import Integers
 from rnnlab.compress.fine_tune import fine_tune, tuning_config
 from rnnlab.compress.prune import prune, pruned_config
 from rnnlab.compress.quantize import Quantized, leaf_encodings, quantize, sensitivity
@@ -8,7 +7,6 @@ from rnnlab.compress.rounding import encode, rounded
 from rnnlab.compress.straight_through import StraightThrough
 
 __all__ = [
-    "Integers",
     "Quantized",
     "StraightThrough",
     "encode",

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.bundle.encodings import BITS
+from rnnlab.bundle.encodings import BITS, Integers
 from rnnlab.bundle.packing import from_rows, pack, to_rows, unpack
-from rnnlab.compress import Integers, encode, leaf_encodings, rounded
+from rnnlab.compress import encode, leaf_encodings, rounded
 from rnnlab.models import ModelConfig
 from rnnlab.models.parameters import named_parameters
 from rnnlab.registry import REGISTRY
