@@ -27,144 +27,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from matplotlib.figure import Figure
+from nab_forecasters import forecast_errors, prepared  # next to this file
 
 from rnnlab import ModelConfig, TrainConfig, provenance, records
 from rnnlab.datasets import dataset_files
-from rnnlab.heads import StudentT
 from rnnlab.plotting import cell_label, save_figure, series_colors
 from rnnlab.records import Record
 from rnnlab.tables import Table, device_labels, print_table
-from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.readers.nab import LabelledSeries, read_nab
 from rnnlab.tasks.reference import anomaly_detectors as detectors
 from rnnlab.tasks.reference.nab_scores import PROFILES, nab_score, probation_length
-from rnnlab.train.step import initial_state, make_train_step
 
 OUT = Path(__file__).parent.parent / "results" / "nab" / "rows.jsonl"
 CELLS, SEEDS = ("mingru", "minlstm", "gru", "lstm"), (0, 1, 2)
-FITTED = 0.75
-"""Share of the probation that is fitted; the rest chooses the update."""
-EVAL_EVERY = 10
 MODEL = ModelConfig(width=16, depth=1, expansion=1, mlp_expansion=2)
 TRAIN = TrainConfig(
     steps=150, learning_rate=1e-2, weight_decay=0.01, schedule="cosine", warmup_steps=10
 )
-HEAD = StudentT(1)
 LABELS = {name: name.replace("_", " ").replace("fp", "FP").replace("fn", "FN") for name in PROFILES}
 ERROR, LIKELIHOOD, SCORE = "error", "likelihood of errors", "own score"
-SECONDS_PER_DAY = 86400
-
-
-class Series(NamedTuple):
-    """The inputs and targets of the forecaster of a series.
-
-    Attributes:
-      inputs: (time, 4) of float32, of the time steps but the last.
-      targets: (time, 1) of float32: the change to the next value, in mean changes of the probation.
-      fitted: number of targets that are fitted.
-      known: number of targets in the probation.
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    fitted: int
-    known: int
-
-
-def prepared(series: LabelledSeries) -> Series:
-    """Returns a series as inputs and targets, scaled by its probation."""
-    values, probation = series.values, probation_length(len(series.values))
-    seen, smallest = values[:probation], detectors.smallest_scale(series)
-    changes = np.diff(values)
-    size = max(float(np.abs(changes[: probation - 1]).mean()), smallest)
-    level = (values - seen.mean()) / max(float(seen.std()), smallest)
-    angle = 2 * np.pi * (series.dates.astype(np.int64) % SECONDS_PER_DAY) / SECONDS_PER_DAY
-    last = np.append(0.0, changes) / size
-    # The inverse hyperbolic sine makes outliers small, which training has not seen.
-    inputs = np.stack([np.arcsinh(level), np.arcsinh(last), np.sin(angle), np.cos(angle)], 1)
-    targets = changes[:, None] / size
-    known = probation - 1
-    return Series(
-        inputs[:-1].astype(np.float32), targets.astype(np.float32), int(FITTED * known), known
-    )
-
-
-def batches(corpus: Sequence[Series]) -> tuple[Batch, Batch]:
-    """Returns the fitted and the choosing targets of all probations, each (series, 1, 1, time)."""
-    longest = max(series.known for series in corpus)
-    inputs = np.zeros((len(corpus), 1, 1, longest, corpus[0].inputs.shape[1]), np.float32)
-    fitted = np.full((*inputs.shape[:4], 1), np.nan, np.float32)
-    choosing, mask = fitted.copy(), np.zeros(inputs.shape[:4], bool)
-    for k, series in enumerate(corpus):
-        inputs[k, 0, 0, : series.known] = series.inputs[: series.known]
-        mask[k, 0, 0, : series.known] = True
-        fitted[k, 0, 0, : series.fitted] = series.targets[: series.fitted]
-        choosing[k, 0, 0, series.fitted : series.known] = series.targets[
-            series.fitted : series.known
-        ]
-    return Batch(inputs, fitted, mask), Batch(inputs, choosing, mask)
-
-
-def forecast_errors(
-    corpus: Sequence[Series], config: ModelConfig, train: TrainConfig
-) -> tuple[list[np.ndarray], int]:
-    """Trains a forecaster per series and returns its errors at all time steps.
-
-    Returns:
-      The absolute error relative to the forecast's scale, (time + 1,) per series, 0 at the first;
-      and the number of parameters of one forecaster.
-    """
-    model = config.build(
-        HEAD.out_features, in_features=corpus[0].inputs.shape[1], rngs=nnx.Rngs(train.seed)
-    )
-    graphdef = nnx.graphdef(model)
-    one = initial_state(model, train)
-    state = jax.tree.map(lambda x: jnp.stack([x] * len(corpus)), one)
-    update = jax.jit(jax.vmap(make_train_step(graphdef, HEAD, train)))
-
-    def outputs(params, inputs, mask=None):
-        called = nnx.merge(graphdef, params)
-        called.eval()
-        return called(None, inputs, mask=mask)[1]
-
-    @jax.jit
-    def chosen(params, batch):
-        def loss(p, b):
-            return HEAD.loss(outputs(p, b.inputs[0], b.mask[0]), b.targets[0], b.mask[0])
-
-        return jax.vmap(loss)(params, batch)
-
-    fitted, choosing = batches(corpus)
-    best, lowest = state.params, jnp.full(len(corpus), jnp.inf)
-    for step in range(train.steps):
-        state, _ = update(state, fitted)
-        if (step + 1) % EVAL_EVERY == 0:
-            losses = chosen(state.params, choosing)
-            better = losses < lowest
-            lowest = jnp.where(better, losses, lowest)
-            best = jax.tree.map(
-                lambda new, old, better=better: jnp.where(
-                    better.reshape(-1, *[1] * (new.ndim - 1)), new, old
-                ),
-                state.params,
-                best,
-            )
-    longest = max(len(series.inputs) for series in corpus)
-    padded = np.stack([np.pad(x.inputs, ((0, longest - len(x.inputs)), (0, 0))) for x in corpus])
-    found = jax.jit(lambda p, x: jax.lax.map(lambda a: outputs(a[0], a[1][None])[0], (p, x)))
-    errors = []
-    for made, series in zip(np.asarray(found(best, padded)), corpus, strict=True):
-        named = HEAD.named(made[: len(series.inputs)])
-        error = np.abs(series.targets - named["location"]) / named["scale"]
-        errors.append(np.append(0.0, np.asarray(error, np.float64)[:, 0]))
-    return errors, sum(x.size for x in jax.tree.leaves(one.params))
 
 
 def likelihoods(errors: Sequence[np.ndarray], first: Sequence[int]) -> list[np.ndarray]:

@@ -9,7 +9,9 @@ import pytest
 from rnnlab.load_module import load
 from rnnlab.tasks.readers.nab import LabelledSeries
 
-nab = load(Path(__file__).parents[2] / "experiments" / "studies" / "nab.py", "a study")
+STUDIES = Path(__file__).parents[2] / "experiments" / "studies"
+nab = load(STUDIES / "nab.py", "a study")
+forecasters = load(STUDIES / "nab_forecasters.py", "a study")
 
 
 def series(length, seed):
@@ -21,19 +23,17 @@ def series(length, seed):
 
 def test_values_after_the_probation_change_no_training_number():
     corpus = [series(200, 0), series(320, 1)]
-    planted = [
-        x._replace(values=np.where(np.arange(len(x.values)) < 0.15 * len(x.values), x.values, 99.0))
-        for x in corpus
-    ]
-    for one, other in zip(
-        *(nab.batches([nab.prepared(x) for x in c]) for c in (corpus, planted)), strict=True
-    ):
+    planted = [x._replace(values=x.values.copy()) for x in corpus]
+    for x in planted:
+        x.values[int(0.15 * len(x.values)) :] = 99
+    prepared = ([forecasters.prepared(x) for x in part] for part in (corpus, planted))
+    for one, other in zip(*map(forecasters.batches, prepared), strict=True):
         for name in ("inputs", "targets", "mask"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_fitted_and_choosing_targets_are_apart_and_are_the_next_changes():
-    fitted, choosing = nab.batches([nab.prepared(series(400, 0))])
+    fitted, choosing = forecasters.batches([forecasters.prepared(series(400, 0))])
     known = [np.flatnonzero(~np.isnan(x.targets.ravel())) for x in (fitted, choosing)]
     assert (known[0].tolist(), known[1].tolist()) == (list(range(44)), list(range(44, 59)))
     values = series(400, 0).values
@@ -47,8 +47,8 @@ def test_forecast_errors_are_largest_at_a_planted_shift():
     corpus = [series(400, seed) for seed in range(2)]
     for x in corpus:
         x.values[250:] += 30
-    prepared = [nab.prepared(x) for x in corpus]
-    errors, _ = nab.forecast_errors(prepared, nab.MODEL, replace(nab.TRAIN, steps=20))
+    prepared = [forecasters.prepared(x) for x in corpus]
+    errors, _ = forecasters.forecast_errors(prepared, nab.MODEL, replace(nab.TRAIN, steps=20))
     assert [int(x.argmax()) for x in errors] == [250, 250]
     first = [x.fitted + 1 for x in prepared]
     record = nab.measured_scores(corpus, nab.likelihoods(errors, first))
