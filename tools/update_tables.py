@@ -206,6 +206,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameters": lambda: study("parameters"),
     "icu reliability": lambda: study("icu_reliability"),
     "nab": lambda: study("nab"),
+    "load, ETS and ARIMA": lambda: study("load_classical"),
     "icu_mortality, tried": lambda: full("icu_mortality_tried", result_table),
     "ngram baselines": lambda: study("ngram_baselines"),
     "gradients": lambda: study("gradients"),
