@@ -216,6 +216,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "forecasting_bikes": lambda: full("forecasting_bikes", result_table),
     "char_lm_strong, tried": lambda: full("char_lm_strong_tried", result_table),
     "char_lm, tried": lambda: full("char_lm_tried", result_table),
+    "beat_anomalies, reconstruction": lambda: full("beat_anomalies_reconstruction", result_table),
     "rare_beats, tried": lambda: full("rare_beats_tried", result_table),
     "rare_beats, random split": lambda: full("rare_beats_random_split", result_table),
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),
