@@ -16,6 +16,7 @@ from rnnlab.bundle.files import write_folder
 from rnnlab.bundle.format import (
     CARD,
     DESCRIPTION,
+    MAX_JSON_BYTES,
     REFERENCE,
     SIGNATURE,
     WEIGHTS,
@@ -84,7 +85,14 @@ def write_bundle(
         contents[name] = content
     records = {name: FileRecord.of(content) for name, content in contents.items()}
     text = write_content(Content(description, parameters, state_layout(leaves), records))
-    write_folder(folder, {**contents, DESCRIPTION: text}, overwrite=os.path.lexists(folder))
+    contents[DESCRIPTION] = text
+    for name in (DESCRIPTION, REFERENCE):
+        if len(contents[name]) > MAX_JSON_BYTES:
+            raise ValueError(
+                f"{name} must have at most {MAX_JSON_BYTES:,} bytes to be read, got "
+                f"{len(contents[name]):,}; reduce the vocabulary, the series or the features"
+            )
+    write_folder(folder, contents, overwrite=os.path.lexists(folder))
     return open_bundle(folder)
 
 

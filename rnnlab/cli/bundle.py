@@ -25,7 +25,7 @@ def bundle(command: Bundle) -> int:
     written = bundle_run(
         command.folder,
         command.out,
-        question=question_of(settings["experiment"]),
+        question=command.question or question_of(settings["experiment"]),
         license_text=command.license,
         strict=command.strict,
         overwrite=command.overwrite,

@@ -84,6 +84,9 @@ class Bundle:
     """The folder, whose name is that of the model; default: bundles/EXPERIMENT-CELL-seedN."""
     license: str | None = None
     """License of the model, for the card."""
+    question: str | None = None
+    """Question that the model answers, for the card; default: that of the experiment, if it comes
+    with rnnlab."""
     sign_key: Path | None = None
     """File with a private key of the curve P-256 (PEM), to sign the folder; needs the extra `sign`.
     """

@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
-import re
 import resource
 
 import jax
 import numpy as np
 import pytest
 
-from rnnlab.bundle import add_files, bundle_run, open_bundle, write_bundle
+from rnnlab.bundle import add_files, open_bundle, write_bundle
 from rnnlab.errors import BundleError, InsufficientResourcesError
 from rnnlab.models import ModelConfig
 
@@ -136,6 +135,13 @@ def test_arrays_that_do_not_fit_the_architecture_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_description_that_could_not_be_read_is_not_written(written, arrays, tmp_path):
+    huge = dataclasses.replace(written.description, source={"note": "x" * (17 << 20)})
+    with pytest.raises(ValueError, match="must have at most 16,777,216 bytes to be read"):
+        write_bundle(tmp_path / "new", huge, arrays)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_cell_of_a_users_file_is_refused_in_one_line(written, arrays, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from rnnlab import MinGRU\n\n\nclass Mine(MinGRU):\n    pass\n"
@@ -164,8 +170,3 @@ def test_model_of_a_bundle_computes_as_the_one_that_was_written(written, model):
     np.testing.assert_array_equal(written.model()(tokens)[1], model(tokens)[1])
     assert (written.name, written.vocabulary) == ("small", ("a", "b", "c"))
     assert written.arrays()["head_bias"].flags.writeable is False
-
-
-def test_name_of_a_run_that_cannot_be_that_of_a_bundle_is_refused(trained_run, tmp_path):
-    with pytest.raises(ValueError, match=re.escape("got 'a b'; choose another --out")):
-        bundle_run(trained_run, tmp_path / "a b")

@@ -15,6 +15,7 @@ def bundle(trained_runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("bundles") / "abc"
     run = trained_runs / "cell=mingru,seed=0"
     command = ["bundle", str(run), "--out", str(out), "--license", "CC BY | 4.0"]
+    command += ["--question", "Does it learn\nabc?"]
     assert main.main(command) == 0
     return out
 
@@ -65,12 +66,17 @@ def test_predict_of_a_bundle_without_data_is_one_line(elsewhere, capsys):
     assert "pass a file, as in --data.path FILE" in line
 
 
-def test_inspect_of_a_bundle_takes_text_or_is_one_line(elsewhere, capsys):
+def test_inspect_of_a_bundle_without_text_is_one_line(elsewhere, capsys):
     code, line = error(capsys, "inspect", elsewhere)
     assert code == 2
     assert line.endswith("abc must have a sequence, and is a bundle; pass --text")
+
+
+@pytest.mark.slow
+def test_inspect_of_a_bundle_draws_figures_of_a_text(elsewhere, capsys):
     printed = output(capsys, "inspect", elsewhere, "--text", "abcab")
     assert "Written: inspect/" in printed
+    output(capsys, "verify", elsewhere)
 
 
 def test_compare_shows_the_result_of_a_bundle(trained_runs, elsewhere, tmp_path, capsys):
@@ -94,7 +100,8 @@ def test_verify_names_the_files_of_a_bundle_and_what_changed(elsewhere, capsys):
 
 def test_card_and_description_name_no_folder_of_the_machine(bundle, trained_run):
     card = (bundle / "card.md").read_text()
-    assert "CC BY \\| 4.0" in card
+    assert "| License | CC BY \\| 4.0 |" in card
+    assert "| Question | Does it learn abc? |" in card
     assert "nll" in card
     assert "Kneser-Ney n-gram (baseline)" in card
     for path in bundle.iterdir():
@@ -107,6 +114,8 @@ def test_bundle_command_that_cannot_write_is_one_line(bundle, trained_run, tmp_p
     assert (code, "must not exist, and does" in line) == (2, True)
     code, line = error(capsys, "bundle", tmp_path / "none")
     assert (code, "must be a run's directory" in line) == (4, True)
+    code, line = error(capsys, "bundle", trained_run, "--out", tmp_path / "a b")
+    assert (code, "got 'a b'; choose another --out" in line) == (2, True)
     words = "--sign-key", tmp_path / "none.pem"
     code, line = error(capsys, "bundle", trained_run, "--out", tmp_path / "new", *words)
     assert (code, "must be a file with a key" in line) == (2, True)
