@@ -23,6 +23,7 @@ from rnnlab.records import Record
 STUDIES = RESULTS.parent / "studies"
 DOCS = RESULTS.parent.parent / "docs"
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
+    "beat_scores": load_module.load(STUDIES / "beat_scores.py", "a study").figure,
     "char_lm": curves_figure,
     "gpu_scan": ScanBenchmark.figure,
     "gpu_speedup": SpeedupBenchmark.figure,

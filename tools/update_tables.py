@@ -147,6 +147,7 @@ TRAININGS = (
     *(
         "adding",
         "adding_lengths",
+        "beat_anomalies",
         "char_lm",
         "char_lm_strong",
         "chorales",
@@ -205,6 +206,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims, evidence": lambda: claims.evidence(),
     "parameters": lambda: study("parameters"),
     "icu reliability": lambda: study("icu_reliability"),
+    "beat scores": lambda: study("beat_scores"),
     "nab": lambda: study("nab"),
     "load, ETS and ARIMA": lambda: study("load_classical"),
     "icu_mortality, tried": lambda: full("icu_mortality_tried", result_table),
@@ -217,6 +219,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "char_lm_strong, tried": lambda: full("char_lm_strong_tried", result_table),
     "char_lm, tried": lambda: full("char_lm_tried", result_table),
     "beat_anomalies, reconstruction": lambda: full("beat_anomalies_reconstruction", result_table),
+    "beat_anomalies, tried": lambda: full("beat_anomalies_tried", result_table),
     "rare_beats, tried": lambda: full("rare_beats_tried", result_table),
     "rare_beats, random split": lambda: full("rare_beats_random_split", result_table),
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),

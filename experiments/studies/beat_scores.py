@@ -6,7 +6,7 @@ Device:   one core of a shared x86 machine, ten seconds per run.
 Result:   experiments/results/beat_scores/rows.jsonl, shown in docs/results.md.
 Paper:    none of minimal cells.
 Expected: written after a look at two runs: the forecast location is worth nothing, because how
-          early a beat comes is relative to ten intervals and knows the rhythm already; the forecast
+          early a beat comes is relative to ten intervals before it and knows the rhythm already; the forecast
           scale does harm, because it is large where a rhythm is irregular, which is where
           supraventricular beats are.
 
@@ -23,10 +23,11 @@ from pathlib import Path
 import jax
 import numpy as np
 from flax import nnx
+from matplotlib.figure import Figure
 
 from rnnlab import provenance, records
 from rnnlab.bench.base import Column, make_table
-from rnnlab.plotting import cell_label
+from rnnlab.plotting import cell_label, save_figure, series_colors
 from rnnlab.records import Record
 from rnnlab.runs.api import load_run
 from rnnlab.runs.trained_model import load
@@ -84,18 +85,23 @@ def scores(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def groups(measured: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Returns the records of all seeds, by cell and what is used of the forecast."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in measured:
+        found.setdefault((record["cell"], record["used"]), []).append(record)
+    return found
+
+
 def table(measured: Sequence[Record]) -> Table:
     """One table row per cell and score: mean and standard deviation over seeds."""
-    of_rows: dict[tuple[str, str], list[Record]] = {}
-    for record in measured:
-        of_rows.setdefault((record["cell"], record["used"]), []).append(record)
     rows = [
         {
             "cell": cell,
             "used": used,
             "scores": {name: [r["scores"][name] for r in found] for name in METRICS},
         }
-        for (cell, used), found in of_rows.items()
+        for (cell, used), found in groups(measured).items()
     ]
     return make_table("Supraventricular beats among normal ones", COLUMNS, rows, ())
 
@@ -103,6 +109,28 @@ def table(measured: Sequence[Record]) -> Table:
 def _with_spread(values: Sequence[float]) -> str:
     digits = 3 if max(values) < 1 else 0
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def figure(measured: Sequence[Record]) -> Figure:
+    """The average precision of each score, for each cell, with the range over seeds."""
+    drawn = Figure(figsize=(7.5, 2.6), layout="constrained")
+    axes = drawn.subplots()
+    cells = list(dict.fromkeys(record["cell"] for record in measured))
+    colors = series_colors(cells)
+    names = list(CONSTANT)
+    for (cell, used), found in groups(measured).items():
+        values = [record["scores"][METRICS[0]] for record in found]
+        y = names.index(used) + 0.2 * (cells.index(cell) - (len(cells) - 1) / 2)
+        label = cell_label(cell) if used == names[0] else None
+        axes.plot(np.mean(values), y, "o", color=colors[cell], label=label, markersize=6)
+        axes.plot([min(values), max(values)], [y, y], color=colors[cell])
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylabel("used of the forecast")
+    axes.set_xlabel("average precision of supraventricular beats (higher is better)")
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    drawn.legend(loc="outside right")
+    return drawn
 
 
 def main(folders: Sequence[Path]) -> int:
@@ -121,6 +149,7 @@ def main(folders: Sequence[Path]) -> int:
             }
             records.append(OUT, record)
             measured.append(record)
+    save_figure(figure(measured), OUT.with_name("figure.png"))
     print_table(table(measured))
     return 0
 
