@@ -6,9 +6,9 @@ Device:   one core of a shared x86 machine, ten seconds per run.
 Result:   experiments/results/beat_scores/rows.jsonl, shown in docs/results.md.
 Paper:    none of minimal cells.
 Expected: written after a look at two runs: the forecast location is worth nothing, because how
-          early a beat comes is relative to ten intervals before it and knows the rhythm already; the forecast
-          scale does harm, because it is large where a rhythm is irregular, which is where
-          supraventricular beats are.
+          early a beat comes is relative to ten intervals before it and has the rhythm already; the
+          forecast scale makes the score worse, because it is large where a rhythm is irregular,
+          which is where supraventricular beats are.
 
 A RUN is one of experiments/training/beat_anomalies.py. The score of supraventricular beats (S) is
 how much earlier than forecast a beat comes, in units of the forecast's scale. Here the location of
