@@ -31,7 +31,7 @@ from rnnlab.plotting import cell_label, save_figure, series_colors
 from rnnlab.records import Record
 from rnnlab.runs.api import load_run
 from rnnlab.runs.trained_model import load
-from rnnlab.tables import Table, print_table
+from rnnlab.tables import Table, device_labels, print_table
 from rnnlab.tasks.reference.anomaly_scores import RANKING_METRICS
 from rnnlab.train.evaluate import make_predict
 
@@ -103,7 +103,8 @@ def table(measured: Sequence[Record]) -> Table:
         }
         for (cell, used), found in groups(measured).items()
     ]
-    return make_table("Supraventricular beats among normal ones", COLUMNS, rows, ())
+    title = f"{device_labels(list(measured))}; mean ± standard deviation over seeds"
+    return make_table(title, COLUMNS, rows, ())
 
 
 def _with_spread(values: Sequence[float]) -> str:
