@@ -1,7 +1,7 @@
 """Reads the weights of a module, a mapping or a file as NumPy arrays by name."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,33 @@ def require_array_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) ->
     """
     if array.shape != shape:
         raise ValueError(f"{name!r} must have shape {shape}, got {array.shape}; check the weights")
+
+
+def matrix_shape(name: str, array: np.ndarray) -> tuple[int, int]:
+    """Returns the shape of a matrix.
+
+    >>> matrix_shape("kernel", np.zeros(3))
+    Traceback (most recent call last):
+    ValueError: 'kernel' must be a matrix, got shape (3,); check the weights
+    """
+    if array.ndim != 2:
+        raise ValueError(f"{name!r} must be a matrix, got shape {array.shape}; check the weights")
+    return array.shape
+
+
+def require_numbers(numbers: Collection[int]) -> None:
+    """Raises ValueError unless the numbers of layers are 0, 1, and so on.
+
+    >>> require_numbers({0, 2})
+    Traceback (most recent call last):
+    ValueError: layers must be numbered from 0 without gaps, got 2 and no 1; rename them
+    """
+    last = max(numbers)
+    missing = next(k for k in range(last + 1) if k not in numbers or k == last)
+    if missing != last:
+        raise ValueError(
+            f"layers must be numbered from 0 without gaps, got {last} and no {missing}; rename them"
+        )
 
 
 def common_dtype(arrays: Mapping[str, np.ndarray]) -> str:
@@ -164,6 +191,8 @@ def _as_weights(name: str, value: Any) -> np.ndarray:
     array = as_numpy(value)
     if str(array.dtype) not in DTYPES.values():
         raise ValueError(_dtype_message(name, array.dtype))
+    if not array.ndim or not array.size:
+        raise ValueError(f"{name!r} must have values, got shape {array.shape}; check the weights")
     if not np.isfinite(array).all():
         raise ValueError(f"{name!r} must be finite, got NaN or infinity; check the training")
     return array

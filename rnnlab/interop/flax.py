@@ -28,9 +28,11 @@ from jax.typing import DTypeLike
 from rnnlab.cells import GRU, LSTM, NNXCell, VanillaRNN
 from rnnlab.interop.arrays import (
     common_dtype,
+    matrix_shape,
     read_arrays,
     require_array_shape,
     require_names,
+    require_numbers,
     shown_names,
 )
 from rnnlab.interop.layers import (
@@ -176,12 +178,13 @@ def _by_layer(arrays: Mapping[str, np.ndarray]) -> list[dict[str, dict[str, np.n
     layers: dict[int, dict[str, dict[str, np.ndarray]]] = {}
     for path, x in arrays.items():
         parts = path.removeprefix("params.").split(".")
-        number = int(parts.pop(0)) if parts[0].isdigit() else 0
+        number = int(parts.pop(0)) if parts[0].isdecimal() else 0
         direction = parts.pop(0) if parts[0] in DIRECTIONS else ""
         if parts[0] == "cell":
             parts.pop(0)
         name = ".".join(parts).replace("if_.", "if.")  # NNX avoids the keyword
         layers.setdefault(number, {}).setdefault(direction, {})[name] = x
+    require_numbers(layers)
     for number, layer in layers.items():
         if layer.keys() not in ({""}, set(DIRECTIONS)):
             raise ValueError(
@@ -249,7 +252,8 @@ def _to_cell(above: str, weights: Mapping[str, np.ndarray], activation: str) -> 
     expected = {f"{side}{gate}.kernel" for side in "ih" for gate in gates}
     expected |= {f"{layer}.bias" for layer in with_bias}
     require_names(weights, expected, f"the {kind} {above} of Flax")
-    in_features, features = weights[f"i{gates[0]}.kernel"].shape
+    first = f"i{gates[0]}.kernel"
+    in_features, features = matrix_shape(f"{above}.{first}", weights[first])
     for name, x in weights.items():
         rows = in_features if name.startswith("i") else features
         shape = (features,) if name.endswith("bias") else (rows, features)
@@ -269,18 +273,18 @@ def _from_dense_layers(
     above: str, weights: Mapping[str, np.ndarray], activation: str, i: str, h: str
 ) -> CellWeights:
     """The cell with one dense layer for the inputs and one for the state, named `i` and `h`."""
-    recurrent = weights.get(f"{h}.kernel")
-    gates = 1 if recurrent is None else recurrent.shape[-1] // recurrent.shape[0]
-    make = {1: VanillaRNN, 3: GRU, 4: LSTM}.get(gates)
+    features = columns = 1
+    if f"{h}.kernel" in weights:
+        features, columns = matrix_shape(f"{above}.{h}.kernel", weights[f"{h}.kernel"])
+    make = {1: VanillaRNN, 3: GRU, 4: LSTM}.get(columns // features)
     if make is None:
         raise ValueError(
             f"'{above}.{h}.kernel' must have shape (features, gates * features) with 1, 3 or 4 "
-            f"gates, got {np.shape(recurrent)}; check the weights"
+            f"gates, got {(features, columns)}; check the weights"
         )
     bias = f"{h if make is LSTM else i}.bias"
     require_names(weights, {f"{i}.kernel", f"{h}.kernel", bias}, f"cell {above} of Flax")
     kernel, recurrent = weights[f"{i}.kernel"], weights[f"{h}.kernel"]
-    features = recurrent.shape[0]
     width = make.num_gates * features
     require_array_shape(f"{above}.{h}.kernel", recurrent, (features, width))
     require_array_shape(f"{above}.{i}.kernel", kernel, (kernel.shape[0], width))

@@ -28,7 +28,14 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from rnnlab.cells import GRU, LSTM, VanillaRNN
-from rnnlab.interop.arrays import common_dtype, read_arrays, require_array_shape, require_names
+from rnnlab.interop.arrays import (
+    common_dtype,
+    matrix_shape,
+    read_arrays,
+    require_array_shape,
+    require_names,
+    require_numbers,
+)
 from rnnlab.interop.layers import (
     CellWeights,
     LayerWeights,
@@ -182,7 +189,8 @@ def _by_layer(
         direction = next((d for d in DIRECTIONS if above and above[-1].startswith(d)), "")
         layer = ".".join(above[:-1] if direction else above)
         layers.setdefault(layer, {}).setdefault(direction, {})[name] = x
-    if all(name.isdigit() for name in layers):
+    if all(name.isdecimal() for name in layers):
+        require_numbers({int(name) for name in layers})
         layers = dict(sorted(layers.items(), key=lambda item: int(item[0])))
     elif is_file and len(layers) > 1:  # whose names have no order
         raise ValueError(
@@ -263,8 +271,8 @@ def _to_cell(
     expected = set(PARTS) if "bias" in weights else set(PARTS[:2])
     require_names(weights, expected, f"cell {name} of Keras")
     kernel, recurrent = weights["kernel"], weights["recurrent_kernel"]
-    features = recurrent.shape[0]
-    make = MAKES.get(recurrent.shape[-1] // features)
+    features, columns = matrix_shape(f"{name}.recurrent_kernel", recurrent)
+    make = MAKES.get(columns // features)
     if make is None:
         raise ValueError(
             f"'{name}.recurrent_kernel' must have shape (features, gates * features) with "

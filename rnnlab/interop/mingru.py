@@ -30,6 +30,7 @@ from jax.typing import DTypeLike
 from rnnlab.cells import MinGRU, MinLSTM
 from rnnlab.interop.arrays import (
     common_dtype,
+    matrix_shape,
     read_arrays,
     require_array_shape,
     require_names,
@@ -102,7 +103,7 @@ def load(
             f"{shown_names(sorted(arrays))}; {advice}"
         )
     has_projection = "to_out.weight" in arrays
-    rows, in_features = arrays[f"{joint}.weight"].shape
+    rows, in_features = matrix_shape(f"{joint}.weight", arrays[f"{joint}.weight"])
     parts = 3 if joint == JOINT_OF_LSTM else 2
     features = arrays["to_out.weight"].shape[-1] if has_projection else rows // parts
     make = MinLSTM if rows == 3 * features else MinGRU

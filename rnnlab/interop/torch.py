@@ -24,7 +24,14 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from rnnlab.cells import GRU, LSTM, VanillaRNN
-from rnnlab.interop.arrays import common_dtype, read_arrays, require_array_shape, require_names
+from rnnlab.interop.arrays import (
+    common_dtype,
+    matrix_shape,
+    read_arrays,
+    require_array_shape,
+    require_names,
+    require_numbers,
+)
 from rnnlab.interop.layers import (
     CellWeights,
     LayerWeights,
@@ -187,8 +194,9 @@ def _sizes(arrays: Mapping[str, np.ndarray], prefix: str) -> tuple[int, int]:
     if projection := [name for name in arrays if name.startswith("weight_hr_")]:
         raise ValueError(_projection_message(arrays[projection[0]].shape[0]))
     matches = [match for match in map(NAME.fullmatch, arrays) if match]
-    layers = 1 + max(int(match[2]) for match in matches)
-    return layers, 1 + any(match[3] for match in matches)
+    numbers = {int(match[2]) for match in matches}
+    require_numbers(numbers)
+    return len(numbers), 1 + any(match[3] for match in matches)
 
 
 def _projection_message(size: int) -> str:
@@ -200,8 +208,9 @@ def _kind(recurrent: np.ndarray, kind: str | None) -> str:
     if kind is not None:
         require_one_of("kind", kind, KINDS)
         return kind
+    rows, features = matrix_shape("weight_hh_l0", recurrent)
     for name, make in KINDS.items():
-        if recurrent.ndim == 2 and recurrent.shape[0] == make.num_gates * recurrent.shape[1]:
+        if rows == make.num_gates * features:
             return name
     raise ValueError(
         "'weight_hh_l0' must have shape (gates * features, features) with 1, 3 or 4 gates, got "
@@ -218,8 +227,8 @@ def _expected_names(suffixes: list[list[str]], arrays: Mapping[str, np.ndarray])
 def _require_shapes(
     arrays: Mapping[str, np.ndarray], suffixes: list[list[str]], gates: int
 ) -> None:
-    features = arrays["weight_hh_l0"].shape[-1]
-    in_features = arrays["weight_ih_l0"].shape[-1]
+    features = matrix_shape("weight_hh_l0", arrays["weight_hh_l0"])[1]
+    in_features = matrix_shape("weight_ih_l0", arrays["weight_ih_l0"])[1]
     for pair in suffixes:
         for suffix in pair:
             shapes = {
