@@ -436,6 +436,10 @@ BENCHMARKS = {
         "rnnlab.bench.language_model:LanguageModelBenchmark",
         "Training step of a language model compared with torch.",
     ),
+    "export": (
+        "rnnlab.bench.export:ExportBenchmark",
+        "One time step in ONNX Runtime compared with JAX's.",
+    ),
 }
 """The class of each benchmark's options, as `module:class`, and its summary, by subcommand."""
 

@@ -4,6 +4,10 @@ from rnnlab.export.files import PARITY_FILE as PARITY_FILE
 from rnnlab.export.files import export_files as export_files
 from rnnlab.export.files import forms_of as forms_of
 from rnnlab.export.formats import FORMATS as FORMATS
+from rnnlab.export.names import CARRY as CARRY
+from rnnlab.export.names import INPUTS as INPUTS
+from rnnlab.export.names import NEXT_CARRY as NEXT_CARRY
+from rnnlab.export.names import OUTPUTS as OUTPUTS
 from rnnlab.export.names import Field as Field
 from rnnlab.export.names import flatten_carry as flatten_carry
 from rnnlab.export.names import initial_values as initial_values

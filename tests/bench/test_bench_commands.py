@@ -63,10 +63,19 @@ def test_speedup_writes_records_figure_and_table(tmp_path, capsys):
                 *("--depth", "1", "--repeats", "1"),
             ],
         ),
+        (
+            "export",
+            [
+                *("--cells", "mingru", "--batches", "2", "--threads", "1", "--width", "8"),
+                *("--depth", "1", "--steps", "3", "--repeats", "1"),
+            ],
+        ),
         ("newton", ["--shapes", "1x8x4", "--cells", "lstm", "--repeats", "1"]),
     ],
 )
 def test_bench_every_benchmark_writes_records(tmp_path, name, options):
+    if name == "export":
+        pytest.importorskip("onnxruntime")
     assert main.main(["bench", name, *options, "--out", str(tmp_path)]) == 0
     measured = list(records.read(tmp_path / "rows.jsonl"))
     assert measured

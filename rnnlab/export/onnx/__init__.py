@@ -6,4 +6,5 @@ from rnnlab.export.onnx.forms import onnx_form as onnx_form
 from rnnlab.export.onnx.forms import onnx_function_form as onnx_function_form
 from rnnlab.export.onnx.forms import over_time as over_time
 from rnnlab.export.onnx.model import write as write
+from rnnlab.export.onnx.runtime import open_session as open_session
 from rnnlab.export.onnx.runtime import read as read

@@ -171,7 +171,7 @@ def over_time(
     step = replace(part, graph=inner, call=Call("step", **given))
     next_states, outputs = body(step, state_names, input_names)
     # Each output of a body must have a name that no other output has.
-    results = [inner.copy(x) for x in (*next_states, *outputs)]
+    results = [inner.output(x) for x in (*next_states, *outputs)]
     given_fields = [Field(name, "bool", ()) for name in given.values()]
     before = [Field(name, "float32", ()) for name in state_names]
     after = [Field(name, "float32", ()) for name in input_names]

@@ -39,6 +39,7 @@ class Graph:
         self._initializers: dict[str, Any] = {}
         self._known: dict[Any, tuple[str, ...]] = {}
         self._own: set[str] = set()
+        self._renamed: dict[str, str] = {}
         self._count = 0
         self._scope = "" if outer is None else outer._scope
 
@@ -78,8 +79,15 @@ class Graph:
             self._known[key] = names
         return self._known[key]
 
-    def copy(self, x: str, name: str | None = None) -> str:
-        """Adds a copy of a value under a name of its own, as the outputs of a graph need."""
+    def output(self, x: str, name: str | None = None) -> str:
+        """Returns x under a name that no other output has, as the outputs of a graph need.
+
+        It is a copy where x is not the result of an operator, or already an output.
+        """
+        results = {result for node in self._nodes for result in node.output}
+        if name is not None and x in results and x not in self._renamed:
+            self._renamed[x] = name
+            return name
         name = name or self._new_name("Identity")
         self._nodes.append(self._helper.make_node("Identity", [x], [name], name=name))
         return name
@@ -160,13 +168,15 @@ class Graph:
 
     def proto(self, name: str, inputs: Sequence[Field], outputs: Sequence[Field]) -> Any:
         """Returns the graph as a protocol buffer."""
-        return self._helper.make_graph(
+        graph = self._helper.make_graph(
             self._nodes,
             name,
             [self._value(field) for field in inputs],
             [self._value(field) for field in outputs],
             list(self._initializers.values()),
         )
+        _rename(graph, self._renamed)
+        return graph
 
     def _value(self, field: Field) -> Any:
         element_type = self._element_type(field.dtype)
@@ -184,3 +194,13 @@ class Graph:
         self._root._count += 1
         name = f"{kind}_{self._root._count}"
         return f"{self._scope}/{name}" if self._scope else name
+
+
+def _rename(graph: Any, names: Mapping[str, str]) -> None:
+    """Renames values of a graph, also where the bodies of its loops read them."""
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, names)

@@ -129,7 +129,7 @@ def _add_call(
         kept = [graph.op("Where", is_empty, before, after) for before, after in pairs]
         results = [graph.transpose(y, 1, 0, 2), *kept]
     for field, x in zip(outputs, results, strict=True):
-        graph.copy(x, field.name)
+        graph.output(x, field.name)
 
 
 def _steps_first(graph: Graph, field: Field, is_empty: str) -> str:

@@ -1,25 +1,40 @@
 """ONNX files in ONNX Runtime, on the CPU."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from rnnlab.optional import require_module
 
-Function = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+ERRORS_ONLY = 3
+"""ONNX Runtime's name for a log without the warnings of its optimizer."""
 
 
-def read(content: bytes) -> Function:
-    """Returns the function of an ONNX file, from arrays by name to arrays by name, on one thread.
+def open_session(content: bytes, threads: int = 1) -> Any:
+    """Returns the `onnxruntime.InferenceSession` of an ONNX file.
+
+    Args:
+      content: of the file.
+      threads: of each operator. One is fastest for small models.
 
     Raises:
       ValueError: the package onnxruntime is not installed.
     """
     runtime = require_module("onnxruntime", "onnx")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3  # warnings of the optimizer are not for the user
-    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = threads
+    options.log_severity_level = ERRORS_ONLY
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def read(content: bytes) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Returns the function of an ONNX file, from arrays by name to arrays by name, on one thread.
+
+    Raises:
+      ValueError: the package onnxruntime is not installed.
+    """
+    session = open_session(content)
     names = [output.name for output in session.get_outputs()]
     expected = [value.name for value in session.get_inputs()]
 
