@@ -7,6 +7,9 @@ import numpy as np
 
 from rnnlab.optional import require_module
 
+Function = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+"""A file that was read: a function from inputs by name to outputs by name."""
+
 ERRORS_ONLY = 3
 """ONNX Runtime's name for a log without the warnings of its optimizer."""
 
@@ -28,7 +31,7 @@ def open_session(content: bytes, threads: int = 1) -> Any:
     return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def read(content: bytes) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+def read(content: bytes) -> Function:
     """Returns the function of an ONNX file, from arrays by name to arrays by name, on one thread.
 
     Raises:
