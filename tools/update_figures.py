@@ -29,6 +29,7 @@ FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "gpu_speedup": SpeedupBenchmark.figure,
     "icu_reliability": load_module.load(STUDIES / "icu_reliability.py", "a study").figure,
     "load_forecast": curves_figure,
+    "load_pit": load_module.load(STUDIES / "load_pit.py", "a study").figure,
     "nab": load_module.load(STUDIES / "nab.py", "a study").figure,
     "rare_beats": scores_figure,
     "scaling": ScalingBenchmark.figure,

@@ -208,6 +208,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "icu reliability": lambda: study("icu_reliability"),
     "beat scores": lambda: study("beat_scores"),
     "nab": lambda: study("nab"),
+    "load, calibration": lambda: study("load_pit"),
     "load, ETS and ARIMA": lambda: study("load_classical"),
     "icu_mortality, tried": lambda: full("icu_mortality_tried", result_table),
     "ngram baselines": lambda: study("ngram_baselines"),
