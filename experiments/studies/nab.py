@@ -1,6 +1,6 @@
 """Do forecasts of minimal cells find the anomalies of the Numenta benchmark, by its own scorer?
 
-Command:  python experiments/studies/nab.py [KIND ...]
+Command:  python experiments/studies/nab.py
 Data:     rnnlab data get nab    (all of it: 58 series, 116 windows)
 Device:   two cores of a shared x86 machine.
 Result:   experiments/results/nab/rows.jsonl and figure.png, shown in docs/results.md.
@@ -16,10 +16,6 @@ Each series has a forecaster of its own, trained on its probation, the first 15%
 later. The settings are the same for all series; no other settings were tried. All forecasters are
 trained in parallel, with one more axis on their parameters. A time step's error is relative to the
 scale of the Student t distribution that was forecast for it.
-
-A KIND is that of a score; without it all are measured. The likelihood of unscaled errors was added
-after the other results: it omits the scale of the forecast. It was expected to be close to that of
-the last value (55), whose errors have a constant scale.
 
 The benchmark chooses each detector's threshold on the labels of the corpus that it reports, so its
 scores compare detectors; they are too high for other data. Some labels are disputed.
@@ -54,8 +50,6 @@ TRAIN = TrainConfig(
 )
 LABELS = {name: name.replace("_", " ").replace("fp", "FP").replace("fn", "FN") for name in PROFILES}
 ERROR, LIKELIHOOD, SCORE = "error", "likelihood of errors", "own score"
-UNSCALED = "likelihood of unscaled errors"
-KINDS = (SCORE, ERROR, LIKELIHOOD, UNSCALED)
 
 
 def likelihoods(errors: Sequence[np.ndarray], first: Sequence[int]) -> list[np.ndarray]:
@@ -110,12 +104,10 @@ def measured_scores(corpus: Sequence[LabelledSeries], scores: Sequence[np.ndarra
 
 def groups(measured: Sequence[Record]) -> list[list[Record]]:
     """Returns the records by detector and kind of score; seeds are one group."""
-    detectors_found = list(dict.fromkeys(record["detector"] for record in measured))
     found: dict[tuple[str, str], list[Record]] = {}
     for record in measured:
         found.setdefault((record["detector"], record["kind"]), []).append(record)
-    order = sorted(found, key=lambda x: (detectors_found.index(x[0]), KINDS.index(x[1])))
-    return [found[key] for key in order]
+    return list(found.values())
 
 
 def table(measured: Sequence[Record]) -> Table:
@@ -174,17 +166,12 @@ def figure(measured: Sequence[Record]) -> Figure:
     return drawn
 
 
-def main(kinds: Sequence[str]) -> int:
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise ValueError(f"a kind must be one of {KINDS}, got {unknown[0]!r}; name one of them")
+def main() -> int:
     corpus = read_nab(dataset_files("nab")["nab"])
     series = [prepared(x) for x in corpus]
-    measured = list(records.read(OUT)) if OUT.exists() else []
+    measured = []
 
     def write(detector: str, kind: str, seed: int, scores: Sequence[np.ndarray], more: Record):
-        if kind not in kinds:
-            return
         record = {
             "benchmark": "nab",
             **provenance.environment(jax.devices()[0]),
@@ -206,21 +193,15 @@ def main(kinds: Sequence[str]) -> int:
         for seed in SEEDS:
             start = time.perf_counter()
             config, train = MODEL.override({"cell": cell}), replace(TRAIN, seed=seed)
-            errors = forecast_errors(series, config, train)
-            seconds = time.perf_counter() - start
-            more = {"cell": cell, "parameters": errors.parameters, "seconds": seconds}
+            errors, parameters = forecast_errors(series, config, train)
+            more = {"cell": cell, "parameters": parameters, "seconds": time.perf_counter() - start}
+            write(cell_label(cell), ERROR, seed, errors, more)
             first = [x.fitted + 1 for x in series]
-            scores = {
-                ERROR: errors.relative,
-                LIKELIHOOD: likelihoods(errors.relative, first),
-                UNSCALED: likelihoods(errors.unscaled, first),
-            }
-            for kind, of in scores.items():
-                write(cell_label(cell), kind, seed, of, more)
+            write(cell_label(cell), LIKELIHOOD, seed, likelihoods(errors, first), more)
     save_figure(figure(measured), OUT.with_name("figure.png"))
     print_table(table(measured))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or KINDS))
+    sys.exit(main())

@@ -60,20 +60,6 @@ def prepared(series: LabelledSeries) -> Series:
     )
 
 
-class Errors(NamedTuple):
-    """The absolute errors of forecasters, (time,) per series, 0 at the first time step.
-
-    Attributes:
-      relative: in units of the forecast's scale.
-      unscaled: in mean changes of the probation.
-      parameters: number of parameters of one forecaster.
-    """
-
-    relative: list[np.ndarray]
-    unscaled: list[np.ndarray]
-    parameters: int
-
-
 def batches(corpus: Sequence[Series]) -> tuple[Batch, Batch]:
     """Returns the fitted and the choosing targets of all probations, each (series, 1, 1, time)."""
     longest = max(series.known for series in corpus)
@@ -90,8 +76,15 @@ def batches(corpus: Sequence[Series]) -> tuple[Batch, Batch]:
     return Batch(inputs, fitted, mask), Batch(inputs, choosing, mask)
 
 
-def forecast_errors(corpus: Sequence[Series], config: ModelConfig, train: TrainConfig) -> Errors:
-    """Trains a forecaster per series and returns its errors at all time steps."""
+def forecast_errors(
+    corpus: Sequence[Series], config: ModelConfig, train: TrainConfig
+) -> tuple[list[np.ndarray], int]:
+    """Trains a forecaster per series and returns its errors at all time steps.
+
+    Returns:
+      The absolute error relative to the forecast's scale, (time + 1,) per series, 0 at the first;
+      and the number of parameters of one forecaster.
+    """
     model = config.build(
         HEAD.out_features, in_features=corpus[0].inputs.shape[1], rngs=nnx.Rngs(train.seed)
     )
@@ -130,11 +123,9 @@ def forecast_errors(corpus: Sequence[Series], config: ModelConfig, train: TrainC
     longest = max(len(series.inputs) for series in corpus)
     padded = np.stack([np.pad(x.inputs, ((0, longest - len(x.inputs)), (0, 0))) for x in corpus])
     found = jax.jit(lambda p, x: jax.lax.map(lambda a: outputs(a[0], a[1][None])[0], (p, x)))
-    relative, unscaled = [], []
+    errors = []
     for made, series in zip(np.asarray(found(best, padded)), corpus, strict=True):
         named = HEAD.named(made[: len(series.inputs)])
-        location, scale = (np.asarray(named[name], np.float64) for name in ("location", "scale"))
-        error = np.abs(series.targets - location)
-        relative.append(np.append(0.0, error / scale))
-        unscaled.append(np.append(0.0, error))
-    return Errors(relative, unscaled, sum(x.size for x in jax.tree.leaves(one.params)))
+        error = np.abs(series.targets - named["location"]) / named["scale"]
+        errors.append(np.append(0.0, np.asarray(error, np.float64)[:, 0]))
+    return errors, sum(x.size for x in jax.tree.leaves(one.params))
