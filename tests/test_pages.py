@@ -19,7 +19,7 @@ from rnnlab.runs.grid import load_presets
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("**/*.md"))]
-OPTIONAL = ("torch",)
+OPTIONAL = ("torch", "onnxruntime")
 """Packages of extras that examples on pages import."""
 
 

@@ -13,6 +13,7 @@ from rnnlab.layers.block import Block, BlockCarry
 from rnnlab.layers.dropout import Dropout
 from rnnlab.layers.input_decay import InputDecay
 from rnnlab.layers.norm import EPSILON, RMSNorm
+from rnnlab.layers.projection import Projection
 from rnnlab.layers.running_mean import RunningMean
 from rnnlab.layers.stack import Stack
 
@@ -45,6 +46,12 @@ def block(part, carry, x):
 def dropout(part, carry, x):
     """Nothing, as in evaluation."""
     return carry, x
+
+
+@onnx_form(Projection)
+def projection(part, carry, x):
+    """A dense layer for every time step."""
+    return carry, part.graph.dense(x, part.parameter("kernel"), part.parameter("bias"))
 
 
 @onnx_form(InputDecay)
