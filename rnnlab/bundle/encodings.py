@@ -122,7 +122,8 @@ class Integers:
         integers, scales = arrays[f"{name}.integers"], arrays[f"{name}.scales"]
         if self.bits < 8:
             integers = unpack(integers, self.bits, inputs)
-        scales = np.repeat(scales, self.group or inputs, axis=1)[:, :inputs]
+        # A group of more than all inputs, as a file may name it, must not need its size in memory.
+        scales = np.repeat(scales, min(self.group or inputs, inputs), axis=1)[:, :inputs]
         return from_rows(integers.astype(np.float32) * scales, shape, self.channel_axis)
 
     def arrays(self, name: str, integers: np.ndarray, scales: np.ndarray) -> dict[str, np.ndarray]:
