@@ -11,7 +11,7 @@ from rnnlab.export import forms_of  # noqa: E402
 from rnnlab.export.onnx import write  # noqa: E402
 from rnnlab.registry import REGISTRY  # noqa: E402
 
-FLAGS = ((), ("reset",), ("mask",), ("reset", "mask"))
+FLAGS = ((), ("reset", "mask"))
 SIZES = tuple((b, t) for b, t in zip((1, 3, 5, 1, 3), (0, 1, 7, 64, 129), strict=True))
 """Every length with a batch size."""
 
