@@ -56,9 +56,9 @@ def export_files(
         package is missing, or a file differs from the module.
 
     >>> from rnnlab import MinGRU
-    >>> files = export_files(MinGRU(3, 8, rngs=nnx.Rngs(0)), forms=["step"])
+    >>> files = export_files(MinGRU(3, 8, rngs=nnx.Rngs(0)), ["stablehlo"], forms=["step"])
     >>> list(files)
-    ['step.onnx', 'parity.json']
+    ['step.stablehlo', 'parity.json']
     """
     if not formats:
         raise ValueError("formats must not be empty; name at least one")
