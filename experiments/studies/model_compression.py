@@ -1,6 +1,6 @@
 """What do integer weights and pruned units cost a character model, and what do they save?
 
-Command:  python experiments/studies/model_compression.py --parts quantize prune tune
+Command:  python experiments/studies/model_compression.py
           python experiments/studies/model_compression.py --parts onnx xla    (on a quiet machine)
 Device:   2 cores of a shared x86 machine, which other programs used; the training took 15 minutes.
 Result:   experiments/results/compression/rows.jsonl and the tables in docs/deploy.md.
@@ -15,6 +15,8 @@ Expected, written before the run; a prototype on another training of the model h
   int6 per channel            5.0x smaller at +0.001
   int4 in groups of 32        6.1x smaller at +0.02; with rounded weights in training below +0.01
   int4 per channel            7.2x smaller at +0.03
+  int4, sensitive weights     5.6x smaller or more at +0.015 (written when the sensitivities were
+  in int8                     known and this record was not)
   25% of the units removed    +0.05 nats refit, +0.6 by magnitude, +0.6 at random; +0.02 refit and
                               trained for 150 updates, relative to as many of the whole model
   12.5% and 50% refit         +0.02 and +0.2
@@ -33,7 +35,7 @@ import jax
 from flax import nnx
 
 from rnnlab import provenance, records
-from rnnlab.bench.base import Column, key_column, make_table
+from rnnlab.bench.base import RATIO_QUARTILES, Column, key_column, make_table, ratio_column
 from rnnlab.compress import (
     fine_tune,
     leaf_encodings,
@@ -47,7 +49,7 @@ from rnnlab.models import SequenceModel
 from rnnlab.models.config import count_parameters, state_bytes
 from rnnlab.records import Record
 from rnnlab.runs.api import load_run, load_trained_model, run
-from rnnlab.tables import Table, device_label, print_table
+from rnnlab.tables import Table, device_label, format_ms, print_table
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.evaluate import evaluate, make_predict
 
@@ -60,6 +62,14 @@ SCHEMES = {
     "int4, groups of 32": {"bits": 4},
     "int4 per channel": {"bits": 4, "group": 0},
     "int4, groups of 32; gates int8": {"bits": 4, "leaf_bits": {"cell": 8}},
+}
+SENSITIVE = ("embedding", "head", "layers.0.cell.candidate", "layers.0.project")
+"""The weights whose change on the validation part is largest in the records of `sensitivity`."""
+MIXED = {
+    "int4, groups of 32; four sensitive weights int8": {
+        "bits": 4,
+        "leaf_bits": dict.fromkeys(SENSITIVE, 8),
+    },
 }
 TUNED_SCHEMES = ("int4, groups of 32", "int4 per channel")
 KINDS = {"refit": True, "magnitude": False, "random": False}
@@ -132,6 +142,15 @@ def quantized(study: Study) -> Iterator[Record]:
         }
 
 
+def mixed(study: Study) -> Iterator[Record]:
+    """Yields the records of integer weights of two widths, chosen by the sensitivities."""
+    whole = 4 * count_parameters(study.model)
+    for scheme, options in MIXED.items():
+        small = quantize(study.model, **options)
+        sizes = {"scheme": scheme, "bytes": small.nbytes, "float_bytes": whole}
+        yield study.measure("quantize", small.model, **sizes)
+
+
 def tuned(study: Study) -> Iterator[Record]:
     """Yields the records after further training: of all models that are also measured before it."""
     model = fine_tune(study.model, study.data, study.tuning())
@@ -160,8 +179,11 @@ def pruned(study: Study) -> Iterator[Record]:
         yield study.measure("prune", small, **keys)
 
 
+TIMES = ("onnx", "xla")
+"""Parts that measure times, in `compression_parts/times.py`."""
 PARTS: Mapping[str, Callable[[Study], Iterator[Record]]] = {
     "quantize": quantized,
+    "mixed": mixed,
     "prune": pruned,
     "tune": tuned,
 }
@@ -169,8 +191,11 @@ TITLES = {
     "quantize": "loss by integers of the weights",
     "sensitivity": "change of the loss by the one weight that is quantized",
     "prune": "loss by units that are removed",
+    "onnx": "one time step of all streams in ONNX Runtime",
+    "xla": "a product with a matrix of weights in XLA",
 }
 CHANGE = Column("change of nll", lambda r: f"{r['nll_change']:+.4f}")
+TIME = Column("time, ms", lambda r: format_ms(r["seconds"]))
 UPDATES = key_column("updates", "updates after")
 COLUMNS = {
     "quantize": (
@@ -192,6 +217,22 @@ COLUMNS = {
         Column("test nll", lambda r: f"{r['nll']:.4f}"),
         CHANGE,
     ),
+    "onnx": (
+        key_column("model"),
+        key_column("weights"),
+        Column("MB", lambda r: f"{r['bytes'] / 1e6:.1f}"),
+        key_column("batch_size", "streams"),
+        TIME,
+        ratio_column("relative to float32"),
+        RATIO_QUARTILES,
+    ),
+    "xla": (
+        Column("rows × inputs × outputs", lambda r: " × ".join(map(str, r["shape"]))),
+        key_column("weights"),
+        TIME,
+        ratio_column("relative to float32"),
+        RATIO_QUARTILES,
+    ),
 }
 
 
@@ -206,18 +247,32 @@ def tables(measured: Sequence[Record]) -> list[Table]:
     return found
 
 
+def measure(parts: Sequence[str], folder: Path) -> Iterator[Record]:
+    """Yields the records of parts, without the keys that all records share."""
+    losses = [part for part in parts if part in PARTS]
+    if losses:
+        study = Study(folder)
+        for part in losses:
+            yield from PARTS[part](study)
+    if set(parts) & set(TIMES):
+        from compression_parts import times  # which needs the extra onnx
+
+        if "onnx" in parts:
+            yield from times.onnx_steps()
+        if "xla" in parts:
+            yield from times.xla_products()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["quantize", "prune", "tune"])
+    parser.add_argument("--parts", nargs="+", choices=(*PARTS, *TIMES), default=list(PARTS))
     parser.add_argument("--run", type=Path, default=Path("runs/compression"))
     parsed = parser.parse_args()
-    study, measured = Study(parsed.run), []
     common = {"benchmark": "compression", **provenance.environment(jax.devices()[0])}
-    for part in parsed.parts:
-        for record in PARTS[part](study):
-            measured.append({**common, **record})
-            records.append(OUT, measured[-1])
-            print(record, flush=True)
+    measured = []
+    for record in measure(parsed.parts, parsed.run):
+        measured.append({**common, **record})
+        records.append(OUT, measured[-1])
     for table in tables(measured):
         print_table(table)
     return 0
