@@ -80,11 +80,7 @@ def xla_products() -> Iterator[Record]:
             "float32": (jnp.dot, x, w),
             "bfloat16": (jnp.dot, x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)),
             "int8 weights, widened to float32": (_widened, x, integers),
-            "int8 x int8 to int32": (
-                partial(jnp.dot, preferred_element_type=jnp.int32),
-                rounded,
-                integers,
-            ),
+            "int8 x int8 to int32": (to_int32, rounded, integers),
         }
         programs = [compile_program(*form) for form in forms.values()]
         seconds = time_interleaved(programs, REPEATS)
