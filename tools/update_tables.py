@@ -51,6 +51,7 @@ PAGES = (
     "docs/reliability.md",
     "docs/bad-input.md",
     "docs/guides/choose-a-cell.md",
+    "docs/deploy.md",
 )
 
 
@@ -143,6 +144,15 @@ def study(name: str, records: str | None = None, table: str = "table") -> str:
     return full(records or name, getattr(module, table))
 
 
+def compression(part: str) -> str:
+    """A part of the study of smaller models below its finding."""
+    module = load_module.load(STUDIES / "model_compression.py", "a study")
+    records = [r for r in committed_records("compression") if r["part"] == part]
+    if not records:
+        return "The times are not measured yet."
+    return page_table(module.table(part, records), module.finding(part, records))
+
+
 TRAININGS = (
     *(
         "adding",
@@ -204,6 +214,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "results, in short": lambda: page_table(readme_tables.results(_training_records())),
     "claims": lambda: page_table(claims.claims_table()),
     "claims, evidence": lambda: claims.evidence(),
+    **{
+        f"compression, {part}": lambda part=part: compression(part)
+        for part in ("quantize", "sensitivity", "prune", "onnx", "xla")
+    },
     "parameters": lambda: study("parameters"),
     "icu reliability": lambda: study("icu_reliability"),
     "beat scores": lambda: study("beat_scores"),

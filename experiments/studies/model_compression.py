@@ -15,8 +15,8 @@ Expected, written before the run; a prototype on another training of the model h
   int6 per channel            5.0x smaller at +0.001
   int4 in groups of 32        6.1x smaller at +0.02; with rounded weights in training below +0.01
   int4 per channel            7.2x smaller at +0.03
-  int4, sensitive weights     5.6x smaller or more at +0.015 (written when the sensitivities were
-  in int8                     known and this record was not)
+  int4, sensitive weights     in int8 5.6x smaller or more at +0.015, in int6 5.9x at +0.009 (each
+  wider                       written when the records above it were known)
   25% of the units removed    +0.05 nats refit, +0.6 by magnitude, +0.6 at random; +0.02 refit and
                               trained for 150 updates, relative to as many of the whole model
   12.5% and 50% refit         +0.02 and +0.2
@@ -66,12 +66,12 @@ SCHEMES = {
 SENSITIVE = ("embedding", "head", "layers.0.cell.candidate", "layers.0.project")
 """The weights whose change on the validation part is largest in the records of `sensitivity`."""
 MIXED = {
-    "int4, groups of 32; four sensitive weights int8": {
+    f"int4, groups of 32; four sensitive weights int{bits}": {
         "bits": 4,
-        "leaf_bits": dict.fromkeys(SENSITIVE, 8),
-    },
+        "leaf_bits": dict.fromkeys(SENSITIVE, bits),
+    }
+    for bits in (8, 6)
 }
-TUNED_SCHEMES = ("int4, groups of 32", "int4 per channel")
 KINDS = {"refit": True, "magnitude": False, "random": False}
 """Criteria, and whether the weights of the units that stay are fitted again."""
 PRUNINGS = (
@@ -82,6 +82,10 @@ TUNED_PRUNINGS = (
     *((0.25, kind, repair) for kind, repair in list(KINDS.items())[:2]),
     *((share, "refit", True) for share in (0.125, 0.5)),
 )
+
+
+ALLOWED = 0.02
+"""Largest change of the loss, in nats, of the smallest weights that the page names."""
 
 
 class Study:
@@ -209,7 +213,7 @@ COLUMNS = {
     "sensitivity": (key_column("weight"), key_column("bits"), key_column("group"), CHANGE),
     "prune": (
         Column("units removed", lambda r: f"{r['share']:.1%}"),
-        key_column("criterion", "chosen by"),
+        Column("chosen by", lambda r: CRITERIA[r["criterion"]]),
         Column("projection", lambda r: "fitted again" if r["repair"] else "as it was"),
         UPDATES,
         Column("parameters", lambda r: f"{r['parameters']:,}"),
@@ -236,15 +240,66 @@ COLUMNS = {
 }
 
 
-def tables(measured: Sequence[Record]) -> list[Table]:
-    """Returns a table per part that has records."""
-    found = []
-    for part, columns in COLUMNS.items():
-        of_part = [record for record in measured if record["part"] == part]
-        if of_part:
-            title = f"{TITLES[part]}; {device_label(of_part[0])}"
-            found.append(make_table(title, columns, of_part, ()))
-    return found
+def table(part: str, measured: Sequence[Record]) -> Table:
+    """Returns the table of the records of a part."""
+    title = f"{TITLES[part]}; {device_label(measured[0])}"
+    if part in ORDERS:
+        measured = sorted(measured, key=ORDERS[part])
+    return make_table(title, COLUMNS[part], measured, ())
+
+
+def finding(part: str, measured: Sequence[Record]) -> str:
+    """Returns the records of a part in a sentence or two."""
+    return FINDINGS[part](measured) if part in FINDINGS else ""
+
+
+def _quantize_finding(measured: Sequence[Record]) -> str:
+    def describe(record: Record) -> str:
+        ratio = record["float_bytes"] / record["bytes"]
+        trained = f" after {record['updates']} updates" if record["updates"] else ""
+        return f"{record['scheme']}{trained}, {ratio:.1f}x at {record['nll_change']:+.4f} nats"
+
+    schemes = [record for record in measured if record["scheme"] != "float32"]
+    exact = min(schemes, key=lambda r: abs(r["nll_change"]))
+    small = [record for record in schemes if record["nll_change"] < ALLOWED]
+    smallest = min(small, key=lambda r: r["bytes"])
+    return (
+        f"Closest to float32: {describe(exact)}. "
+        f"Smallest below +{ALLOWED} nats: {describe(smallest)}."
+    )
+
+
+def _prune_finding(measured: Sequence[Record]) -> str:
+    of = {
+        (r["share"], r["criterion"], r["repair"], r["updates"]): r["nll_change"] for r in measured
+    }
+    refit, magnitude, fitted = (
+        of[0.25, kind, repair, 0]
+        for kind, repair in (("refit", True), ("magnitude", False), ("magnitude", True))
+    )
+    return (
+        f"Without a quarter of the units the loss changes by {refit:+.3f} nats by the regression, "
+        f"and by {magnitude:+.3f} where those of the smallest weights are removed. Most of the "
+        f"difference comes from the fit: with it, removal by magnitude costs {fitted:+.3f}."
+    )
+
+
+CRITERIA = {"refit": "regression", "magnitude": "magnitude", "random": "chance", "none": ""}
+ORDERS: Mapping[str, Callable[[Record], tuple]] = {
+    "quantize": lambda r: (-r["bytes"], r["updates"]),
+    "sensitivity": lambda r: (-r["nll_change"],),
+    "prune": lambda r: (
+        r["updates"],
+        r["share"],
+        list(CRITERIA).index(r["criterion"]),
+        not r["repair"],
+    ),
+}
+"""Keys to sort the rows of a table by."""
+FINDINGS: Mapping[str, Callable[[Sequence[Record]], str]] = {
+    "quantize": _quantize_finding,
+    "prune": _prune_finding,
+}
 
 
 def measure(parts: Sequence[str], folder: Path) -> Iterator[Record]:
@@ -273,8 +328,9 @@ def main() -> int:
     for record in measure(parsed.parts, parsed.run):
         measured.append({**common, **record})
         records.append(OUT, measured[-1])
-    for table in tables(measured):
-        print_table(table)
+    for part in COLUMNS:
+        if of_part := [record for record in measured if record["part"] == part]:
+            print_table(table(part, of_part))
     return 0
 
 
