@@ -72,6 +72,7 @@ MIXED = {
     }
     for bits in (8, 6)
 }
+TUNED_SCHEMES = ("int4, groups of 32", "int4 per channel")
 KINDS = {"refit": True, "magnitude": False, "random": False}
 """Criteria, and whether the weights of the units that stay are fitted again."""
 PRUNINGS = (
