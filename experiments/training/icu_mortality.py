@@ -1,6 +1,7 @@
 """Who dies in intensive care, from irregular measurements of two days: is a minimal cell enough?
 
 Command:  rnnlab run experiments/training/icu_mortality.py --preset cpu
+          rnnlab run experiments/training/icu_mortality.py --preset tried
           rnnlab run experiments/training/icu_mortality.py --data.path FILE --data.labels LABELS
 Device:   two cores of a shared x86 machine; 15 minutes for 15 runs.
 Expected: on set c an AUROC of minGRU of 0.83 to 0.86, a mean over 3 seeds. Boosted trees on six
@@ -14,7 +15,7 @@ hour. The preset `tried` has settings that lost on set b: the mean of all output
 other weight decays. Its readout by attention, on three seeds, was added after set c was seen. The
 expectation of it is an AUROC within 0.005 of that of the last output.
 
-The second command trains on your own table of events and its labels.
+The last command trains on your own table of events and its labels.
 """
 
 from rnnlab import Experiment, IrregularRecords, ModelConfig, Preset, TrainConfig
