@@ -8,7 +8,6 @@ import jax
 from flax import nnx
 
 from rnnlab.bundle.description import Sizes
-from rnnlab.bundle.values import require_keys
 from rnnlab.models import ModelConfig, SequenceModel
 from rnnlab.models.config import settings_class
 from rnnlab.registry import REGISTRY
@@ -38,8 +37,10 @@ def dump_config(config: ModelConfig) -> dict[str, Any]:
 def load_config(settings: Any, where: str) -> ModelConfig:
     """Returns the settings of a model. Executes no code that the settings name.
 
+    A missing setting has its default, as those have that are added after a bundle was written.
+
     Raises:
-      ValueError: a setting is missing, unknown or out of range, or a cell is not registered.
+      ValueError: a setting is unknown or out of range, or a cell is not registered.
     """
     cell = settings.get("cell") if isinstance(settings, dict) else None
     _require_registered(cell, where)
@@ -47,7 +48,12 @@ def load_config(settings: Any, where: str) -> ModelConfig:
         parts = value if isinstance(value, list) else [value]
         if any(isinstance(x, int | float) and abs(x) > MAX_SIZE for x in parts):
             raise ValueError(f"{where}.{name} must be at most {MAX_SIZE}; restore it from a copy")
-    require_keys(settings, {field.name for field in fields(settings_class(cell))}, where)
+    known = {field.name for field in fields(settings_class(cell))}
+    if unknown := settings.keys() - known:
+        raise ValueError(
+            f"{where} must not have the key {min(unknown)[:60]!r}; restore it from a copy, or "
+            "upgrade rnnlab"
+        )
     return load_model_config(settings, where)
 
 
