@@ -356,7 +356,7 @@ class Export:
     folder: Positional[Path]
     """The bundle."""
     format: str = "onnx"
-    """Comma-separated formats."""
+    """Comma-separated formats: onnx, stablehlo, litert, litert-int8, browser."""
     step: bool = False
     """Write the file of one time step; default: both files, where the model has a step."""
     sequence: bool = False
@@ -364,6 +364,9 @@ class Export:
     flags: str = ""
     """Comma-separated inputs to add: reset, which starts a new sequence within a batch, and mask,
     which marks padding."""
+    runtime: Path | None = None
+    """The folder dist of the npm package onnxruntime-web, to embed in the page of format browser;
+    default: the page loads its files from the folder ort next to it."""
     out: Path | None = None
     """Write the files to this folder instead of the bundle."""
 

@@ -7,7 +7,11 @@ from rnnlab.atomic_io import mkdir_durable, parse_json, write_bytes
 from rnnlab.bundle import Bundle, add_files, open_bundle
 from rnnlab.cli.commands import Export
 from rnnlab.export import PARITY_FILE, export_files, forms_of
+from rnnlab.export.browser import PAGE_FILE, browser_page
 from rnnlab.tables import Table, print_table, print_text
+
+BROWSER = "browser"
+"""The format of a page, which holds the ONNX file of one time step."""
 
 
 def export(command: Export) -> int:
@@ -24,13 +28,21 @@ def export(command: Export) -> int:
     forms = [form for form, is_asked in asked.items() if is_asked]
     if not forms and "step" not in forms_of(model):
         print_text("A bidirectional model has no step; only its sequence is written.")
-    files = export_files(
-        model,
-        _names(command.format),
-        forms=forms or None,
-        flags=_names(command.flags),
-        report=None if command.out else _report(bundle),
-    )
+    formats = _names(command.format)
+    pages = {}
+    if BROWSER in formats:
+        formats.remove(BROWSER)
+        pages[PAGE_FILE] = browser_page(bundle, command.runtime)
+    files = {}
+    if formats or not pages:
+        files = export_files(
+            model,
+            formats,
+            forms=forms or None,
+            flags=_names(command.flags),
+            report=None if command.out else _report(bundle),
+        )
+    files = {**pages, **files}
     if command.out is None:
         add_files(command.folder, files)
     else:
@@ -57,9 +69,13 @@ def _report(bundle: Bundle) -> dict:
 
 
 def _table(name: str, files: Mapping[str, bytes]) -> Table:
-    report = json.loads(files[PARITY_FILE])
+    report = json.loads(files.get(PARITY_FILE, b"{}"))
     lines = [
-        (file, f"{len(content):,}", f"{report[file]['max_relative_error']:.1e}")
+        (
+            file,
+            f"{len(content):,}",
+            f"{report[file]['max_relative_error']:.1e}" if file in report else "",
+        )
         for file, content in files.items()
         if file != PARITY_FILE
     ]

@@ -6,7 +6,7 @@ with the parameters as constants. Reading it needs jax and flatbuffers, neither 
     run = jax.export.deserialize(content).call
     results = run({"inputs": ids, "carry.0": state})
 
-JAX reads files of up to six months before its own release. An ONNX file has no such limit.
+JAX reads files of up to six months before its own release. ONNX files have no limit in time.
 """
 
 from collections.abc import Callable, Collection, Mapping
