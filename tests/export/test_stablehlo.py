@@ -12,47 +12,26 @@ import pytest
 from flax import nnx
 
 from rnnlab import LSTM, MinGRU
-from rnnlab.export import flatten_carry, largest_error, stablehlo
+from rnnlab.export import flatten_carry, forms_of, largest_error, stablehlo
 from rnnlab.export.named_call import named_call
-from rnnlab.models import ModelConfig
-from rnnlab.registry import REGISTRY
 
 pytest.importorskip("flatbuffers")
+pytest.importorskip("onnx")
 
-LIMIT = 5e-6
+from cases import MODELS, TOLERANCE, build
+
 SIZES = ((1, 0), (3, 1), (2, 7), (1, 64), (3, 129))
-VARIANTS = [
-    ("mingru", {"readout": "mean"}, {}),
-    ("mingru", {"readout": "attention"}, {}),
-    ("mingru", {"tie_embeddings": True, "mlp_expansion": None, "conv_kernel_size": None}, {}),
-    ("mingru", {}, {"candidate": "tanh", "decay_range": (-1, 1), "learn_initial_state": True}),
-    ("mingru", {}, {"gap_decay": True}),
-    ("minlstm", {}, {"normalize": False, "forget_bias": 1.0}),
-    ("gru", {"bidirectional": True}, {"reset_after": False}),
-    ("minlstm", {"bidirectional": True}, {}),
-    ("lstm", {}, {"gap_decay": True}),
-    ("mingru+gru+transformer", {"depth": 3}, {}),
-]
-
-
-def build(cell, settings=(), options=(), **sizes):
-    settings = {"width": 8, "depth": 2, **dict(settings)}
-    config = ModelConfig(cell, options=dict(options), **settings)
-    sizes = sizes or {"vocab_size": 5}
-    model = config.build(5, rngs=nnx.Rngs(0), **sizes)
-    model.eval()
-    return model
 
 
 def check(module, form, flags, sizes):
     """Asserts that one file equals the module at each batch size and length."""
     run = stablehlo.read(stablehlo.write(module, form, flags))
-    assert largest_error(run, module, form, flags, sizes=sizes) <= LIMIT
+    assert largest_error(run, module, form, flags, sizes=sizes) <= TOLERANCE
 
 
 @pytest.mark.parametrize("cell", ["lstm", "minlstm"])
 def test_sequence_file_equals_the_model_at_unseen_sizes(cell):
-    check(build(cell, {"depth": 1}), "sequence", ("reset", "mask"), [(2, 0), (3, 7)])
+    check(build(cell), "sequence", ("reset", "mask"), [(2, 0), (3, 7)])
 
 
 def test_step_file_equals_the_model_at_unseen_batch_sizes():
@@ -60,28 +39,12 @@ def test_step_file_equals_the_model_at_unseen_batch_sizes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["step", "sequence"])
-@pytest.mark.parametrize("cell", REGISTRY)
-def test_file_of_every_cell_equals_the_model(cell, form):
-    sizes = SIZES if form == "sequence" else SIZES[:2]
-    check(build(cell), form, ("reset", "mask"), sizes)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("cell", "settings", "options"), VARIANTS)
-def test_file_of_every_option_equals_the_model(cell, settings, options):
-    module = build(cell, settings, options)
-    for flags in ((), ("reset", "mask")):
-        check(module, "sequence", flags, [(3, 0), (2, 7), (1, 129)])
-        if not settings.get("bidirectional"):
-            check(module, "step", flags, [(3, 1)])
-
-
-@pytest.mark.slow
-def test_file_of_values_with_input_decay_equals_the_model():
-    module = build("minlstm", {"input_decay": True}, in_features=6, num_variables=2)
-    check(module, "sequence", ("mask",), [(3, 7)])
-    check(module, "step", ("mask",), [(3, 1)])
+@pytest.mark.parametrize("flags", [(), ("reset", "mask")], ids="+".join)
+@pytest.mark.parametrize("name", MODELS)
+def test_files_of_all_models_equal_them_at_all_lengths(name, flags):
+    module = MODELS[name]()
+    for form in forms_of(module):
+        check(module, form, flags, SIZES if form == "sequence" else SIZES[:2])
 
 
 READER = """
@@ -100,7 +63,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules} & {"rnn
 
 
 def test_file_runs_in_a_process_without_rnnlab_and_flax(tmp_path):
-    module = build("mingru", {"depth": 1})
+    module = build("mingru")
     carry = {
         name: np.asarray(x) + 0.5 for name, x in flatten_carry(module.initial_carry(2)).items()
     }
@@ -116,12 +79,12 @@ def test_file_runs_in_a_process_without_rnnlab_and_flax(tmp_path):
     with np.load(results) as found:
         assert set(found) == set(reference)
         for name in reference:
-            assert oracles.relative_error(found[name], reference[name]) <= LIMIT
+            assert oracles.relative_error(found[name], reference[name]) <= TOLERANCE
 
 
 def test_step_file_of_bidirectional_model_is_refused():
     with pytest.raises(ValueError, match="Bidirectional has no step"):
-        stablehlo.write(build("gru", {"bidirectional": True}), "step")
+        stablehlo.write(build("gru", bidirectional=True), "step")
 
 
 def test_file_of_a_cell_on_cudnn_is_refused():
