@@ -77,7 +77,7 @@ def test_metadata_has_the_initial_carry():
     cell = rnnlab.MinGRU(3, 4, learn_initial_state=True, rngs=nnx.Rngs(0))
     content = onnx.load_from_string(write(cell, "step"))
     metadata = {entry.key: entry.value for entry in content.metadata_props}
-    stored = json.loads(metadata["rnnlab.initial_carry"])["carry.0"]
+    stored = json.loads(metadata["initial_carry"])["carry.0"]
     np.testing.assert_array_equal(np.float32(stored), cell.carry[...])
 
 
@@ -155,7 +155,7 @@ import numpy as np
 import onnxruntime as ort
 
 session = ort.InferenceSession("step.onnx", providers=["CPUExecutionProvider"])
-initial = json.loads(session.get_modelmeta().custom_metadata_map["rnnlab.initial_carry"])
+initial = json.loads(session.get_modelmeta().custom_metadata_map["initial_carry"])
 carry = {
     value.name: np.broadcast_to(np.float32(initial[value.name]), [2, *value.shape[1:]])
     for value in session.get_inputs()

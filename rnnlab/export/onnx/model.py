@@ -63,7 +63,7 @@ def write(module: nnx.Module, form: Form, flags: Collection[str] = ()) -> bytes:
     The file computes what the module computes in evaluation mode, for any batch size and length.
     Its inputs and outputs are those of `rnnlab.export.names`. Initializers have the names of
     `named_parameters`; one of another layout has a suffix that names it, such as `.onnx_gru`. The
-    metadata `rnnlab.initial_carry` has the carry of a new sequence, as JSON.
+    metadata `initial_carry` has the carry of a new sequence, as JSON.
 
     Args:
       module: a cell, layer, stack or model of float32.
@@ -93,8 +93,8 @@ def write(module: nnx.Module, form: Form, flags: Collection[str] = ()) -> bytes:
         producer_version=rnnlab.__version__,
     )
     metadata = {
-        "rnnlab.form": form,
-        "rnnlab.initial_carry": json.dumps(initial_values(module)),
+        "form": form,
+        "initial_carry": json.dumps(initial_values(module)),
     }
     helper.set_model_props(model, metadata)
     return model.SerializeToString()
