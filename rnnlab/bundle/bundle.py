@@ -152,6 +152,13 @@ def is_bundle(path: Path | str) -> bool:
     return (Path(path) / DESCRIPTION).is_file()
 
 
+def bundles_below(path: Path | str) -> list[Path]:
+    """Returns the bundles directly below a directory; none if it is one itself."""
+    if is_bundle(path):
+        return []
+    return sorted(file.parent for file in Path(path).glob(f"*/{DESCRIPTION}"))
+
+
 def open_bundle(path: Path | str) -> Bundle:
     """Opens a bundle and checks it: names, sizes and digests of files, settings, shapes.
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnlab.bundle import bundles_below
 from rnnlab.cli.seed_groups import better_direction, format_metric, metric_value
+from rnnlab.errors import CheckpointError
 from rnnlab.records import Record
 from rnnlab.runs.locate import find_run, runs_below
 from rnnlab.runs.run_dir import RunDirectory
@@ -22,14 +24,19 @@ class BestRun(NamedTuple):
 def choose_run(path: Path) -> Path:
     """Returns a run's directory: `path`, the only run below it, or the best finished one.
 
+    Where there are no runs it may be a bundle: `path`, or the only one below it.
+
     The best one has the best value on the validation set, which has no part in the reported
     result. It is named on stderr.
 
     Raises:
       CheckpointError: there are several runs below it, and none of them is the best: none is
-        finished, or they have different data or metrics. A result is corrupt.
+        finished, or they have different data or metrics. A result is corrupt. There are several
+        bundles below it.
     """
     runs = runs_below(path)
+    if not runs and (bundles := bundles_below(path)):
+        return _only_bundle(path, bundles)
     finished = [run for run in runs if RunDirectory(run).result.exists()]
     if len(runs) < 2:
         return find_run(path)
@@ -39,6 +46,15 @@ def choose_run(path: Path) -> Path:
     of = f"{len(runs)} runs" if len(finished) == len(runs) else f"{len(finished)} finished runs"
     print(f"Using {best.folder}, the best of {of} by {best.value}", file=sys.stderr, flush=True)
     return best.folder
+
+
+def _only_bundle(path: Path, bundles: Sequence[Path]) -> Path:
+    if len(bundles) > 1:
+        names = ", ".join(bundle.name for bundle in bundles)
+        raise CheckpointError(
+            f"{path} contains {len(bundles)} bundles: {names}; name one of them, as in {bundles[0]}"
+        )
+    return bundles[0]
 
 
 def best_run(found: Sequence[tuple[Record, Path]]) -> BestRun | None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnlab.bundle import is_bundle, open_bundle
+from rnnlab.bundle import bundles_below, is_bundle, open_bundle
 from rnnlab.cli.commands import Compare
 from rnnlab.cli.result_sentences import conclusion
 from rnnlab.cli.result_table import result_table, run_table
@@ -77,6 +77,8 @@ def results_of(path: Path) -> list[tuple[Record, Path | None]]:
         return [(_bundle_result(path), None)]
     found = [RunDirectory(path).result] if RunDirectory(path).result.exists() else []
     found = found or sorted(path.glob("**/result.json"))
+    if not found and (bundles := bundles_below(path)):
+        return [(_bundle_result(bundle), None) for bundle in bundles]
     if not found:
         raise ValueError(f"{path} contains no finished run; `rnnlab resume` finishes one")
     return [(RunDirectory(file.parent).read_result(), file.parent) for file in found]

@@ -87,6 +87,17 @@ def test_compare_shows_the_result_of_a_bundle(trained_runs, elsewhere, tmp_path,
     assert "transformer" in both
 
 
+def test_directory_of_bundles_stands_for_the_only_one(elsewhere, capsys):
+    folder = elsewhere.parent / "bundles"
+    shutil.copytree(elsewhere, folder / "one")
+    sampled = output(capsys, "sample", folder, "--prompt", "abc")
+    assert sampled == output(capsys, "sample", elsewhere, "--prompt", "abc")
+    output(capsys, "compare", folder)
+    shutil.copytree(elsewhere, folder / "two")
+    code, line = error(capsys, "sample", folder)
+    assert (code, "contains 2 bundles: one, two; name one of them" in line) == (4, True)
+
+
 def test_verify_names_the_files_of_a_bundle_and_what_changed(elsewhere, capsys):
     printed = output(capsys, "verify", elsewhere)
     assert "model.safetensors" in printed
