@@ -57,7 +57,7 @@ def test_loop_of_a_minimal_cell_has_only_a_product_and_a_sum():
         node for node in graph_of(build("mingru"), "sequence").node if node.op_type == "Scan"
     ]
     (body,) = [attribute.g for attribute in scan.attribute if attribute.name == "body"]
-    assert [node.op_type for node in body.node] == ["Mul", "Add", "Identity", "Identity"]
+    assert [node.op_type for node in body.node] == ["Mul", "Add", "Identity"]
 
 
 def test_inputs_and_outputs_have_the_names_and_shapes_of_fields():

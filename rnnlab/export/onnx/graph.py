@@ -39,7 +39,7 @@ class Graph:
         self._initializers: dict[str, Any] = {}
         self._known: dict[Any, tuple[str, ...]] = {}
         self._own: set[str] = set()
-        self._renamed: dict[str, str] = {}
+        self._outputs: dict[str, str] = {}
         self._count = 0
         self._scope = "" if outer is None else outer._scope
 
@@ -80,14 +80,14 @@ class Graph:
         return self._known[key]
 
     def output(self, x: str, name: str | None = None) -> str:
-        """Returns x under a name that no other output has, as the outputs of a graph need.
+        """Returns the name of x as an output of the graph: `name`, or one that no other output has.
 
         It is a copy where x is not the result of an operator, or already an output.
         """
         results = {result for node in self._nodes for result in node.output}
-        if name is not None and x in results and x not in self._renamed:
-            self._renamed[x] = name
-            return name
+        if x in results and x not in self._outputs:
+            self._outputs[x] = name or x
+            return self._outputs[x]
         name = name or self._new_name("Identity")
         self._nodes.append(self._helper.make_node("Identity", [x], [name], name=name))
         return name
@@ -175,7 +175,7 @@ class Graph:
             [self._value(field) for field in outputs],
             list(self._initializers.values()),
         )
-        _rename(graph, self._renamed)
+        _rename(graph, self._outputs)
         return graph
 
     def _value(self, field: Field) -> Any:
