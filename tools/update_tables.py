@@ -222,6 +222,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "icu reliability": lambda: study("icu_reliability"),
     "beat scores": lambda: study("beat_scores"),
     "nab": lambda: study("nab"),
+    "load_forecast, Student t": lambda: full("load_forecast_student_t", result_table),
     "load, calibration": lambda: study("load_pit"),
     "load, ETS and ARIMA": lambda: study("load_classical"),
     "icu_mortality, tried": lambda: full("icu_mortality_tried", result_table),
