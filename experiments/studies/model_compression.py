@@ -119,6 +119,7 @@ class Study:
             "seed": SEED,
             "updates": 0,
             **keys,
+            **({"learning_rate": self.tuning().learning_rate} if keys.get("updates") else {}),
             "parameters": count_parameters(model),
             "state_bytes": state_bytes(model),
             "nll": loss,
@@ -201,7 +202,10 @@ TITLES = {
 }
 CHANGE = Column("change of nll", lambda r: f"{r['nll_change']:+.4f}")
 TIME = Column("time, ms", lambda r: format_ms(r["seconds"]))
-UPDATES = key_column("updates", "updates after")
+UPDATES = Column(
+    "updates after",
+    lambda r: f"{r['updates']} at {r['learning_rate']:g}" if r["updates"] else "0",
+)
 COLUMNS = {
     "quantize": (
         key_column("scheme", "weights"),
@@ -291,6 +295,7 @@ ORDERS: Mapping[str, Callable[[Record], tuple]] = {
     "sensitivity": lambda r: (-r["nll_change"],),
     "prune": lambda r: (
         r["updates"],
+        r.get("learning_rate", 0),
         r["share"],
         list(CRITERIA).index(r["criterion"]),
         not r["repair"],

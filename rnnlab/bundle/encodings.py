@@ -107,23 +107,23 @@ class Integers:
                 f"{name!r} must have two or more axes to be stored as integers, got shape {shape}; "
                 "keep it in float32"
             )
-        channels, inputs = self._sizes(shape)
+        channels, inputs, group = self.sizes(shape)
         width = packed_bytes(inputs, self.bits)
         return {
             f"{name}.integers": Stored("int8" if self.bits == 8 else "uint8", (channels, width)),
-            f"{name}.scales": Stored("float32", (channels, -(-inputs // (self.group or inputs)))),
+            f"{name}.scales": Stored("float32", (channels, -(-inputs // group))),
         }
 
     def decode(
         self, name: str, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]
     ) -> np.ndarray:
         """Returns the weights: one product per value, without any other rounding."""
-        _, inputs = self._sizes(shape)
+        _, inputs, group = self.sizes(shape)
         integers, scales = arrays[f"{name}.integers"], arrays[f"{name}.scales"]
         if self.bits < 8:
             integers = unpack(integers, self.bits, inputs)
         # A group of more than all inputs, as a file may name it, must not need its size in memory.
-        scales = np.repeat(scales, min(self.group or inputs, inputs), axis=1)[:, :inputs]
+        scales = np.repeat(scales, group, axis=1)[:, :inputs]
         return from_rows(integers.astype(np.float32) * scales, shape, self.channel_axis)
 
     def arrays(self, name: str, integers: np.ndarray, scales: np.ndarray) -> dict[str, np.ndarray]:
@@ -137,9 +137,15 @@ class Integers:
         packed = integers if self.bits == 8 else pack(integers, self.bits)
         return {f"{name}.integers": packed, f"{name}.scales": scales}
 
-    def _sizes(self, shape: tuple[int, ...]) -> tuple[int, int]:
+    def sizes(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Returns the channels of a shape, the inputs of one, and those that share a scale.
+
+        >>> Integers(4, group=32).sizes((3, 20, 8))
+        (8, 60, 32)
+        """
         channels = shape[self.channel_axis]
-        return channels, math.prod(shape) // channels
+        inputs = math.prod(shape) // channels
+        return channels, inputs, min(self.group or inputs, inputs)
 
 
 ENCODINGS: dict[str, type] = {"float32": Float32, "integers": Integers}

@@ -17,7 +17,7 @@ from rnnlab.train.callbacks import LoopCallbacks, Reporter
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.loop import TrainingLoop
 
-RATE = 0.25
+RATE = 0.5
 """Highest learning rate of fine-tuning, relative to that of the training."""
 
 
@@ -26,10 +26,10 @@ def tuning_config(
 ) -> TrainConfig:
     """Returns the settings of a fine-tuning from those of the training.
 
-    The learning rate falls from a quarter of the highest one of the training along a cosine.
+    The learning rate falls from half of the highest one of the training along a cosine.
 
     >>> tuning_config(TrainConfig(learning_rate=0.004), 100).learning_rate
-    0.001
+    0.002
     """
     return replace(
         config,

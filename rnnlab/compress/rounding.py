@@ -61,7 +61,7 @@ def _grouped(array: Array, encoding: Integers) -> Float[Array, "channels groups 
     """Returns float32 weights by channel and group; the last group is padded with zeros."""
     rows = jnp.moveaxis(array.astype(jnp.float32), encoding.channel_axis, 0)
     rows = rows.reshape(len(rows), -1)
-    group = encoding.group or rows.shape[-1]
+    _, _, group = encoding.sizes(array.shape)
     rows = jnp.pad(rows, ((0, 0), (0, -rows.shape[-1] % group)))
     return rows.reshape(len(rows), -1, group)
 

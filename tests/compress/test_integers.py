@@ -69,6 +69,17 @@ def test_groups_have_their_own_scales_and_an_incomplete_last_one():
     assert Integers(4, 32).stored("w", x.shape)["w.scales"].shape == (1, 2)
 
 
+def test_group_of_more_than_all_inputs_is_all_of_them():
+    x = normal(5, 3)
+    np.testing.assert_array_equal(round_trip(x, Integers(4, 10**12)), round_trip(x, Integers(4)))
+
+
+@pytest.mark.parametrize("shape", [(8,), (0, 8), (8, 0)])
+def test_integers_of_a_parameter_without_channels_and_inputs_raise(shape):
+    with pytest.raises(ValueError, match="two or more axes"):
+        Integers(4).stored("bias", shape)
+
+
 def test_representable_weights_are_stored_exactly():
     x = np.random.default_rng(0).integers(-7, 8, (64, 3)).astype(np.float32) / 4
     x[0] = 7 / 4
