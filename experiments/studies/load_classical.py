@@ -31,7 +31,7 @@ from rnnlab.bench.base import Column, key_column, make_table
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.runs.api import load_run
-from rnnlab.tables import Table, print_table
+from rnnlab.tables import Table, device_labels, print_table
 from rnnlab.tasks.many_series import LEVELS, ManySeries
 from rnnlab.tasks.reference.arima import fit_arima
 from rnnlab.tasks.reference.ets import fit_ets
@@ -82,7 +82,7 @@ def classical_forecast(values: np.ndarray, fit: Callable) -> Forecast:
 
 def table(measured: Sequence[Record]) -> Table:
     """One table row per method."""
-    title = f"{measured[0]['series']} of 414 series"
+    title = f"{device_labels(list(measured))}; {measured[0]['series']} of 414 series"
     return make_table(title, COLUMNS, measured, ())
 
 

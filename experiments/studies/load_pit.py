@@ -30,7 +30,7 @@ from rnnlab.plotting import cell_label, save_figure
 from rnnlab.records import Record
 from rnnlab.runs.api import load_run
 from rnnlab.runs.trained_model import load
-from rnnlab.tables import Table, print_table
+from rnnlab.tables import Table, device_labels, print_table
 from rnnlab.tasks.many_series import LEVELS, ManySeries
 from rnnlab.tasks.reference.forecast_scores import Forecast, Outcome, pit_values
 from rnnlab.tasks.reference.interval_forecasts import with_normal_intervals
@@ -51,7 +51,7 @@ COLUMNS = (
 
 def table(measured: Sequence[Record]) -> Table:
     """One table row per forecast: its density in each bin, 1 where it is calibrated."""
-    title = f"{measured[0]['count']:,} values; density of the PIT, 1 where calibrated"
+    title = f"{device_labels(list(measured))}; density of {measured[0]['count']:,} PIT values"
     return make_table(title, COLUMNS, measured, ())
 
 
