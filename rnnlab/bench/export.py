@@ -14,7 +14,7 @@ from jax import lax
 
 from rnnlab.bench.base import Benchmark, Column, OnProgress, key_column
 from rnnlab.bench.timing import TimedProgram, quartiles, time_interleaved, time_keys
-from rnnlab.export import CARRY, INPUTS, NEXT_CARRY, OUTPUTS, flatten_carry
+from rnnlab.export import CARRY, INPUTS, NEXT_CARRY, OUTPUTS, flatten_carry, litert
 from rnnlab.export.onnx import open_session, write
 from rnnlab.models import SequenceModel
 from rnnlab.models.config import ModelConfig, count_parameters
@@ -25,6 +25,9 @@ from rnnlab.tables import device_label, format_range, format_ratio
 VOCAB_SIZE = 256
 REFERENCE = "JAX, jitted step"
 """The implementation that times are reported relative to."""
+
+LITERT = {"LiteRT": False, "LiteRT, int8": True}
+"""Implementations on LiteRT, and whether their kernels are int8."""
 
 Stream = Callable[[np.ndarray], np.ndarray]
 """Reads tokens (time, batch) from a new sequence; returns the last logits (batch, vocabulary)."""
@@ -43,7 +46,9 @@ class ExportBenchmark(Benchmark):
       batches: parallel streams.
       width, depth: of the model; its cells have twice that width.
       steps: time steps per measurement.
-      threads: numbers of threads of ONNX Runtime; JAX uses all cores.
+      threads: numbers of threads of ONNX Runtime and LiteRT; JAX uses all cores.
+      litert: whether LiteRT files are timed too, of float32 and with kernels of int8; it needs the
+        extra `litert`.
       repeats: timed rounds.
       device: cpu.
       out: output directory. Records are appended to those that are there.
@@ -55,6 +60,7 @@ class ExportBenchmark(Benchmark):
     depth: int = 2
     steps: int = 500
     threads: tuple[int, ...] = (1, 2)
+    litert: bool = False
     repeats: int = 15
     device: str = "cpu"
     out: Path = Path("runs/export")
@@ -96,7 +102,7 @@ class ExportBenchmark(Benchmark):
         tokens = np.random.default_rng(0).integers(
             0, VOCAB_SIZE, (self.steps, batch_size), np.int32
         )
-        content = write(model, "step")
+        content, file_bytes = write(model, "step"), {}
         streams: dict[tuple[str, int | None], Stream] = {
             (REFERENCE, None): jitted_stream(model, batch_size, device),
             ("JAX, one compiled loop", None): loop_stream(model, batch_size, device),
@@ -105,6 +111,12 @@ class ExportBenchmark(Benchmark):
             for name, make in (("", onnx_stream), (", bound buffers", bound_stream)):
                 stream = make(content, model, batch_size, threads)
                 streams[f"ONNX Runtime{name}", threads] = stream
+                file_bytes[f"ONNX Runtime{name}"] = len(content)
+        for name, int8 in LITERT.items() if self.litert else ():
+            small = litert.write(model, "step", batch_size=batch_size, int8=int8)
+            file_bytes[name] = len(small)
+            for threads in self.threads:
+                streams[name, threads] = litert_stream(small, model, batch_size, threads)
         logits = {key: stream(tokens) for key, stream in streams.items()}
         programs = [
             TimedProgram(partial(stream, tokens), wait=lambda logits: None)
@@ -122,7 +134,7 @@ class ExportBenchmark(Benchmark):
                 "depth": self.depth,
                 "vocab_size": VOCAB_SIZE,
                 "parameters": count_parameters(model),
-                "file_bytes": len(content),
+                "file_bytes": file_bytes.get(name),
                 "threads": threads,
                 "onnxruntime": version("onnxruntime"),
                 "dtype": "float32",
@@ -138,7 +150,7 @@ class ExportBenchmark(Benchmark):
         ratios = [r["ratio"] for r in measured if r["implementation"].startswith("ONNX")]
         if not ratios:
             return "No file was timed."
-        difference = max(r["difference"] for r in measured)
+        difference = max(r["difference"] for r in measured if "int8" not in r["implementation"])
         return (
             f"A step in ONNX Runtime takes {format_range(ratios)} times as long as JAX's jitted "
             f"step. Logits differ by at most {difference:.0e} of the largest."
@@ -202,6 +214,21 @@ def onnx_stream(content: bytes, model: SequenceModel, batch_size: int, threads: 
             logits, *after = session.run(names, {INPUTS: token, **carry})
             carry = dict(zip(start, after, strict=True))
         return logits
+
+    return stream
+
+
+def litert_stream(content: bytes, model: SequenceModel, batch_size: int, threads: int) -> Stream:
+    """Calls the signature of a LiteRT file for each token, with NumPy arrays."""
+    run = litert.read(content, threads)
+    start = _start(model, batch_size)
+
+    def stream(tokens: np.ndarray) -> np.ndarray:
+        carry = start
+        for token in tokens:
+            results = run({INPUTS: token, **carry})
+            carry = {name: results[name.replace(CARRY, NEXT_CARRY, 1)] for name in start}
+        return results[OUTPUTS]
 
     return stream
 

@@ -89,14 +89,21 @@ def _quiet_logger(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def read(content: bytes) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Returns the function of a LiteRT file, from arrays by name to arrays by name, on one thread.
+def read(
+    content: bytes, threads: int = 1
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Returns the function of a LiteRT file, from arrays by name to arrays by name.
+
+    Args:
+      content: of the file.
+      threads: of each operator. One is fastest for small models.
 
     Raises:
       ValueError: the package ai-edge-litert is not installed.
     """
     runtime = require_module("ai_edge_litert.interpreter", "litert")
-    run_signature = runtime.Interpreter(model_content=content, num_threads=1).get_signature_runner()
+    interpreter = runtime.Interpreter(model_content=content, num_threads=threads)
+    run_signature = interpreter.get_signature_runner()
     names = list(run_signature.get_input_details())
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,11 +1,13 @@
 """LiteRT files against the modules that they were exported from; they need the extra `litert`."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from rnnlab import MinGRU, ModelConfig
+from rnnlab.bench.export import ExportBenchmark
 from rnnlab.export import largest_error
 from rnnlab.registry import REGISTRY
 
@@ -63,3 +65,14 @@ def test_sequence_in_pieces_equals_one_sequence():
     last, ys = cell(jnp.asarray(xs[:, :6]))
     np.testing.assert_allclose(np.concatenate(outputs, 1)[:, :6], ys, atol=1e-6)
     np.testing.assert_allclose(carry["carry.0"], last, atol=1e-6)
+
+
+def test_benchmark_times_litert_files_next_to_onnx(tmp_path):
+    pytest.importorskip("onnxruntime")
+    sizes = {"width": 8, "depth": 1, "steps": 3, "threads": (1,), "repeats": 2}
+    bench = ExportBenchmark(litert=True, out=tmp_path, **sizes)
+    rows = list(bench.measure(("mingru", 2), jax.devices()[0], lambda message: None))
+    found = {row["implementation"]: row for row in rows}
+    assert found["LiteRT"]["difference"] <= LIMIT
+    assert found["LiteRT, int8"]["difference"] <= 0.1
+    assert found["LiteRT, int8"]["file_bytes"] < found["LiteRT"]["file_bytes"]
