@@ -150,7 +150,15 @@ def compression(part: str) -> str:
     records = [r for r in committed_records("compression") if r["part"] == part]
     if not records:
         return "The times are not measured yet."
-    return page_table(module.table(part, records), module.finding(part, records))
+    whole, finding = module.table(part, records), module.finding(part, records)
+    if part == "sensitivity":
+        return folded(whole)
+    if part != "prune":
+        return page_table(whole, finding)
+    chosen = [
+        r for r in records if r["criterion"] == "refit" or (r["share"], r["updates"]) == (0.25, 0)
+    ]
+    return with_details(module.table(part, chosen), whole, finding)
 
 
 TRAININGS = (

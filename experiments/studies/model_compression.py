@@ -275,18 +275,44 @@ def _quantize_finding(measured: Sequence[Record]) -> str:
 
 
 def _prune_finding(measured: Sequence[Record]) -> str:
-    of = {
-        (r["share"], r["criterion"], r["repair"], r["updates"]): r["nll_change"] for r in measured
-    }
-    refit, magnitude, fitted = (
-        of[0.25, kind, repair, 0]
-        for kind, repair in (("refit", True), ("magnitude", False), ("magnitude", True))
-    )
+    def change(criterion: str, repair: bool, updates: int) -> float:
+        """Returns the change of the loss, of several at the highest learning rate."""
+        wanted = 0.25, criterion, repair, updates
+        keys = ("share", "criterion", "repair", "updates")
+        found = [r for r in measured if tuple(r[key] for key in keys) == wanted]
+        return max(found, key=lambda r: r.get("learning_rate", 0))["nll_change"]
+
     return (
-        f"Without a quarter of the units the loss changes by {refit:+.3f} nats by the regression, "
-        f"and by {magnitude:+.3f} where those of the smallest weights are removed. Most of the "
-        f"difference comes from the fit: with it, removal by magnitude costs {fitted:+.3f}."
+        f"Without a quarter of the units the loss changes by {change('refit', True, 0):+.3f} nats by "
+        f"the regression, and by {change('magnitude', False, 0):+.3f} where those of the smallest "
+        "weights are removed. Most of the difference comes from the fit: with it, removal by "
+        f"magnitude costs {change('magnitude', True, 0):+.3f}. After {TUNE_STEPS} updates the two "
+        f"are close, {change('refit', True, TUNE_STEPS):+.3f} and "
+        f"{change('magnitude', False, TUNE_STEPS):+.3f}."
     )
+
+
+def _onnx_finding(measured: Sequence[Record]) -> str:
+    parts = [
+        f"{record['ratio']:.2f}x as long as float32 for {record['model']} ({size:,.0f} MB)"
+        for record, size in _by_size(measured)
+    ]
+    return f"A step of one stream takes with int8 {', '.join(parts)}."
+
+
+def _by_size(measured: Sequence[Record]) -> list[tuple[Record, float]]:
+    """Returns the records of int8 at one stream with the megabytes of float32, smallest first."""
+    sizes = {r["model"]: r["bytes"] / 1e6 for r in measured if r["weights"] == "float32"}
+    chosen = [r for r in measured if r["weights"] == "int8" and r["batch_size"] == 1]
+    return sorted(((r, sizes[r["model"]]) for r in chosen), key=lambda pair: pair[1])
+
+
+def _xla_finding(measured: Sequence[Record]) -> str:
+    ratios = {
+        r["shape"][0]: r["ratio"] for r in measured if r["weights"].startswith("int8 weights")
+    }
+    parts = [f"{ratio:.1f}x for {rows} row{'s' * (rows > 1)}" for rows, ratio in ratios.items()]
+    return f"A product with int8 weights takes as long as one of float32 times: {', '.join(parts)}."
 
 
 CRITERIA = {"refit": "regression", "magnitude": "magnitude", "random": "chance", "none": ""}
@@ -305,6 +331,8 @@ ORDERS: Mapping[str, Callable[[Record], tuple]] = {
 FINDINGS: Mapping[str, Callable[[Sequence[Record]], str]] = {
     "quantize": _quantize_finding,
     "prune": _prune_finding,
+    "onnx": _onnx_finding,
+    "xla": _xla_finding,
 }
 
 
