@@ -283,11 +283,12 @@ def _prune_finding(measured: Sequence[Record]) -> str:
         return max(found, key=lambda r: r.get("learning_rate", 0))["nll_change"]
 
     return (
-        f"Without a quarter of the units the loss changes by {change('refit', True, 0):+.3f} nats by "
-        f"the regression, and by {change('magnitude', False, 0):+.3f} where those of the smallest "
-        "weights are removed. Most of the difference comes from the fit: with it, removal by "
-        f"magnitude costs {change('magnitude', True, 0):+.3f}. After {TUNE_STEPS} updates the two "
-        f"are close, {change('refit', True, TUNE_STEPS):+.3f} and "
+        "Without a quarter of the units the loss changes by "
+        f"{change('refit', True, 0):+.3f} nats by the regression, and by "
+        f"{change('magnitude', False, 0):+.3f} where those of the smallest weights are removed. "
+        "Most of the difference comes from the fit: with it, removal by magnitude costs "
+        f"{change('magnitude', True, 0):+.3f}. After {TUNE_STEPS} updates the two are close, "
+        f"{change('refit', True, TUNE_STEPS):+.3f} and "
         f"{change('magnitude', False, TUNE_STEPS):+.3f}."
     )
 
