@@ -423,6 +423,14 @@ BENCHMARKS = {
         "rnnlab.bench.streaming:StreamingBenchmark",
         "Time and memory of one time step.",
     ),
+    "serving": (
+        "rnnlab.bench.serving:ServingBenchmark",
+        "Tokens per second and gaps of rnnlab serve.",
+    ),
+    "serving-churn": (
+        "rnnlab.bench.serving_churn:ServingChurnBenchmark",
+        "Streams that come and go on rnnlab serve.",
+    ),
     "newton": (
         "rnnlab.bench.newton_convergence:NewtonBenchmark",
         "Convergence of Newton's iteration.",
