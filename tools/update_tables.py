@@ -30,6 +30,8 @@ from rnnlab.bench.malloc import MallocBenchmark
 from rnnlab.bench.newton_convergence import NewtonBenchmark
 from rnnlab.bench.scaling import ScalingBenchmark
 from rnnlab.bench.scan import ScanBenchmark
+from rnnlab.bench.serving import ServingBenchmark
+from rnnlab.bench.serving_churn import ServingChurnBenchmark
 from rnnlab.bench.streaming import StreamingBenchmark
 from rnnlab.cli.compare import result_table
 from rnnlab.records import Record
@@ -208,6 +210,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "libraries": lambda: libraries("libraries"),
     "scaling": lambda: bench("scaling", ScalingBenchmark),
     "streaming": lambda: bench("streaming", StreamingBenchmark),
+    "serving": lambda: bench("serving", ServingBenchmark),
+    "serving churn": lambda: bench("serving_churn", ServingChurnBenchmark),
     "newton": lambda: bench("newton", NewtonBenchmark),
     "malloc": lambda: bench("malloc", MallocBenchmark),
     "cpu ablations": lambda: study("cpu_ablations"),
