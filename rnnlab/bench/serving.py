@@ -15,6 +15,7 @@ from rnnlab.bench.server_process import NAME, VOCAB_SIZE, random_bundle, serving
 from rnnlab.models.config import ModelConfig
 from rnnlab.records import Record
 from rnnlab.tables import device_label, format_ms
+from rnnlab.tasks.wording import counted
 
 PROMPT = "The quick brown "
 MAX_TOKENS = 512
@@ -118,11 +119,9 @@ class ServingBenchmark(Benchmark):
         least = min(measured, key=lambda r: r["gap_seconds"])
         failed = sum(r["failed"] for r in measured)
         return (
-            f"At most {best['tokens_per_second']:,.0f} tokens per second, for {best['streams']} "
-            f"streams with {best['per_event']} tokens per event and {best['engine']}. The shortest "
-            f"median gap is {format_ms(least['gap_seconds'])} ms, for {least['streams']} streams "
-            f"with {least['per_event']} tokens per event and {least['engine']}. {failed} requests "
-            "failed."
+            f"At most {best['tokens_per_second']:,.0f} tokens per second, at {_sizes(best)}. The "
+            f"shortest median gap is {format_ms(least['gap_seconds'])} ms, at {_sizes(least)}. "
+            f"{failed} requests failed."
         )
 
     @classmethod
@@ -132,6 +131,12 @@ class ServingBenchmark(Benchmark):
             f"{first['cell']}, width {first['width']}, depth {first['depth']}, vocabulary "
             f"{first['vocab_size']}, on {device_label(first)}; {first['dtype']}"
         )
+
+
+def _sizes(record: Record) -> str:
+    streams = counted(record["streams"], "stream")
+    tokens = counted(record["per_event"], "token")
+    return f"{streams}, {tokens} per event and {record['engine']}"
 
 
 def _percentile(seconds: np.ndarray, percent: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Serving under churn: is every stream that of the model alone, and is memory constant?"""
+"""Serving under churn: is every stream that of the model without other streams, and is memory constant?"""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ class ChurnStream:
 
 @dataclass(frozen=True)
 class ServingChurnBenchmark(Benchmark):
-    """Compares streams that come and go on `rnnlab serve` with the same streams alone.
+    """Compares streams that come and go at `rnnlab serve` with the same streams without others.
 
     Prompts and lengths differ, and a tenth of the clients disconnect early. Each stream is then
     generated again without others, in slots of its own. The memory of the server is recorded
@@ -86,7 +86,7 @@ class ServingChurnBenchmark(Benchmark):
         key_column("cell"),
         Column("streams", lambda r: f"{r['streams']:,}"),
         Column("of them left early", lambda r: f"{r['left']:,}"),
-        Column("equal to the stream alone", lambda r: f"{r['equal']:,}"),
+        Column("equal without others", lambda r: f"{r['equal']:,}"),
         Column("near ties", lambda r: str(r["near_ties"])),
         Column("different", lambda r: str(r["different"])),
         Column("failed", lambda r: str(r["failed"])),
@@ -133,7 +133,7 @@ class ServingChurnBenchmark(Benchmark):
         for r in measured:
             growth = (r["resident_bytes_end"] - r["resident_bytes_start"]) / 1e6
             parts.append(
-                f"{r['cell']}: {r['equal']:,} of {r['streams']:,} streams equal the stream alone, "
+                f"{r['cell']}: {r['equal']:,} of {r['streams']:,} streams equal the stream without others, "
                 f"{r['near_ties']} differ after a near tie, {r['different']} otherwise, "
                 f"{r['failed']} failed. The server's memory changed by {growth:+.0f} MB in "
                 f"{r['seconds'] / 60:.1f} minutes."
@@ -229,7 +229,7 @@ class _Churn:
 
 
 def _compare(model: SequenceModel, streams: Sequence[ChurnStream]) -> Record:
-    """Returns how many streams equal the stream alone."""
+    """Returns how many streams equal the stream without others."""
     slots = JaxSlots(model, 1, PER_EVENT)
     equal = near_ties = different = failed = 0
     for stream in streams:
