@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from serve.models import make_service
 
 from rnnlab.bundle.reference import make_reference
 from rnnlab.serve import drift
@@ -115,3 +116,13 @@ def test_alarm_is_rare_where_windows_are_usual():
         statistic = CumulativeSum(None, 1 - drift.TAIL)
         alarms += sum(statistic.add(x) and statistic.is_alarm for x in rng.random(2_000))
     assert alarms <= 20  # one in 5,000 windows
+
+
+def test_alarm_is_a_metric_of_its_version(reference):
+    service = make_service()
+    (version,) = service.versions.loaded
+    version.monitor = DriftMonitor(reference, "1")
+    read(version.monitor, chain(np.random.default_rng(7), 3_000, stay=0.5))
+    values = dict(line.rsplit(" ", 1) for line in service.metrics_text().decode().splitlines())
+    assert values['rnnlab_drift_alarm{statistic="surprise",version="1"}'] == "1.0"
+    assert values['rnnlab_inputs_out_of_range{version="1"}'] == "0.0"
