@@ -1,4 +1,4 @@
-"""Serving under churn: is every stream that of the model without other streams, and is memory constant?"""
+"""Serving under churn: every stream compared with itself without others, and constant memory."""
 
 import asyncio
 import contextlib
@@ -133,8 +133,8 @@ class ServingChurnBenchmark(Benchmark):
         for r in measured:
             growth = (r["resident_bytes_end"] - r["resident_bytes_start"]) / 1e6
             parts.append(
-                f"{r['cell']}: {r['equal']:,} of {r['streams']:,} streams equal the stream without others, "
-                f"{r['near_ties']} differ after a near tie, {r['different']} otherwise, "
+                f"{r['cell']}: {r['equal']:,} of {r['streams']:,} streams equal themselves "
+                f"without others, {r['near_ties']} differ after a near tie, {r['different']} otherwise, "
                 f"{r['failed']} failed. The server's memory changed by {growth:+.0f} MB in "
                 f"{r['seconds'] / 60:.1f} minutes."
             )
