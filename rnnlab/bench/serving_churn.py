@@ -134,9 +134,9 @@ class ServingChurnBenchmark(Benchmark):
             growth = (r["resident_bytes_end"] - r["resident_bytes_start"]) / 1e6
             parts.append(
                 f"{r['cell']}: {r['equal']:,} of {r['streams']:,} streams equal themselves "
-                f"without others, {r['near_ties']} differ after a near tie, {r['different']} otherwise, "
-                f"{r['failed']} failed. The server's memory changed by {growth:+.0f} MB in "
-                f"{r['seconds'] / 60:.1f} minutes."
+                f"without others, {r['near_ties']} differ after a near tie, {r['different']} "
+                f"otherwise, {r['failed']} failed. The server's memory changed by "
+                f"{growth:+.0f} MB in {r['seconds'] / 60:.1f} minutes."
             )
         return " ".join(parts)
 
