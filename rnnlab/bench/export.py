@@ -234,7 +234,7 @@ def litert_stream(content: bytes, model: SequenceModel, batch_size: int, threads
 
 
 def bound_stream(content: bytes, model: SequenceModel, batch_size: int, threads: int) -> Stream:
-    """Calls a session that reads and writes buffers of its own: two for each state, which alternate."""
+    """Calls a session that reads and writes buffers of its own, two for each state."""
     from onnxruntime import OrtValue
 
     session = open_session(content, threads)
