@@ -219,7 +219,7 @@ COLUMNS = {
     "prune": (
         Column("units removed", lambda r: f"{r['share']:.1%}"),
         Column("chosen by", lambda r: CRITERIA[r["criterion"]]),
-        Column("projection", lambda r: "fitted again" if r["repair"] else "as it was"),
+        Column("projection", lambda r: "refitted" if r["repair"] else "kept"),
         UPDATES,
         Column("parameters", lambda r: f"{r['parameters']:,}"),
         Column("state, bytes", lambda r: f"{r['state_bytes']:,}"),
