@@ -5,7 +5,7 @@ import onnx
 from flax import nnx
 
 from rnnlab import ModelConfig, stack_cells
-from rnnlab.export import largest_error
+from rnnlab.export import evaluation_copy, largest_error
 from rnnlab.export.onnx import read, write
 from rnnlab.registry import REGISTRY
 
@@ -35,6 +35,7 @@ def with_random_parameters(module):
 
 def onnx_error(module, form, flags=(), sizes=((3, 7),), seed=0):
     """Returns the largest relative error of a module's ONNX file, which must be valid."""
+    module = evaluation_copy(module)
     content = write(module, form, flags)
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     return largest_error(read(content), module, form, flags, sizes=sizes, seed=seed)
