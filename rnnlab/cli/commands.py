@@ -154,15 +154,15 @@ class Prune:
 
 @dataclass(frozen=True)
 class Verify:
-    """Check the files of a run or a bundle, or of all below a directory, and report their state.
+    """Check the files of a run or a bundle, of all below a directory, or an audit log.
 
     Compares checkpoints with their digests and settings with those of the checkpoints, and reads
-    all other files. Of a bundle all files are compared with their digests. Changes nothing. The
-    exit code is 4 if a file is corrupt.
+    all other files. Of a bundle all files are compared with their digests, of an
+    audit log all records. Changes nothing. The exit code is 4 if a file of a run is corrupt.
     """
 
     folder: Positional[Path]
-    """A run directory or a bundle, or a directory that contains some."""
+    """A run directory or a bundle, a directory that contains some, or the audit log of a server."""
     public_key: Path | None = None
     """File with the public key (PEM) of the owner of the bundles, whose signature is required;
     needs the extra `sign`."""

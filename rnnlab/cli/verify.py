@@ -1,4 +1,4 @@
-"""`rnnlab verify`: check the files of run directories and bundles."""
+"""`rnnlab verify`: check the files of run directories and bundles, and audit logs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ from rnnlab.runs.checkpoints.store import TRASH_SUFFIX, CheckpointStore
 from rnnlab.runs.lock import require_unlocked
 from rnnlab.runs.references import references
 from rnnlab.runs.run_dir import ARCHIVE_DIR, CORRUPT_DIR, RunDirectory
+from rnnlab.serve.audit import check_chain
 from rnnlab.tables import Table, print_table
 
 
@@ -30,13 +31,16 @@ class Finding(NamedTuple):
 
 
 def verify(command: Verify) -> int:
-    """Prints one table per run or bundle. Returns the exit code.
+    """Prints one table per run or bundle, or the state of an audit log. Returns the exit code.
 
     Raises:
+      DataError: the chain of an audit log is broken.
       RunLockedError: a process writes to one of the runs.
       CheckpointError: there is no run or bundle, or a file is corrupt, or a signature is required
         and is missing or of another key.
     """
+    if command.folder.is_file():
+        return _verify_audit(command.folder)
     bundles = _folders(command.folder, DESCRIPTION)
     run_dirs = [] if bundles == [command.folder] else _folders(command.folder, "config.json")
     if not run_dirs and not bundles:
@@ -64,6 +68,14 @@ def verify(command: Verify) -> int:
             f"{corrupt[0]}{more}; restore what is corrupt from a backup, or resume from a valid "
             "checkpoint with `rnnlab resume`, with --from-step if the run is finished"
         )
+    return 0
+
+
+def _verify_audit(path: Path) -> int:
+    """Checks an audit log of `rnnlab serve` and prints the digest of its last record."""
+    chain = check_chain(path)
+    torn = f"; {chain.torn} bytes of an incomplete record follow" if chain.torn else ""
+    print(f"{path}: {chain.records} valid records, the last with SHA-256 {chain.head}{torn}")
     return 0
 
 

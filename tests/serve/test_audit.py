@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from rnnlab.cli.main import main
 from rnnlab.errors import DataError, RunLockedError
 from rnnlab.serve.audit import START, AuditLog, check_chain
 
@@ -80,6 +81,16 @@ def test_torn_last_line_is_cut_off_and_the_chain_goes_on(tmp_path):
     write(path, 1)
     assert check_chain(path).records == 5
     assert check_chain(path).torn == 0
+
+
+def test_verify_command_checks_a_log(tmp_path, capsys):
+    path = tmp_path / "audit.jsonl"
+    head = write(path)
+    assert main(["verify", str(path)]) == 0
+    assert f"4 valid records, the last with SHA-256 {head}" in capsys.readouterr().out
+    path.write_bytes(path.read_bytes().replace(b'"number": 1', b'"number": 7'))
+    assert main(["verify", str(path)]) == 3
+    assert "line 2" in capsys.readouterr().err
 
 
 def test_second_writer_is_refused(tmp_path):
