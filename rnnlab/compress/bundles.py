@@ -103,6 +103,7 @@ def write_quantized(
     """
     bundle = source.bundle
     reference = bundle.reference
+    _, _, card = bundle.read(CARD).decode().partition("\n")  # without the name of the whole model
     if source.data is not None:
         reference = dump(reference_of(small.model, source.data))
     return write_bundle(
@@ -111,7 +112,7 @@ def write_quantized(
         small.arrays,
         encodings=small.encodings,
         reference=reference,
-        card=f"{bundle.read(CARD).decode()}\n{section(about)}",
+        card=f"# {out.name}\n{card}\n{section(about)}",
         overwrite=overwrite,
     )
 
@@ -128,15 +129,20 @@ def write_pruned(
 def section(about: Mapping[str, Any]) -> str:
     """Returns the section of a card about the compression.
 
-    >>> print(section({"bits": 8}))
+    >>> print(section({"bits": 8, "test_nll": 1.5}))
     ## Compression
     <BLANKLINE>
     | | |
     | --- | --- |
     | bits | 8 |
+    | test nll | 1.5000 |
     <BLANKLINE>
     """
-    lines = [f"| {name.replace('_', ' ')} | {value} |" for name, value in about.items()]
+
+    def text(value: Any) -> str:
+        return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+    lines = [f"| {name.replace('_', ' ')} | {text(value)} |" for name, value in about.items()]
     return "\n".join(["## Compression", "", "| | |", "| --- | --- |", *lines, ""])
 
 

@@ -28,7 +28,9 @@ def test_quantize_of_a_run_and_of_its_bundle_writes_bundles_that_predict(
     bundle = open_bundle(first)
     assert bundle.parameters["embedding"].encoding.bits == 8
     assert "head_kernel" in bundle.arrays()
-    assert "## Compression" in bundle.read("card.md").decode()
+    card = bundle.read("card.md").decode()
+    assert card.startswith("# small\n")
+    assert "## Compression" in card
     assert bundle.description.source["compressed"]["bits"] == 8
     whole, small = rnnlab.load(trained_run).model, rnnlab.load(first).model
     tokens = jax.numpy.array([[0, 1, 2, 0]])
