@@ -23,6 +23,7 @@ from rnnlab import load_module
 from rnnlab.bench import speedup_table
 from rnnlab.bench.accuracy import AccuracyBenchmark
 from rnnlab.bench.base import Benchmark
+from rnnlab.bench.export import ExportBenchmark
 from rnnlab.bench.language_model import LanguageModelBenchmark
 from rnnlab.bench.layer import LayerBenchmark
 from rnnlab.bench.libraries import LibrariesBenchmark
@@ -210,6 +211,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "libraries": lambda: libraries("libraries"),
     "scaling": lambda: bench("scaling", ScalingBenchmark),
     "streaming": lambda: bench("streaming", StreamingBenchmark),
+    "export": lambda: bench("export", ExportBenchmark),
     "serving": lambda: bench("serving", ServingBenchmark),
     "serving churn": lambda: bench("serving_churn", ServingChurnBenchmark),
     "newton": lambda: bench("newton", NewtonBenchmark),

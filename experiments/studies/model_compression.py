@@ -295,10 +295,10 @@ def _prune_finding(measured: Sequence[Record]) -> str:
 
 def _onnx_finding(measured: Sequence[Record]) -> str:
     parts = [
-        f"{record['ratio']:.2f}x as long as float32 for {record['model']} ({size:,.0f} MB)"
+        f"{record['ratio']:.2f} for {record['model']} ({size:,.0f} MB)"
         for record, size in _by_size(measured)
     ]
-    return f"A step of one stream takes with int8 {', '.join(parts)}."
+    return f"Time of a step of one stream with int8, relative to float32: {', '.join(parts)}."
 
 
 def _by_size(measured: Sequence[Record]) -> list[tuple[Record, float]]:
@@ -312,8 +312,8 @@ def _xla_finding(measured: Sequence[Record]) -> str:
     ratios = {
         r["shape"][0]: r["ratio"] for r in measured if r["weights"].startswith("int8 weights")
     }
-    parts = [f"{ratio:.1f}x for {rows} row{'s' * (rows > 1)}" for rows, ratio in ratios.items()]
-    return f"A product with int8 weights takes as long as one of float32 times: {', '.join(parts)}."
+    parts = [f"{ratio:.1f} for {rows} row{'s' * (rows > 1)}" for rows, ratio in ratios.items()]
+    return f"Time of a product with int8 weights, relative to float32: {', '.join(parts)}."
 
 
 CRITERIA = {"refit": "regression", "magnitude": "magnitude", "random": "chance", "none": ""}

@@ -429,7 +429,7 @@ BENCHMARKS = {
     ),
     "serving-churn": (
         "rnnlab.bench.serving_churn:ServingChurnBenchmark",
-        "Streams that come and go on rnnlab serve.",
+        "Streams that start and end all the time on rnnlab serve.",
     ),
     "newton": (
         "rnnlab.bench.newton_convergence:NewtonBenchmark",
