@@ -1,4 +1,4 @@
-"""A small data set, its files in a folder, and a server of them."""
+"""A small data set, its files in a folder, a server of them; and whether a public set is here."""
 
 import hashlib
 import http.server
@@ -10,12 +10,19 @@ import pytest
 
 from rnnlab.datasets.catalog import DATASETS
 from rnnlab.datasets.data_set import DataFile, DataSet
+from rnnlab.datasets.folder import present_form, set_folder
 
 NAME = "small"
 TEXT = b"hour,count\n1,16\n2,40\n" * 5000
 PACKED = lzma.compress(TEXT)
 FILES = {"hour.csv": TEXT, "hour.csv.xz": PACKED, "data/a.csv": b"a\n1\n", "data/b.csv": b"b\n2\n"}
 LICENSE = b"Free.\n"
+
+
+def is_here(name):
+    """Whether all files of a public data set are in the data folder."""
+    folder, parts = set_folder(name), DATASETS[name].parts.values()
+    return all(present_form(folder, forms) is not None for forms in parts)
 
 
 def make_set(address=None):

@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from small_data_set import FILES, NAME, write_set
+from small_data_set import FILES, NAME, is_here, write_set
 
 from rnnlab.datasets import DATASETS, dataset_files
 from rnnlab.datasets import data_folder as folder_of_all
-from rnnlab.datasets.folder import set_folder
 from rnnlab.errors import DataError
 
 
@@ -39,7 +38,7 @@ def test_catalog_has_a_valid_digest_and_address_for_every_file():
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_files_of_a_data_set_that_is_here_are_valid(name):
-    if not set_folder(name).is_dir():
+    if not is_here(name):
         pytest.skip(f"{name} is not in the data folder")
     assert list(dataset_files(name)) == list(DATASETS[name].parts)
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 from reader_files import assert_refused
+from small_data_set import is_here
 
 from rnnlab.datasets import dataset_files
-from rnnlab.datasets.folder import set_folder
 from rnnlab.tasks.readers.ecg import CLASSES, DS1, DS2, PACED, read_ecg
 from rnnlab.tasks.readers.nab import WINDOWS, read_nab
 from rnnlab.tasks.readers.turbofan import read_engines, read_turbofans
@@ -16,7 +16,7 @@ from rnnlab.tasks.readers.wide import read_wide_series
 
 def needs(name):
     """Skips a test without a data set."""
-    return pytest.mark.skipif(not set_folder(name).is_dir(), reason=f"{name} is not here")
+    return pytest.mark.skipif(not is_here(name), reason=f"{name} is not here")
 
 
 WIDE = '"V1","V2","V3","V4"\n"H1","605","586","511.5"\n"H2","3124","",""\n'

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from reader_files import assert_refused
+from small_data_set import is_here
 
 from rnnlab.datasets import dataset_files
-from rnnlab.datasets.folder import set_folder
 from rnnlab.tasks.readers.icu import VARIABLES, read_icu_stays, read_outcomes, read_stays
 
 HEAD = "Time,Parameter,Value\n00:00,RecordID,{}\n00:00,Age,54\n00:00,Gender,0\n00:00,Height,-1\n"
@@ -81,7 +81,7 @@ def test_folder_without_stays_and_table_without_outcomes_are_refused(tmp_path, w
     assert_refused(read_outcomes, write_file("RecordID,SOFA\n1,2\n"), "has no column 'SAPS-I'")
 
 
-@pytest.mark.skipif(not set_folder("physionet2012").is_dir(), reason="the data set is not here")
+@pytest.mark.skipif(not is_here("physionet2012"), reason="the data set is not here")
 @pytest.mark.parametrize(
     ("part", "deaths"),
     [*(pytest.param(*x, marks=pytest.mark.slow) for x in (("a", 554), ("b", 568))), ("c", 585)],

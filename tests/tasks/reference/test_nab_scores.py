@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from small_data_set import is_here
 
 from rnnlab.datasets import dataset_files
-from rnnlab.datasets.folder import set_folder
 from rnnlab.tasks.readers.nab import LabelledSeries, read_nab
 from rnnlab.tasks.reference.anomaly_detectors import windowed_gaussian
 from rnnlab.tasks.reference.nab_scores import PROFILES, Profile, nab_score, probation_length
@@ -122,7 +122,7 @@ def test_scores_of_a_wrong_shape_or_not_finite_are_refused():
         nab_score([labelled(20)], [np.zeros(20)], PROFILES["standard"])
 
 
-@pytest.mark.skipif(not set_folder("nab").is_dir(), reason="nab is not here")
+@pytest.mark.skipif(not is_here("nab"), reason="nab is not here")
 def test_windowed_gaussian_on_the_real_corpus_has_the_published_scores():
     corpus = read_nab(dataset_files("nab")["nab"])
     scores = [windowed_gaussian(series.values) for series in corpus]
