@@ -1,12 +1,12 @@
 """Models whose files are compared with them, and the comparison."""
 
 import jax
-import onnx
 from flax import nnx
 
 from rnnlab import ModelConfig, stack_cells
 from rnnlab.export import evaluation_copy, largest_error
 from rnnlab.export.onnx import read, write
+from rnnlab.optional import require_module
 from rnnlab.registry import REGISTRY
 
 TOLERANCE = 5e-6
@@ -37,6 +37,7 @@ def onnx_error(module, form, flags=(), sizes=((3, 7),), seed=0):
     """Returns the largest relative error of a module's ONNX file, which must be valid."""
     module = evaluation_copy(module)
     content = write(module, form, flags)
+    onnx = require_module("onnx")
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     return largest_error(read(content), module, form, flags, sizes=sizes, seed=seed)
 

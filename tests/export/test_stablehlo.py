@@ -16,7 +16,6 @@ from rnnlab.export import evaluation_copy, flatten_carry, forms_of, largest_erro
 from rnnlab.export.named_call import named_call
 
 pytest.importorskip("flatbuffers")
-pytest.importorskip("onnx")
 
 from cases import MODELS, TOLERANCE, build
 

@@ -73,6 +73,8 @@ def test_members_of_a_folder_are_those_of_an_archive(tmp_path):
         (packed("w")[:600], "cannot be read as a tar archive: .*; copy it again"),
         (b"text", "cannot be read as a tar archive: .*; copy it again"),
     ],
+    # The content of a gzip file has the time in it: workers would disagree on the names of tests.
+    ids=["short gzip", "short xz", "corrupt gzip", "short tar", "text"],
 )
 def test_corrupt_archive_is_refused(write_file, content, message):
     assert_refused(read_members, write_file(content), message, ".txt")
