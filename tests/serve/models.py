@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+from importlib.util import find_spec
 
 import httpx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 from rnnlab.models.config import ModelConfig
@@ -18,6 +20,8 @@ from rnnlab.serve.server import running_in_thread
 from rnnlab.serve.service import Service
 from rnnlab.serve.slots import JaxSlots
 from rnnlab.serve.versions import Versions
+
+needs_server = pytest.mark.skipif(not find_spec("uvicorn"), reason="the extra serve is missing")
 
 VOCABULARY = tuple("abcdefghijk")
 

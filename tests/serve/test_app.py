@@ -15,6 +15,7 @@ from serve.models import (
     add_version,
     client_of,
     make_service,
+    needs_server,
     text_alone,
     text_model,
     value_model,
@@ -25,6 +26,8 @@ from rnnlab.serve.admin import admin_routes
 from rnnlab.serve.app import make_app
 from rnnlab.serve.audit import AuditLog, check_chain
 from rnnlab.serve.server import LOOPBACK, running_in_thread
+
+pytestmark = needs_server
 
 TOKEN = "a-secret-token-of-tests"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}

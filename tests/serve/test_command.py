@@ -9,7 +9,7 @@ import sys
 import httpx
 import numpy as np
 import pytest
-from serve.models import VOCABULARY, text_alone, text_model
+from serve.models import VOCABULARY, needs_server, text_alone, text_model
 
 from rnnlab.bundle import Description, Sizes, write_bundle
 from rnnlab.cli.main import main
@@ -17,6 +17,8 @@ from rnnlab.models.config import ModelConfig
 from rnnlab.models.parameters import named_parameters
 from rnnlab.serve.audit import check_chain
 from rnnlab.tasks.text_preparation import TextPreparation
+
+pytestmark = needs_server
 
 STREAM = "/v2/models/letters/generate_stream"
 

@@ -1,13 +1,14 @@
 """The load generator: counts of events, and only servers of this machine."""
 
 import pytest
-from serve.models import make_service
+from serve.models import make_service, needs_server
 
 from rnnlab.bench.load import Load, run_load
 from rnnlab.serve.app import make_app
 from rnnlab.serve.server import running_in_thread
 
 
+@needs_server
 def test_load_counts_events_gaps_and_ends():
     service = make_service(slots=1, max_tokens=30)
     with running_in_thread(make_app(service), service) as port:
@@ -23,6 +24,7 @@ def test_load_counts_events_gaps_and_ends():
     assert found.seconds == pytest.approx(0.5, abs=0.4)
 
 
+@needs_server
 def test_load_counts_refused_requests_as_such():
     service = make_service(slots=1, queue=1, max_tokens=10**6)
     with running_in_thread(make_app(service), service) as port:

@@ -97,6 +97,7 @@ def test_decoded_records_are_those_of_the_evaluation_set(task_of):
             np.testing.assert_array_equal(scored.classes, record.classes[1:])
 
 
+@needs_sklearn
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_a_constant_in_an_evaluated_part_changes_no_training_number(
