@@ -55,22 +55,30 @@ gc.set_threshold(200_000, 20, 100)
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 
 
-EXAMPLES_WITH_SCIKIT_LEARN = (
-    "rnnlab.tasks.reference.boosting.class_scores",
-    "rnnlab.tasks.reference.risk.risk_scores",
-    "rnnlab.tasks.reference.risk.sensitivity_precision",
-    "rnnlab.train.rare_classes.average_precision",
-    "rnnlab.train.rare_classes.sensitivity_precision",
-)
-"""Doctests that need the extra `data`, and are skipped without it as its tests are."""
+EXAMPLES_OF_EXTRAS = {
+    "sklearn": (
+        "rnnlab.tasks.reference.boosting.class_scores",
+        "rnnlab.tasks.reference.risk.risk_scores",
+        "rnnlab.tasks.reference.risk.sensitivity_precision",
+        "rnnlab.train.rare_classes.average_precision",
+        "rnnlab.train.rare_classes.sensitivity_precision",
+    ),
+    "starlette": ("rnnlab.serve.http.error_response", "rnnlab.serve.http.json_response"),
+}
+"""Doctests by the package of an extra that they need; they are skipped without it, as tests are."""
 
 
 def pytest_collection_modifyitems(items):
     """Skips doctests that need a package which is not installed."""
-    if find_spec("sklearn") is None:
-        for item in items:
-            if item.name in EXAMPLES_WITH_SCIKIT_LEARN:
-                item.add_marker(pytest.mark.skip(reason="scikit-learn is missing"))
+    missing = {
+        name: package
+        for package, names in EXAMPLES_OF_EXTRAS.items()
+        if find_spec(package) is None
+        for name in names
+    }
+    for item in items:
+        if item.name in missing:
+            item.add_marker(pytest.mark.skip(reason=f"{missing[item.name]} is missing"))
 
 
 def pytest_unconfigure():
