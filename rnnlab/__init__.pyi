@@ -38,6 +38,7 @@ from rnnlab.models import SequenceModel as SequenceModel
 from rnnlab.models import stack_cells as stack_cells
 from rnnlab.models.generate import generate as generate
 from rnnlab.models.saving import save as save
+from rnnlab.parallel.mesh import MeshConfig as MeshConfig
 from rnnlab.registry import REGISTRY as REGISTRY
 from rnnlab.runs.api import resume as resume
 from rnnlab.runs.api import run as run

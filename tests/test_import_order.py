@@ -26,6 +26,7 @@ ORDER = (
     {"layers"},
     {"cells"},
     {"models", "tasks", "testing"},
+    {"parallel"},
     {"analysis", "interop", "train"},
     {"runs"},
     {"bundle"},
