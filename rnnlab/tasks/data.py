@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rnnlab.heads import Head
-from rnnlab.tasks.batch import Batch
+from rnnlab.tasks.batch import Batch, select
 from rnnlab.tasks.predictions import Preparation
 
 
@@ -22,6 +22,9 @@ class TaskData:
       metrics: names that `rnnlab.train.metrics.find_metric` accepts. The first is the main one.
       out_features: number of classes, labels or values per time step.
       train_batch: returns training batch 0, 1, 2, ...: the same batch at each call.
+      rows: returns the examples of training batch n in a slice of the batch axis, and reads or
+        computes no others: `rows(n, rows)` equals `select(train_batch(n), rows)` in every bit. All
+        training batches then have the shapes of batch 0. None: `train_rows` makes the whole batch.
       eval_sets: evaluation sets by name, each a function that returns its batches. The first set
         (`"valid"`) selects the best step, the last (`"test"`) is reported.
       baselines: returns the scores of trivial predictors on the last evaluation set, by name: a
@@ -80,6 +83,22 @@ class TaskData:
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     wanted_recall: Mapping[str, float] = field(default_factory=dict)
     decode: Callable[[np.ndarray, Batch], Iterable[tuple[Any, Any]]] | None = None
+    rows: Callable[[int, slice], Batch] | None = None
+
+    def train_rows(self, n: int, rows: slice) -> Batch:
+        """Returns some examples of training batch n, as a process or a device reads its own.
+
+        Args:
+          n: number of the batch.
+          rows: slice of its batch axis.
+
+        >>> from rnnlab.tasks import Adding
+        >>> Adding(length=5, batch_size=8).load(seed=0).train_rows(0, slice(2, 4)).inputs.shape
+        (2, 5, 2)
+        """
+        if self.rows is not None:
+            return self.rows(n, rows)
+        return select(self.train_batch(n), rows)
 
 
 class Task(Protocol):

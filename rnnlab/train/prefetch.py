@@ -1,10 +1,11 @@
-"""Prepare the next update's batches on another thread while the device computes this update."""
+"""Prepare batches on another thread, and put them on the device, while it computes an update."""
 
 import faulthandler
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -14,6 +15,8 @@ import numpy as np
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.tasks.data import TaskData
+from rnnlab.train.placement import Shardings, batch_shapes, own_rows, place
+from rnnlab.validation import require_positive_int
 
 STALL_WARNING_S, POLL_INTERVAL_S, JOIN_TIMEOUT_S = 300.0, 0.2, 5.0
 """Seconds until a stall warning; polling interval; join timeout of the worker thread."""
@@ -25,28 +28,57 @@ def prefetch_batches(
     start: int,
     stop: int,
     poll: Callable[[], None] = lambda: None,
+    *,
+    shardings: Shardings | None = None,
+    depth: int = 2,
 ) -> Iterator[Batch]:
     """Yields the batches of updates `start` to `stop - 1`, stacked along a leading axis.
 
-    Update n always reads the `grad_accum_steps` batches from n * grad_accum_steps on. `poll` is
-    called repeatedly while a batch is awaited; what it raises ends the wait.
+    Update n always reads the `grad_accum_steps` batches from n * grad_accum_steps on. While an
+    update is computed, the batches of the next `depth` updates are prepared in order and put on the
+    device. An error of the data is raised when its update is due, after all earlier updates.
+
+    Args:
+      data: the task.
+      grad_accum_steps: batches per update.
+      start: the first update.
+      stop: the end of the updates.
+      poll: is called repeatedly while a batch is awaited; what it raises ends the wait.
+      shardings: returns the sharding of each array, from the shapes of the stacked batch, of which
+        axis 1 is the batch axis. Where `data` has `rows`, this process then reads only the rows of
+        its own devices. None: the default device.
+      depth: number of updates whose batches are prepared ahead.
 
     Raises:
-      ValueError: a batch holds ids out of range, or the batches of one update differ in shape.
+      ValueError: a batch holds ids out of range, the batches of one update differ in shape, or
+        `depth` is less than 1.
     """
+    require_positive_int(depth=depth)
 
     def prepare(update: int) -> Batch:
-        first = update * grad_accum_steps
-        batches = [data.train_batch(first + k) for k in range(grad_accum_steps)]
-        for batch in batches:
-            validate_batch(data, batch)
-        shapes = sorted({batch.inputs.shape for batch in batches})
-        if len(shapes) > 1:
-            raise ValueError(
-                f"grad_accum_steps must be 1 where batches differ in shape, got {grad_accum_steps} "
-                f"for shapes {shapes[0]} and {shapes[1]}; lower train.grad_accum_steps"
+        numbers = range(update * grad_accum_steps, (update + 1) * grad_accum_steps)
+        if shardings is None or data.rows is None:
+            stacked = _stacked(data, [data.train_batch(n) for n in numbers])
+            if shardings is None:
+                return jax.device_put(stacked)
+            shapes = batch_shapes(stacked)
+            return place(stacked, 0, shapes, shardings(shapes))
+        shapes, placed, rows = local_part()
+        stacked = _stacked(data, [data.train_rows(n, rows) for n in numbers])
+        return place(stacked, rows.start, shapes, placed)
+
+    known: list[tuple[Batch, Batch, slice]] = []
+
+    def local_part() -> tuple[Batch, Batch, slice]:
+        """The shapes and shardings of a whole update, and the rows of this process."""
+        if not known:
+            shapes = batch_shapes(jax.tree.map(lambda x: x[None], data.train_batch(0)))
+            shapes = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct((grad_accum_steps, *x.shape[1:]), x.dtype), shapes
             )
-        return jax.device_put(jax.tree.map(lambda *x: np.stack(x), *batches))
+            placed = shardings(shapes)
+            known.append((shapes, placed, own_rows(shapes, placed)))
+        return known[0]
 
     requests: SimpleQueue[int | None] = SimpleQueue()
     ready: SimpleQueue[Batch | BaseException] = SimpleQueue()
@@ -59,19 +91,35 @@ def prefetch_batches(
                 ready.put(error)
 
     # A daemon: the process exits even if reading data never returns.
-    worker = Thread(target=work, daemon=True)
+    worker = Thread(target=work, daemon=True, name="rnnlab-prefetch")
     worker.start()
     try:
+        for update in range(start, min(start + depth, stop)):
+            requests.put(update)
         for update in range(start, stop):
-            if update == start:
-                requests.put(update)
             batch = _wait_for_batch(ready, update, poll)
-            if update + 1 < stop:
-                requests.put(update + 1)
+            if update + depth < stop:
+                requests.put(update + depth)
             yield batch
     finally:
+        with suppress(Empty):  # updates that nobody waits for any more
+            while True:
+                requests.get_nowait()
         requests.put(None)
         worker.join(JOIN_TIMEOUT_S)
+
+
+def _stacked(data: TaskData, batches: list[Batch]) -> Batch:
+    """The valid batches of one update, stacked along a leading axis."""
+    for batch in batches:
+        validate_batch(data, batch)
+    shapes = sorted({batch.inputs.shape for batch in batches})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"grad_accum_steps must be 1 where batches differ in shape, got {len(batches)} "
+            f"for shapes {shapes[0]} and {shapes[1]}; lower train.grad_accum_steps"
+        )
+    return jax.tree.map(lambda *x: np.stack(x), *batches)
 
 
 def _wait_for_batch(
