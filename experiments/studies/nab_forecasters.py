@@ -26,6 +26,20 @@ HEAD = StudentT(1)
 SECONDS_PER_DAY = 86400
 
 
+class ForecastErrors(NamedTuple):
+    """The absolute errors of a forecaster per series, (time + 1,) each, 0 at the first time step.
+
+    Attributes:
+      scaled: relative to the scale that was forecast for the time step.
+      unscaled: in mean changes of the probation.
+      parameters: number of parameters of one forecaster.
+    """
+
+    scaled: list[np.ndarray]
+    unscaled: list[np.ndarray]
+    parameters: int
+
+
 class Series(NamedTuple):
     """The inputs and targets of the forecaster of a series.
 
@@ -78,13 +92,8 @@ def batches(corpus: Sequence[Series]) -> tuple[Batch, Batch]:
 
 def forecast_errors(
     corpus: Sequence[Series], config: ModelConfig, train: TrainConfig
-) -> tuple[list[np.ndarray], int]:
-    """Trains a forecaster per series and returns its errors at all time steps.
-
-    Returns:
-      The absolute error relative to the forecast's scale, (time + 1,) per series, 0 at the first;
-      and the number of parameters of one forecaster.
-    """
+) -> ForecastErrors:
+    """Trains a forecaster per series and returns its errors at all time steps."""
     model = config.build(
         HEAD.out_features, in_features=corpus[0].inputs.shape[1], rngs=nnx.Rngs(train.seed)
     )
@@ -123,9 +132,10 @@ def forecast_errors(
     longest = max(len(series.inputs) for series in corpus)
     padded = np.stack([np.pad(x.inputs, ((0, longest - len(x.inputs)), (0, 0))) for x in corpus])
     found = jax.jit(lambda p, x: jax.lax.map(lambda a: outputs(a[0], a[1][None])[0], (p, x)))
-    errors = []
+    scaled, unscaled = [], []
     for made, series in zip(np.asarray(found(best, padded)), corpus, strict=True):
         named = HEAD.named(made[: len(series.inputs)])
-        error = np.abs(series.targets - named["location"]) / named["scale"]
-        errors.append(np.append(0.0, np.asarray(error, np.float64)[:, 0]))
-    return errors, sum(x.size for x in jax.tree.leaves(one.params))
+        error = np.abs(series.targets - named["location"])
+        for kept, values in ((unscaled, error), (scaled, error / named["scale"])):
+            kept.append(np.append(0.0, np.asarray(values, np.float64)[:, 0]))
+    return ForecastErrors(scaled, unscaled, sum(x.size for x in jax.tree.leaves(one.params)))

@@ -48,9 +48,10 @@ def test_forecast_errors_are_largest_at_a_planted_shift():
     for x in corpus:
         x.values[250:] += 30
     prepared = [forecasters.prepared(x) for x in corpus]
-    errors, _ = forecasters.forecast_errors(prepared, nab.MODEL, replace(nab.TRAIN, steps=20))
-    assert [int(x.argmax()) for x in errors] == [250, 250]
+    errors = forecasters.forecast_errors(prepared, nab.MODEL, replace(nab.TRAIN, steps=20))
+    for found in (errors.scaled, errors.unscaled):
+        assert [int(x.argmax()) for x in found] == [250, 250]
     first = [x.fitted + 1 for x in prepared]
-    record = nab.measured_scores(corpus, nab.likelihoods(errors, first))
+    record = nab.measured_scores(corpus, nab.likelihoods(errors.scaled, first))
     assert set(record["scores"]) == {"standard", "reward_low_fp", "reward_low_fn"}
     assert record["scores"]["standard"] >= 0
