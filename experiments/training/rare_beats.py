@@ -3,7 +3,7 @@
 Command:  rnnlab run experiments/training/rare_beats.py --preset cpu
           rnnlab run experiments/training/rare_beats.py --preset tried
           rnnlab run experiments/training/rare_beats.py --preset random_split
-Device:   two cores of a busy x86 machine; 15 minutes for 9 runs, of which boosting takes about 5.
+Device:   two cores of a shared x86 machine; 5 minutes for 9 runs and boosting.
 Expected: a test macro-F1 of minGRU of at least 0.578, that of boosting with class weights on other
           features of the same data; and a lower average precision of V than that of boosting, since
           a ventricular beat is known by its shape without its neighbours.
