@@ -29,7 +29,7 @@ ORDER = (
     {"parallel"},
     {"analysis", "interop", "train"},
     {"runs"},
-    {"bundle"},
+    {"bundle", "sweeps"},
     {"export"},
     {"compress", "serve"},
     {"bench"},

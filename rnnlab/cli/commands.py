@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,41 @@ class Run:
     results: Path | None = None
     """File to append one record per finished run to; default: results.jsonl in the directory of
     the runs."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Search the settings of an experiment: every trial is a run, the best ones are listed first.
+
+    `--space SETTING=VALUES` names a setting and its values, once per setting: 1,2,3 are choices,
+    16:256 is a range, 16:256:16 a range with a step, log:1e-4:1e-2 a logarithmic range. Other
+    settings are flags as of `rnnlab run`. Optuna's TPE sampler proposes the settings; needs the
+    extra `search`. docs/guides/search.md shows examples.
+
+    SIGINT and SIGTERM save the running trial. The same command with --resume continues it; so it
+    does a trial whose process was killed. A finished trial is never repeated.
+    """
+
+    file: Positional[Path]
+    """The experiment, as in experiments/training/char_lm.py; `rnnlab list` shows them."""
+    space: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="SETTING=VALUES")] = ()
+    """A setting to vary and its values, as in train.learning_rate=log:1e-4:1e-2."""
+    trials: int = 20
+    """Number of trials, including those that the directory has."""
+    workers: int = 1
+    """Processes on this machine that share the trials."""
+    prune: bool = False
+    """End trials that are worse than others after as many updates (successive halving)."""
+    prune_after: int | None = None
+    """Updates after which a trial may be pruned for the first time; default: a tenth of all."""
+    sampler_seed: int = 0
+    """Seed of the proposed settings."""
+    preset: str = "cpu"
+    """Name of the settings in the file's PRESETS to start from."""
+    out: Path | None = None
+    """Directory of the search; default: runs/EXPERIMENT/search-TIME."""
+    resume: bool = False
+    """Continue the search that the directory has."""
 
 
 @dataclass(frozen=True)
@@ -374,7 +409,20 @@ class Export:
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
     for kind in (
-        *(List, Data, Run, Resume, Verify, Compare, Predict, Sample, Inspect, Bundle, Serve),
+        *(
+            List,
+            Data,
+            Run,
+            Search,
+            Resume,
+            Verify,
+            Compare,
+            Predict,
+            Sample,
+            Inspect,
+            Bundle,
+            Serve,
+        ),
         *(Export, Quantize, Prune),
     )
 }
@@ -385,6 +433,7 @@ HANDLERS = {
     Data: "rnnlab.cli.data:run",
     Run: "rnnlab.cli.run:run_experiment",
     Resume: "rnnlab.cli.run:resume_run",
+    Search: "rnnlab.cli.search:search",
     Verify: "rnnlab.cli.verify:verify",
     Compare: "rnnlab.cli.compare:compare",
     Predict: "rnnlab.cli.predict:predict",

@@ -108,6 +108,25 @@ def print_settings(preset: Preset, flags: Sequence[str]) -> None:
     _read(base, ["--help"])
 
 
+def flag_setting(name: str) -> str:
+    """Returns the setting that a flag names.
+
+    >>> flag_setting("--train.learning-rate")
+    'train.learning_rate'
+    """
+    return name.removeprefix("--").replace("-", "_")
+
+
+def read_value(base: Experiment, name: str, text: str) -> Any:
+    """Returns the value of a setting from its text, as of the flag of the same name.
+
+    Raises:
+      ValueError: the experiment has no such setting, or the value is invalid.
+    """
+    flag = Flag(f"--{name.replace('_', '-')}", text.split())
+    return _value(_parse(base, [flag]), name)
+
+
 def _choose_task(preset: Preset, flags: Sequence[Flag]) -> tuple[Preset, list[Flag]]:
     """Returns the preset with the task of a flag `--data NAME`, and the other flags."""
     chosen = [flag for flag in flags if flag.name == TASK]
@@ -194,7 +213,7 @@ def _options(cells: Iterable[str]) -> set[str]:
 
 
 def _setting(flag: Flag) -> str:
-    return flag.name.removeprefix("--").replace("-", "_")
+    return flag_setting(flag.name)
 
 
 def _split_flags(words: Sequence[str]) -> list[Flag]:

@@ -21,7 +21,7 @@ DEBUG, WIDE = "--debug", "--wide"
 KEEP, NO_KEEP = "--malloc-keep-memory", "--no-malloc-keep-memory"
 GLOBAL_FLAGS = {DEBUG, WIDE, KEEP, NO_KEEP}
 """Flags of every command."""
-TRAINING_COMMANDS = (["run"], ["resume"], ["bench", "language-model"], ["bench", "lm"])
+TRAINING_COMMANDS = (["run"], ["search"], ["resume"], ["bench", "language-model"], ["bench", "lm"])
 
 
 def main(arguments: list[str] | None = None, *, owns_process: bool = False) -> int:

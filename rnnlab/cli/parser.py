@@ -27,6 +27,7 @@ from rnnlab.cli.commands import (
     Resume,
     Run,
     Sample,
+    Search,
     load,
 )
 from rnnlab.runs.locate import find_run
@@ -50,7 +51,7 @@ HELP_FLAGS = {"-h", "--help"}
 
 
 class Parsed(NamedTuple):
-    """A command; for `run` also the flags of the experiment, and whether to show its help."""
+    """A command; where it trains an experiment also its flags, and whether to show its help."""
 
     command: Any
     flags: Sequence[str] = ()
@@ -94,7 +95,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
         "config": (OmitArgPrefixes, OmitSubcommandPrefixes),
     }
     kind = _command_type(arguments)
-    if arguments[:1] != ["run"] or len(arguments) == 1:
+    if arguments[0] not in ("run", "search") or len(arguments) == 1:
         return Parsed(_locate_run(tyro_arguments.read(kind, arguments, **options)))
     # The help of an experiment's file lists its settings, which are known when it is loaded.
     asks_for_help = not arguments[1].startswith("-") and not HELP_FLAGS.isdisjoint(arguments)
@@ -135,7 +136,7 @@ def dispatch(parsed: Parsed, session: Session) -> int:
     command = parsed.command
     with session.stop_signal.deferred():  # an interrupted import of a compiled module is final
         handler = load(HANDLERS.get(type(command), "rnnlab.cli.bench:run"))
-    if isinstance(command, Run):
+    if isinstance(command, Run | Search):
         if parsed.asks_for_help:
             load("rnnlab.cli.run:print_help")(command, parsed.flags)
         return handler(command, parsed.flags, session)

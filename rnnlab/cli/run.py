@@ -14,7 +14,7 @@ from flax import nnx
 from rnnlab import records
 from rnnlab.cli import suggestions
 from rnnlab.cli.best_run import best_run
-from rnnlab.cli.commands import Resume, Run
+from rnnlab.cli.commands import Resume, Run, Search
 from rnnlab.cli.compare import print_results, results_of, training_losses
 from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
@@ -35,9 +35,9 @@ from rnnlab.train.callbacks import Reporter
 CURVES_FILE = "curves.png"
 
 
-def print_help(command: Run, flags: Sequence[str]) -> None:
+def print_help(command: Run | Search, flags: Sequence[str]) -> None:
     """Prints the settings of an experiment's file and exits."""
-    print_settings(_preset(command), flags)
+    print_settings(find_preset(command), flags)
 
 
 def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
@@ -47,7 +47,7 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
       ValueError: the file, the preset, the value of a flag or the output directory is invalid.
     """
     seeds = [] if command.seeds is None else ["--train.seed", command.seeds]
-    planned = experiments(_preset(command), [*flags, *seeds])
+    planned = experiments(find_preset(command), [*flags, *seeds])
     names = [run_name(settings) for _, settings in planned]
     if len(set(names)) < len(names):
         raise ValueError(f"two runs are {max(names, key=names.count)}; name each value once")
@@ -167,7 +167,12 @@ def _draw_curves(out: Path, metric: str, figure: Path) -> bool:
     return True
 
 
-def _preset(command: Run) -> Preset:
+def find_preset(command: Run | Search) -> Preset:
+    """Returns the preset that a command names.
+
+    Raises:
+      ValueError: the file is not an experiment, or has no such preset.
+    """
     presets = load_presets(_find_experiment(command.file))
     if command.preset not in presets:
         raise ValueError(

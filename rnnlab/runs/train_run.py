@@ -46,7 +46,8 @@ def train_run(
 
     Returns:
       The outcome: metrics of the best step on every evaluation set, when it was reached, speed in
-      real tokens without padding, and the curve of the first metric.
+      real tokens without padding, and the curve of the first metric. If the reporter ended the
+      training, also "pruned", which is True.
 
     Raises:
       StopRequested: a signal came; the state is on disk.
@@ -149,6 +150,7 @@ def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -
         "seconds": float(progress.seconds),
         "tokens_per_second": loop.throughput.median,
         "curve": curve,
+        **({"pruned": True} if loop.is_pruned else {}),
     }
 
 

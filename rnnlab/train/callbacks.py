@@ -18,12 +18,15 @@ class Reporter:
     Attributes:
       on_update: called after each update with its number, its loss and the tokens per second.
       log: called with a line for the reader.
+      on_evaluation: called after each evaluation of a trained state with its update and its value
+        of the metric that chooses the best step; True ends the training as pruned.
       title: the first line, logged when the state is ready.
       known_notes: notes on the data that were logged already, which the runs of a command share.
     """
 
     on_update: Callable[[int, Record], None] = lambda step, metrics: None
     log: Callable[[str], None] = lambda line: None
+    on_evaluation: Callable[[int, float], bool] = lambda step, value: False
     title: str = ""
     known_notes: set[str] = field(default_factory=set, compare=False)
 

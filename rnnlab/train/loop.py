@@ -33,6 +33,7 @@ class TrainingLoop:
       progress: best value, early stopping, running time and loss history.
       validation_split: name of the evaluation set that chooses the best step.
       metric: name of the metric that chooses it.
+      is_pruned: whether the reporter ended the training after an evaluation.
     """
 
     state: TrainState
@@ -54,6 +55,7 @@ class TrainingLoop:
         self.train_step = make_train_step(graphdef, data.loss, config, data.loss_options)
         self._gate_saturation = make_gate_saturation(graphdef)
         self._gradient_monitor = GradientMonitor()
+        self.is_pruned = False
         self.throughput = ThroughputMeter()
         self.first_batch = data.train_batch(0)
         validate_batch(data, self.first_batch)
@@ -76,6 +78,8 @@ class TrainingLoop:
     def run(self) -> None:
         """Trains to the last step, or until `patience` evaluations bring no better value.
 
+        It also ends where the reporter's `on_evaluation` returns True.
+
         Raises:
           TrainingStopped: `should_stop` returned True; the state is saved.
           TrainingDivergedError: losses or gradients are NaN or Inf, or the loss has diverged.
@@ -91,7 +95,7 @@ class TrainingLoop:
             data, config.grad_accum_steps, start, config.steps, self._stop_if_requested
         )
         for step, batches in enumerate(stream, start + 1):
-            if self._out_of_patience():
+            if self.is_pruned or self._out_of_patience():
                 break
             self.state, metrics = self.train_step(self.state, batches)
             # Waits for the update: one runs while the next batch is made; more would fill memory.
@@ -178,6 +182,8 @@ class TrainingLoop:
         self.callbacks.reporter.log(
             f"step {step}: {self.validation_split} {text}{best}; saved step {step}"
         )
+        if step:  # an untrained model shows nothing about its settings
+            self.is_pruned = self.callbacks.reporter.on_evaluation(step, float(value))
 
     def _save(self, *, best: bool) -> None:
         self.progress = self.progress._replace(seconds=np.array(self._seconds()))

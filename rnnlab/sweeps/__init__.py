@@ -1,0 +1,1 @@
+"""Hyper-parameter searches, and jobs on this machine or a cluster."""
