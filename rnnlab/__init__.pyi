@@ -48,8 +48,8 @@ from rnnlab.runs.trained_model import TrainedModel as TrainedModel
 from rnnlab.scan import gated_scan as gated_scan
 from rnnlab.scan import linear_scan as linear_scan
 from rnnlab.scan import log_linear_scan as log_linear_scan
-from rnnlab.sweeps.search import search as search
-from rnnlab.sweeps.space import Range as Range
+from rnnlab.searches.search import search as search
+from rnnlab.searches.space import Range as Range
 from rnnlab.tasks import MQAR as MQAR
 from rnnlab.tasks import TASKS as TASKS
 from rnnlab.tasks import Adding as Adding

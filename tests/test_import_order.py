@@ -29,7 +29,7 @@ ORDER = (
     {"parallel"},
     {"analysis", "interop", "train"},
     {"runs"},
-    {"bundle", "sweeps"},
+    {"bundle", "searches"},
     {"export"},
     {"compress", "serve"},
     {"bench"},

@@ -121,7 +121,7 @@ def read_value(base: Experiment, name: str, text: str) -> Any:
     """Returns the value of a setting from its text, as of the flag of the same name.
 
     Raises:
-      ValueError: the experiment has no such setting, or the value is invalid.
+      ValueError: the setting is unknown, or the value is invalid.
     """
     flag = Flag(f"--{name.replace('_', '-')}", text.split())
     return _value(_parse(base, [flag]), name)

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from rnnlab.cli.curve_axes import scale_y
 from rnnlab.cli.search_table import format_value
-from rnnlab.sweeps.search import Search, SearchResult
-from rnnlab.sweeps.space import Range
-from rnnlab.sweeps.trial_files import FINISHED, PRUNED, TrialRecord
+from rnnlab.searches.search import Search, SearchResult
+from rnnlab.searches.space import Range
+from rnnlab.searches.trial_files import FINISHED, PRUNED, TrialRecord
 
 COLORS = {FINISHED: "#332288", PRUNED: "#BBBBBB"}
 BEST_COLOR = "#CC6677"

@@ -171,7 +171,7 @@ def find_preset(command: Run | Search) -> Preset:
     """Returns the preset that a command names.
 
     Raises:
-      ValueError: the file is not an experiment, or has no such preset.
+      ValueError: the file is not an experiment, or the preset is unknown.
     """
     presets = load_presets(_find_experiment(command.file))
     if command.preset not in presets:

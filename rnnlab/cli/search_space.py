@@ -9,7 +9,7 @@ from rnnlab.cli.arguments import NUMBER
 from rnnlab.cli.experiment_flags import CELL, SEED, experiments, flag_setting, read_value
 from rnnlab.models.config import available_options
 from rnnlab.runs.experiment import Experiment, Preset
-from rnnlab.sweeps.space import Range
+from rnnlab.searches.space import Range
 
 EXAMPLES = "train.learning_rate=log:1e-4:1e-2 or model.depth=1,2,3"
 LOG = "log"
@@ -26,6 +26,8 @@ def read_space(
     """
     parts = split_space(texts)
     bases = _bases(preset, flags, parts)
+    if not parts:
+        raise ValueError(f"a search needs --space SETTING=VALUES, as in {EXAMPLES}; add one")
     axes: dict[str, Range | tuple[Any, ...]] = {}
     for name, text in parts.items():
         is_cell = name == CELL  # `_bases` has read it
@@ -39,8 +41,6 @@ def split_space(texts: Sequence[str]) -> dict[str, str]:
     >>> split_space(["train.learning-rate=log:1e-4:1e-2", "model.depth=1,2"])
     {'train.learning_rate': 'log:1e-4:1e-2', 'model.depth': '1,2'}
     """
-    if not texts:
-        raise ValueError(f"a search needs --space SETTING=VALUES, as in {EXAMPLES}; add one")
     found: dict[str, str] = {}
     for text in texts:
         name, equals, values = text.partition("=")
@@ -57,7 +57,7 @@ def read_axis(base: Experiment, name: str, text: str) -> Range | tuple[Any, ...]
     """Returns a range or choices of a setting from their text.
 
     Raises:
-      ValueError: the experiment has no such setting, or the text is malformed.
+      ValueError: the setting is unknown, or the text is malformed.
     """
     words = [word.strip() for word in text.split(":")]
     is_log = words[0] == LOG

@@ -28,9 +28,9 @@ from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory
 from rnnlab.runs.signals import StopRequested
 from rnnlab.runs.stored_run import load_data
-from rnnlab.sweeps.space import CELL, Axes, Space, split_settings, trial_experiment
-from rnnlab.sweeps.study import Claim, Study
-from rnnlab.sweeps.trial_files import (
+from rnnlab.searches.space import CELL, Axes, Space, split_settings, trial_experiment
+from rnnlab.searches.study import Claim, Study
+from rnnlab.searches.trial_files import (
     DIVERGED,
     FAILED,
     FINISHED,

@@ -9,9 +9,9 @@ pytest.importorskip("optuna")
 from rnnlab import Range
 from rnnlab.runs.lock import lock_run
 from rnnlab.runs.run_dir import RunDirectory
-from rnnlab.sweeps.space import Space
-from rnnlab.sweeps.study import Study
-from rnnlab.sweeps.trial_files import (
+from rnnlab.searches.space import Space
+from rnnlab.searches.study import Study
+from rnnlab.searches.trial_files import (
     DIVERGED,
     FAILED,
     FINISHED,

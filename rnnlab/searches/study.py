@@ -1,7 +1,7 @@
 """The study of a search: trials that several processes take from one Optuna study.
 
 Optuna's journal has no heartbeat: a trial whose process was killed stays in the state running. The
-lock of its run directory tells whether its process lives.
+lock of its run directory shows whether its process lives.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from rnnlab.atomic_io import lock
 from rnnlab.errors import RunLockedError
 from rnnlab.optional import require_module
 from rnnlab.runs.lock import lock_run, require_unlocked
-from rnnlab.sweeps.space import Space
-from rnnlab.sweeps.trial_files import (
+from rnnlab.searches.space import Space
+from rnnlab.searches.trial_files import (
     DIVERGED,
     FINISHED,
     JOURNAL_FILE,
@@ -38,7 +38,7 @@ trial that was killed has two or more trials of Optuna, of the same number."""
 LOCK_SECONDS = 10
 """Age in seconds at which the journal's lock is taken from a process that was killed."""
 MIN_IMPORTANCE_TRIALS = 8
-"""Finished trials below which the importance of a setting says little."""
+"""Finished trials below which the importance of a setting is mostly noise."""
 REDUCTION_FACTOR = 3
 """Of this many trials that reach a rung of successive halving, one continues."""
 
@@ -108,7 +108,7 @@ class Study:
 
     @contextmanager
     def claim(self, trials: int) -> Iterator[Claim | None]:
-        """Yields the next trial, or None if there is none left for this process.
+        """Yields the next trial, or None if no trial is left for this process.
 
         Trials of killed processes come first. They continue in their run directory.
 
@@ -128,7 +128,7 @@ class Study:
         self._tell(self._study, claim._trial, record)
 
     def release(self, claim: Claim) -> None:
-        """Records that a trial was stopped on request, which is no failed attempt."""
+        """Records that a trial was stopped on request, which does not count as an attempt."""
         write_trial(self.out, replace(claim.record, attempts=0))
 
     def trials(self) -> list[TrialRecord]:
@@ -301,7 +301,7 @@ class Study:
         return len(known)
 
     def _tell(self, study: Any, trial: Any, record: TrialRecord) -> None:
-        """Tells a study how a trial ended.
+        """Reports to a study how a trial ended.
 
         To the sampler a trial that diverged is one that was pruned: its settings are bad.
         """

@@ -4,8 +4,8 @@ import pytest
 
 from rnnlab import Adding, Experiment, ModelConfig, Preset, Range
 from rnnlab.cli.search_space import read_space
-from rnnlab.sweeps.search import require_valid
-from rnnlab.sweeps.space import Space
+from rnnlab.searches.search import require_valid
+from rnnlab.searches.space import Space
 from rnnlab.train.config import TrainConfig
 
 PRESET = Preset(Experiment(Adding(), ModelConfig(width=8, depth=1), TrainConfig(steps=20)))

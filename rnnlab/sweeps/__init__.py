@@ -1,1 +1,0 @@
-"""Hyper-parameter searches, and jobs on this machine or a cluster."""
