@@ -67,6 +67,7 @@ from rnnlab.tasks import RareBeats as RareBeats
 from rnnlab.tasks import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks import Sequences as Sequences
 from rnnlab.tasks import Text as Text
+from rnnlab.tasks import Tokens as Tokens
 from rnnlab.tasks import Turbofan as Turbofan
 from rnnlab.train.config import TrainConfig as TrainConfig
 

@@ -11,11 +11,15 @@ from rnnlab.tasks.record_preparation import RecordPreparation
 from rnnlab.tasks.sequence_preparation import SequencePreparation
 from rnnlab.tasks.series_preparation import SeriesPreparation
 from rnnlab.tasks.text_preparation import TextPreparation
+from rnnlab.tasks.tokenizer_preparation import TokenizerPreparation
 from rnnlab.train.losses import LOSSES
 
 PREPARATIONS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (TextPreparation, SequencePreparation, SeriesPreparation, RecordPreparation)
+    for kind in (
+        *(TextPreparation, TokenizerPreparation),
+        *(SequencePreparation, SeriesPreparation, RecordPreparation),
+    )
 }
 """Classes of preparations by name."""
 

@@ -358,16 +358,39 @@ class GetDataSets:
 class VerifyDataSets:
     """Compare the files of data sets with the catalog: their size and their SHA-256.
 
-    The exit code is 3 if a file is missing or differs.
+    A token file is compared with the SHA-256 of its header. The exit code is 3 if a file is missing
+    or differs.
     """
 
     names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME", help_behavior_hint="")] = ()
-    """Names of data sets; default: all that are here."""
+    """Names of data sets, or token files; default: all data sets that are here."""
+
+
+@dataclass(frozen=True)
+class PrepareTokens:
+    """Write texts of any size as a token file, which `rnnlab run FILE --data Tokens` trains on.
+
+    The texts are read in pieces, so that the memory does not grow with them. Every file is a
+    document, and every line of a .jsonl or .ndjson file. The file appears when it is complete.
+    """
+
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE", help_behavior_hint="")]
+    """Text files, folders of them, or glob patterns."""
+    out: Path
+    """The token file to write, which must not exist."""
+    by: str = "characters"
+    """What a token is: characters, bytes, or the path of a tokenizer.json of the package
+    tokenizers, which the extra `tokenizers` installs."""
+    field: str | None = None
+    """The key of the text in JSON Lines; default: the only one that has a string in the first line.
+    """
+    end_token: str | None = None
+    """Token of the tokenizer that is added behind every document, as in '<|endoftext|>'."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """List, get and verify public data sets.
+    """List, get and verify public data sets, and prepare token files.
 
     Each set has a folder below the data folder, which the environment variable RNNLAB_DATA names;
     default: ~/.local/share/rnnlab/data. Without a subcommand the sets are listed.
@@ -377,6 +400,7 @@ class Data:
         Annotated[ListDataSets, subcommand("list")]
         | Annotated[GetDataSets, subcommand("get")]
         | Annotated[VerifyDataSets, subcommand("verify")]
+        | Annotated[PrepareTokens, subcommand("tokens")]
     ) = ListDataSets()
 
 

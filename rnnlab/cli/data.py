@@ -1,12 +1,13 @@
-"""`rnnlab data`: list, get and verify public data sets."""
+"""`rnnlab data`: list, get and verify public data sets, and prepare token files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rnnlab.cli.commands import Data, GetDataSets, VerifyDataSets
+from rnnlab.cli import token_files
+from rnnlab.cli.byte_progress import byte_progress
+from rnnlab.cli.commands import Data, GetDataSets, PrepareTokens, VerifyDataSets
 from rnnlab.cli.suggestions import similar
-from rnnlab.console import make_console
 from rnnlab.datasets.catalog import DATASETS
 from rnnlab.datasets.data_set import DataFile, DataSet
 from rnnlab.datasets.folder import (
@@ -37,8 +38,19 @@ def run(command: Data) -> int:
     if isinstance(action, GetDataSets):
         return _get(_known(action.names), action.source)
     if isinstance(action, VerifyDataSets):
-        return _verify(_known(action.names))
+        files = [Path(name) for name in action.names if _is_file(name)]
+        for file in files:
+            token_files.verify(file)
+        names = [name for name in action.names if not _is_file(name)]
+        return _verify(_known(names)) if names or not files else 0
+    if isinstance(action, PrepareTokens):
+        return token_files.prepare(action)
     return _list()
+
+
+def _is_file(name: str) -> bool:
+    """Whether an argument of `verify` is a token file, also one that is missing."""
+    return name not in DATASETS and (Path(name).suffix == ".tokens" or Path(name).is_file())
 
 
 def _list() -> int:
@@ -164,31 +176,9 @@ def _megabytes(size: int) -> str:
 @contextmanager
 def _progress(name: str) -> Iterator[Report]:
     """Yields a report that draws a bar per file on stderr, if that is a terminal."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
-    console = make_console(stderr=True, highlight=False, emoji=False)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task, current = progress.add_task(name, total=None), None
+    with byte_progress(name) as update:
 
         def report(file: DataFile, done: int) -> None:
-            nonlocal current
-            if file != current:
-                current = file
-                progress.reset(task, total=file.size, description=f"{name}: {file.name}")
-            progress.update(task, completed=done)
+            update(f"{name}: {file.name}", done, file.size)
 
         yield report

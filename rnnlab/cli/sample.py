@@ -6,7 +6,7 @@ import numpy as np
 from rnnlab.cli.commands import Sample
 from rnnlab.loading import load_trained
 from rnnlab.models.generate import generate
-from rnnlab.tasks.text import decode, encode
+from rnnlab.tasks.text_preparation import TextPreparation
 
 MAX_SAMPLE_LENGTH = 1_000_000
 
@@ -24,9 +24,12 @@ def sample(command: Sample) -> int:
         raise ValueError(f"seed must be in 0 to {2**32 - 1}, got {command.seed}")
     trained = load_trained(command.folder, strict=command.strict)
     model, data = trained.model, trained.data
-    if not data.vocabulary:
-        raise ValueError(f"{command.folder} is not a run on text; name one that is")
-    prompt = encode(command.prompt, data.vocabulary)
+    text = data.preparation
+    if not isinstance(text, TextPreparation):
+        if not data.vocabulary:
+            raise ValueError(f"{command.folder} is not a run on text; name one that is")
+        text = TextPreparation(data.vocabulary, window=1, batch_size=1)
+    prompt = text.encode(command.prompt)
     tokens = generate(
         model,
         jax.numpy.asarray(prompt, jax.numpy.int32),
@@ -35,5 +38,5 @@ def sample(command: Sample) -> int:
         temperature=command.temperature,
         top_k=command.top_k,
     )
-    print(command.prompt + decode(np.asarray(tokens), data.vocabulary))
+    print(text.decode(np.concatenate([prompt, tokens])))
     return 0

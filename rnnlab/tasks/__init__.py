@@ -16,6 +16,7 @@ from rnnlab.tasks.mqar import MQAR as MQAR
 from rnnlab.tasks.rare_beats import RareBeats as RareBeats
 from rnnlab.tasks.sequences import Sequences as Sequences
 from rnnlab.tasks.text import Text as Text
+from rnnlab.tasks.tokens import Tokens as Tokens
 from rnnlab.tasks.turbofan import Turbofan as Turbofan
 
 TASKS = {
@@ -37,6 +38,7 @@ TASKS = {
         SelectiveCopying,
         Sequences,
         Text,
+        Tokens,
         Turbofan,
     )
 }

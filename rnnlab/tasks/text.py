@@ -160,7 +160,10 @@ class Text:
             stateful=self.stateful,
             vocabulary=vocabulary,
             fingerprint=hashlib.sha256(raw).hexdigest(),
-            preparation=dataclasses.replace(preparation, test=(ids, end)),
+            preparation=dataclasses.replace(
+                preparation,
+                test=functools.partial(preparation.positioned_windows, ids, end, len(ids)),
+            ),
             notes=notes,
         )
 

@@ -1,6 +1,6 @@
 """Text as token ids: what a training fixes, and predictions for every symbol of a text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,10 +8,13 @@ import numpy as np
 from scipy.special import log_softmax
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE_INDEX, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, loss_mask
 from rnnlab.tasks.batching.padding import split_batches
 from rnnlab.tasks.predictions import RUN_DATA, Outputs, Predictions, require_run_data
 from rnnlab.tasks.readers.documents import document_files, is_json_lines, read_documents
+
+Positioned = tuple[Batch, np.ndarray]
+"""A batch, and the positions in the text of its scored symbols: (scored,) of int64."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,43 @@ class TextPreparation:
       window: time steps of an evaluation window.
       batch_size: windows per batch.
       text_field: the key of the text in JSON Lines; None detects it.
-      test: the ids of the training's own text and where its test part starts.
+      test: yields the batches of the test part of the training's own text, each with the positions
+        of its scored symbols in the text.
     """
 
     vocabulary: tuple[str, ...] = field(repr=False)
     window: int
     batch_size: int
     text_field: str | None = None
-    test: tuple[np.ndarray, int] | None = field(default=None, repr=False, metadata=RUN_DATA)
+    test: Callable[[], Iterator[Positioned]] | None = field(
+        default=None, repr=False, metadata=RUN_DATA
+    )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What each token id stands for."""
+        return self.vocabulary
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether the tokens are bytes, so that files are read as such."""
+        return _of_bytes(self.vocabulary)
 
     def encode(self, content: str | bytes) -> np.ndarray:
         """Returns the token ids of a text, see `encode`."""
         return encode(content, self.vocabulary)
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Returns the text of token ids, see `decode`."""
+        return decode(ids, self.vocabulary)
+
+    def positioned_windows(self, ids: np.ndarray, start: int, end: int) -> Iterator[Positioned]:
+        """Yields the batches of `windows`, each with the positions of its scored symbols."""
+        position = max(start, 1)
+        for batch in self.windows(ids, start, end):
+            count = int(batch.mask.sum())
+            yield batch, np.arange(position, position + count)
+            position += count
 
     def windows(self, ids: np.ndarray, start: int, end: int) -> Iterator[Batch]:
         """Yields batches that score symbols `start` to `end - 1` once, each given the one before.
@@ -74,26 +102,30 @@ class TextPreparation:
                 f"horizon must be None for a text, whose next symbol is predicted, got {horizon}; "
                 "remove it"
             )
-        ids, start = self._ids(source)
-        columns: dict[str, list[np.ndarray]] = {"nats": [], "predicted": [], "probability": []}
-        for batch in self.windows(ids, start, len(ids)):
-            raw = np.asarray(outputs(batch), np.float64)[batch.mask]
+        columns: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("position", "id", "nats", "best", "probability")
+        }
+        for batch, position in self._batches(source):
+            keep = loss_mask(batch)
+            raw, targets = (
+                np.asarray(outputs(batch), np.float64)[keep],
+                batch.targets[keep][:, None],
+            )
             logs = log_softmax(raw, axis=-1)
             best = raw.argmax(axis=-1)[:, None]
-            columns["nats"].append(-np.take_along_axis(logs, batch.targets[batch.mask][:, None], 1))
-            columns["predicted"].append(best)
-            columns["probability"].append(np.exp(np.take_along_axis(logs, best, 1)))
-        nats, best, probability = (np.concatenate(parts)[:, 0] for parts in columns.values())
-        symbols, position = (
-            np.array(list(map(_visible, self.vocabulary)), object),
-            np.arange(max(start, 1), len(ids)),
-        )
-        mean, right = nats.mean(), int((best == ids[position]).sum())
+            columns["position"].append(position)
+            columns["id"].append(targets[:, 0])
+            columns["nats"].append(-np.take_along_axis(logs, targets, 1)[:, 0])
+            columns["best"].append(best[:, 0])
+            columns["probability"].append(np.exp(np.take_along_axis(logs, best, 1)[:, 0]))
+        position, ids, nats, best, probability = map(np.concatenate, columns.values())
+        symbols = np.array(list(map(_visible, self.symbols)), object)
+        mean, right = nats.mean(), int((best == ids).sum())
         return Predictions(
             "symbol",
             {
                 "position": position,
-                "symbol": symbols[ids[position]],
+                "symbol": symbols[ids],
                 "nats": nats,
                 "predicted": symbols[best],
                 "probability": probability,
@@ -102,9 +134,9 @@ class TextPreparation:
             f"the most likely symbol is right for {right:,} of them ({right / len(nats):.1%}).",
         )
 
-    def _ids(self, source: Path | str | None) -> tuple[np.ndarray, int]:
+    def _batches(self, source: Path | str | None) -> Iterator[Positioned]:
         if source is None:
-            return require_run_data(self.test)
+            return require_run_data(self.test)()
         if isinstance(source, str | bytes):
             ids = self.encode(source)
         else:
@@ -112,7 +144,7 @@ class TextPreparation:
             content = read_documents(
                 source,
                 field=self.text_field if are_records else None,
-                as_bytes=_of_bytes(self.vocabulary),
+                as_bytes=self.of_bytes,
             ).content
             try:
                 ids = self.encode(content)
@@ -124,7 +156,7 @@ class TextPreparation:
                 f"{name} must have >= 2 symbols, of which the first is not predicted, got "
                 f"{len(ids)}; use a longer text"
             )
-        return ids, 0
+        return self.positioned_windows(ids, 0, len(ids))
 
 
 def encode(text: str | bytes, vocabulary: tuple[str, ...]) -> np.ndarray:

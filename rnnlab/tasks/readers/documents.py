@@ -68,11 +68,11 @@ def read_documents(
     lines = {file: _json_lines(file) for file in records}
     name = field
     if records and field is None:
-        name = _only_text_field(path, [record for file in records for _, record in lines[file]])
+        name = text_field(path, [record for file in records for _, record in lines[file]])
     documents, raw_files = [], []
     for file in files:
         if file in lines:
-            documents += [_field(file, number, line, name) for number, line in lines[file]]
+            documents += [text_of_record(file, number, line, name) for number, line in lines[file]]
         elif as_bytes:
             documents.append(_bytes(file, raw_files))
         else:
@@ -95,8 +95,12 @@ def read_documents(
     return Documents(joined, tuple(notes))
 
 
-def document_files(path: Path) -> list[Path]:
+def document_files(path: Path, *, any_size: bool = False) -> list[Path]:
     """Returns the files that a path stands for: itself, those of a folder, or of a glob pattern.
+
+    Args:
+      path: the path.
+      any_size: whether the files of a folder or a pattern may exceed `MAX_FILE_BYTES` together.
 
     Raises:
       DataError: there is no file, or they are larger than `MAX_FILE_BYTES` together.
@@ -113,7 +117,7 @@ def document_files(path: Path) -> list[Path]:
     else:
         return [path]
     size = sum(file.stat().st_size for file in files)
-    if size > text.MAX_FILE_BYTES:
+    if size > text.MAX_FILE_BYTES and not any_size:
         reason = f"must have <= {text.MAX_FILE_BYTES} bytes in its {len(files)} files, got {size}"
         raise data_error(path, f"{reason}; use fewer files")
     return files
@@ -173,7 +177,17 @@ def _json_lines(file: Path) -> list[tuple[int, dict[str, Any]]]:
     return records
 
 
-def _only_text_field(path: Path, records: list[dict[str, Any]]) -> str:
+def text_field(path: Path, records: list[dict[str, Any]], *, option: str = "--data.field") -> str:
+    """Returns the only key that has a string in every record.
+
+    Args:
+      path: of the records, for messages.
+      records: one or more.
+      option: names the key, for messages.
+
+    Raises:
+      DataError: there is none, or several.
+    """
     keys = [
         key for key in records[0] if all(isinstance(record.get(key), str) for record in records)
     ]
@@ -182,13 +196,23 @@ def _only_text_field(path: Path, records: list[dict[str, Any]]) -> str:
     if not keys:
         found = ", ".join(map(quote_cell, list(records[0])[:20])) or "no key"
         reason = f"must have a key with a string in every line, got {found} in the first"
-        raise data_error(path, f"{reason}; add one, or name one by --data.field")
+        raise data_error(path, f"{reason}; add one, or name one by {option}")
     found = ", ".join(map(quote_cell, keys[:20]))
     reason = f"has {len(keys)} keys with a string in every line"
-    raise data_error(path, f"{reason}; choose the text by --data.field: one of {found}")
+    raise data_error(path, f"{reason}; choose the text by {option}: one of {found}")
 
 
-def _field(file: Path, number: int, record: dict[str, Any], name: str) -> str:
+def text_of_record(file: Path, number: int, record: dict[str, Any], name: str) -> str:
+    """Returns the text of a line of JSON, with `\\n` as every line end.
+
+    Args:
+      file, number: of the line, from 1, for messages.
+      record: the object of the line.
+      name: the key of the text.
+
+    Raises:
+      DataError: it has no such key, or not a string of valid Unicode.
+    """
     value = record.get(name)
     if not isinstance(value, str):
         found = f"no {name!r} among {', '.join(map(quote_cell, list(record)[:20])) or 'no keys'}"

@@ -48,10 +48,9 @@ def decode_text(path: Path, raw: bytes, alternative: str = "") -> str:
     Raises:
       DataError: the bytes are not UTF-8 text.
     """
-    for signature, kind in _SIGNATURES.items():
-        if raw.startswith(signature):
-            reason = f"looks like {kind}, not text; convert it to UTF-8 text{alternative}"
-            raise data_error(path, reason)
+    if kind := file_kind(raw):
+        reason = f"looks like {kind}, not text; convert it to UTF-8 text{alternative}"
+        raise data_error(path, reason)
     if b"\0" in raw:
         offset = raw.index(b"\0")
         raise data_error(
@@ -72,6 +71,15 @@ def decode_text(path: Path, raw: bytes, alternative: str = "") -> str:
     if not text.strip():
         raise data_error(path, "has no text; write at least one symbol")
     return text
+
+
+def file_kind(raw: bytes) -> str | None:
+    """Returns the format of a file that starts like one which is not UTF-8 text; else None.
+
+    >>> file_kind(b"PK\\x03\\x04")
+    'zip'
+    """
+    return next((kind for start, kind in _SIGNATURES.items() if raw.startswith(start)), None)
 
 
 def normalize_line_ends(text: str) -> str:
