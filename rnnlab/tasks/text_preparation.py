@@ -40,7 +40,7 @@ class TextPreparation:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """What each token id stands for."""
+        """The symbol or token of each id, as predictions show it."""
         return self.vocabulary
 
     @property

@@ -197,5 +197,5 @@ class Tokens:
 
 @functools.lru_cache(maxsize=64)
 def _offset(seed: int, epoch: int, unused: int) -> int:
-    """Where an epoch starts, so that its windows are others than those of the epoch before."""
+    """The first time step of an epoch's windows, so that epochs have different windows."""
     return int(rng_for(RngStream.TRAIN, seed, epoch).integers(unused + 1))

@@ -15,7 +15,8 @@ from rnnlab.models import ModelConfig
 from rnnlab.models.parameters import named_parameters
 from rnnlab.registry import REGISTRY
 from rnnlab.runs.trained_model import TrainedModel
-from rnnlab.tasks import Adding, Forecasting, IrregularRecords, Sequences, Text
+from rnnlab.tasks import Adding, Forecasting, IrregularRecords, Sequences, Text, Tokens
+from rnnlab.tasks.token_files import prepare_token_file
 
 CONFIG = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None)
 
@@ -63,7 +64,21 @@ def records(folder):
     return IrregularRecords(**tables, descriptors="age, ward", categories="ward", batch_size=8)
 
 
-TASKS = {task.__name__: task for task in (text, sequences, targets, series, records)}
+def tokens(folder):
+    """A token file by a tokenizer, next to its text."""
+    tokenizers = pytest.importorskip("tokenizers")
+    path = folder / "a.txt"
+    path.write_text("the cat sat on the mat \n" * 20)
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=30)
+    tokenizer.train_from_iterator([path.read_text()], trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    prepare_token_file([path], folder / "a.tokens", by=str(folder / "tokenizer.json"))
+    return Tokens(folder / "a.tokens", length=8, batch_size=2)
+
+
+TASKS = {task.__name__: task for task in (text, sequences, targets, series, records, tokens)}
 
 
 @pytest.mark.parametrize("make", TASKS.values(), ids=TASKS)
@@ -77,7 +92,8 @@ def test_predictions_of_a_bundle_equal_those_of_the_model(make, tmp_path):
     folder = tmp_path / "bundles" / "model"
     bundle = bundle_model(folder, model, CONFIG, data)
     opened = rnnlab.load(folder)
-    wanted, found = (each.predict(task.path) for each in (trained, opened))
+    source = task.path.with_suffix(".txt") if isinstance(task, Tokens) else task.path
+    wanted, found = (each.predict(source) for each in (trained, opened))
     assert found.kind == wanted.kind
     assert found.summary == wanted.summary
     for name, column in wanted.columns.items():

@@ -101,7 +101,7 @@ def test_prefetch_error_of_a_later_update_comes_after_the_batches_before_it():
 
     stream = module.prefetch_batches(data(train), 1, 0, 9, depth=5)
     assert int(next(stream).inputs[0, 0, 0, 0]) == 0
-    time.sleep(0.05)  # the worker meets the error meanwhile
+    time.sleep(0.05)  # the worker meets the error
     assert int(next(stream).inputs[0, 0, 0, 0]) == 1
     with pytest.raises(ValueError, match="broken"):
         next(stream)

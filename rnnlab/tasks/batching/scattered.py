@@ -26,7 +26,7 @@ def scattered(indices: np.ndarray, size: int, *numbers: int) -> np.ndarray:
       (indices,) of int64, each in [0, size).
 
     Source: Black and Rogaway (2002), Ciphers with arbitrary finite domains: the generalized Feistel
-    cipher and cycle walking. The hash is the finalizer of SplitMix64, which is no cipher.
+    cipher and cycle walking. The hash is the finalizer of SplitMix64, which is not a cipher.
 
     >>> sorted(scattered(np.arange(5), 5, 0).tolist())
     [0, 1, 2, 3, 4]

@@ -186,7 +186,7 @@ def text_field(path: Path, records: list[dict[str, Any]], *, option: str = "--da
       option: names the key, for messages.
 
     Raises:
-      DataError: there is none, or several.
+      DataError: no key has, or several have.
     """
     keys = [
         key for key in records[0] if all(isinstance(record.get(key), str) for record in records)
@@ -211,7 +211,7 @@ def text_of_record(file: Path, number: int, record: dict[str, Any], name: str) -
       name: the key of the text.
 
     Raises:
-      DataError: it has no such key, or not a string of valid Unicode.
+      DataError: the key is missing, or its value is not a string of valid Unicode.
     """
     value = record.get(name)
     if not isinstance(value, str):

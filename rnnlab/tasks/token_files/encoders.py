@@ -14,10 +14,10 @@ from rnnlab.tasks.token_files.format import MAX_HEADER_BYTES, smallest_dtype
 from rnnlab.tasks.token_files.streaming import Piece
 
 TOKENIZER_PIECE = 1 << 16
-"""Characters that a tokenizer encodes at once, up to the next word boundary behind them."""
+"""Characters that a tokenizer encodes in one call, up to the next word boundary behind them."""
 
 MAX_PIECE = 1 << 22
-"""Characters without a word boundary after which a text is cut for the tokenizer."""
+"""Length at which a text that has no word boundary is cut for the tokenizer, in characters."""
 
 WORD_END = re.compile(r"(?<=[^\W_])[ \n]")
 """White space behind a letter or digit, where tokens of GPT-2, GPT-4 and SentencePiece
@@ -189,7 +189,7 @@ def _whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _word_end(text: str) -> int | None:
-    """Where to cut a text; None if more of it is needed."""
+    """The index at which to cut a text; None if its next word boundary is not read yet."""
     found = WORD_END.search(text, TOKENIZER_PIECE)
     if found is not None:
         return found.start()

@@ -31,14 +31,14 @@ CHECKED_BYTES = 64 << 20
 `rnnlab data verify` only, since loading must not read the file."""
 
 PIECE_BYTES = 8 << 20
-"""Bytes that are read at once for a digest."""
+"""Bytes per piece that is read for a digest."""
 
 _PREAMBLE = struct.Struct("<8sII32s16x")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a token file says about itself.
+    """The description of a token file, at its beginning.
 
     Attributes:
       by: what a token is: a character, a byte, or a token of a `tokenizer`.
@@ -69,7 +69,7 @@ class Header:
 
     @property
     def summary(self) -> str:
-        """What is in the file, as in `4 characters (uint8) in 1 document, 2 ids`."""
+        """The contents in numbers, as in `4 characters (uint8) in 1 document, 2 ids`."""
         what = "tokens of a tokenizer" if self.by == "tokenizer" else self.by
         return (
             f"{self.count:,} {what} ({self.dtype}) in {counted(self.documents, 'document')}, "
@@ -100,7 +100,7 @@ class TokenFile:
 
     Attributes:
       path: the file.
-      header: what it says about itself.
+      header: its description.
       digest: hexadecimal SHA-256 of the header, which contains the digest of the rest.
       offset: bytes before the first token.
     """

@@ -11,7 +11,7 @@ from rnnlab.tasks.readers.errors import data_error, quote_cell
 from rnnlab.tasks.readers.text import file_kind, normalize_line_ends
 
 PIECE_BYTES = 1 << 20
-"""Bytes that are read at once."""
+"""Bytes per piece that is read."""
 
 
 class Piece(NamedTuple):

@@ -19,7 +19,8 @@ def read_windows(file: TokenFile, starts: np.ndarray, length: int, end: int | No
       file: the token file.
       starts: (batch,) of int64, index of the first input of each window.
       length: time steps of a window.
-      end: index behind the last target; time steps behind it are padding. None: there are none.
+      end: index behind the last target; time steps behind it are padding. None: there is no
+        padding.
 
     Returns:
       Batch of (batch, length), with a mask if `end` is given.
