@@ -8,7 +8,13 @@ from rnnlab import errors
 from rnnlab.cli import main
 from rnnlab.tasks.token_files import writing
 
-MODEL = ["--model.cell", "mingru", "--model.width", "8", "--model.depth", "1"]
+pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
+
+TINY = (
+    *("--model.cell", "mingru", "--model.width", "4", "--model.depth", "1"),
+    *("--model.conv-kernel-size", "None", "--model.mlp-expansion", "None"),
+    *("--train.steps", "2", "--train.eval-every", "2", "--data.length", "8"),
+)
 
 
 @pytest.fixture
@@ -37,9 +43,8 @@ def test_tokens_are_prepared_trained_on_sampled_and_bundled(text, capsys):
     printed = stdout_of(["data", "tokens", "story.txt", "--out", "story.tokens"], capsys)
     assert "story.tokens: 2,000 characters (uint8) in 1 document, 10 ids, 0.0 MB." in printed
     assert "`rnnlab run char_lm --data Tokens --data.path story.tokens`" in printed
-    train = ["--train.steps", "4", "--train.eval-every", "2", "--data.length", "8"]
     run = ["run", "char_lm", "--data", "Tokens", "--data.path", "story.tokens", "--out", "run"]
-    printed = stdout_of([*run, *MODEL, *train, "--data.order", "epoch"], capsys)
+    printed = stdout_of([*run, *TINY, "--data.order", "epoch"], capsys)
     assert "bigram" in printed
     for folder in ("run", "model"):
         sample = ["sample", folder, "--length", "5", "--seed", "1", "--prompt", "The"]
