@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 INTERNAL_ERROR, USAGE_ERROR, DATA, CHECKPOINT, RESOURCES, DIVERGED, LOCKED = range(1, 8)
+PEER_LOST, STALLED = 8, 9
 """Exit codes. 0 is success, INTERNAL_ERROR is a bug in rnnlab, 130 and 143 are signals."""
 
 
@@ -41,6 +42,12 @@ class RunLockedError(ValueError):
     """A run's directory that another process writes to."""
 
     exit_code = LOCKED
+
+
+class PeerLostError(ConnectionError):
+    """Another process of the run has ended, or does not answer."""
+
+    exit_code = PEER_LOST
 
 
 class MissingMethodError(NotImplementedError, ValueError):

@@ -43,6 +43,15 @@ class Run:
     results: Path | None = None
     """File to append one record per finished run to; default: results.jsonl in the directory of
     the runs."""
+    coordinator: str | None = None
+    """HOST:PORT at which process 0 of a run of several processes listens; SLURM, Open MPI and TPU
+    pods are detected without it."""
+    processes: int | None = None
+    """Number of processes; without --coordinator and --process they are started on this machine."""
+    process: int | None = None
+    """Number of this process, from 0."""
+    stall_seconds: float = 600.0
+    """Of several processes: seconds without an update after which they end with exit code 9."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,19 @@ class Resume:
     """Resume on another number of cores, where the result differs in its last bits."""
     allow_versions_change: bool = False
     """Resume with other versions of JAX and related packages."""
+    allow_other_mesh: bool = False
+    """Resume on another mesh or number of processes, where the result differs in its last bits."""
     results: Path | None = None
     """File to append the result to; default: results.jsonl next to the run directory."""
+    coordinator: str | None = None
+    """HOST:PORT at which process 0 of a run of several processes listens; SLURM, Open MPI and TPU
+    pods are detected without it."""
+    processes: int | None = None
+    """Number of processes; without --coordinator and --process they are started on this machine."""
+    process: int | None = None
+    """Number of this process, from 0."""
+    stall_seconds: float = 600.0
+    """Of several processes: seconds without an update after which they end with exit code 9."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from rnnlab import errors
+from rnnlab.cli.processes import join_processes
 from rnnlab.load_module import user_location
 from rnnlab.malloc import keep_memory
+from rnnlab.parallel import watch
+from rnnlab.parallel.processes import is_first_process, is_loss_of_a_process, process_index
 from rnnlab.runs.lock import lock_if_exists, reject_duplicate_command
 from rnnlab.runs.signals import StopRequested, StopSignal
 from rnnlab.tables import wide_tables
@@ -44,6 +47,7 @@ def main(arguments: list[str] | None = None, *, owns_process: bool = False) -> i
             code = _execute(arguments, stop_signal)
             # Fail here if the output cannot be written, not when the interpreter shuts down.
             sys.stdout.flush()
+            watch.end_together(code)
             return code
     except BaseException as error:
         if stop_signal.number is not None and not isinstance(error, StopRequested):
@@ -60,8 +64,9 @@ def main(arguments: list[str] | None = None, *, owns_process: bool = False) -> i
             traceback.print_exc()
         code, line = _exit_code_and_message(error)
         with suppress(OSError):
-            print(f"rnnlab: {line}", file=sys.stderr)
+            _print_line(line)
         _discard_unwritable_output()
+        watch.end_together(code, line)
         return code
 
 
@@ -82,6 +87,10 @@ def _execute(arguments: list[str], stop_signal: StopSignal) -> int:
     with stop_signal.deferred():
         from rnnlab.cli import parser
     parsed = parser.parse([word for word in arguments if word not in GLOBAL_FLAGS])
+    with stop_signal.deferred():
+        launched = join_processes(parsed.command, arguments)
+    if launched is not None:
+        return launched
     with _lock(parsed.command, arguments) as held_locks, wide_tables(WIDE in arguments):
         return parser.dispatch(parsed, parser.Session(stop_signal, held_locks))
 
@@ -130,6 +139,9 @@ def _exit_code_and_message(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         text = f"the output cannot be written: {error.strerror}; free disk space"
         return errors.RESOURCES, f"error: {text}"
+    if is_loss_of_a_process(error) and not isinstance(error, errors.PeerLostError):
+        what = f"another process has ended: {text[:200]}"
+        return errors.PEER_LOST, f"error: {what}; {watch.hint()}"
     if isinstance(error, ValueError | OSError):
         return errors.code(error), f"error: {text}"
     if isinstance(error, OverflowError):
@@ -148,7 +160,14 @@ def _exit_code_and_message(error: BaseException) -> tuple[int, str]:
 
 
 def _print_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"rnnlab: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    _print_line(f"warning: {' '.join(str(message).split())}")
+
+
+def _print_line(line: str) -> None:
+    """Prints a line on stderr, which of several processes with the same line only one does."""
+    if watch.is_first_to_say(line):
+        process = "" if is_first_process() else f"process {process_index()}: "
+        print(f"rnnlab: {process}{line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

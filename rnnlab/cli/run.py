@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
 from rnnlab.cli.shipped import documented_command, shipped_experiments
+from rnnlab.parallel import watch
+from rnnlab.parallel.processes import from_first_process, is_first_process
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record
 from rnnlab.runs import api
@@ -56,13 +58,13 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
         # Check all models before the first run is trained: only shapes, with placeholder features.
         nnx.eval_shape(lambda model=model: model.build(2, **inputs, rngs=nnx.Rngs(0)))
     name = command.file.stem
-    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    now = from_first_process(lambda: datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     out = command.out or Path("runs") / name / now
     if not os.path.exists(out):  # False also where the name is too long for the system
         validate_run_name(out.name)
     results, figure = command.results or out / "results.jsonl", out / CURVES_FILE
-    existing = _existing_records(results)
-    require_replaceable(figure)
+    existing = from_first_process(lambda: _existing_records(results))
+    from_first_process(lambda: require_replaceable(figure))
     measured: list[Record] = []
     folders: list[Path] = []
     known_notes: set[str] = set()
@@ -71,11 +73,11 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
         run_dir = run_directory(out, settings)
         title = f"{number}/{len(planned)} {run_dir.name}"
         with (
-            progress_display(title, experiment.train.steps) as reporter,
+            _progress(title, experiment.train.steps) as reporter,
             _add_resume_hint(run_dir),
         ):
             reporter = replace(reporter, known_notes=known_notes)
-            if command.out is None:
+            if command.out is None and is_first_process():
                 reporter = _linking(reporter, out)
             result = api.run(
                 run_dir,
@@ -87,9 +89,11 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
                 grid=settings,
             )
         if result not in existing:
-            records.append(results, result)
+            from_first_process(lambda result=result: records.append(results, result))
         measured.append(result)
         folders.append(run_dir)
+    if not is_first_process():
+        return 0
     print_results(measured)
     is_drawn = _draw_curves(out, measured[0]["metric"], figure)
     curves = f" with its curves in {figure}," if is_drawn else ""
@@ -103,30 +107,38 @@ def resume_run(command: Resume, session: Session) -> int:
     _, _, experiment = api.load_run(command.folder)
     out = _directory_of(command.folder)
     results = command.results or out / "results.jsonl"
-    existing = _existing_records(results)
+    existing = from_first_process(lambda: _existing_records(results))
     policy = ResumePolicy(
         from_step=command.from_step,
         strict=command.strict,
         allow_device_change=command.allow_device_change,
         allow_cores_change=command.allow_cores_change,
         allow_versions_change=command.allow_versions_change,
+        allow_other_mesh=command.allow_other_mesh,
         stop_signal=session.stop_signal,
         held_locks=session.held_locks,
     )
     title = command.folder.name
     with (
         _add_resume_hint(command.folder),
-        progress_display(title, experiment.train.steps) as reporter,
+        _progress(title, experiment.train.steps) as reporter,
     ):
         result = api.resume(command.folder, reporter, policy)
     if result not in existing:
-        records.append(results, result)
+        from_first_process(lambda: records.append(results, result))
+    if not is_first_process():
+        return 0
     print_results([result])
     figure = out / CURVES_FILE
     is_drawn = _draw_curves(out, result["metric"], figure)
     print(f"Written: {command.folder}, {f'{figure} and ' if is_drawn else ''}{results}")
     _print_next_command([result], [command.folder])
     return 0
+
+
+def _progress(title: str, steps: int) -> AbstractContextManager[Reporter]:
+    """Returns the display of a run's progress, of several processes only in the first."""
+    return progress_display(title, steps) if is_first_process() else nullcontext(Reporter())
 
 
 def _directory_of(folder: Path) -> Path:
@@ -222,12 +234,17 @@ def _find_experiment(file: Path) -> Path:
 
 @contextmanager
 def _add_resume_hint(run_dir: Path) -> Iterator[None]:
+    watch.set_hint(_resume_hint(run_dir))
     try:
         yield
     except StopRequested as stop:
         if RunDirectory(run_dir).config.exists():
-            stop.args = (f"{stop}; `rnnlab resume {run_dir}` resumes the run",)
+            stop.args = (f"{stop}; {_resume_hint(run_dir)}",)
         raise
+
+
+def _resume_hint(run_dir: Path) -> str:
+    return f"`rnnlab resume {run_dir}` resumes the run"
 
 
 def _existing_records(results: Path) -> list[Record]:

@@ -12,6 +12,12 @@ from flax import nnx
 from rnnlab.atomic_io import write_json
 from rnnlab.models import SequenceModel
 from rnnlab.models.config import count_parameters, state_bytes
+from rnnlab.parallel.processes import (
+    from_first_process,
+    is_first_process,
+    process_count,
+    require_same,
+)
 from rnnlab.provenance import environment, git_revision
 from rnnlab.records import Record
 from rnnlab.runs import serialization
@@ -65,7 +71,7 @@ def run(
       InsufficientResourcesError: the directory is not writable, or memory does not suffice.
       ValueError: the settings do not fit the data, or the directory holds another run.
     """
-    path, reporter = Path(path), reporter or Reporter(log=print)
+    path, reporter = Path(path), _reporter(reporter)
     settings = {
         "experiment": name or type(experiment.data).__name__.lower(),
         "preset": preset,
@@ -77,7 +83,8 @@ def run(
     }
     validate_run_name(path.name)
     policy = policy or ResumePolicy()
-    if RunDirectory(path).config.exists() and load_run(path)[2] == experiment:
+    exists = from_first_process(RunDirectory(path).config.exists, "the look for the run")
+    if exists and load_run(path)[2] == experiment:
         return resume(path, reporter, policy)
     data = load_data(experiment)
     model = build_model(experiment, data)
@@ -87,9 +94,12 @@ def run(
         provenance["sources"] = sources
     if data.chosen_settings:
         provenance[CHOSEN_SETTINGS] = serialization.dump(data.chosen_settings)
-    require_writable(path.parent)
+    from_first_process(lambda: require_writable(path.parent))
     with lock_run(path, policy.held_locks):
-        run_dir = RunDirectory.create(path, settings, provenance)
+        from_first_process(
+            lambda: RunDirectory.create(path, settings, provenance) and None, "the run directory"
+        )
+        run_dir = RunDirectory(path)
         for note in data.notes:
             reporter.log_note(note)
         return _train_and_record(run_dir, settings, experiment, model, data, reporter, policy)
@@ -111,10 +121,11 @@ def resume(
         checkpoint of it can be resumed from.
       ValueError: its settings cannot be read.
     """
-    path, reporter = Path(path), reporter or Reporter(log=print)
+    path, reporter = Path(path), _reporter(reporter)
     policy = replace(policy or ResumePolicy(), is_resume=True)
     run_dir, settings, experiment = load_run(path)
-    if run_dir.result.exists() and policy.from_step is None:
+    is_finished = from_first_process(run_dir.result.exists, "the look for a result")
+    if is_finished and policy.from_step is None:
         return run_dir.read_result()
     with lock_run(path, policy.held_locks):
         data = load_same_data(run_dir, experiment)
@@ -193,6 +204,10 @@ def _train_and_record(
     )
     reporter = replace(reporter, title=title)
     metadata = _metadata(settings, data)
+    # Programs that differ would wait for each other forever.
+    require_same("the settings", settings)
+    require_same("the fingerprint of the data", data.fingerprint)
+    require_same("the versions", metadata["versions"])
     outcome = train_run(run_dir, metadata, model, data, experiment.train, reporter, policy)
     result = {
         **settings,
@@ -203,12 +218,18 @@ def _train_and_record(
         "metric": data.metrics[0],
         **run_dir.read_environment(),
     }
-    write_json(run_dir.result, result)
+    from_first_process(lambda: write_json(run_dir.result, result), "the result")
     return result
+
+
+def _reporter(reporter: Reporter | None) -> Reporter:
+    """Returns the reporter of this process: of several only the first one reports."""
+    return (reporter or Reporter(log=print)) if is_first_process() else Reporter()
 
 
 def _metadata(settings: Record, data: TaskData) -> Record:
     """Returns what the checkpoints of a run must match to be resumed from."""
     now = environment(jax.devices()[0])
     kept = {name: now[name] for name in METADATA_KEYS}
-    return {"config": settings, "data_fingerprint": data.fingerprint, **kept}
+    own = {"data_fingerprint": data.fingerprint, "processes": process_count()}
+    return {"config": settings, **own, **kept}

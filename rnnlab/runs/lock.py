@@ -1,17 +1,21 @@
-"""One writer per run: an OS lock on its directory, released when the process exits."""
+"""One writer per run: an OS lock on its directory, released when the process exits.
+
+Of several processes of a run only the first holds the lock; the others learn whether it does.
+"""
 
 import json
 import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rnnlab.atomic_io import lock, mkdir_durable, read_json, reject_symlinks
 from rnnlab.errors import CheckpointError, RunLockedError
+from rnnlab.parallel.processes import from_first_process
 
 LOCK_FILE = "run.lock"
 
@@ -25,7 +29,7 @@ def lock_if_exists(run_dir: Path | None) -> Iterator[frozenset[Path]]:
     Raises:
       RunLockedError: another process holds the lock.
     """
-    if run_dir is None or not (run_dir / LOCK_FILE).is_file():
+    if run_dir is None or not from_first_process(lambda: (run_dir / LOCK_FILE).is_file()):
         yield frozenset()
         return
     with lock_run(run_dir):
@@ -40,6 +44,10 @@ def reject_duplicate_command(runs_dir: Path | None, command: Sequence[str]) -> N
     Raises:
       RunLockedError: the same command holds the lock of a run.
     """
+    from_first_process(lambda: _reject_duplicate(runs_dir, command))
+
+
+def _reject_duplicate(runs_dir: Path | None, command: Sequence[str]) -> None:
     if runs_dir is None or not os.path.isdir(runs_dir):  # False also where the name is too long
         return
     for path in runs_dir.glob(f"*/{LOCK_FILE}"):
@@ -82,6 +90,15 @@ def lock_run(run_dir: Path, held_locks: frozenset[Path] = frozenset()) -> Iterat
     if run_dir.resolve() in held_locks:
         yield
         return
+    with ExitStack() as stack:
+        what = f"the lock of {run_dir}"
+        from_first_process(lambda: stack.enter_context(_hold_lock(run_dir)), what)
+        yield
+
+
+@contextmanager
+def _hold_lock(run_dir: Path) -> Iterator[None]:
+    """Holds the lock of a run's directory in this process."""
     mkdir_durable(run_dir)
     reject_symlinks(run_dir)
     path = run_dir / LOCK_FILE

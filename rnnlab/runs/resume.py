@@ -8,8 +8,8 @@ import numpy as np
 
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
 from rnnlab.models import SequenceModel
+from rnnlab.parallel.processes import from_first_process
 from rnnlab.records import Record
-from rnnlab.runs.checkpoints.manifest import read_verified_manifest
 from rnnlab.runs.checkpoints.store import Checkpoint, CheckpointStore
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import ARCHIVE_DIR, CORRUPT_DIR, RunDirectory
@@ -41,7 +41,7 @@ def restore_for_resume(
       DataError: the metrics cannot be read, which is better known before training than after it.
     """
     if policy.is_resume:
-        run_dir.read_metrics()
+        from_first_process(lambda: run_dir.read_metrics() and None, "the metrics")
     store.remove_stale_tmp()
     target_step = policy.from_step
     if target_step is None:
@@ -51,7 +51,7 @@ def restore_for_resume(
     if checkpoint is not None:
         policy.require_same_environment(checkpoint.metadata, store.metadata)
         archive_dir = CORRUPT_DIR if target_step is None else ARCHIVE_DIR
-        if run_dir.result.exists():
+        if from_first_process(run_dir.result.exists):
             store.move_away(run_dir.result, archive_dir)
         for step in store.archive_after(checkpoint.step, archive_dir):
             log(f"moved step {step} to {run_dir.path / archive_dir}")
@@ -59,9 +59,10 @@ def restore_for_resume(
         log(f"{run_dir.path} has no checkpoint; starting from step 0")
     if policy.is_resume:
         step = 0 if checkpoint is None else checkpoint.step
-        names = "device", "processor", "cores", "versions"
-        environment = {name: store.metadata[name] for name in names}
-        run_dir.append_metrics({"step": step, "resumed_from": step, **environment})
+        names = "device", "processor", "cores", "versions", "processes", "mesh"
+        environment = {name: store.metadata[name] for name in names if name in store.metadata}
+        record = {"step": step, "resumed_from": step, **environment}
+        from_first_process(lambda: run_dir.append_metrics(record), "the metrics")
     return checkpoint
 
 
@@ -84,9 +85,9 @@ def recover_best(
     best = int(progress.best_step)
     path = store.path(best)
     try:
-        read_verified_manifest(path)
+        store.read_manifest(best)
     except CorruptCheckpointError as error:
-        if path.exists():
+        if from_first_process(path.exists):
             store.move_away(path, CORRUPT_DIR)
         log(
             f"rnnlab: warning: the best checkpoint, step {best}, is corrupt: {error}; the best "

@@ -24,6 +24,7 @@ class ResumePolicy:
       strict: raise if the newest checkpoint is corrupt instead of resuming from an earlier one.
       allow_device_change: resume on another processor or accelerator.
       allow_cores_change: resume with another number of CPU cores, which changes the bits.
+      allow_other_mesh: resume on another mesh or number of processes, which changes the bits.
       allow_versions_change: resume with other versions of `REPRODUCIBILITY_PACKAGES`.
       stop_signal: receives signals; the default does so for the length of the training.
       held_locks: run directories whose lock the caller holds.
@@ -35,6 +36,7 @@ class ResumePolicy:
     allow_device_change: bool = False
     allow_cores_change: bool = False
     allow_versions_change: bool = False
+    allow_other_mesh: bool = False
     stop_signal: StopSignal = field(default_factory=StopSignal)
     held_locks: frozenset[Path] = frozenset()
 
@@ -45,7 +47,8 @@ class ResumePolicy:
           stored, now: metadata of the checkpoint and of this process.
 
         Raises:
-          CheckpointError: device, cores or versions differ and the policy does not allow it.
+          CheckpointError: device, cores, processes, mesh or versions differ and the policy does not
+            allow it.
         """
         known, current = _device(stored), _device(now)
         if known != current and not self.allow_device_change:
@@ -61,6 +64,13 @@ class ResumePolicy:
                 f"{now['cores']}, which changes the bits of its result; set NPROC={cores}, or use "
                 "`rnnlab resume` with --allow-cores-change"
             )
+        known, current = _layout(stored), _layout(now)
+        if known != current and not self.allow_other_mesh:
+            raise CheckpointError(
+                f"the run must have {known}, with which it was trained, got {current}, which "
+                "changes the bits of its result; start it so, or use `rnnlab resume` with "
+                "--allow-other-mesh"
+            )
         for name in REPRODUCIBILITY_PACKAGES:
             known, current = stored.get("versions", {}).get(name), now["versions"].get(name)
             if known != current and not self.allow_versions_change:
@@ -75,3 +85,15 @@ def _device(metadata: Mapping[str, Any]) -> str:
     """Returns the accelerator's name, or the processor's: JAX calls every processor `cpu`."""
     device = metadata.get("device", "cpu")
     return metadata.get("processor") if device == "cpu" else device
+
+
+def _layout(metadata: Mapping[str, Any]) -> str:
+    """Returns the number of processes and the mesh; earlier checkpoints have neither."""
+    count = metadata.get("processes", 1)
+    axes = [
+        f"{name} {size}"
+        for name, size in metadata.get("mesh", {}).items()
+        if size not in (1, False)
+    ]
+    processes = f"{count} process{'es' if count > 1 else ''}"
+    return f"{processes} and {'the mesh ' + ' x '.join(axes) if axes else 'no mesh'}"

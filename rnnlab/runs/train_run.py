@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,6 +10,12 @@ import numpy as np
 
 from rnnlab.errors import InsufficientResourcesError, TrainingDivergedError
 from rnnlab.models import SequenceModel
+from rnnlab.parallel import watch
+from rnnlab.parallel.processes import (
+    agreed,
+    from_first_process,
+    is_first_process,
+)
 from rnnlab.records import Record
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.resources import require_memory
@@ -64,10 +71,11 @@ def train_run(
     events = TensorBoardWriter(run_dir.events)
 
     def write_record(record: Record) -> None:
-        run_dir.append_metrics(record)
-        events.write(record)
+        if is_first_process():
+            run_dir.append_metrics(record)
+            events.write(record)
 
-    callbacks = LoopCallbacks(reporter, write_record, store.save, stop_signal.is_set)
+    callbacks = _watched(LoopCallbacks(reporter, write_record, store.save, stop_signal.is_set))
     try:
         loop = TrainingLoop(model, data, config, callbacks)
         _restore(loop, run_dir, store, policy)
@@ -75,6 +83,7 @@ def train_run(
         # On leaving, `deferred` raises StopRequested if a signal has come.
         with stop_signal, stop_signal.deferred(), suppress(TrainingStopped):
             _require_memory(loop)
+            watch.expect_progress(True)
             loop.run()
         return _result(loop, run_dir, store)
     except TrainingDivergedError as error:
@@ -87,7 +96,35 @@ def train_run(
             "model.width"
         ) from error
     finally:
+        watch.expect_progress(False)
         events.close()
+
+
+def _watched(callbacks: LoopCallbacks) -> LoopCallbacks:
+    """Returns callbacks that tell the watch of the processes about every step of the training.
+
+    Of several processes all stop at the same step: where one has received a signal.
+    """
+    reporter = callbacks.reporter
+
+    def on_update(step: int, metrics: Record) -> None:
+        watch.progress(step)
+        reporter.on_update(step, metrics)
+
+    def should_stop() -> bool:
+        watch.progress()
+        return agreed(callbacks.should_stop())
+
+    def save_checkpoint(*arguments: Any, **options: Any) -> None:
+        callbacks.save_checkpoint(*arguments, **options)
+        watch.progress()
+
+    return replace(
+        callbacks,
+        reporter=replace(reporter, on_update=on_update),
+        should_stop=should_stop,
+        save_checkpoint=save_checkpoint,
+    )
 
 
 def _restore(
@@ -129,7 +166,7 @@ def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -
     # A step at which a run was stopped and resumed is recorded twice.
     evaluations = {
         record["step"]: record
-        for record in run_dir.read_metrics()
+        for record in from_first_process(run_dir.read_metrics, "the metrics")
         if record.get("set") == loop.validation_split
     }
     best_step = int(progress.best_step)

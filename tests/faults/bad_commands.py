@@ -49,7 +49,7 @@ def written(text: bytes) -> Callable[[Path], None]:
 def later_format(here: Path) -> None:
     """Gives the newest step a valid manifest of a later format."""
     step = here / "run" / "checkpoints" / str(LAST_STEP)
-    with mock.patch.object(manifest, "FORMAT", manifest.FORMAT + 1):
+    with mock.patch.object(manifest, "FORMAT", manifest.SHARED_FORMAT + 1):
         manifest.write_manifest(step, {}, {})
 
 

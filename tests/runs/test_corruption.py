@@ -71,7 +71,7 @@ def test_array_that_differs_from_its_digest_is_named(stored):
     listed = manifest.read_verified_manifest(where).leaves
     leaves = {name: np.zeros(x["shape"], x["dtype"]) for name, x in listed.items()}
     (where / manifest.MANIFEST_FILE).unlink()
-    manifest.write_manifest(where, leaves, METADATA)
+    manifest.write_manifest(where, manifest.describe_leaves(leaves), METADATA)
     with pytest.raises(CorruptCheckpointError, match=r"half in .* differs from what was stored"):
         checkpoints.verify(3)
     with pytest.raises(CorruptCheckpointError, match="differs from what was stored"):
@@ -120,11 +120,11 @@ def test_missing_latest_step_is_named(stored):
 
 def test_later_format_is_not_corruption(stored, monkeypatch):
     checkpoints, _ = stored
-    monkeypatch.setattr(manifest, "FORMAT", 3)
+    monkeypatch.setattr(manifest, "FORMAT", 4)
     checkpoints.save(4, tree(4), best=False)
     monkeypatch.undo()
     with pytest.raises(
-        CheckpointError, match=r"format <= 2, got 3 of a later rnnlab; upgrade"
+        CheckpointError, match=r"format <= 3, got 4 of a later rnnlab; upgrade"
     ) as refused:
         checkpoints.restore_latest(tree())
     assert not isinstance(refused.value, CorruptCheckpointError)

@@ -4,17 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rnnlab.errors import CheckpointError
 
 MAX_LISTED = 5
 """Number of differences that a message lists; it counts the others."""
 
 
-def require_same_leaves(
-    stored: Mapping[str, Any], wanted: Mapping[str, np.ndarray], path: Path
-) -> None:
+def require_same_leaves(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
     """Checks that a checkpoint has exactly the wanted leaves.
 
     Args:

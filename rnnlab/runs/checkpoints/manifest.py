@@ -2,7 +2,9 @@
 
 `manifest.json` lists every leaf of the tree by its path, with shape, dtype and SHA-256, every file
 with its SHA-256, and the metadata of the state. A digest of the manifest itself closes it. Format 1
-is `integrity.json` with the names of `rnnlab.legacy_names`; it is read, and no longer written.
+is `integrity.json` with the names of `rnnlab.legacy_names`; it is read, and no longer written. In
+format 3, which several processes write, a leaf has the digest of `rnnlab.parallel.digest` in place
+of the SHA-256, for which one process would need the whole leaf.
 """
 
 import hashlib
@@ -12,13 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from rnnlab import legacy_names
 from rnnlab.atomic_io import read_json, write_json
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
+from rnnlab.parallel.digest import digests
 
-FORMAT = 2
+FORMAT, SHARED_FORMAT = 2, 3
+"""Versions of the format that one process writes, and several."""
+
 MANIFEST_FILE = "manifest.json"
 Metadata = Mapping[str, Any]
 
@@ -29,7 +35,7 @@ class Manifest(NamedTuple):
     Attributes:
       format: version of the format it was written in.
       metadata: what the state belongs to.
-      leaves: `shape`, `dtype` and `sha256` of each leaf by its path.
+      leaves: `shape`, `dtype` and `sha256` or `digest` of each leaf by its path.
       stored_paths: the path under which each leaf is stored.
     """
 
@@ -39,32 +45,72 @@ class Manifest(NamedTuple):
     stored_paths: Mapping[str, str]
 
 
-def write_manifest(directory: Path, leaves: Mapping[str, np.ndarray], metadata: Metadata) -> None:
+def describe_leaves(
+    leaves: Mapping[str, Any], *, is_shared: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Returns shape, dtype and digest of each array by its path.
+
+    Args:
+      leaves: the arrays by path.
+      is_shared: whether several processes hold them; all must call this then.
+    """
+    name, found = "sha256", {}
+    if is_shared:
+        name, found = "digest", digests(leaves)
+    return {
+        path: {
+            "shape": list(x.shape),
+            "dtype": x.dtype.name,
+            name: found[path] if is_shared else digest(x),
+        }
+        for path, x in leaves.items()
+    }
+
+
+def digest_files(directory: Path, process: int = 0, count: int = 1) -> dict[str, str]:
+    """Returns the SHA-256 of the files that a process wrote, by their paths in a directory.
+
+    Those are the files of Orbax's folder for the process; process 0 has all that are in no such
+    folder of another one.
+    """
+    others = {f"ocdbt.process_{k}" for k in range(count) if k != process}
+    named = f"ocdbt.process_{process}"
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        inner = path.relative_to(directory)
+        own = not others & set(inner.parts) if process == 0 else named in inner.parts
+        if own and path.is_file():
+            found[str(inner)] = _file_digest(path)
+    return found
+
+
+def write_manifest(
+    directory: Path,
+    leaves: Mapping[str, Mapping[str, Any]],
+    metadata: Metadata,
+    files: Mapping[str, str] | None = None,
+) -> None:
     """Writes the manifest of a directory that is otherwise complete.
 
     Args:
       directory: the checkpoint's directory.
-      leaves: the arrays stored in it, by path.
+      leaves: the result of `describe_leaves`.
       metadata: what the state belongs to: settings, data, versions, machine; plain JSON values.
+      files: the SHA-256 of every file by its path in the directory; None: they are read now.
     """
+    files = digest_files(directory) if files is None else files
+    is_shared = any("sha256" not in leaf for leaf in leaves.values())
     body = {
-        "format": FORMAT,
+        "format": SHARED_FORMAT if is_shared else FORMAT,
         "metadata": dict(metadata),
-        "leaves": {
-            name: {"shape": list(x.shape), "dtype": x.dtype.name, "sha256": digest(x)}
-            for name, x in leaves.items()
-        },
-        "files": {
-            str(path.relative_to(directory)): _file_digest(path)
-            for path in sorted(directory.rglob("*"))
-            if path.is_file()
-        },
+        "leaves": dict(leaves),
+        "files": dict(sorted(files.items())),
     }
     write_json(directory / MANIFEST_FILE, {"sha256": _body_digest(body), **body})
 
 
-def read_verified_manifest(directory: Path) -> Manifest:
-    """Reads the manifest and verifies the digest of every file.
+def read_verified_manifest(directory: Path, process: int = 0, count: int = 1) -> Manifest:
+    """Reads the manifest and verifies the digest of every file, or of a process's share of them.
 
     Raises:
       CorruptCheckpointError: a file is missing or differs from what was written; names it.
@@ -82,20 +128,20 @@ def read_verified_manifest(directory: Path) -> Manifest:
         body = read_json(path)
         if body.pop("sha256") != _body_digest(body):
             raise CorruptCheckpointError(f"{path} differs from what was written")
-        if body["format"] > FORMAT:
+        if body["format"] > SHARED_FORMAT:
             raise CheckpointError(
-                f"{directory} must have format <= {FORMAT}, got {body['format']} of a later "
+                f"{directory} must have format <= {SHARED_FORMAT}, got {body['format']} of a later "
                 "rnnlab; upgrade rnnlab"
             )
-        for name, known in body["files"].items():
+        for name, known in list(body["files"].items())[process::count]:
             file = directory / name
             if ".." in Path(name).parts or Path(name).is_absolute() or not file.is_file():
                 raise CorruptCheckpointError(f"{file} is missing")
             if _file_digest(file) != known:
                 raise CorruptCheckpointError(f"{file} differs from what was written")
         for leaf in body["leaves"].values():
-            typed = isinstance(leaf["shape"], list), isinstance(leaf["dtype"], str), leaf["sha256"]
-            if not all(typed):
+            sums = leaf["digest" if body["format"] == SHARED_FORMAT else "sha256"]
+            if not (isinstance(leaf["shape"], list) and isinstance(leaf["dtype"], str) and sums):
                 raise TypeError
         metadata = body["metadata" if body["format"] > 1 else legacy_names.METADATA_KEY]
         for name in ("config", "versions"):
@@ -121,14 +167,23 @@ def _as_corruption(path: Path) -> Iterator[None]:
         raise CorruptCheckpointError(f"{path} differs from what was written") from None
 
 
-def verify_leaves(directory: Path, manifest: Manifest, leaves: Mapping[str, np.ndarray]) -> None:
+def verify_leaves(directory: Path, manifest: Manifest, leaves: Mapping[str, Any]) -> None:
     """Compares the arrays that were read with the manifest.
+
+    The SHA-256 of an array of which this process has only a part is not compared: those of the
+    files have been.
 
     Raises:
       CorruptCheckpointError: an array differs from what was stored; names it.
     """
+    known = {name: manifest.leaves.get(name, {}) for name in leaves}
+    found = digests({name: x for name, x in leaves.items() if "digest" in known[name]})
     for name, x in leaves.items():
-        if digest(x) != manifest.leaves.get(name, {}).get("sha256"):
+        if "digest" in known[name]:
+            is_same = found[name] == known[name]["digest"]
+        else:
+            is_same = isinstance(x, jax.Array) or digest(x) == known[name].get("sha256")
+        if not is_same:
             raise CorruptCheckpointError(f"{name} in {directory} differs from what was stored")
 
 

@@ -2,6 +2,9 @@
 
 The directory of a step appears under its name only when it is complete, and is never written to
 again. Checkpoints that are moved out of the way stay in the run's directory.
+
+Several processes of a run write a checkpoint together: each its part of the arrays and its digests.
+The first one does everything else; what it finds, the others learn from it.
 """
 
 import os
@@ -13,15 +16,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from rnnlab import legacy_names
 from rnnlab.atomic_io import TMP_SUFFIX, fsync, mkdir_durable, read_json, write_json
 from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
+from rnnlab.parallel.processes import (
+    from_first_process,
+    gather,
+    process_count,
+    process_index,
+    succeed_together,
+)
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.compatibility import require_same_leaves, require_same_settings
-from rnnlab.runs.checkpoints.leaves import as_leaf, flatten
+from rnnlab.runs.checkpoints.leaves import abstract, as_leaf, flatten
 from rnnlab.runs.checkpoints.manifest import Manifest, Metadata
 from rnnlab.runs.checkpoints.orbax_io import call_quietly, remove_persistently
 from rnnlab.runs.resources import require_disk
@@ -77,6 +86,9 @@ class CheckpointStore:
 
     def saved_steps(self) -> list[int]:
         """Returns the sorted checkpoint steps; other directory entries are ignored."""
+        return from_first_process(self._list_steps, "the list of checkpoints")
+
+    def _list_steps(self) -> list[int]:
         if not self.directory.is_dir():
             return []
         found = (p for p in self.directory.iterdir() if STEP_NAME.fullmatch(p.name))
@@ -84,6 +96,9 @@ class CheckpointStore:
 
     def remove_stale_tmp(self) -> None:
         """Removes what a killed process left behind. Call it only while holding the run's lock."""
+        from_first_process(self._remove_stale_tmp, "the removal of unfinished files")
+
+    def _remove_stale_tmp(self) -> None:
         suffixes = (TMP_SUFFIX, TRASH_SUFFIX, *legacy_names.TMP_SUFFIXES)
         stale = [path for suffix in suffixes for path in self.directory.glob(f"*{suffix}")]
         for suffix in suffixes:
@@ -107,11 +122,43 @@ class CheckpointStore:
                 raise CheckpointError(
                     f"{target} exists but is not a checkpoint; move it, then run `rnnlab resume`"
                 )
-            leaves = flatten(tree)
-            require_disk(self.directory, sum(x.nbytes for x in leaves.values()), f"step {step}")
-            _, failure = call_quietly(
-                lambda: self._write(tmp, leaves), lambda: remove_persistently(tmp)
-            )
+            self._save_new(step, flatten(tree), target, tmp)
+        from_first_process(lambda: self._point_to(step, best), "the pointers")
+
+    def _save_new(self, step: int, leaves: Mapping[str, Any], target: Path, tmp: Path) -> None:
+        """Saves a step that does not exist: all processes write, the first one names it."""
+        size = sum(x.nbytes for x in leaves.values())
+        from_first_process(lambda: self._make_room(tmp, size, f"step {step}"), "the disk space")
+        failure_of = self._failure_of_save(step, tmp)
+        described = manifest.describe_leaves(leaves, is_shared=process_count() > 1)
+        succeed_together(
+            lambda: failure_of(lambda: ocp.save((tmp / "state").absolute(), dict(leaves))),
+            f"the save of step {step}",
+        )
+        own = succeed_together(
+            lambda: failure_of(lambda: self._finish_files(tmp)), f"the digests of step {step}"
+        )
+        files = {name: sha for part in gather(own, "the digests") for name, sha in part.items()}
+
+        def commit() -> None:
+            failure_of(lambda: manifest.write_manifest(tmp, described, self.metadata, files))
+            for path in sorted((tmp, *tmp.rglob("*"))):
+                if path.is_dir() or path.name == manifest.MANIFEST_FILE:
+                    fsync(path)
+            tmp.rename(target)
+            fsync(self.directory)
+
+        from_first_process(commit, f"the manifest of step {step}")
+
+    def _failure_of_save(self, step: int, tmp: Path) -> Callable[[Callable[[], Any]], Any]:
+        """Returns a function that calls another one and raises its failure as that of the save."""
+
+        def cleanup() -> None:
+            if process_index() == 0:
+                remove_persistently(tmp)
+
+        def attempt(call: Callable[[], Any]) -> Any:
+            result, failure = call_quietly(call, cleanup)
             if failure:
                 message = f"step {step} could not be saved in {self.directory}: {failure.reason}"
                 if failure.out_of_resources:
@@ -119,8 +166,23 @@ class CheckpointStore:
                         f"{message}; free disk space, then run `rnnlab resume`"
                     )
                 raise RuntimeError(message)
-            tmp.rename(target)
-            fsync(self.directory)
+            return result
+
+        return attempt
+
+    def _make_room(self, tmp: Path, size: int, what: str) -> None:
+        require_disk(self.directory, size, what)
+        shutil.rmtree(tmp, ignore_errors=True)
+        mkdir_durable(tmp)
+
+    def _finish_files(self, tmp: Path) -> dict[str, str]:
+        """Flushes the files that this process wrote to disk; returns their digests."""
+        files = manifest.digest_files(tmp, process_index(), process_count())
+        for name in files:
+            fsync(tmp / name)
+        return files
+
+    def _point_to(self, step: int, best: bool) -> None:
         write_json(self.latest_path, {"step": step})
         if best:
             self.set_best(step)
@@ -128,11 +190,11 @@ class CheckpointStore:
 
     def best_step(self) -> int | None:
         """Returns the step that was last set as the best; None without one."""
-        return _step_in(self.best_path)
+        return from_first_process(lambda: _step_in(self.best_path), "the best step")
 
     def set_best(self, step: int) -> None:
         """Points `best.json` to a step."""
-        write_json(self.best_path, {"step": step})
+        from_first_process(lambda: write_json(self.best_path, {"step": step}), "the best step")
 
     def restore_latest(self, template: Any, *, strict: bool = False) -> Checkpoint | None:
         """Restores the newest valid checkpoint; returns None without any.
@@ -145,7 +207,7 @@ class CheckpointStore:
         """
         while True:
             # Before listing the steps: another process writes the pointer after its step.
-            latest = _step_in(self.latest_path)
+            latest = from_first_process(lambda: _step_in(self.latest_path), "the latest step")
             steps = self.saved_steps()
             if latest is not None and latest not in steps:
                 missing = f"{self.path(latest)}, the latest checkpoint, is missing"
@@ -161,7 +223,7 @@ class CheckpointStore:
                 try:
                     checkpoint = self.restore(step, template)
                 except CheckpointError as error:
-                    if not self.path(step).exists():
+                    if not from_first_process(self.path(step).exists):
                         continue  # another process has replaced it by a newer one
                     if not isinstance(error, CorruptCheckpointError):
                         raise
@@ -186,22 +248,33 @@ class CheckpointStore:
           CheckpointError: the step does not exist, a leaf is missing, unknown or of another shape
             or dtype, or the checkpoint belongs to other settings; nothing is loaded.
         """
-        path = self.path(step)
-        if step not in self.saved_steps():
-            existing = ", ".join(map(str, self.saved_steps())) or "none"
+        path, steps = self.path(step), self.saved_steps()
+        if step not in steps:
+            existing = ", ".join(map(str, steps)) or "none"
             raise CheckpointError(
                 f"step {step} must be one of the checkpoints in {self.directory}, which are: "
                 f"{existing}; choose another step"
             )
-        listed, wanted = manifest.read_verified_manifest(path), flatten(template)
+        listed, wanted = self.read_manifest(step), flatten(template)
         require_same_leaves(listed.leaves, wanted, path)
         require_same_settings(listed.metadata, self.metadata, path)
-        stored = self._load(path, listed, wanted)
-        manifest.verify_leaves(path, listed, stored)
+        stored = succeed_together(lambda: self._load(path, listed, wanted), f"step {step}")
+        succeed_together(lambda: manifest.verify_leaves(path, listed, stored), f"step {step}")
         leaves, treedef = jax.tree.flatten(template)
         arrays = [stored[name] for name in wanted]
         tree = treedef.unflatten([as_leaf(x, leaf) for x, leaf in zip(arrays, leaves, strict=True)])
         return Checkpoint(step, tree, listed.metadata)
+
+    def read_manifest(self, step: int) -> Manifest:
+        """Returns a step's manifest, after all its files were verified by all processes together.
+
+        Raises:
+          CorruptCheckpointError: a file is missing or differs from what was written; names it.
+          CheckpointError: a later rnnlab wrote the checkpoint.
+        """
+        place = process_index(), process_count()
+        read = manifest.read_verified_manifest
+        return succeed_together(lambda: read(self.path(step), *place), f"the files of step {step}")
 
     def verify(self, step: int) -> None:
         """Reads a whole checkpoint and compares all digests and the settings.
@@ -216,6 +289,9 @@ class CheckpointStore:
 
     def archive_after(self, step: int, archive_dir: str) -> list[int]:
         """Moves the checkpoints after a step into a subdirectory; returns their steps."""
+        return from_first_process(lambda: self._archive_after(step, archive_dir), "the archive")
+
+    def _archive_after(self, step: int, archive_dir: str) -> list[int]:
         later = [saved for saved in self.saved_steps() if saved > step]
         # From the last one on: a process killed in between resumes from a step that remains.
         for saved in reversed(later):
@@ -226,6 +302,9 @@ class CheckpointStore:
 
     def move_away(self, path: Path, archive_dir: str) -> None:
         """Moves a file or directory of the run into a subdirectory without replacing anything."""
+        from_first_process(lambda: self._move_away(path, archive_dir), "the archive")
+
+    def _move_away(self, path: Path, archive_dir: str) -> None:
         directory = self.directory.parent / archive_dir
         mkdir_durable(directory)
         target, number = directory / path.name, 1
@@ -236,22 +315,13 @@ class CheckpointStore:
         fsync(directory)
         fsync(path.parent)
 
-    def _write(self, tmp: Path, leaves: Mapping[str, np.ndarray]) -> None:
-        shutil.rmtree(tmp, ignore_errors=True)
-        mkdir_durable(tmp)
-        ocp.save((tmp / "state").absolute(), dict(leaves))
-        manifest.write_manifest(tmp, leaves, self.metadata)
-        for path in sorted(tmp.rglob("*")):
-            fsync(path)
-        fsync(tmp)
-
     def _load(
-        self, path: Path, listed: Manifest, wanted: Mapping[str, np.ndarray] | None
-    ) -> dict[str, np.ndarray]:
+        self, path: Path, listed: Manifest, wanted: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         """Returns the arrays of a checkpoint whose files are valid, by their current paths."""
         template = None
         if wanted is not None:
-            template = {listed.stored_paths[name]: x for name, x in wanted.items()}
+            template = {listed.stored_paths[name]: abstract(x) for name, x in wanted.items()}
         stored, failure = call_quietly(lambda: ocp.load((path / "state").absolute(), template))
         if failure:
             resources = failure.out_of_resources
