@@ -19,9 +19,12 @@ from rnnlab.errors import PeerLostError
 from rnnlab.parallel.cluster import Cluster, find_cluster
 
 T = TypeVar("T")
-HEARTBEAT_S, START_S, SHUTDOWN_S, MEETING_S = 20, 300, 600, 600.0
-"""Seconds without a heartbeat after which a process counts as lost; to wait for all processes at
-the start; at the end; and at a meeting in between."""
+START_S, SHUTDOWN_S, MEETING_S = 300, 600, 600.0
+"""Seconds to wait for all processes at the start, at the end, and at a meeting in between."""
+
+HEARTBEAT_S, RUNTIME_HEARTBEAT_S = 20, 60
+"""Seconds after which a process that does not answer is lost: to the watch, which ends the others
+with a line, and to JAX's runtime, which aborts them."""
 
 POLL_S = 1.0
 """Longest time in seconds that a wait delays the handler of a signal."""
@@ -102,7 +105,7 @@ def start_processes(
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     options = {
         "initialization_timeout": START_S,
-        "heartbeat_timeout_seconds": HEARTBEAT_S,
+        "heartbeat_timeout_seconds": RUNTIME_HEARTBEAT_S,
         "shutdown_timeout_seconds": SHUTDOWN_S,
     }
     try:
@@ -157,13 +160,20 @@ def agreed(flag: bool) -> bool:
     >>> agreed(True), agreed(False)
     (True, False)
     """
-    if _own.count == 1:
-        return flag
-    return bool(_largest()(flag))
+    return bool(largest(int(flag)))
+
+
+def largest(number: int) -> int:
+    """Returns the largest int32 of all processes, by one all-reduce; all must call it alike.
+
+    >>> largest(15)
+    15
+    """
+    return number if _own.count == 1 else _maximum()(number)
 
 
 @cache
-def _largest() -> Callable[[bool], int]:
+def _maximum() -> Callable[[int], int]:
     """Returns the compiled maximum over one number per process."""
     import jax
     import numpy as np
@@ -174,11 +184,11 @@ def _largest() -> Callable[[bool], int]:
     cut, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["process"], []))
     maximum = jax.jit(lambda x: x.max(), out_shardings=whole)
 
-    def largest(flag: bool) -> int:
-        own = np.full(1, flag, np.int32)
+    def over_processes(number: int) -> int:
+        own = np.full(1, number, np.int32)
         return maximum(jax.make_array_from_callback((_own.count,), cut, lambda _: own)).item()
 
-    return largest
+    return over_processes
 
 
 def barrier(name: str, seconds: float = MEETING_S) -> None:

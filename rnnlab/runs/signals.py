@@ -66,6 +66,10 @@ class StopSignal:
         """Returns whether a signal has been received."""
         return self.number is not None
 
+    def adopt(self, number: int) -> None:
+        """Records a signal that another process of the run has received."""
+        self.number = number
+
     def raise_if_set(self) -> None:
         """Raises StopRequested if a signal has been received."""
         if self.number is not None:

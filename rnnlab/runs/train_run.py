@@ -12,9 +12,9 @@ from rnnlab.errors import InsufficientResourcesError, TrainingDivergedError
 from rnnlab.models import SequenceModel
 from rnnlab.parallel import watch
 from rnnlab.parallel.processes import (
-    agreed,
     from_first_process,
     is_first_process,
+    largest,
 )
 from rnnlab.records import Record
 from rnnlab.runs.checkpoints.store import CheckpointStore
@@ -22,6 +22,7 @@ from rnnlab.runs.resources import require_memory
 from rnnlab.runs.resume import recover_best, restore_for_resume
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory
+from rnnlab.runs.signals import StopSignal
 from rnnlab.runs.tensorboard import TensorBoardWriter
 from rnnlab.tasks.data import TaskData
 from rnnlab.train.callbacks import LoopCallbacks, Reporter, TrainingStopped
@@ -75,7 +76,7 @@ def train_run(
             run_dir.append_metrics(record)
             events.write(record)
 
-    callbacks = _watched(LoopCallbacks(reporter, write_record, store.save, stop_signal.is_set))
+    callbacks = _watched(LoopCallbacks(reporter, write_record, store.save), stop_signal)
     try:
         loop = TrainingLoop(model, data, config, callbacks)
         _restore(loop, run_dir, store, policy)
@@ -100,10 +101,11 @@ def train_run(
         events.close()
 
 
-def _watched(callbacks: LoopCallbacks) -> LoopCallbacks:
+def _watched(callbacks: LoopCallbacks, stop_signal: StopSignal) -> LoopCallbacks:
     """Returns callbacks that tell the watch of the processes about every step of the training.
 
-    Of several processes all stop at the same step: where one has received a signal.
+    They stop the training at a signal: of several processes all at the same step, if one has
+    received it.
     """
     reporter = callbacks.reporter
 
@@ -113,7 +115,10 @@ def _watched(callbacks: LoopCallbacks) -> LoopCallbacks:
 
     def should_stop() -> bool:
         watch.progress()
-        return agreed(callbacks.should_stop())
+        number = largest(stop_signal.number or 0)
+        if number and not stop_signal.is_set():
+            stop_signal.adopt(number)
+        return bool(number)
 
     def save_checkpoint(*arguments: Any, **options: Any) -> None:
         callbacks.save_checkpoint(*arguments, **options)

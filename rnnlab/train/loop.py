@@ -10,6 +10,7 @@ from jax import Array
 
 from rnnlab.errors import TrainingDivergedError
 from rnnlab.models import SequenceModel
+from rnnlab.parallel.processes import process_count
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.train.callbacks import LoopCallbacks, TrainingStopped
@@ -92,7 +93,7 @@ class TrainingLoop:
         if self._is_due(start, config.eval_every) and not evaluated:
             self._evaluate()
         stream = prefetch_batches(
-            data, config.grad_accum_steps, start, config.steps, self._stop_if_requested
+            data, config.grad_accum_steps, start, config.steps, self._stop_while_waiting
         )
         for step, batches in enumerate(stream, start + 1):
             if self.is_pruned or self._out_of_patience():
@@ -126,6 +127,11 @@ class TrainingLoop:
                 self._save(best=False)
                 self.callbacks.reporter.log(f"saved step {step}")
             raise TrainingStopped
+
+    def _stop_while_waiting(self) -> None:
+        # Processes wait for their data for different times, and decide together at the next update.
+        if process_count() == 1:
+            self._stop_if_requested()
 
     def _check_update(self, step: int, metrics: dict[str, Array]) -> float:
         """Returns the loss of an update; warns if it was skipped, raises if training has failed."""
