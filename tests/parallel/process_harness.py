@@ -43,9 +43,9 @@ class Job:
         self.folder = folder
         self.children: list[subprocess.Popen] = []
         for index, command in enumerate(commands):
-            with (self._file(index, "out").open("w"), self._file(index, "err").open("w")) as pipes:
-                streams = dict(zip(("stdout", "stderr"), pipes, strict=True))
-                settings = {"env": variables, "cwd": folder, **streams}
+            out, err = self._file(index, "out"), self._file(index, "err")
+            with out.open("w") as stdout, err.open("w") as stderr:
+                settings = {"env": variables, "cwd": folder, "stdout": stdout, "stderr": stderr}
                 self.children.append(subprocess.Popen(command, **settings | options))
 
     def wait(self, *indices: int) -> list[Ended]:

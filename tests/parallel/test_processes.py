@@ -78,7 +78,8 @@ def test_killed_process_ends_the_other_with_one_line(met):
     assert (first.code, second.code) == (PEER_LOST, -9)
     assert first.at - second.at < 60
     (line,) = first.lines
-    assert line.startswith("rnnlab: error: ") and line.endswith(HINT)
+    assert line.startswith("rnnlab: error: ")
+    assert line.endswith(HINT)
 
 
 @slow
@@ -105,7 +106,8 @@ def test_processes_that_finish_at_different_times_succeed(tmp_path):
     ended = session(tmp_path, "end", count=4).wait()
     assert [end.code for end in ended] == [0] * 4, ended
     for found in found_in(tmp_path, 4):
-        assert found["checkpoints"]["same"] and found["checkpoints"]["digests"] == [True] * 3
+        assert found["checkpoints"]["same"]
+        assert found["checkpoints"]["digests"] == [True] * 3
 
 
 SLURM = {
