@@ -16,7 +16,7 @@ def join_processes(command: object, arguments: Sequence[str]) -> int | None:
     processes are started on this machine with the same arguments.
 
     Args:
-      command: the parsed command; any other command is left alone.
+      command: the parsed command; any other is not changed.
       arguments: the words after `rnnlab`.
 
     Raises:

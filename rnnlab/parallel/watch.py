@@ -35,7 +35,7 @@ SIGNAL_EXITS = {128 + number: number for number in (signal.SIGINT, signal.SIGTER
 
 @dataclass
 class _Watch:
-    """What the threads of this process share.
+    """The values that the threads of this process share.
 
     Attributes:
       stall_seconds: seconds without progress after which this process ends; None: no limit.
@@ -193,7 +193,7 @@ def _ended() -> dict[int, tuple[int, str]]:
 def _follow(process: int, code: int, line: str) -> None:
     """Ends this process after another one: by the same signal, or with a line."""
     if (number := SIGNAL_EXITS.get(code)) is not None:
-        # A run that saves its state ends by itself; wait for it.
+        # A run that saves its state ends without help; wait for it.
         if not _watch.is_training:
             os.kill(os.getpid(), number)
         if _watch.is_ending.wait(HEARTBEAT_S):

@@ -102,7 +102,7 @@ def train_run(
 
 
 def _watched(callbacks: LoopCallbacks, stop_signal: StopSignal) -> LoopCallbacks:
-    """Returns callbacks that tell the watch of the processes about every step of the training.
+    """Returns callbacks that also report every step of the training to the watch of the processes.
 
     They stop the training at a signal: of several processes all at the same step, if one has
     received it.

@@ -91,7 +91,7 @@ def session(folder: Path, stage: str, count: int = 2) -> Job:
 
 
 def found_in(folder: Path, count: int = 2) -> list[dict[str, Any]]:
-    """What the processes of a session have written."""
+    """Returns the findings that the processes of a session have written."""
     return [json.loads((folder / f"{k}.json").read_text(encoding="utf-8")) for k in range(count)]
 
 

@@ -77,7 +77,7 @@ def fail_in(process, error):
 
 
 def meet():
-    """What the processes agree on, and the errors that they share."""
+    """Returns the values that the processes agree on, and the errors that they share."""
     own = processes.process_index()
     return {
         "agreed": [processes.agreed(own == 1), processes.agreed(False)],

@@ -14,7 +14,7 @@ HINT = "`rnnlab resume RUN` resumes the run"
 
 @pytest.fixture(scope="module")
 def met(tmp_path_factory):
-    """What two processes found, and how the first ended after the second killed itself."""
+    """The findings of two processes, and how the first ended after the second killed itself."""
     folder = tmp_path_factory.mktemp("session")
     ended = session(folder, "kill").wait()
     return found_in(folder), ended
