@@ -1,0 +1,173 @@
+"""Runs of several processes from the command line: signals, kills, locks, resumes."""
+
+import json
+import random
+import shutil
+import signal
+import time
+
+import pytest
+from faults.harness import LAST_STEP, run_folder, saved_steps
+from process_harness import rnnlab
+
+from rnnlab import records
+from rnnlab.errors import CHECKPOINT, LOCKED, PEER_LOST
+from rnnlab.runs.checkpoints.store import CheckpointStore
+
+slow = pytest.mark.slow
+
+
+def train(lab, folder, *flags, count=2, point="none"):
+    """Starts the experiment of the lab in several processes."""
+    mesh = ["--mesh.data", str(count)] if count > 1 else []
+    arguments = ["run", str(lab.experiment), "--out", str(folder / "out"), *mesh, *flags]
+    return rnnlab(folder / "job", *arguments, count=count, point=point)
+
+
+def resume(folder, *flags, count=2, name="resumed"):
+    """Resumes the run in several processes and waits for their end."""
+    run = run_folder(folder / "out")
+    return rnnlab(folder / name, "resume", str(run), *flags, count=count).wait()
+
+
+def losses(run):
+    """The loss of each step of a run, of several records of a step the last."""
+    found = records.read(run / "metrics.jsonl")
+    return {record["step"]: record["loss"] for record in found if "loss" in record}
+
+
+def assert_same_losses(lab, folder, tolerance):
+    known, found = losses(lab.reference_run), losses(run_folder(folder / "out"))
+    assert known.keys() == found.keys()
+    for step, loss in known.items():
+        assert found[step] == pytest.approx(loss, abs=tolerance), step
+
+
+def digests(run, step=LAST_STEP):
+    """The digests of a checkpoint's reproducible leaves."""
+    leaves = CheckpointStore(run, {}).read_manifest(step).leaves
+    return {name: leaf for name, leaf in leaves.items() if "seconds" not in name}
+
+
+def wait_for_step(folder, job, step):
+    """Waits until a run has saved a step, or its first process has ended."""
+    while max(saved_steps(run_folder(folder / "out")), default=-1) < step:
+        assert job.children[0].poll() is None, job.wait()
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lab, tmp_path_factory):
+    """The folder of a run of two processes that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    ended = train(lab, folder).wait()
+    assert [end.code for end in ended] == [0, 0], ended
+    return folder, ended
+
+
+def test_two_processes_have_the_losses_of_one_and_the_first_reports(lab, undisturbed):
+    folder, (first, second) = undisturbed
+    assert_same_losses(lab, folder, 1e-5)
+    assert f"saved step {LAST_STEP}" in first.stderr
+    assert "saved step" not in second.stderr
+    result = json.loads((run_folder(folder / "out") / "result.json").read_text(encoding="utf-8"))
+    assert result["steps"] == LAST_STEP
+
+
+@pytest.mark.parametrize("victim", [1, pytest.param(0, marks=slow)])
+def test_signal_to_one_process_stops_all_at_the_same_step(lab, undisturbed, tmp_path, victim):
+    job = train(lab, tmp_path, point="every_step")
+    wait_for_step(tmp_path, job, 2)
+    job.children[victim].send_signal(signal.SIGTERM)
+    ended = job.wait()
+    assert [end.code for end in ended] == [143, 143], ended
+    assert sum(len(end.lines) for end in ended) == 1
+    run = run_folder(tmp_path / "out")
+    step = saved_steps(run)[-1]
+    assert f"saved step {step}" in ended[0].stderr
+    assert 2 <= step < LAST_STEP
+    assert [end.code for end in resume(tmp_path)] == [0, 0]
+    assert digests(run) == digests(run_folder(undisturbed[0] / "out"))
+
+
+@slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_run_of_four_processes_resumes_on_fewer(lab, tmp_path, count):
+    ended = train(lab, tmp_path, count=4).wait()
+    assert [end.code for end in ended] == [0] * 4, ended
+    run = run_folder(tmp_path / "out")
+    (run / "result.json").unlink()
+    shutil.rmtree(run / "checkpoints" / str(LAST_STEP))
+    (run / "latest.json").unlink()
+    mesh = ["--mesh.data", str(count)]
+    refused = resume(tmp_path, *mesh, count=count, name="refused")
+    assert [end.code for end in refused] == [CHECKPOINT] * count
+    assert "the run must have 4 processes and the mesh data 4" in refused[0].stderr
+    assert "--allow-other-mesh" in refused[0].stderr
+    ended = resume(tmp_path, *mesh, "--allow-other-mesh", count=count)
+    assert [end.code for end in ended] == [0] * count, ended
+    assert_same_losses(lab, tmp_path, 1e-5)
+
+
+@slow
+def test_second_job_is_refused_by_all_its_processes(lab, tmp_path):
+    job = train(lab, tmp_path, point="every_step")
+    wait_for_step(tmp_path, job, 2)
+    for end in resume(tmp_path, name="second"):
+        assert end.code == LOCKED
+    assert [end.code for end in job.wait()] == [0, 0]
+
+
+@slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_kill_inside_a_save_leaves_every_step_valid(lab, undisturbed, tmp_path, victim):
+    """The victim dies while process 0 pauses before the manifest of the second save."""
+    job = train(lab, tmp_path, point="save")
+    run = run_folder(tmp_path / "out")
+    while not (run / "checkpoints" / "2.tmp" / "state" / "orbax.checkpoint").exists():
+        assert job.children[0].poll() is None, job.wait()
+        time.sleep(0.005)
+    job.children[victim].kill()
+    ended = job.wait()
+    assert ended[1 - victim].code == PEER_LOST
+    assert ended[1 - victim].at - ended[victim].at < 60
+    assert [end.code for end in resume(tmp_path)] == [0, 0]
+    assert digests(run) == digests(run_folder(undisturbed[0] / "out"))
+
+
+def kill_one(lab, folder, seed):
+    """Kills a process of two at a random moment and resumes the run. Returns a record."""
+    draw = random.Random(seed)
+    victim = draw.randrange(2)
+    job = train(lab, folder)
+    wait_for_step(folder, job, 2 * draw.randrange(5))
+    time.sleep(draw.uniform(0, 0.4))
+    job.children[victim].kill()
+    ended = job.wait()
+    left = ended[1 - victim]
+    run = run_folder(folder / "out")
+    reported = [line for line in ended[0].stderr.splitlines() if "saved step" in line]
+    steps = saved_steps(run)
+    is_kept = all(int(line.rpartition("saved step ")[2]) <= steps[-1] for line in reported)
+    resumed = resume(folder)
+    return {
+        "victim": victim,
+        "killed": ended[victim].code == -signal.SIGKILL,
+        "code": left.code,
+        "lines": len(left.lines),
+        "seconds": round(left.at - ended[victim].at, 2),
+        "kept": is_kept,
+        "resumed": all(end.code == 0 for end in resumed),
+        "digests": digests(run) if resumed[0].code == 0 else {},
+    }
+
+
+@slow
+@pytest.mark.parametrize("seed", range(20))
+def test_kill_of_one_process_at_a_random_moment_loses_nothing(lab, undisturbed, tmp_path, seed):
+    record = kill_one(lab, tmp_path, seed)
+    assert record.pop("digests") == digests(run_folder(undisturbed[0] / "out"))
+    assert record.pop("seconds") < 60
+    assert record.pop("victim") in (0, 1)
+    expected = {"killed": True, "code": PEER_LOST, "lines": 1, "kept": True, "resumed": True}
+    assert record == expected
