@@ -26,6 +26,7 @@ from rnnlab.call_arguments import (
 )
 from rnnlab.chained_calls import remember_results
 from rnnlab.errors import MissingMethodError, explain_forward_mode
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import (
     require_flags,
     require_floating,
@@ -123,6 +124,7 @@ class Recurrent(nnx.Module):
         key = call_key(key, rngs)
         carry, xs, reset, mask = validate_call(self, carry, xs, reset, mask, time=True)
         options = validate_gaps(self, gaps, xs.shape[:-1], mask)
+        carry, xs, reset, mask, options = match_varying((carry, xs, reset, mask, options))
         with jax.named_scope(type(self).__name__), explain_forward_mode():
             carry, ys = self.run_sequence(carry, xs, reset, mask, key, **options)
             ys = mask_outputs(ys, mask)
@@ -148,6 +150,7 @@ class Recurrent(nnx.Module):
         key = call_key(key, rngs)
         carry, x, reset, mask = validate_call(self, carry, x, reset, mask, time=False)
         options = validate_gaps(self, gaps, x.shape[:-1], mask)
+        carry, x, reset, mask, options = match_varying((carry, x, reset, mask, options))
         with jax.named_scope(type(self).__name__):
             carry, y = self.run_step(carry, x, reset, mask, key, **options)
             return carry, mask_outputs(y, mask)
@@ -184,6 +187,8 @@ class Recurrent(nnx.Module):
 
         keys = None if key is None else jax.random.split(key, xs.shape[-2])
         time_first = time_axis_first(xs, -2), time_axis_first(reset, -1), time_axis_first(mask, -1)
+        # The state after a step varies over the axes of the parameters too.
+        _, carry, time_first = match_varying((nnx.state(self), carry, time_first))
         carry, ys = lax.scan(body, carry, (*time_first, keys))
         return carry, jnp.moveaxis(ys, 0, -2)
 

@@ -15,6 +15,7 @@ from rnnlab.layers.conv import CausalConv
 from rnnlab.recurrent import dense, mask_outputs
 from rnnlab.scan import linear_scan
 from rnnlab.scan.affine import carry_term
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_positive_int
 
 DT_RANGE = (1e-3, 1e-1)
@@ -232,6 +233,9 @@ def selective_scan(
     >>> print(y[:, 0], last)
     [2.   3.5  4.75] [[3.   1.75]]
     """
+    u, dt, rates, b, c, h0, reset_state, reset = match_varying(
+        (u, dt, rates, b, c, h0, reset_state, reset)
+    )
     inputs = _input_term(u, dt)
 
     @jax.checkpoint

@@ -29,6 +29,7 @@ from rnnlab.recurrent import (
     validate_call,
     validate_gaps,
 )
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_one_of, require_positive_int
 
 
@@ -100,8 +101,9 @@ class NonlinearCell(Recurrent):
         decay = time_axis_first(self._decay(gaps), -2)
         inputs = lax_scan.StepInputs(self._project_gates(xs), *flags, decay)
         init = self.initial_carry(xs.shape[:-2])
+        operands = match_varying((self._weights(), carry, init, inputs))
         run = _newton_scan if self.backend == "newton" and xs.size else lax_scan.scan
-        carry, ys = run(self.step_functions, self.dtype, self._weights(), carry, init, inputs)
+        carry, ys = run(self.step_functions, self.dtype, *operands)
         return carry, jnp.moveaxis(ys, 0, -2)
 
     def newton_info(
@@ -115,7 +117,8 @@ class NonlinearCell(Recurrent):
         carry, xs, reset, _ = validate_call(self, carry, xs, reset, None, time=True)
         pre, reset = self._project_gates(xs), time_axis_first(reset, -1)
         init = self.initial_carry(xs.shape[:-2])
-        return solve(self.step_functions, self._weights(), carry, init, pre, reset)[1]
+        operands = match_varying((self._weights(), carry, init, pre, reset))
+        return solve(self.step_functions, *operands)[1]
 
     def run_step(self, carry, x, reset, mask, key, gaps=None):
         init = self.initial_carry(x.shape[:-1])

@@ -15,6 +15,7 @@ from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import WindowLayer, push_window, segment_ids
 from rnnlab.recurrent import validate_call
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_positive_int
 
 ROPE_BASE = 10_000
@@ -148,6 +149,8 @@ class Attention(WindowLayer):
 
     def _attend(self, carry, xs, reset, mask):
         queries, new, segments = self._project(carry, xs, reset)
+        # Before the branches: the transpose of a cast is a sum over devices.
+        queries, new, segments, carry = match_varying((queries, new, segments, carry))
 
         # Rematerialized: `cond` would store the residuals of both branches for the backward pass.
         @jax.checkpoint

@@ -26,6 +26,7 @@ from rnnlab.scan.backends import associative, chunked, unfused
 from rnnlab.scan.dispatch import BACKENDS, dispatch
 from rnnlab.scan.linear import transposed_scan
 from rnnlab.scan.pallas import ops
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_flags, require_floating, require_one_of, require_shape
 
 
@@ -95,6 +96,9 @@ def gated_scan(
     require_one_of("backend", backend, BACKENDS)
     _require_hashable(coefficients)
     h0 = jnp.asarray(h0, accumulation_dtype(jnp.result_type(h0)))
+    preactivations, params, h0, reset_state, reset, mask = match_varying(
+        (preactivations, tuple(params), h0, reset_state, reset, mask)
+    )
     constants = _state_operands(params, reset_state, h0)
     if preactivations[-1].size == 0:
         return preactivations[-1], h0
@@ -130,6 +134,9 @@ def gated_step(
         require_floating(**{f"preactivations[{k}]": x})
         require_shape(f"preactivations[{k}]", x, h.shape, "the shape of h")
     require_flags(h.shape[:-1], "the shape of h without features", reset=reset, mask=mask)
+    preactivations, params, h, reset_state, reset, mask = match_varying(
+        (preactivations, tuple(params), h, reset_state, reset, mask)
+    )
     params, reset_state = _state_operands(params, reset_state, h)
     reset, mask = (None if x is None else jnp.expand_dims(x, -1) for x in (reset, mask))
     a, b = flagged_coefficients(coefficients, preactivations, params, reset_state, reset, mask)

@@ -23,6 +23,7 @@ from rnnlab.scan.backends import associative, sequential
 from rnnlab.scan.backends.unfused import shift_states
 from rnnlab.scan.dispatch import BACKENDS, dispatch
 from rnnlab.scan.pallas import ops
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_flags, require_inexact, require_one_of, require_shape
 
 
@@ -104,6 +105,7 @@ def linear_scan(
         b = b.astype(accumulation_dtype(b.dtype, jnp.complex64))
     if b.size == 0:
         return b
+    a, b, h0, reset = match_varying((a, b, h0, reset))
     a = a.reshape(*[1] * (b.ndim - a.ndim), *a.shape)
     reset = None if reset is None else jnp.expand_dims(reset, -1)
     with explain_forward_mode():

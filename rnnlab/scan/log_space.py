@@ -17,6 +17,7 @@ from rnnlab.errors import explain_forward_mode
 from rnnlab.scan.backends.associative import scan_elements
 from rnnlab.scan.backends.unfused import shift_states
 from rnnlab.scan.linear import transposed_scan
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_flags, require_floating, require_shape
 
 
@@ -56,6 +57,7 @@ def log_linear_scan(
     if log_b.size == 0:
         return log_b
     reset = None if reset is None else jnp.expand_dims(reset, -1)
+    log_a, log_b, log_h0, reset = match_varying((log_a, log_b, log_h0, reset))
     dtype = log_h0.dtype
     with explain_forward_mode():
         log_h = _jitted(log_a.astype(dtype), log_b.astype(dtype), log_h0, reset, reverse)
@@ -81,6 +83,7 @@ def heinsen_scan(
     [1.   1.5  1.75]
     """
     log_a, log_b, log_h0 = _validate(log_a, log_b, log_h0)
+    log_a, log_b, log_h0 = match_varying((log_a, log_b, log_h0))
     axis = log_b.ndim - 2
     log_s = lax.cumsum(log_a.astype(log_h0.dtype), axis)
     start = jnp.expand_dims(log_h0, -2)

@@ -36,6 +36,7 @@ from rnnlab.cells.backends.lax_scan import preceding
 from rnnlab.cells.step_functions import GateInputs, StepFunctions
 from rnnlab.recurrent import tree_where
 from rnnlab.scan import linear_scan
+from rnnlab.scan.varying import match_varying
 
 ITERATIONS = 64
 """Iterations after which the loop over time replaces Newton's method."""
@@ -106,7 +107,7 @@ def _solve(functions, weights, carry, init, pre, reset):
 
         return lax.scan(body, carry, (pre, reset))[1]
 
-    guess = jax.tree.map(lambda c: jnp.zeros((pre[0].shape[0], *c.shape), c.dtype), carry)
+    guess = jax.tree.map(lambda c: jnp.zeros_like(c, shape=(pre[0].shape[0], *c.shape)), carry)
     return _iterate(evaluate, correct, loop, guess)
 
 
@@ -186,9 +187,9 @@ def _iterate(evaluate, correct, loop, guess):
         return (count < ITERATIONS) & ~converged
 
     unknown = jnp.asarray(jnp.inf, finfo.dtype)
-    count, solution, size, _, converged = lax.while_loop(
-        unfinished, body, (jnp.int32(0), guess, unknown, unknown, jnp.bool_(False))
-    )
+    # The number of iterations may differ between devices, and with it all that is carried.
+    start = match_varying((jnp.int32(0), guess, unknown, unknown, jnp.bool_(False)))
+    count, solution, size, _, converged = lax.while_loop(unfinished, body, start)
     solution = lax.cond(converged, lambda: solution, loop)
     return solution, NewtonInfo(count, size, converged)
 
