@@ -7,10 +7,6 @@ import pytest
 from devices import DeviceTest, write_phase
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "devices(count): runs on this many virtual CPU devices")
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     """Replaces the selected tests that need more devices than this process has."""
