@@ -30,7 +30,7 @@ ORDER = (
     {"parallel"},
     {"analysis", "interop", "train"},
     {"runs"},
-    {"bundle", "searches"},
+    {"bundle", "jobs", "searches"},
     {"export"},
     {"compress", "serve"},
     {"bench"},

@@ -7,7 +7,7 @@ does is in the module that `HANDLERS` names, which is imported when the command 
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
@@ -52,6 +52,48 @@ class Run:
     """Number of this process, from 0."""
     stall_seconds: float = 600.0
     """Of several processes: seconds without an update after which they end with exit code 9."""
+    only: str | None = None
+    """Train only the run of this name, as in cell=gru,seed=0; without figure."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Run a command as jobs, on this machine or SLURM: `rnnlab launch [OPTIONS] -- run FILE`.
+
+    `run` becomes one job per combination of settings, `search` one per worker, any other command
+    one job. A job that fails is submitted again, and continues from the last checkpoint; so does a
+    job whose time is over. At the end the results are shown as by the command itself. Needs the
+    extra `launch`. docs/guides/search.md shows examples.
+
+    Ctrl-C stops jobs on this machine after they have saved. Jobs on SLURM continue; the same
+    command with the same --out waits for them again.
+    """
+
+    cluster: Literal["local", "slurm"] = "local"
+    """Where jobs run: local is this machine."""
+    nodes: int = 1
+    """Machines of a job."""
+    tasks_per_node: int = 1
+    """Processes of a job on each machine."""
+    time: int = 60
+    """Limit of a job in minutes, after which it continues in another one."""
+    partition: str | None = None
+    """Partition of SLURM."""
+    gpus_per_node: int | None = None
+    """GPUs of a job on each machine; default: those that are visible, or SLURM's default."""
+    cpus_per_task: int | None = None
+    """Cores of a process."""
+    memory: float | None = None
+    """Memory of a job on each machine in GB."""
+    setup: UseAppendAction[tuple[str, ...]] = ()
+    """Shell command that a job of SLURM executes first, as in "module load cuda"."""
+    slurm: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
+    """Further option of sbatch, as in account=me."""
+    retries: int = 2
+    """Times that a failed job is submitted again."""
+    parallel: int | None = None
+    """Most jobs at the same time; default: 1 on this machine, or the workers of a search; all on
+    SLURM."""
 
 
 @dataclass(frozen=True)
@@ -453,21 +495,8 @@ class Export:
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
     for kind in (
-        *(
-            List,
-            Data,
-            Run,
-            Search,
-            Resume,
-            Verify,
-            Compare,
-            Predict,
-            Sample,
-            Inspect,
-            Bundle,
-            Serve,
-        ),
-        *(Export, Quantize, Prune),
+        *(List, Data, Run, Search, Launch, Resume, Verify, Compare, Predict, Sample, Inspect),
+        *(Bundle, Serve, Export, Quantize, Prune),
     )
 }
 """Commands except the benchmarks, by name."""
@@ -478,6 +507,7 @@ HANDLERS = {
     Run: "rnnlab.cli.run:run_experiment",
     Resume: "rnnlab.cli.run:resume_run",
     Search: "rnnlab.cli.search:search",
+    Launch: "rnnlab.cli.launch:launch",
     Verify: "rnnlab.cli.verify:verify",
     Compare: "rnnlab.cli.compare:compare",
     Predict: "rnnlab.cli.predict:predict",

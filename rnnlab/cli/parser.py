@@ -21,6 +21,7 @@ from rnnlab.cli.commands import (
     SPEEDUP,
     Bundle,
     Inspect,
+    Launch,
     Predict,
     Prune,
     Quantize,
@@ -47,11 +48,15 @@ needed. Commands that train (run, resume, bench language-model) do so by default
 
 
 COMPLETION = "completion"
+LAUNCH, SEPARATOR = "launch", "--"
 HELP_FLAGS = {"-h", "--help"}
 
 
 class Parsed(NamedTuple):
-    """A command; where it trains an experiment also its flags, and whether to show its help."""
+    """A command; where it trains an experiment also its flags, and whether to show its help.
+
+    `launch` has the words of the command that it launches instead of flags.
+    """
 
     command: Any
     flags: Sequence[str] = ()
@@ -94,15 +99,31 @@ def parse(arguments: Sequence[str]) -> Parsed:
         "description": DESCRIPTION,
         "config": (OmitArgPrefixes, OmitSubcommandPrefixes),
     }
+    launched: list[str] = []
+    if arguments[0] == LAUNCH and not HELP_FLAGS & set(arguments):
+        arguments, launched = _split_launch(arguments)
     kind = _command_type(arguments)
     if arguments[0] not in ("run", "search") or len(arguments) == 1:
-        return Parsed(_locate_run(tyro_arguments.read(kind, arguments, **options)))
+        return Parsed(_locate_run(tyro_arguments.read(kind, arguments, **options)), launched)
     # The help of an experiment's file lists its settings, which are known when it is loaded.
     asks_for_help = not arguments[1].startswith("-") and not HELP_FLAGS.isdisjoint(arguments)
     if asks_for_help:
         arguments = [word for word in arguments if word not in HELP_FLAGS]
     read = tyro_arguments.read(kind, arguments, return_unknown_args=True, **options)
     return Parsed(*read, asks_for_help)
+
+
+def _split_launch(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the arguments of `launch`, and the words of the command after `--`."""
+    if SEPARATOR not in arguments[:-1]:
+        raise ValueError(
+            f"{LAUNCH} needs a command after --, as in `rnnlab {LAUNCH} -- run char_lm`; add one"
+        )
+    place = arguments.index(SEPARATOR)
+    words = arguments[place + 1 :]
+    if words[0] == LAUNCH:
+        raise ValueError(f"{LAUNCH} must launch another command, got {LAUNCH}; remove one")
+    return arguments[:place], words
 
 
 def _require_known(word: str, known: Iterable[str], what: str, help_command: str) -> None:
@@ -140,6 +161,8 @@ def dispatch(parsed: Parsed, session: Session) -> int:
         if parsed.asks_for_help:
             load("rnnlab.cli.run:print_help")(command, parsed.flags)
         return handler(command, parsed.flags, session)
+    if isinstance(command, Launch):
+        return handler(command, parse(parsed.flags), parsed.flags)
     if isinstance(command, Resume):
         return handler(command, session)
     if isinstance(command, Predict | Sample | Inspect | Bundle | Quantize | Prune):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from flax import nnx
 
@@ -25,7 +26,7 @@ from rnnlab.parallel.processes import from_first_process, is_first_process
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record
 from rnnlab.runs import api
-from rnnlab.runs.api import Preset
+from rnnlab.runs.api import Experiment, Preset
 from rnnlab.runs.grid import load_presets, run_directory, run_name
 from rnnlab.runs.locate import link_latest
 from rnnlab.runs.resources import require_writable
@@ -48,20 +49,8 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
     Raises:
       ValueError: the file, the preset, the value of a flag or the output directory is invalid.
     """
-    seeds = [] if command.seeds is None else ["--train.seed", command.seeds]
-    planned = experiments(find_preset(command), [*flags, *seeds])
-    names = [run_name(settings) for _, settings in planned]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two runs are {max(names, key=names.count)}; name each value once")
-    inputs = {"in_features": 3, "num_variables": 1}
-    for model in {experiment.model for experiment, _ in planned}:
-        # Check all models before the first run is trained: only shapes, with placeholder features.
-        nnx.eval_shape(lambda model=model: model.build(2, **inputs, rngs=nnx.Rngs(0)))
-    name = command.file.stem
-    now = from_first_process(lambda: datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-    out = command.out or Path("runs") / name / now
-    if not os.path.exists(out):  # False also where the name is too long for the system
-        validate_run_name(out.name)
+    planned = plan_runs(command, flags)
+    name, out = command.file.stem, runs_directory(command)
     results, figure = command.results or out / "results.jsonl", out / CURVES_FILE
     existing = from_first_process(lambda: _existing_records(results))
     from_first_process(lambda: require_replaceable(figure))
@@ -94,12 +83,59 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
         folders.append(run_dir)
     if not is_first_process():
         return 0
+    if command.only is not None:  # other processes draw the same figure
+        print_results(measured)
+        print(f"Written: {folders[0]} and {results}")
+        return 0
+    report_runs(measured, folders, out, results)
+    return 0
+
+
+def plan_runs(command: Run, flags: Sequence[str]) -> list[tuple[Experiment, dict[str, Any]]]:
+    """Returns the experiments that a command trains, each with the settings that vary.
+
+    Raises:
+      ValueError: the file, the preset, or the value of a flag is invalid.
+    """
+    seeds = [] if command.seeds is None else ["--train.seed", command.seeds]
+    planned = experiments(find_preset(command), [*flags, *seeds])
+    names = [run_name(settings) for _, settings in planned]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two runs are {max(names, key=names.count)}; name each value once")
+    if command.only is not None:
+        if command.only not in names:
+            raise ValueError(f"--only must be one of {', '.join(names)}, got {command.only!r}")
+        planned = [planned[names.index(command.only)]]
+    inputs = {"in_features": 3, "num_variables": 1}
+    for model in {experiment.model for experiment, _ in planned}:
+        # Check all models before the first run is trained: only shapes, with placeholder features.
+        nnx.eval_shape(lambda model=model: model.build(2, **inputs, rngs=nnx.Rngs(0)))
+    return planned
+
+
+def runs_directory(command: Run) -> Path:
+    """Returns the directory of the runs of a command.
+
+    Raises:
+      ValueError: its name is not that of a directory.
+    """
+    now = from_first_process(lambda: datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+    out = command.out or Path("runs") / command.file.stem / now
+    if not os.path.exists(out):  # False also where the name is too long for the system
+        validate_run_name(out.name)
+    return out
+
+
+def report_runs(
+    measured: Sequence[Record], folders: Sequence[Path], out: Path, results: Path
+) -> None:
+    """Prints the results of runs, and draws the curves of all runs in their directory."""
     print_results(measured)
+    figure = out / CURVES_FILE
     is_drawn = _draw_curves(out, measured[0]["metric"], figure)
     curves = f" with its curves in {figure}," if is_drawn else ""
     print(f"Written: {out}{curves} and {results}")
     _print_next_command(measured, folders)
-    return 0
 
 
 def resume_run(command: Resume, session: Session) -> int:

@@ -1,0 +1,1 @@
+"""Commands of rnnlab as jobs on this machine or a SLURM cluster, through submitit."""
