@@ -124,7 +124,7 @@ def test_job_that_slurm_rejects_is_one_clear_line(slurm, tmp_path):
         (["launch", "run", "adding"], "launch needs a command after --"),
         (["launch", "--"], "launch needs a command after --"),
         (["launch", "--", "launch", "--", "list"], "launch must launch another command"),
-        (["launch", "--", "rnu", "adding"], "'rnu' is not a command; did you mean run?"),
+        (["launch", "--", "comprae", "runs"], "'comprae' is not a command; did you mean compare?"),
         (["launch", "--nodes", "2", "--", "list"], "nodes needs cluster slurm, got 2 with local"),
         (["launch", "--time", "0", "--", "list"], "time must be > 0, got 0; change --time"),
         (["launch", "--retries", "-1", "--", "list"], "retries must be >= 0, got -1"),
