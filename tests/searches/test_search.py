@@ -184,7 +184,10 @@ def test_search_killed_in_the_middle_resumes_and_repeats_no_finished_trial(file,
     command += ["--train.steps", "60", "--workers", str(workers)]
     process = start(command, tmp_path)
     wait_for_trials(process, out, 4)
-    os.killpg(process.pid, signal.SIGKILL)
+    # Workers have sessions of their own.
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in (process.pid, *(map(int, children) if workers > 1 else ())):
+        os.kill(pid, signal.SIGKILL)
     process.communicate()
     finished = {number: _times(out, number) for number in ended(out)}
     resumed = start([*command, "--resume"], tmp_path)
@@ -198,7 +201,9 @@ def test_search_killed_in_the_middle_resumes_and_repeats_no_finished_trial(file,
     if workers == 1:
         whole = tmp_path / "whole"
         command[command.index("--out") + 1] = str(whole)
-        assert start(command, tmp_path).wait(timeout=600) == 0
+        uninterrupted = start(command, tmp_path)
+        printed, _ = uninterrupted.communicate(timeout=600)
+        assert uninterrupted.returncode == 0, printed
         assert [t.parameters for t in read_trials(whole)] == [
             t.parameters for t in read_trials(out)
         ]
