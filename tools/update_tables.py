@@ -212,6 +212,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling": lambda: bench("scaling", ScalingBenchmark),
     "streaming": lambda: bench("streaming", StreamingBenchmark),
     "export": lambda: bench("export", ExportBenchmark),
+    "deployment": lambda: study("deployed_model", "deployment"),
     "serving": lambda: bench("serving", ServingBenchmark),
     "serving churn": lambda: bench("serving_churn", ServingChurnBenchmark),
     "newton": lambda: bench("newton", NewtonBenchmark),
@@ -230,7 +231,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims, evidence": lambda: claims.evidence(),
     **{
         f"compression, {part}": lambda part=part: compression(part)
-        for part in ("quantize", "sensitivity", "prune", "onnx", "xla")
+        for part in ("quantize", "sensitivity", "prune", "onnx", "onnx tried", "xla")
     },
     "parameters": lambda: study("parameters"),
     "icu reliability": lambda: study("icu_reliability"),

@@ -1,7 +1,8 @@
 """What do integer weights and pruned units cost a character model, and what do they save?
 
 Command:  python experiments/studies/model_compression.py
-          python experiments/studies/model_compression.py --parts onnx xla    (on a quiet machine)
+          python experiments/studies/model_compression.py --parts onnx "onnx tried" xla
+          (the second one on a quiet machine; with the extra litert it times LiteRT too)
 Device:   2 cores of a shared x86 machine, which other programs used; the training took 15 minutes.
 Result:   experiments/results/compression/rows.jsonl and the tables in docs/deploy.md.
 
@@ -185,8 +186,8 @@ def pruned(study: Study) -> Iterator[Record]:
         yield study.measure("prune", small, **keys)
 
 
-TIMES = ("onnx", "xla")
-"""Parts that measure times, in `compression_parts/times.py`."""
+TIMES = ("onnx", "onnx tried", "xla")
+"""Parts that measure times, in the folder `compression_parts`."""
 PARTS: Mapping[str, Callable[[Study], Iterator[Record]]] = {
     "quantize": quantized,
     "mixed": mixed,
@@ -198,6 +199,7 @@ TITLES = {
     "sensitivity": "change of the loss by the one weight that is quantized",
     "prune": "loss by units that are removed",
     "onnx": "one time step of all streams in ONNX Runtime",
+    "onnx tried": "one time step of one stream of mingru 1024 x 6 on a CPU",
     "xla": "a product with a matrix of weights in XLA",
 }
 CHANGE = Column("change of nll", lambda r: f"{r['nll_change']:+.4f}")
@@ -233,6 +235,15 @@ COLUMNS = {
         key_column("batch_size", "streams"),
         TIME,
         ratio_column("relative to float32"),
+        RATIO_QUARTILES,
+    ),
+    "onnx tried": (
+        Column("runtime: weights", lambda r: f"{r['runtime']}: {r['weights']}"),
+        key_column("threads"),
+        Column("MB", lambda r: f"{r['bytes'] / 1e6:.1f}"),
+        TIME,
+        Column("GB/s", lambda r: f"{r['bytes'] / r['seconds'] / 1e9:.1f}"),
+        Column("times as fast as float32", lambda r: f"{1 / r['ratio']:.2f}"),
         RATIO_QUARTILES,
     ),
     "xla": (
@@ -294,18 +305,22 @@ def _prune_finding(measured: Sequence[Record]) -> str:
 
 
 def _onnx_finding(measured: Sequence[Record]) -> str:
-    parts = [
-        f"{record['ratio']:.2f} for {record['model']} ({size:,.0f} MB)"
-        for record, size in _by_size(measured)
-    ]
-    return f"Time of a step of one stream with int8, relative to float32: {', '.join(parts)}."
+    return " ".join(
+        f"Time of a step of {streams} {weights}, relative to float32: "
+        f"{', '.join(_by_size(measured, weights, count))}."
+        for streams, weights, count in (
+            ("one stream with", "int8 in blocks", 1),
+            ("64 streams with", "int8", 64),
+        )
+    )
 
 
-def _by_size(measured: Sequence[Record]) -> list[tuple[Record, float]]:
-    """Returns the records of int8 at one stream with the megabytes of float32, smallest first."""
+def _by_size(measured: Sequence[Record], weights: str, streams: int) -> list[str]:
+    """Returns the ratios of some weights with their models, the smallest one first."""
     sizes = {r["model"]: r["bytes"] / 1e6 for r in measured if r["weights"] == "float32"}
-    chosen = [r for r in measured if r["weights"] == "int8" and r["batch_size"] == 1]
-    return sorted(((r, sizes[r["model"]]) for r in chosen), key=lambda pair: pair[1])
+    chosen = [r for r in measured if (r["weights"], r["batch_size"]) == (weights, streams)]
+    ordered = sorted(chosen, key=lambda r: sizes[r["model"]])
+    return [f"{r['ratio']:.2f} for {r['model']} ({sizes[r['model']]:,.0f} MB)" for r in ordered]
 
 
 def _xla_finding(measured: Sequence[Record]) -> str:
@@ -345,10 +360,12 @@ def measure(parts: Sequence[str], folder: Path) -> Iterator[Record]:
         for part in losses:
             yield from PARTS[part](study)
     if set(parts) & set(TIMES):
-        from compression_parts import times  # which needs the extra onnx
+        from compression_parts import int8_tried, times  # which need the extra onnx
 
         if "onnx" in parts:
             yield from times.onnx_steps()
+        if "onnx tried" in parts:
+            yield from int8_tried.steps()
         if "xla" in parts:
             yield from times.xla_products()
 

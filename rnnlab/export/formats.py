@@ -52,6 +52,12 @@ FORMATS = {
         ("onnx", "onnxruntime"),
         tolerance=INT8_TOLERANCE,
     ),
+    "onnx-int8-blocks": Format(
+        "rnnlab.export.onnx_int8_blocks",
+        ".int8-blocks.onnx",
+        ("onnx", "onnxruntime"),
+        tolerance=INT8_TOLERANCE,
+    ),
     "stablehlo": Format("rnnlab.export.stablehlo", ".stablehlo", ("jaxlib", "flatbuffers")),
     "litert": Format(
         "rnnlab.export.litert", ".tflite", ("tensorflow-cpu", "ai-edge-litert"), LITERT_SIZES

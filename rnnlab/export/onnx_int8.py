@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from flax import nnx
 
@@ -24,16 +25,25 @@ def write(module: nnx.Module, form: Form, flags: Collection[str] = ()) -> bytes:
     Raises:
       ValueError: as `rnnlab.export.onnx.write`, or a package is not installed.
     """
-    content = onnx.write(module, form, flags)
+    onnx_package = require_module("onnx", "onnx")
+    return quantize_dynamically(onnx_package.load_from_string(onnx.write(module, form, flags)))
+
+
+def quantize_dynamically(proto: Any, *, per_channel: bool = True) -> bytes:
+    """Returns a model after ONNX Runtime's dynamic quantization, as the content of a file.
+
+    Args:
+      proto: an `onnx.ModelProto`, which may be changed.
+      per_channel: whether each output channel of a kernel has a scale, or each kernel.
+    """
     quantization = require_module("onnxruntime.quantization", "onnx")
-    proto = require_module("onnx", "onnx").load_from_string(content)
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)  # it advises to infer shapes first, which changes nothing here
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "model.onnx")
-            quantization.quantize_dynamic(proto, file, per_channel=True)
+            quantization.quantize_dynamic(proto, file, per_channel=per_channel)
             return file.read_bytes()
     finally:
         logger.setLevel(level)

@@ -7,7 +7,6 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-import onnxruntime
 from flax import nnx
 from jax import Array
 
@@ -17,7 +16,7 @@ from rnnlab.bench.timing import (
     compile_program,
     time_interleaved,
 )
-from rnnlab.export import onnx, onnx_int8
+from rnnlab.export import onnx, onnx_int8, onnx_int8_blocks
 from rnnlab.export.names import Field, input_fields
 from rnnlab.models import ModelConfig
 from rnnlab.models.config import count_parameters
@@ -38,7 +37,7 @@ SHAPES = ((1, 2048, 8192), (64, 2048, 8192))
 
 
 def onnx_steps() -> Iterator[Record]:
-    """Yields the times of one time step in ONNX Runtime, of float32 and of dynamic int8."""
+    """Yields the times of one time step in ONNX Runtime, of float32 and of both forms of int8."""
     threads = os.cpu_count()
     for name, config in MODELS.items():
         model = config.build(VOCABULARY, vocab_size=VOCABULARY, rngs=nnx.Rngs(0))
@@ -46,9 +45,12 @@ def onnx_steps() -> Iterator[Record]:
         contents = {
             "float32": onnx.write(model, "step"),
             "int8": onnx_int8.write(model, "step"),
+            "int8 in blocks": onnx_int8_blocks.write(model, "step"),
         }
         for streams in STREAMS:
-            programs = [_session(content, model, streams, threads) for content in contents.values()]
+            programs = [
+                onnx_program(content, model, streams, threads) for content in contents.values()
+            ]
             seconds = time_interleaved(programs, REPEATS)
             for weights, program, times in zip(contents, programs, seconds, strict=True):
                 yield {
@@ -99,15 +101,17 @@ def _widened(x: Array, integers: Array) -> Array:
     return x @ integers.astype(x.dtype)
 
 
-def _session(content: bytes, model: nnx.Module, streams: int, threads: int) -> TimedProgram:
+def onnx_program(content: bytes, model: nnx.Module, streams: int, threads: int) -> TimedProgram:
     """Returns a step of a file in ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
-    feeds = {field.name: _values(field, streams, rng) for field in input_fields(model, "step")}
+    session = onnx.open_session(content, threads)
+    feeds = inputs(model, streams)
     return TimedProgram(lambda: session.run(None, feeds), wait=lambda results: results, launches=20)
+
+
+def inputs(model: nnx.Module, streams: int) -> dict[str, np.ndarray]:
+    """Returns random inputs of a step by name."""
+    rng = np.random.default_rng(0)
+    return {field.name: _values(field, streams, rng) for field in input_fields(model, "step")}
 
 
 def _values(field: Field, streams: int, rng: np.random.Generator) -> np.ndarray:
