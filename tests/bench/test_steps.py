@@ -57,7 +57,7 @@ def test_steps_of_every_runtime_equal_the_sequence_and_start_again(model):
 
 @pytest.mark.parametrize(
     ("cell", "options"),
-    [("mingru", {}), ("gru", {"readout": "mean"}), ("gru", {"gap_decay": True})],
+    [("mingru", {}), ("gru", {"readout": "mean"})],
 )
 def test_models_that_torch_cannot_run_have_no_twin(cell, options):
     config = ModelConfig(cell, width=8, depth=1, **options)
