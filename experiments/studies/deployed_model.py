@@ -2,7 +2,7 @@
 
 Command:  python experiments/studies/deployed_model.py --runtime node_modules/onnxruntime-web/dist
 Needs:    the extras onnx, litert and peers, `npm install onnxruntime-web`, and Chromium.
-Device:   2 cores of an x86 machine; 3 minutes without the training, which takes 15 on busy cores.
+Device:   2 cores of an x86 machine; a minute without the training, which takes 15 on busy cores.
 Result:   experiments/results/deployment/rows.jsonl and the table in the README.
 
 The model is the minGRU of `experiments/training/char_lm.py --preset cpu`, seed 0. Every runtime
@@ -30,6 +30,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from scipy.special import log_softmax
 
 from rnnlab import provenance, records
 from rnnlab.bench.export import TORCH
@@ -45,6 +46,7 @@ from rnnlab.models.config import ModelConfig, count_parameters
 from rnnlab.records import Record
 from rnnlab.runs.api import load_trained_model, run
 from rnnlab.tables import Table, print_table
+from rnnlab.tasks.batch import IGNORE_INDEX
 from rnnlab.tasks.data import TaskData
 
 HERE = Path(__file__).parent
@@ -104,16 +106,17 @@ def programs(
 
 
 def text(data: TaskData, streams: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns inputs and targets (time, streams) of the test part, without an incomplete batch."""
+    """Returns inputs and targets (time, streams) of the test part; targets of padding are < 0."""
     batches = list(data.eval_sets["test"]())
     inputs, targets = (
         np.concatenate([getattr(batch, key) for batch in batches]) for key in ("inputs", "targets")
     )
-    whole = [k for k in range(len(inputs)) if (targets[k] >= 0).all()]
-    groups = np.array(whole[: len(whole) // streams * streams]).reshape(-1, streams)
+    missing = -len(inputs) % streams
+    inputs = np.pad(inputs, ((0, missing), (0, 0)))
+    targets = np.pad(targets, ((0, missing), (0, 0)), constant_values=IGNORE_INDEX)
     return [
-        (np.ascontiguousarray(inputs[rows].T), np.ascontiguousarray(targets[rows].T))
-        for rows in groups
+        tuple(np.ascontiguousarray(x[k : k + streams].T) for x in (inputs, targets))
+        for k in range(0, len(inputs), streams)
     ]
 
 
@@ -121,11 +124,10 @@ def loss(program: StepProgram, windows: Sequence[tuple[np.ndarray, np.ndarray]])
     """Returns the nats per character of a step, each window from a new state."""
     total, count = 0.0, 0
     for inputs, targets in windows:
-        logits = program.all_logits(inputs).astype(np.float64)
-        top = logits.max(-1, keepdims=True)
-        normalizers = np.log(np.exp(logits - top).sum(-1)) + top[..., 0]
-        chosen = np.take_along_axis(logits, targets[..., None], -1)[..., 0]
-        total, count = total + (normalizers - chosen).sum(), count + targets.size
+        keep = targets >= 0
+        logits = program.all_logits(inputs)[keep].astype(np.float64)
+        total -= log_softmax(logits, -1)[np.arange(len(logits)), targets[keep]].sum()
+        count += len(logits)
     return float(total / count)
 
 
