@@ -232,7 +232,7 @@ def table(measured: Sequence[Record]) -> Table:
         *("step of the model in", "MB", "nll", "µs per step, 1 stream", "quartiles"),
         *("relative to JAX", "tokens/s, 64 streams"),
     )
-    return Table(description(measured), headings, lines)
+    return Table(description(measured), headings, lines, optional=("quartiles",))
 
 
 def description(measured: Sequence[Record]) -> str:

@@ -84,7 +84,8 @@ class ServingChurnBenchmark(Benchmark):
     device = "cpu"
     columns = (
         key_column("cell"),
-        Column("streams", lambda r: f"{r['streams']:,}"),
+        Column("streams", lambda r: f"{r['all_streams']:,}"),
+        Column("compared", lambda r: f"{r['streams']:,}"),
         Column("of them left early", lambda r: f"{r['left']:,}"),
         Column("equal without others", lambda r: f"{r['equal']:,}"),
         Column("near ties", lambda r: str(r["near_ties"])),
