@@ -170,7 +170,8 @@ def exported_steps() -> str:
     fastest: dict[tuple, Record] = {}
     for record in records:
         key = tuple(record[name] for name in ("cell", "batch_size", "implementation"))
-        if key not in fastest or record["seconds"] < fastest[key]["seconds"]:
+        is_faster = key not in fastest or record["seconds"] < fastest[key]["seconds"]
+        if is_faster and not record["implementation"].endswith("bound buffers"):
             fastest[key] = record
     tables = map(ExportBenchmark.table, (list(fastest.values()), records))
     return with_details(*tables, ExportBenchmark.conclusion(records))
