@@ -60,7 +60,7 @@ SAID = {
     "libraries": ("libraries", "The fastest LSTM (torch) takes 1.54 to 2.01 times as long"),
     "scaling": ("scaling", "The time of a step grows as length to the power: rnn 0.96"),
     "streaming": ("streaming", "The size of the state does not depend on the number of tokens."),
-    "export": ("export", "A step in ONNX Runtime takes 0.46 to 1.10 times as long"),
+    "export": ("export", "A step in ONNX Runtime takes 0.53 to 1.02 times as long"),
     "serving": ("serving", "0 requests failed."),
     "serving-churn": ("serving_churn", "0 otherwise, 0 failed."),
     "newton": ("newton", "Newton's iteration converged in 14 of 15 cases."),
