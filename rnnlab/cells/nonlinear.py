@@ -99,7 +99,7 @@ class NonlinearCell(Recurrent):
     def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
         flags = time_axis_first(reset, -1), time_axis_first(mask, -1)
         decay = time_axis_first(self._decay(gaps), -2)
-        inputs = lax_scan.StepInputs(self._project_gates(xs), *flags, decay)
+        inputs = lax_scan.StepInputs(self._project_gates(xs, decay), *flags, decay)
         init = self.initial_carry(xs.shape[:-2])
         operands = match_varying((self._weights(), carry, init, inputs))
         run = _newton_scan if self.backend == "newton" and xs.size else lax_scan.scan
@@ -178,16 +178,23 @@ class NonlinearCell(Recurrent):
     def _project(self, x: Array) -> Array:
         return dense(x, self.kernel[...], self.bias[...], self.dtype)
 
-    def _project_gates(self, xs: Array) -> GateInputs:
+    def _project_gates(self, xs: Array, decay: Array | None = None) -> GateInputs:
         """Returns the projected inputs of all steps, time first, one array per gate.
 
         A loop reads its steps from several arrays much faster than it splits one wide array.
         """
-        xs = time_axis_first(xs, -2)  # while the arrays are narrow
-        kernels, biases = (
-            jnp.split(x[...], self.num_gates, axis=-1) for x in (self.kernel, self.bias)
-        )
-        return tuple(dense(xs, *of, self.dtype) for of in zip(kernels, biases, strict=True))
+        weights = match_varying((xs, self.kernel[...], self.bias[...]))[1:]
+        kernels, biases = (jnp.split(x, self.num_gates, axis=-1) for x in weights)
+        pairs = list(zip(kernels, biases, strict=True))
+        if not lax_scan.is_reverse_mode_only(self.step_functions, decay):
+            return tuple(time_axis_first(dense(xs, *pair, self.dtype), -2) for pair in pairs)
+        xs = time_axis_first(xs.astype(self.dtype), -2)  # while the arrays are narrow
+
+        def project(kernel, bias):
+            y = lax_scan.project(xs, kernel.astype(self.dtype))
+            return y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+
+        return tuple(project(*pair) for pair in pairs)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

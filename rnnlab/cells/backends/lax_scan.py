@@ -22,6 +22,7 @@ from rnnlab.cells.step_functions import (
     replace_hidden,
 )
 from rnnlab.recurrent import tree_where
+from rnnlab.scan.affine import as_residual
 
 
 class StepInputs(NamedTuple):
@@ -60,8 +61,14 @@ def scan(
 
     Where the step has one matmul and no decay, only reverse mode is defined, of any order.
     """
-    run = _single_matmul_scan if functions.single_matmul and inputs.decay is None else _plain
+    reverse_mode_only = is_reverse_mode_only(functions, inputs.decay)
+    run = _single_matmul_scan if reverse_mode_only else _plain
     return run(functions, dtype, weights, carry, init, inputs)
+
+
+def is_reverse_mode_only(functions: StepFunctions, decay: Array | None) -> bool:
+    """Returns whether `scan` has a gradient rule of its own: one matmul per step and no decay."""
+    return functions.single_matmul and decay is None
 
 
 def masked_step(
@@ -138,12 +145,44 @@ def _backward(functions, dtype, residuals, cotangents):
     h = hidden(before)
     pull = jax.vjp(functions.preactivations, (jnp.zeros_like(h),) * len(pre), pre, *others)[1]
     drecurrent, dpre, *dothers = pull(dsums)
-    h = h.reshape(-1, h.shape[-1]).T
-    by_gate = [recurrent_dot(h, d.reshape(-1, d.shape[-1]), dtype) for d in drecurrent]
+    by_gate = [sum_of_products(h.astype(dtype), d.astype(dtype), h.dtype) for d in drecurrent]
     return (jnp.concatenate(by_gate, -1), *dothers), dcarry, dinit, StepInputs(dpre)
 
 
 _single_matmul_scan.defvjp(_forward, _backward)
+
+
+def sum_of_products(x: Array, g: Array, dtype: DTypeLike) -> Array:
+    """Returns the sum over all axes but the last of the outer products of `x` and `g`.
+
+    It is the cotangent of a kernel. Time and batch are not merged into one axis first: where the
+    batch is cut over devices, XLA would gather both arrays for it.
+    """
+    axes = tuple(range(x.ndim - 1))
+    dimensions = ((axes, axes), ((), ()))
+    return lax.dot_general(x, g, dimensions, preferred_element_type=dtype)
+
+
+@jax.custom_vjp
+def project(x: Array, kernel: Array) -> Array:
+    """Returns `x @ kernel` for arrays with time first. It has reverse-mode derivatives only.
+
+    `rnnlab.recurrent.dense` merges the leading axes, see `sum_of_products`. Without that, and
+    without this gradient rule, XLA would transpose the whole cotangent of the result.
+    """
+    return jnp.matmul(x, kernel)
+
+
+def _project_forward(x, kernel):
+    return project(x, kernel), as_residual((x, kernel))
+
+
+def _project_backward(residuals, dy):
+    x, kernel = residuals
+    return jnp.matmul(dy, kernel.T), sum_of_products(x, dy, kernel.dtype)
+
+
+project.defvjp(_project_forward, _project_backward)
 
 
 def _keep_masked(mask, new, carry):
