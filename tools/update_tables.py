@@ -49,6 +49,7 @@ PAGES = (
     "docs/performance.md",
     "docs/gpu.md",
     "docs/guides/series.md",
+    "docs/guides/large-corpora.md",
     "docs/results.md",
     "docs/claims.md",
     "docs/reliability.md",
@@ -247,6 +248,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for part in ("quantize", "sensitivity", "prune", "onnx", "onnx tried", "xla")
     },
     "parameters": lambda: study("parameters"),
+    "token files": lambda: study("token_files"),
     "icu reliability": lambda: study("icu_reliability"),
     "beat scores": lambda: study("beat_scores"),
     "nab": lambda: study("nab"),

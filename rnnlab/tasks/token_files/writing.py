@@ -93,29 +93,63 @@ def prepare_token_file(
         raise ValueError(
             f"by must be characters, bytes or the path of a tokenizer.json, got {by!r}; choose one"
         )
+    pieces = read_pieces(files, as_bytes=as_bytes, field=field)
+    file = write_token_file(
+        out, encoder, encoder.encode(pieces), lambda done: report("writing tokens", done, total)
+    )
+    if file is None:
+        raise _no_text(paths)
+    return file
+
+
+def write_token_file(
+    out: Path,
+    encoder: Encoder,
+    encoded: Iterable[tuple[np.ndarray, bool, int]],
+    progress: Callable[[int], None] = lambda done: None,
+) -> TokenFile | None:
+    """Writes token ids to a file, completely or not at all, and returns it; None without tokens.
+
+    Args:
+      out: the file to write.
+      encoder: the vocabulary and the dtype.
+      encoded: ids of the encoder's dtype, whether they start a document, and the progress so far.
+      progress: receives the progress.
+
+    Raises:
+      InsufficientResourcesError: the file could not be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ids = np.array([65, 66], np.uint8)
+    ...     file = write_token_file(Path(folder, "a.tokens"), ByteEncoder(), [(ids, True, 2)])
+    ...     file.header.summary
+    '2 bytes (uint8) in 1 document, 256 ids'
+    """
     with raise_resource_errors(out):
         mkdir_durable(out.parent)
-    pieces = read_pieces(files, as_bytes=as_bytes, field=field)
-    with open_atomic(out) as file, tempfile.TemporaryFile(dir=out.parent) as documents:
-        header = Header(
-            **encoder.fields,
-            dtype=encoder.dtype,
-            count=COUNT_LIMIT,
-            documents=COUNT_LIMIT,
-            vocab_size=encoder.vocab_size,
-            sha256="0" * 64,
-        )
-        size = file.write(header_bytes(header))
-
-        def progress(done: int) -> None:
-            report("writing tokens", done, total)
-
-        header = _write_payload(header, encoder.encode(pieces), file, documents, progress)
-        if header.count == 0:
-            raise _no_text(paths)
-        file.seek(0)
-        file.write(header_bytes(header, size))
+    try:
+        with open_atomic(out) as file, tempfile.TemporaryFile(dir=out.parent) as documents:
+            header = Header(
+                **encoder.fields,
+                dtype=encoder.dtype,
+                count=COUNT_LIMIT,
+                documents=COUNT_LIMIT,
+                vocab_size=encoder.vocab_size,
+                sha256="0" * 64,
+            )
+            size = file.write(header_bytes(header))
+            header = _write_payload(header, encoded, file, documents, progress)
+            if header.count == 0:
+                raise _NoTokens
+            file.seek(0)
+            file.write(header_bytes(header, size))
+    except _NoTokens:
+        return None
     return open_token_file(out)
+
+
+class _NoTokens(Exception):
+    """Discards a file without a token."""
 
 
 def _write_payload(
