@@ -249,6 +249,7 @@ TABLES: dict[str, Callable[[], str]] = {
     },
     "parameters": lambda: study("parameters"),
     "token files": lambda: study("token_files"),
+    "token files, memory": lambda: study("token_files", table="memory_table"),
     "icu reliability": lambda: study("icu_reliability"),
     "beat scores": lambda: study("beat_scores"),
     "nab": lambda: study("nab"),
