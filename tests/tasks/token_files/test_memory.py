@@ -43,5 +43,5 @@ def test_training_on_2_gb_stays_less_than_400_mb_above_its_start(tmp_path):
     (row,) = [x for x in records.read(results) if x["source"] == "training"]
     assert row["file_bytes"] == 2_000_000_000
     assert row["peak_above_start_bytes"] < 400e6
-    assert row["growth_over_updates_bytes"] < 30e6
+    assert row["growth_over_updates_bytes"] < 100e6
     assert row["pages_of_file_bytes"] < 100e6
