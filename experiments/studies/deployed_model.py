@@ -229,10 +229,10 @@ def table(measured: Sequence[Record]) -> Table:
             )
         )
     headings = (
-        *("step of the model in", "MB", "nll", "µs per step, 1 stream", "quartiles"),
+        *("step of the model in", "MB", "nll", "µs per step, 1 stream", "quartiles, µs"),
         *("relative to JAX", "tokens/s, 64 streams"),
     )
-    return Table(description(measured), headings, lines, optional=("quartiles",))
+    return Table(description(measured), headings, lines, optional=("quartiles, µs",))
 
 
 def description(measured: Sequence[Record]) -> str:
