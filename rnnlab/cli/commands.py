@@ -495,7 +495,7 @@ class Export:
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
     for kind in (
-        *(List, Data, Run, Search, Launch, Resume, Verify, Compare, Predict, Sample, Inspect),
+        *(List, Data, Run, Resume, Search, Launch, Verify, Compare, Predict, Sample, Inspect),
         *(Bundle, Serve, Export, Quantize, Prune),
     )
 }
