@@ -119,7 +119,8 @@ def start_processes(
         ) from None
     from jax._src.distributed import global_state  # the client has no public name
 
-    _own.index, _own.count = jax.process_index(), jax.process_count()
+    # Not jax.process_index(), which starts the devices before they are configured.
+    _own.index, _own.count = global_state.process_id, global_state.num_processes
     _own.client = global_state.client
     watch.start(stall_seconds, launcher)
     return cluster

@@ -12,6 +12,7 @@ from rnnlab.errors import InsufficientResourcesError, TrainingDivergedError
 from rnnlab.models import SequenceModel
 from rnnlab.parallel import watch
 from rnnlab.parallel.processes import (
+    agreed,
     from_first_process,
     is_first_process,
     largest,
@@ -113,6 +114,9 @@ def _watched(callbacks: LoopCallbacks, stop_signal: StopSignal) -> LoopCallbacks
         watch.progress(step)
         reporter.on_update(step, metrics)
 
+    def on_evaluation(step: int, value: float) -> bool:
+        return agreed(reporter.on_evaluation(step, value))
+
     def should_stop() -> bool:
         watch.progress()
         number = largest(stop_signal.number or 0)
@@ -126,7 +130,7 @@ def _watched(callbacks: LoopCallbacks, stop_signal: StopSignal) -> LoopCallbacks
 
     return replace(
         callbacks,
-        reporter=replace(reporter, on_update=on_update),
+        reporter=replace(reporter, on_update=on_update, on_evaluation=on_evaluation),
         should_stop=should_stop,
         save_checkpoint=save_checkpoint,
     )
