@@ -19,7 +19,7 @@ from pathlib import Path
 
 import jax
 import tyro
-from faults import concurrent_writers, corruption, disk, inputs, kills, signals
+from faults import concurrent_writers, corruption, disk, inputs, kills, process_kills, signals
 from faults.harness import LAST_STEP, Lab
 from rich.progress import track
 
@@ -119,6 +119,14 @@ def written_twice(lab: Lab, out: Path, trials: int) -> Iterator[Record]:
         yield {"ok": record["one"], "first": 0, "named": True, "same": record["same"]}
 
 
+def killed_process(lab: Lab, out: Path, trials: int) -> Iterator[Record]:
+    """SIGKILL of one of two processes at any moment."""
+    undisturbed = out / "undisturbed"
+    process_kills.train(lab, undisturbed).wait()
+    for k in range(trials):
+        yield process_kills.kill_one(lab, undisturbed, out / str(k), seed=k)
+
+
 PARTS = {
     "kills": Part(200, killed, {"killed": True, "kept": True, "same": True, "metrics": True}),
     "first_save": Part(
@@ -170,6 +178,7 @@ PARTS = {
         lambda lab, out, n: in_parallel(lambda k: signals.terminate_twice(lab, out / str(k)), n),
         {"reached": True, "code": -15, "kept": True, "same": True},
     ),
+    "processes": Part(20, killed_process, process_kills.EXPECTED),
     "inputs": Part(
         len(inputs.CASES),
         lambda lab, out, n: inputs.run_cases(lab, out),

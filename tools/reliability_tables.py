@@ -46,6 +46,11 @@ DESCRIPTIONS = {
         "a second SIGTERM inside a save",
         "the process ends immediately, every saved step is kept",
     ),
+    "processes": (
+        "SIGKILL of one of two processes at a random moment",
+        "the other ends within 60 s with one line and exit code 8, every saved step is kept, the "
+        "resumed run ends with the same bytes",
+    ),
     "inputs": (
         "invalid input to the command line, and one valid but unusual text",
         "the expected line and exit code; invalid input is rejected within 5 s",

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from process_harness import found_in, session
+from faults.process_harness import found_in, session
 
 from rnnlab.errors import PEER_LOST, STALLED
 from rnnlab.parallel import cluster

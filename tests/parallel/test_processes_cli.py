@@ -1,34 +1,18 @@
 """Runs of several processes from the command line: signals, kills, locks, resumes."""
 
 import json
-import random
 import shutil
 import signal
 import time
 
 import pytest
 from faults.harness import LAST_STEP, run_folder, saved_steps
-from process_harness import rnnlab
+from faults.process_kills import EXPECTED, digests, kill_one, resume, train, wait_for_step
 
 from rnnlab import records
 from rnnlab.errors import CHECKPOINT, LOCKED, PEER_LOST
-from rnnlab.runs.checkpoints.store import CheckpointStore
 
 slow = pytest.mark.slow
-
-
-def train(lab, folder, *flags, count=2, point="none"):
-    """Starts the experiment of the lab in several processes."""
-    # Each device draws dropout of its own, so that losses are equal only without it.
-    settings = ["--mesh.data", str(count), "--model.dropout", "0"]
-    arguments = ["run", str(lab.experiment), "--out", str(folder / "out"), *settings, *flags]
-    return rnnlab(folder / "job", *arguments, count=count, point=point)
-
-
-def resume(folder, *flags, count=2, name="resumed"):
-    """Resumes the run in several processes and waits for their end."""
-    run = run_folder(folder / "out")
-    return rnnlab(folder / name, "resume", str(run), *flags, count=count).wait()
 
 
 def losses(run):
@@ -43,19 +27,6 @@ def assert_same_losses(one, folder, tolerance=1e-5):
     assert known.keys() == found.keys()
     for step, loss in known.items():
         assert found[step] == pytest.approx(loss, abs=tolerance), step
-
-
-def digests(run, step=LAST_STEP):
-    """The digests of a checkpoint's reproducible leaves."""
-    leaves = CheckpointStore(run, {}).read_manifest(step).leaves
-    return {name: leaf for name, leaf in leaves.items() if "seconds" not in name}
-
-
-def wait_for_step(folder, job, step):
-    """Waits until a run has saved a step, or its first process has ended."""
-    while max(saved_steps(run_folder(folder / "out")), default=-1) < step:
-        assert job.children[0].poll() is None, job.wait()
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +55,8 @@ def test_two_processes_have_the_losses_of_one_and_the_first_reports(one, undistu
     assert result["steps"] == LAST_STEP
 
 
-@pytest.mark.parametrize("victim", [1, pytest.param(0, marks=slow)])
+@slow
+@pytest.mark.parametrize("victim", [1, 0])
 def test_signal_to_one_process_stops_all_at_the_same_step(lab, undisturbed, tmp_path, victim):
     job = train(lab, tmp_path, point="every_step")
     wait_for_step(tmp_path, job, 2)
@@ -145,39 +117,8 @@ def test_kill_inside_a_save_leaves_every_step_valid(lab, undisturbed, tmp_path, 
     assert digests(run) == digests(run_folder(undisturbed[0] / "out"))
 
 
-def kill_one(lab, folder, seed):
-    """Kills a process of two at a random moment and resumes the run. Returns a record."""
-    draw = random.Random(seed)
-    victim = draw.randrange(2)
-    job = train(lab, folder)
-    wait_for_step(folder, job, 2 * draw.randrange(5))
-    time.sleep(draw.uniform(0, 0.4))
-    job.children[victim].kill()
-    ended = job.wait()
-    left = ended[1 - victim]
-    run = run_folder(folder / "out")
-    reported = [line for line in ended[0].stderr.splitlines() if "saved step" in line]
-    steps = saved_steps(run)
-    is_kept = all(int(line.rpartition("saved step ")[2]) <= steps[-1] for line in reported)
-    resumed = resume(folder)
-    return {
-        "victim": victim,
-        "killed": ended[victim].code == -signal.SIGKILL,
-        "code": left.code,
-        "lines": len(left.lines),
-        "seconds": round(left.at - ended[victim].at, 2),
-        "kept": is_kept,
-        "resumed": all(end.code == 0 for end in resumed),
-        "digests": digests(run) if resumed[0].code == 0 else {},
-    }
-
-
 @slow
 @pytest.mark.parametrize("seed", range(20))
 def test_kill_of_one_process_at_a_random_moment_loses_nothing(lab, undisturbed, tmp_path, seed):
-    record = kill_one(lab, tmp_path, seed)
-    assert record.pop("digests") == digests(run_folder(undisturbed[0] / "out"))
-    assert record.pop("seconds") < 60
-    assert record.pop("victim") in (0, 1)
-    expected = {"killed": True, "code": PEER_LOST, "lines": 1, "kept": True, "resumed": True}
-    assert record == expected
+    record = kill_one(lab, undisturbed[0], tmp_path, seed)
+    assert {name: record[name] for name in EXPECTED} == EXPECTED, record

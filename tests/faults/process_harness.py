@@ -1,4 +1,4 @@
-"""Several processes of one job on this machine: the command line, or `process_session.py`."""
+"""Several processes of one job on this machine: the command line, or a session of the tests."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from rnnlab.parallel.launch import free_port
 
-HERE = Path(__file__).parent
-POINTS = HERE.parent / "faults" / "injection_points.py"
+POINTS = Path(__file__).parent / "injection_points.py"
+SESSION = Path(__file__).parents[1] / "parallel" / "process_session.py"
 TIMEOUT_S = 500
 """The longest time of a job on a busy machine, in seconds."""
 
@@ -86,7 +86,7 @@ class Job:
 def session(folder: Path, stage: str, count: int = 2) -> Job:
     """Starts the processes of `process_session.py`."""
     place = [f"127.0.0.1:{free_port()}", str(count)]
-    script = [sys.executable, str(HERE / "process_session.py")]
+    script = [sys.executable, str(SESSION)]
     return Job([[*script, *place, str(k), str(folder), stage] for k in range(count)], folder)
 
 
