@@ -56,6 +56,7 @@ PAGES = (
     "docs/bad-input.md",
     "docs/guides/choose-a-cell.md",
     "docs/deploy.md",
+    "docs/scaling.md",
 )
 
 
@@ -250,6 +251,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameters": lambda: study("parameters"),
     "token files": lambda: study("token_files"),
     "token files, memory": lambda: study("token_files", table="memory_table"),
+    "scaling forms": lambda: study("scaling_payloads", table="forms_table"),
+    "scaling memory": lambda: study("scaling_payloads", table="memory_table"),
+    "scaling projection": lambda: study("scaling_projection"),
     "icu reliability": lambda: study("icu_reliability"),
     "beat scores": lambda: study("beat_scores"),
     "nab": lambda: study("nab"),

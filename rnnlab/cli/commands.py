@@ -54,6 +54,8 @@ class Run:
     """Of several processes: seconds without an update after which they end with exit code 9."""
     only: str | None = None
     """Train only the run of this name, as in cell=gru,seed=0; without figure."""
+    devices: int | None = None
+    """Number of virtual devices to make of the CPU, for a mesh: as in --devices 2 --mesh.data 2."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,17 @@ class Resume:
     """Number of this process, from 0."""
     stall_seconds: float = 600.0
     """Of several processes: seconds without an update after which they end with exit code 9."""
+    devices: int | None = None
+    """Number of virtual devices to make of the CPU, for a mesh: as in --devices 2 --mesh.data 2."""
+    mesh_data: Annotated[int | None, arg(name="mesh.data")] = None
+    """Devices over which the examples are divided; default: as the run was started. Another mesh
+    needs --allow-other-mesh."""
+    mesh_time: Annotated[int | None, arg(name="mesh.time")] = None
+    """Devices over which the time steps are divided."""
+    mesh_model: Annotated[int | None, arg(name="mesh.model")] = None
+    """Devices over which the features are divided."""
+    mesh_fsdp: Annotated[bool | None, arg(name="mesh.fsdp")] = None
+    """Whether parameters and optimizer state are divided over the data axis: True or False."""
 
 
 @dataclass(frozen=True)

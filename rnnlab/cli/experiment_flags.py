@@ -11,6 +11,7 @@ import tyro
 from rnnlab.cli import arguments as tyro_arguments
 from rnnlab.cli import suggestions
 from rnnlab.models.config import ModelConfig, available_options, settings_class, unknown_option
+from rnnlab.parallel.mesh import MeshConfig
 from rnnlab.runs.experiment import Experiment, Preset
 from rnnlab.runs.grid import grid
 from rnnlab.runs.references import find_task
@@ -20,9 +21,10 @@ CELL, SEED, TASK = "model.cell", "train.seed", "--data"
 PROG = "rnnlab run FILE"
 DESCRIPTION = (
     "Settings of the experiment; the last of the model are options of its cell. Further options: "
-    "--preset NAME, --seeds 0,1,2, --out DIR and --results FILE. --data TASK chooses another task, "
-    "by its name or as FILE.py:CLASS. A comma-separated list of values trains one run per value. "
-    "On Linux the process keeps freed memory until it ends; --no-malloc-keep-memory turns this off."
+    "--preset NAME, --seeds 0,1,2, --devices N, --out DIR and --results FILE. --data TASK chooses "
+    "another task, by its name or as FILE.py:CLASS. A comma-separated list of values trains one "
+    "run per value. On Linux the process keeps freed memory until it ends; "
+    "--no-malloc-keep-memory turns this off."
 )
 
 D = TypeVar("D")
@@ -53,11 +55,13 @@ class Settings(Generic[D, M]):
       data: settings of the task.
       model: settings of the model; the last ones are options of its cell.
       train: settings of the training.
+      mesh: the devices that it is trained on.
     """
 
     data: D
     model: M
     train: TrainConfig
+    mesh: MeshConfig
 
 
 def experiments(preset: Preset, flags: Sequence[str]) -> list[tuple[Experiment, dict[str, Any]]]:
@@ -150,6 +154,7 @@ def _parse(base: Experiment, flags: Sequence[Flag]) -> Experiment:
         "data": type(base.data),
         "model": settings_class(base.model.cell),
         "train": type(base.train),
+        "mesh": type(base.mesh),
     }
     hints = {
         f"{part}.{f.name}": typing.get_type_hints(kind)[f.name]
@@ -161,7 +166,7 @@ def _parse(base: Experiment, flags: Sequence[Flag]) -> Experiment:
         _require_known(flag, hints, base.model.cell)
     settings = _read(base, [word for flag in flags for word in flag.words])
     model = ModelConfig.from_settings(vars(settings.model))
-    return Experiment(settings.data, model, settings.train)
+    return Experiment(settings.data, model, settings.train, settings.mesh)
 
 
 def _without_value(flag: Flag) -> Flag:
@@ -195,7 +200,7 @@ def _read(base: Experiment, arguments: Sequence[str]) -> Settings:
         arguments,
         prog=PROG,
         description=DESCRIPTION,
-        default=Settings(base.data, kind(**base.model.settings()), base.train),
+        default=Settings(base.data, kind(**base.model.settings()), base.train, base.mesh),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rnnlab import errors
 from rnnlab.cli.processes import join_processes
+from rnnlab.cli.virtual_devices import make_devices
 from rnnlab.load_module import user_location
 from rnnlab.malloc import keep_memory
 from rnnlab.parallel import watch
@@ -88,6 +89,7 @@ def _execute(arguments: list[str], stop_signal: StopSignal) -> int:
         from rnnlab.cli import parser
     parsed = parser.parse([word for word in arguments if word not in GLOBAL_FLAGS])
     with stop_signal.deferred():
+        make_devices(parsed.command)
         launched = join_processes(parsed.command, arguments)
     if launched is not None:
         return launched

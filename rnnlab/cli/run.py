@@ -21,6 +21,7 @@ from rnnlab.cli.experiment_flags import experiments, print_settings
 from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
 from rnnlab.cli.shipped import documented_command, shipped_experiments
+from rnnlab.cli.virtual_devices import require_devices
 from rnnlab.parallel import watch
 from rnnlab.parallel.processes import from_first_process, is_first_process
 from rnnlab.plotting import require_replaceable, save_figure
@@ -49,6 +50,7 @@ def run_experiment(command: Run, flags: Sequence[str], session: Session) -> int:
     Raises:
       ValueError: the file, the preset, the value of a flag or the output directory is invalid.
     """
+    require_devices(command.devices)
     planned = plan_runs(command, flags)
     name, out = command.file.stem, runs_directory(command)
     results, figure = command.results or out / "results.jsonl", out / CURVES_FILE
@@ -140,7 +142,10 @@ def report_runs(
 
 def resume_run(command: Resume, session: Session) -> int:
     """Resumes a run. Returns the exit code."""
+    require_devices(command.devices)
     _, _, experiment = api.load_run(command.folder)
+    flags = {name: getattr(command, f"mesh_{name}") for name in ("data", "time", "model", "fsdp")}
+    mesh = replace(experiment.mesh, **{k: v for k, v in flags.items() if v is not None})
     out = _directory_of(command.folder)
     results = command.results or out / "results.jsonl"
     existing = from_first_process(lambda: _existing_records(results))
@@ -159,7 +164,7 @@ def resume_run(command: Resume, session: Session) -> int:
         _add_resume_hint(command.folder),
         _progress(title, experiment.train.steps) as reporter,
     ):
-        result = api.resume(command.folder, reporter, policy)
+        result = api.resume(command.folder, reporter, policy, mesh=mesh)
     if result not in existing:
         from_first_process(lambda: records.append(results, result))
     if not is_first_process():

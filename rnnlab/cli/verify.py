@@ -18,6 +18,7 @@ from rnnlab.runs.checkpoints.store import TRASH_SUFFIX, CheckpointStore
 from rnnlab.runs.lock import require_unlocked
 from rnnlab.runs.references import references
 from rnnlab.runs.run_dir import ARCHIVE_DIR, CORRUPT_DIR, RunDirectory
+from rnnlab.runs.stored_run import model_settings
 from rnnlab.serve.audit import check_chain
 from rnnlab.tables import Table, print_table
 
@@ -130,7 +131,7 @@ def findings_of(path: Path) -> Iterator[Finding]:
     run_dir = RunDirectory(path)
     try:
         settings = _check_settings(path)
-        metadata = {"config": settings}
+        metadata = {"config": model_settings(settings)}
         yield Finding("config.json", f"valid: {settings['experiment']}, {settings['task']}", True)
     except (ValueError, OSError) as error:
         metadata = {}

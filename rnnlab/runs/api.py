@@ -12,6 +12,8 @@ from flax import nnx
 from rnnlab.atomic_io import write_json
 from rnnlab.models import SequenceModel
 from rnnlab.models.config import count_parameters, state_bytes
+from rnnlab.parallel.mesh import MeshConfig
+from rnnlab.parallel.placement import Placement
 from rnnlab.parallel.processes import (
     from_first_process,
     is_first_process,
@@ -29,7 +31,13 @@ from rnnlab.runs.resources import require_memory, require_writable
 from rnnlab.runs.resume import load_best_params
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import RunDirectory, validate_run_name
-from rnnlab.runs.stored_run import CHOSEN_SETTINGS, load_data, load_same_data
+from rnnlab.runs.stored_run import (
+    CHOSEN_SETTINGS,
+    MESH,
+    load_data,
+    load_same_data,
+    model_settings,
+)
 from rnnlab.runs.stored_run import check_references as check_references
 from rnnlab.runs.stored_run import load_model_config as load_model_config
 from rnnlab.runs.stored_run import load_run as load_run
@@ -51,6 +59,7 @@ def run(
     name: str | None = None,
     preset: str = "custom",
     grid: Mapping[str, Any] | None = None,
+    mesh: MeshConfig | None = None,
 ) -> Record:
     """Trains an experiment in a run directory, or resumes it if this run is there already.
 
@@ -62,6 +71,7 @@ def run(
       name: name of the experiment in tables; None is that of the task.
       preset: name of its preset in tables.
       grid: the settings that vary between the runs of the experiment, by name.
+      mesh: the devices to train on; None: those of the experiment, by default one.
 
     Returns:
       The result, which is also written to `result.json`.
@@ -72,6 +82,8 @@ def run(
       ValueError: the settings do not fit the data, or the directory holds another run.
     """
     path, reporter = Path(path), _reporter(reporter)
+    if mesh is not None:
+        experiment = replace(experiment, mesh=mesh)
     settings = {
         "experiment": name or type(experiment.data).__name__.lower(),
         "preset": preset,
@@ -81,13 +93,15 @@ def run(
         "model": serialization.dump(experiment.model.settings()),
         "train": serialization.dump(experiment.train),
     }
+    if experiment.mesh != MeshConfig():
+        settings[MESH] = serialization.dump(experiment.mesh)
     validate_run_name(path.name)
     policy = policy or ResumePolicy()
     exists = from_first_process(RunDirectory(path).config.exists, "the look for the run")
     if exists and load_run(path)[2] == experiment:
         return resume(path, reporter, policy)
     data = load_data(experiment)
-    model = build_model(experiment, data)
+    model = build_model(experiment, data, on_mesh=True)
     provenance = environment(jax.devices()[0])
     provenance |= {"commit": git_revision(), "data_fingerprint": data.fingerprint}
     if sources := find_sources(settings):
@@ -106,7 +120,11 @@ def run(
 
 
 def resume(
-    path: Path | str, reporter: Reporter | None = None, policy: ResumePolicy | None = None
+    path: Path | str,
+    reporter: Reporter | None = None,
+    policy: ResumePolicy | None = None,
+    *,
+    mesh: MeshConfig | None = None,
 ) -> Record:
     """Resumes a run from its latest checkpoint. Returns its result.
 
@@ -114,6 +132,8 @@ def resume(
       path: the run directory.
       reporter: receives the progress; None prints a line per evaluation.
       policy: stop signal and held locks, and what may change.
+      mesh: the devices to train on; None: the mesh that the run was started with. Another one needs
+        `allow_other_mesh` of the policy.
 
     Raises:
       RunLockedError: another process writes to the directory.
@@ -124,17 +144,25 @@ def resume(
     path, reporter = Path(path), _reporter(reporter)
     policy = replace(policy or ResumePolicy(), is_resume=True)
     run_dir, settings, experiment = load_run(path)
+    if mesh is not None:
+        experiment = replace(experiment, mesh=mesh)
     is_finished = from_first_process(run_dir.result.exists, "the look for a result")
     if is_finished and policy.from_step is None:
         return run_dir.read_result()
     with lock_run(path, policy.held_locks):
         data = load_same_data(run_dir, experiment)
-        model = build_model(experiment, data)
+        model = build_model(experiment, data, on_mesh=True)
         return _train_and_record(run_dir, settings, experiment, model, data, reporter, policy)
 
 
-def build_model(experiment: Experiment, data: TaskData) -> SequenceModel:
+def build_model(experiment: Experiment, data: TaskData, *, on_mesh: bool = False) -> SequenceModel:
     """Builds the experiment's model, with the initial parameters of its seed.
+
+    Args:
+      experiment: the settings.
+      data: the data of its task.
+      on_mesh: whether the parameters are divided over the experiment's mesh, of which no device
+        ever holds more than its part; False: they are on the default device.
 
     Raises:
       InsufficientResourcesError: memory does not suffice.
@@ -155,10 +183,22 @@ def build_model(experiment: Experiment, data: TaskData) -> SequenceModel:
             rngs=nnx.Rngs(experiment.train.seed),
         )
 
-    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(nnx.eval_shape(make)))
+    abstract = nnx.eval_shape(make)
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(abstract))
+    held, placement = size, None
+    if on_mesh and experiment.mesh.num_devices > 1:
+        shapes = nnx.state(abstract, nnx.Param)
+        placement = Placement(experiment.mesh, shapes)
+        held = placement.shard_bytes(shapes) * placement.devices_per_memory
     # The parameters, their gradient and the two moments of the optimizer.
-    require_memory(4 * size, f"training a model of {size:,} bytes", "model.width or model.depth")
-    model = make()
+    require_memory(4 * held, f"training a model of {size:,} bytes", "model.width or model.depth")
+    if placement is None:
+        model = make()
+    else:
+        graphdef = nnx.graphdef(abstract)
+        shardings = placement.parameters(nnx.state(abstract))
+        state = jax.jit(lambda: nnx.state(make()), out_shardings=shardings)()
+        model = nnx.merge(graphdef, state)
     if experiment.train.recurrent_l1 or experiment.train.recurrent_l2:
         # Fail before the training if the model has no recurrent kernels.
         weights = experiment.train.recurrent_l1, experiment.train.recurrent_l2
@@ -180,7 +220,7 @@ def load_trained_model(path: Path, *, strict: bool = False) -> tuple[SequenceMod
     model = build_model(experiment, data)
     batch_size = data.train_batch(0).inputs.shape[0]
     carry = model.initial_carry((batch_size,)) if data.stateful else ()
-    metadata = _metadata(settings, data)
+    metadata = _metadata(settings, data, experiment.mesh)
     params = load_best_params(run_dir, metadata, model, experiment.train, carry, strict=strict)
     model = nnx.merge(nnx.graphdef(model), params)
     model.eval()
@@ -203,12 +243,14 @@ def _train_and_record(
         f"{sizes['state_bytes']:,} bytes of state per stream"
     )
     reporter = replace(reporter, title=title)
-    metadata = _metadata(settings, data)
+    metadata = _metadata(settings, data, experiment.mesh)
     # Programs that differ would wait for each other forever.
     require_same("the settings", settings)
     require_same("the fingerprint of the data", data.fingerprint)
     require_same("the versions", metadata["versions"])
-    outcome = train_run(run_dir, metadata, model, data, experiment.train, reporter, policy)
+    outcome = train_run(
+        run_dir, metadata, model, data, experiment.train, reporter, policy, experiment.mesh
+    )
     result = {
         **settings,
         "cell": settings["model"].get("cell", experiment.model.cell),
@@ -227,9 +269,16 @@ def _reporter(reporter: Reporter | None) -> Reporter:
     return (reporter or Reporter(log=print)) if is_first_process() else Reporter()
 
 
-def _metadata(settings: Record, data: TaskData) -> Record:
-    """Returns what the checkpoints of a run must match to be resumed from."""
+def _metadata(settings: Record, data: TaskData, mesh: MeshConfig) -> Record:
+    """Returns what the checkpoints of a run must match to be resumed from.
+
+    The mesh is no setting of its own there: `ResumePolicy` decides whether it may differ.
+    """
     now = environment(jax.devices()[0])
     kept = {name: now[name] for name in METADATA_KEYS}
-    own = {"data_fingerprint": data.fingerprint, "processes": process_count()}
-    return {"config": settings, **own, **kept}
+    own = {
+        "data_fingerprint": data.fingerprint,
+        "processes": process_count(),
+        MESH: serialization.dump(mesh),
+    }
+    return {"config": model_settings(settings), **own, **kept}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from rnnlab.models.config import ModelConfig
+from rnnlab.parallel.mesh import MeshConfig
 from rnnlab.train.config import TrainConfig
 
 T = TypeVar("T")
@@ -18,11 +19,13 @@ class Experiment(Generic[T]):
       data: the task.
       model: settings of the model.
       train: settings of the training.
+      mesh: the devices that it is trained on.
     """
 
     data: T
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
 
     def override(self, settings: Mapping[str, Any]) -> "Experiment[T]":
         """Returns a copy with settings replaced, named as in "model.cell".

@@ -8,6 +8,7 @@ from rnnlab.atomic_io import read_json
 from rnnlab.errors import CheckpointError
 from rnnlab.legacy_names import current_record
 from rnnlab.models.config import ModelConfig, settings_class
+from rnnlab.parallel.mesh import MeshConfig
 from rnnlab.records import Record
 from rnnlab.runs import serialization
 from rnnlab.runs.experiment import Experiment
@@ -18,6 +19,14 @@ from rnnlab.train.config import TrainConfig
 
 CHOSEN_SETTINGS = "chosen_settings"
 """The key in `environment.json` of settings that the task chose from the data."""
+
+MESH = "mesh"
+"""The key in `config.json` of the mesh, which it has only where there are several devices."""
+
+
+def model_settings(settings: Record) -> Record:
+    """Returns a run's settings without its mesh, which a resumed run may change."""
+    return {name: value for name, value in settings.items() if name != MESH}
 
 
 def read_settings(path: Path) -> tuple[RunDirectory, Record]:
@@ -61,6 +70,7 @@ def load_run(path: Path) -> tuple[RunDirectory, Record, Experiment]:
         _load_task(str(resolved["task"]), resolved.get("data"), where),
         load_model_config(resolved.get("model"), f"{where}: model"),
         serialization.load(TrainConfig, resolved.get("train"), f"{where}: train"),
+        serialization.load(MeshConfig, resolved.get(MESH, {}), f"{where}: mesh"),
     )
     return run_dir, settings, experiment
 

@@ -11,6 +11,7 @@ import numpy as np
 from rnnlab.errors import InsufficientResourcesError, TrainingDivergedError
 from rnnlab.models import SequenceModel
 from rnnlab.parallel import watch
+from rnnlab.parallel.mesh import MeshConfig
 from rnnlab.parallel.processes import (
     agreed,
     from_first_process,
@@ -41,6 +42,7 @@ def train_run(
     config: TrainConfig,
     reporter: Reporter | None = None,
     policy: ResumePolicy | None = None,
+    mesh: MeshConfig | None = None,
 ) -> Record:
     """Trains from the directory's newest checkpoint, or from step 0, to the last step.
 
@@ -52,6 +54,7 @@ def train_run(
       config: how it is trained.
       reporter: shows progress; by default nothing is shown.
       policy: which checkpoint a resumed run starts from and what may differ.
+      mesh: the devices that it is trained on; None: the default device.
 
     Returns:
       The outcome: metrics of the best step on every evaluation set, when it was reached, speed in
@@ -79,7 +82,7 @@ def train_run(
 
     callbacks = _watched(LoopCallbacks(reporter, write_record, store.save), stop_signal)
     try:
-        loop = TrainingLoop(model, data, config, callbacks)
+        loop = TrainingLoop(model, data, config, callbacks, mesh)
         _restore(loop, run_dir, store, policy)
         reporter.log(reporter.title)
         # On leaving, `deferred` raises StopRequested if a signal has come.
@@ -155,9 +158,11 @@ def _restore(
 def _require_memory(loop: TrainingLoop) -> None:
     """Raises if an update cannot fit into memory, as estimated by its compiled program."""
     count = loop.config.grad_accum_steps
-    size = update_memory(loop.train_step, loop.state, loop.first_batch, count)
+    size = update_memory(loop.train_step, loop.state, loop.first_batch, count, loop.placement)
     if size is None:
         return
+    if loop.placement is not None:
+        size *= loop.placement.devices_per_memory
     examples, time_steps = loop.first_batch.inputs.shape[:2]
     what = f"an update over {count * examples:,} examples of {time_steps:,} time steps"
     require_memory(size, what, "data.batch_size, data.length or model.width")

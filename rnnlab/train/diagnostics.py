@@ -11,6 +11,8 @@ from flax import nnx
 
 from rnnlab.layers import Block
 from rnnlab.models import SequenceModel
+from rnnlab.parallel.gradient import sharded_call
+from rnnlab.parallel.placement import Placement
 from rnnlab.recurrent import SATURATION_MARGIN, gap_option
 from rnnlab.tasks.batch import Batch
 
@@ -22,23 +24,35 @@ EXPLODED, NORM_WINDOW, NORM_MIN_HISTORY = 100.0, 100, 10
 minimum number of entries."""
 
 
-def make_gate_saturation(graphdef: Any) -> Callable[[Any, Batch], dict[str, jax.Array]]:
+def make_gate_saturation(
+    graphdef: Any, placement: Placement | None = None
+) -> Callable[[Any, Batch], dict[str, jax.Array]]:
     """Returns the jitted `gate_saturation(params, batch)`: saturated fractions per layer and gate.
 
-    The keys are `saturated/layer K/GATE`.
+    The keys are `saturated/layer K/GATE`. With a placement each device counts in its part of the
+    batch, which is a batch of host arrays.
     """
+    axes = () if placement is None else placement.config.manual_axes
 
-    @jax.jit
     def gate_saturation(params: Any, batch: Batch) -> dict[str, jax.Array]:
         model = nnx.merge(graphdef, params, copy=True)
         model.eval()
-        return {
-            f"saturated/layer {k}/{name}": _saturated_fraction(values, batch.mask)
+        counts = {
+            f"saturated/layer {k}/{name}": _saturated_count(values, batch.mask)
             for k, gates in gate_values(model, batch).items()
             for name, values in gates.items()
         }
+        if axes and counts:
+            counts = jax.lax.psum(counts, axes)
+        return {name: ends / jnp.maximum(count, 1) for name, (ends, count) in counts.items()}
 
-    return gate_saturation
+    if placement is None:
+        return jax.jit(gate_saturation)
+    sharded = jax.jit(
+        sharded_call(gate_saturation, placement, has_time=False),
+        out_shardings=placement.replicated,
+    )
+    return lambda params, batch: sharded(params, placement.put(batch))
 
 
 def gate_values(model: SequenceModel, batch: Batch) -> dict[int, dict[str, jax.Array]]:
@@ -108,9 +122,10 @@ def _nan_last(norm: float) -> float:
     return norm if norm == norm else float("inf")
 
 
-def _saturated_fraction(values: jax.Array, mask: Any) -> jax.Array:
+def _saturated_count(values: jax.Array, mask: Any) -> tuple[jax.Array, jax.Array]:
+    """Returns how many values that are not masked are near 0 or 1, and how many there are."""
     ends = ((values < SATURATION_MARGIN) | (values > 1 - SATURATION_MARGIN)).astype(jnp.float32)
     if mask is None:
-        return jnp.mean(ends)
+        return jnp.sum(ends), jnp.sum(jnp.ones_like(ends))
     weight = jnp.broadcast_to(jnp.expand_dims(mask, -1), ends.shape).astype(jnp.float32)
-    return jnp.sum(ends * weight) / jnp.maximum(jnp.sum(weight), 1)
+    return jnp.sum(ends * weight), jnp.sum(weight)

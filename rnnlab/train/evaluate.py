@@ -8,6 +8,8 @@ import numpy as np
 from flax import nnx
 from scipy.special import softmax
 
+from rnnlab.parallel.gradient import sharded_call
+from rnnlab.parallel.placement import Placement
 from rnnlab.recurrent import gap_option
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.data import TaskData
@@ -16,10 +18,15 @@ from rnnlab.train.accumulate import MetricAccumulator
 from rnnlab.train.prefetch import validate_batch
 
 
-def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
-    """Returns the jitted `predict(params, batch)`: outputs by time step, from the initial carry."""
+def make_predict(
+    graphdef: Any, placement: Placement | None = None
+) -> Callable[[Any, Batch], jax.Array | np.ndarray]:
+    """Returns the jitted `predict(params, batch)`: outputs by time step, from the initial carry.
 
-    @jax.jit
+    With a placement each device computes the outputs of its part of the batch; the batch and the
+    outputs are host arrays.
+    """
+
     def predict(params: Any, batch: Batch) -> jax.Array:
         model = nnx.merge(graphdef, params, copy=True)
         model.eval()
@@ -27,7 +34,17 @@ def make_predict(graphdef: Any) -> Callable[[Any, Batch], jax.Array]:
         flags = {"reset": batch.reset, "mask": batch.mask} | gap_option(model, batch.gaps)
         return model(carry, batch.inputs, **flags)[1]
 
-    return predict
+    if placement is None:
+        return jax.jit(predict)
+    # A process cannot read what only others hold.
+    outputs = placement.replicated if jax.process_count() > 1 else placement.time_steps
+    sharded = jax.jit(sharded_call(predict, placement, has_time=True), out_shardings=outputs)
+
+    def predict_on_mesh(params: Any, batch: Batch) -> np.ndarray:
+        examples, length = batch.inputs.shape[:2]
+        return np.asarray(sharded(params, placement.put(batch)))[:examples, :length]
+
+    return predict_on_mesh
 
 
 def evaluate(

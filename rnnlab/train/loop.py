@@ -1,6 +1,8 @@
 """The training loop: updates, evaluations and early stopping. Callbacks keep what it produces."""
 
 import time
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +12,8 @@ from jax import Array
 
 from rnnlab.errors import TrainingDivergedError
 from rnnlab.models import SequenceModel
+from rnnlab.parallel.mesh import MeshConfig
+from rnnlab.parallel.placement import Placement
 from rnnlab.parallel.processes import process_count
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
@@ -35,6 +39,7 @@ class TrainingLoop:
       validation_split: name of the evaluation set that chooses the best step.
       metric: name of the metric that chooses it.
       is_pruned: whether the reporter ended the training after an evaluation.
+      placement: the mesh and the shardings of its arrays; None on one device.
     """
 
     state: TrainState
@@ -46,15 +51,22 @@ class TrainingLoop:
         data: TaskData,
         config: TrainConfig,
         callbacks: LoopCallbacks | None = None,
+        mesh: MeshConfig | None = None,
     ):
+        self.placement = None
+        if mesh is not None and mesh.num_devices > 1:
+            self.placement = Placement(mesh, nnx.state(model, nnx.Param))
+            data = divided_data(data, self.placement)
         self.data, self.config = data, config
         self.callbacks = callbacks or LoopCallbacks()
         self.metric = data.selection_metric or data.metrics[0]
         self.validation_split = next(iter(data.eval_sets))
         graphdef = nnx.graphdef(model)
-        self.predict = make_predict(graphdef)
-        self.train_step = make_train_step(graphdef, data.loss, config, data.loss_options)
-        self._gate_saturation = make_gate_saturation(graphdef)
+        self.predict = make_predict(graphdef, self.placement)
+        self.train_step = make_train_step(
+            graphdef, data.loss, config, data.loss_options, self.placement
+        )
+        self._gate_saturation = make_gate_saturation(graphdef, self.placement)
         self._gradient_monitor = GradientMonitor()
         self.is_pruned = False
         self.throughput = ThroughputMeter()
@@ -63,7 +75,8 @@ class TrainingLoop:
         carry = model.initial_carry(self.first_batch.inputs.shape[:1]) if data.stateful else ()
         self.higher_is_better = higher_is_better(self.metric)
         self.worst_value = -np.inf if self.higher_is_better else np.inf
-        self.restore(initial_state(model, config, carry), LoopState.initial(self.worst_value))
+        state = initial_state(model, config, carry, self.placement)
+        self.restore(state, LoopState.initial(self.worst_value))
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -93,7 +106,12 @@ class TrainingLoop:
         if self._is_due(start, config.eval_every) and not evaluated:
             self._evaluate()
         stream = prefetch_batches(
-            data, config.grad_accum_steps, start, config.steps, self._stop_while_waiting
+            data,
+            config.grad_accum_steps,
+            start,
+            config.steps,
+            self._stop_while_waiting,
+            shardings=self.placement and partial(self.placement.batch, stacked=True),
         )
         for step, batches in enumerate(stream, start + 1):
             if self.is_pruned or self._out_of_patience():
@@ -204,3 +222,22 @@ def _num_tokens(batches: Batch) -> int:
     """Returns the number of real time steps, without padding."""
     mask = batches.mask
     return int(np.prod(batches.inputs.shape[:3]) if mask is None else np.sum(mask))
+
+
+def divided_data(data: TaskData, placement: Placement) -> TaskData:
+    """Returns data whose training batches the mesh divides: the same examples, with padding.
+
+    Raises:
+      ValueError: the data has fields that a mesh axis does not divide, or a batch is of another
+        size than a multiple of the data axis; the latter when the batch is made.
+    """
+
+    def train_batch(n: int) -> Batch:
+        batch = data.train_batch(n)
+        placement.config.require_batch_size(len(batch.inputs))
+        return placement.pad_time(batch)
+
+    def rows(n: int, rows: slice) -> Batch:
+        return placement.pad_time(data.rows(n, rows))
+
+    return replace(data, train_batch=train_batch, rows=data.rows and rows)

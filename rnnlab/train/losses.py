@@ -123,6 +123,43 @@ def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) ->
     return of_batch
 
 
+def loss_weight(
+    loss: str | Head, options: Mapping[str, Any] | None = None
+) -> Callable[[Batch], Float[Array, ""]]:
+    """Returns the function of a batch that a loss divides its sum by, at least where it is not 0.
+
+    It is the number of time steps or values that count, or the sum of their class weights. A mean
+    over several batches, or over the parts of one on several devices, is that of their losses
+    weighted by it.
+
+    Args:
+      loss, options: as in `loss_function`.
+
+    >>> import numpy as np
+    >>> batch = Batch(np.zeros((1, 3)), np.array([[0, IGNORE_INDEX, 1]]))
+    >>> float(loss_weight("categorical", {"class_weights": (1.0, 5.0)})(batch))
+    6.0
+    """
+    class_weights = (options or {}).get("class_weights")
+
+    def of_batch(batch: Batch) -> Array:
+        targets = batch.targets
+        if loss == "categorical":
+            scored = targets != IGNORE_INDEX
+            if batch.mask is not None:
+                scored = scored & batch.mask
+            if class_weights is not None:
+                classes = jnp.where(scored, targets, 0)
+                weights = jnp.asarray(class_weights, jnp.float32)
+                return jnp.sum(jnp.where(scored, weights[classes], 0))
+        else:
+            scored, _ = known_targets(targets, batch.mask)
+            scored = scored.any(-1) if loss == "binary" else scored
+        return jnp.sum(scored, dtype=jnp.float32)
+
+    return of_batch
+
+
 def _focused(nats: Array, focusing: float) -> Array:
     """Returns cross entropies times (1 - p) ** focusing, where p = exp(-nats)."""
     if focusing == 0:

@@ -7,6 +7,7 @@ import optax
 from flax import nnx
 from jax import Array
 
+from rnnlab.parallel.rules import names_of
 from rnnlab.train.config import TrainConfig
 
 
@@ -83,9 +84,4 @@ def recurrent_regularizer(params: Any, l1: float, l2: float) -> Array:
 
 def named_parameters(params: Any) -> list[tuple[tuple[str, ...], Array]]:
     """Returns the parameters with their paths as tuples of names."""
-    return [(_names(path), p) for path, p in jax.tree_util.tree_leaves_with_path(params)]
-
-
-def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
-    keys = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", None))) for k in path)
-    return tuple(str(k) for k in keys if k not in (None, "value"))
+    return [(names_of(path), p) for path, p in jax.tree_util.tree_leaves_with_path(params)]

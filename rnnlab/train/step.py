@@ -13,10 +13,12 @@ from optax.contrib import reduce_on_plateau
 
 from rnnlab.heads import Head
 from rnnlab.models import SequenceModel
+from rnnlab.parallel.gradient import mean_share, sharded_gradients
+from rnnlab.parallel.placement import Placement
 from rnnlab.recurrent import gap_option
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
-from rnnlab.train.losses import loss_function
+from rnnlab.train.losses import loss_function, loss_weight
 from rnnlab.train.optimizer import named_parameters, optimizer, recurrent_regularizer
 
 SPIKE_WINDOW, SPIKE_MIN_HISTORY = 128, 16
@@ -49,18 +51,51 @@ class TrainState(NamedTuple):
     recent_stats: Any
 
 
-def initial_state(model: SequenceModel, config: TrainConfig, carry: Any = ()) -> TrainState:
-    """Returns the state before the first update; `carry` is the initial carry of stateful data."""
-    # Copies: the update donates the buffers of its state, and the model keeps its own.
-    params = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))
+def initial_state(
+    model: SequenceModel,
+    config: TrainConfig,
+    carry: Any = (),
+    placement: Placement | None = None,
+) -> TrainState:
+    """Returns the state before the first update.
+
+    Args:
+      model: the model with its initial parameters.
+      config: how it is trained.
+      carry: the initial carry of stateful data; else ().
+      placement: the mesh, over which the state is divided; None: the default device.
+    """
+
+    def state(params: Any, carry: Any) -> TrainState:
+        # Copies: the update donates the buffers of its state, and the model keeps its own.
+        params, carry = jax.tree.map(jnp.copy, (params, carry))
+        return TrainState(
+            params,
+            optimizer(config).init(params),
+            _plateau(config).init(params),
+            jnp.zeros((), jnp.int32),
+            jax.random.key(config.seed),
+            carry,
+            () if config.spike_factor is None else jnp.full((SPIKE_WINDOW, 2), jnp.nan),
+        )
+
+    params = nnx.state(model, nnx.Param)
+    if placement is None:
+        return state(params, carry)
+    return jax.jit(state, out_shardings=state_shardings(config, placement))(params, carry)
+
+
+def state_shardings(config: TrainConfig, placement: Placement) -> TrainState:
+    """Returns the sharding of each array of a state, and one of all carries."""
+    shapes = placement.parameter_shapes
     return TrainState(
-        params,
-        optimizer(config).init(params),
-        _plateau(config).init(params),
-        jnp.zeros((), jnp.int32),
-        jax.random.key(config.seed),
-        jax.tree.map(jnp.copy, carry),
-        () if config.spike_factor is None else jnp.full((SPIKE_WINDOW, 2), jnp.nan),
+        params=placement.parameters(shapes),
+        optimizer=placement.parameters(jax.eval_shape(optimizer(config).init, shapes)),
+        plateau=placement.replicated,
+        step=placement.replicated,
+        key=placement.replicated,
+        carry=placement.examples,
+        recent_stats=placement.replicated,
     )
 
 
@@ -69,6 +104,7 @@ def make_train_step(
     loss: str | Head,
     config: TrainConfig,
     loss_options: Mapping[str, Any] | None = None,
+    placement: Placement | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Returns the jitted `train_step(state, batches) -> (state, metrics)`, which donates its state.
 
@@ -80,8 +116,14 @@ def make_train_step(
     An update is applied where its loss, gradient, change of the parameters and new carry are finite
     and, with `spike_factor`, neither loss nor gradient norm is a spike. Otherwise the new state
     differs from the old one in the number of updates only.
+
+    With a placement the gradient is that of the mean over all devices, which each computes for its
+    part of the batch; norms, optimizer and guards see whole arrays.
     """
     loss_of, transform = loss_function(loss, loss_options), optimizer(config)
+    weight_of, axes = loss_weight(loss, loss_options), ()
+    if placement is not None:
+        axes = placement.config.manual_axes
 
     def batch_loss(params, carry, batch, key):
         model = nnx.merge(graphdef, params, copy=True)
@@ -95,31 +137,39 @@ def make_train_step(
         penalty = 0.0
         if config.recurrent_l1 or config.recurrent_l2:
             penalty = recurrent_regularizer(params, config.recurrent_l1, config.recurrent_l2)
+        if axes:
+            # This device's share, so that the sum over the devices is the mean over the batch.
+            value = value * mean_share(weight_of(batch), axes)
+            penalty = penalty / lax.axis_size(axes)
         return value + penalty, (value, lax.stop_gradient(carry))
 
-    def train_step(state: TrainState, batches: Batch) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(state.key, state.step)
+    def gradients(params: Any, carry: Any, batches: Batch, key: Array) -> tuple[Any, Any, Array]:
+        """Returns the carry after the batches, and the means of their gradients and losses."""
         gradient_of = jax.grad(batch_loss, has_aux=True)
         count = batches.inputs.shape[0]
 
         def accumulate(sums, indexed_batch):
             index, batch = indexed_batch
             carry, gradient, value = sums
-            more, (loss, after) = gradient_of(
-                state.params, carry, batch, jax.random.fold_in(key, index)
-            )
+            more, (loss, after) = gradient_of(params, carry, batch, jax.random.fold_in(key, index))
             gradient = jax.tree.map(lambda g, m: g + m / count, gradient, more)
             # Without stateful data the carry stays ().
             return (() if carry == () else after, gradient, value + loss / count), None
 
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
-        start = state.carry, zeros, jnp.zeros(())
+        start = carry, jax.tree.map(jnp.zeros_like, params), jnp.zeros(())
         if count == 1:
             batch = jax.tree.map(lambda x: x[0], batches)
-            (carry, gradient, value), _ = accumulate(start, (0, batch))
+            sums, _ = accumulate(start, (0, batch))
         else:
-            indices = jnp.arange(count)
-            (carry, gradient, value), _ = lax.scan(accumulate, start, (indices, batches))
+            sums, _ = lax.scan(accumulate, start, (jnp.arange(count), batches))
+        return sums
+
+    if placement is not None:
+        gradients = sharded_gradients(gradients, placement)
+
+    def train_step(state: TrainState, batches: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(state.key, state.step)
+        carry, gradient, value = gradients(state.params, state.carry, batches, key)
         updates, opt_state = transform.update(gradient, state.optimizer, state.params)
         updates = jax.tree.map(lambda u: state.plateau.scale * u, updates)
         norms, change = _norms(state.params, gradient, updates)
@@ -142,22 +192,34 @@ def make_train_step(
         )
         return after, {**metrics, "update_applied": applied}
 
-    return jax.jit(train_step, donate_argnums=0)
+    if placement is None:
+        return jax.jit(train_step, donate_argnums=0)
+    # Pinned: XLA might choose others, and the next call would compile anew and donate nothing.
+    shardings = state_shardings(config, placement), placement.replicated
+    return jax.jit(train_step, donate_argnums=0, out_shardings=shardings)
 
 
 def update_memory(
-    train_step: Callable, state: TrainState, batch: Batch, grad_accum_steps: int
+    train_step: Callable,
+    state: TrainState,
+    batch: Batch,
+    grad_accum_steps: int,
+    placement: Placement | None = None,
 ) -> int | None:
     """Returns the bytes that an update takes, by its compiled program; None where it is unknown.
 
-    The update is compiled once: the first call of `train_step` finds it.
+    With a placement it is what each of its devices takes. The update is compiled once: the first
+    call of `train_step` finds it.
     """
 
     def stacked(x: np.ndarray) -> jax.ShapeDtypeStruct:
         shape = (grad_accum_steps, *x.shape)
         return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(x.dtype))
 
-    sizes = train_step.lower(state, jax.tree.map(stacked, batch)).compile().memory_analysis()
+    batches = jax.tree.map(stacked, batch)
+    if placement is not None:
+        batches = placement.with_shardings(batches)
+    sizes = train_step.lower(state, batches).compile().memory_analysis()
     if sizes is None:  # some platforms do not report it
         return None
     return sizes.temp_size_in_bytes + sizes.argument_size_in_bytes
