@@ -1,4 +1,4 @@
-"""How well should training scale to 8 to 4,096 accelerators? A prediction from stated constants.
+"""How well should training scale to 8 to 4,096 accelerators?
 
 Command:  python experiments/studies/scaling_projection.py
 Device:   none: no accelerator has run this. It is arithmetic on the vendors' figures.
@@ -99,7 +99,7 @@ def gradient_seconds(model: Model, of: Accelerator, devices: int) -> float:
 
 
 def exchange_seconds(model: Model, of: Accelerator, devices: int) -> float:
-    """Seconds of the scans' exchanges of an update: 3 B E numbers a layer and shard, B = 1.
+    """Seconds of the scans' exchanges of an update: 3 B E numbers per layer and shard, B = 1.
 
     Up to 16 shards gather; more compose in log2(shards) exchanges and one that hands on.
     """

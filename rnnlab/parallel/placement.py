@@ -1,4 +1,4 @@
-"""Where the arrays of a training are: the shardings of its state and of its batches."""
+"""The shardings of a training's arrays: of its state and of its batches."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which axis of which parameter is divided over which axis of the mesh.
+"""The rules by which the axes of a mesh divide the axes of parameters.
 
 Features are divided as in Megatron-LM (Shoeybi et al., arXiv 1909.08053): the first matrix of a
 pair by its columns, the second by its rows, so that one all-reduce of the activations follows the

@@ -194,7 +194,7 @@ def make_train_step(
 
     if placement is None:
         return jax.jit(train_step, donate_argnums=0)
-    # Pinned: XLA might choose others, and the next call would compile anew and donate nothing.
+    # Pinned: XLA might choose others, and the next call would compile again and donate nothing.
     shardings = state_shardings(config, placement), placement.replicated
     return jax.jit(train_step, donate_argnums=0, out_shardings=shardings)
 
