@@ -6,7 +6,7 @@ on whole sequences, and has a `step` for one time step. `docs/contract.md` descr
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import jax
@@ -26,7 +26,9 @@ from rnnlab.call_arguments import (
 )
 from rnnlab.chained_calls import remember_results
 from rnnlab.errors import MissingMethodError, explain_forward_mode
+from rnnlab.scan.time_shards import time_axis
 from rnnlab.scan.varying import match_varying
+from rnnlab.scan.whole_rows import run_whole_rows
 from rnnlab.validation import (
     require_flags,
     require_floating,
@@ -48,7 +50,7 @@ class Recurrent(nnx.Module):
 
     - `update(carry, x)`: one time step without flags. `run_step` and `run_sequence` apply resets
       and masks around it with `where` and scan over time. The carry's arrays start with the batch
-      axes.
+      axes. A faster loop over time overrides `run_loop`.
     - `run_step(carry, x, reset, mask, key)` and `run_sequence(carry, xs, reset, mask, key)`: one
       time step and a whole sequence with flags. A faster form over time overrides `run_sequence`.
 
@@ -177,6 +179,52 @@ class Recurrent(nnx.Module):
         return (new if mask is None else tree_where(mask, new, carry)), y
 
     def run_sequence(
+        self,
+        carry: Any,
+        xs: Array,
+        reset: Array | None,
+        mask: Array | None,
+        key: Array | None,
+        **options: Array,
+    ) -> tuple[Any, Array]:
+        """Returns the last carry and all outputs, by `run_loop`.
+
+        Where the time axis is cut over devices, the loop runs as in `rnnlab.scan.whole_rows`.
+        """
+        return self.run_loops(type(self).run_loop, carry, xs, reset, mask, key, **options)
+
+    @final
+    def run_loops(
+        self,
+        loop: Callable[..., tuple[Any, Array]],
+        carry: Any,
+        xs: Array,
+        reset: Array | None,
+        mask: Array | None,
+        key: Array | None,
+        *,
+        in_turns: bool = True,
+        **options: Array,
+    ) -> tuple[Any, Array]:
+        """Returns the results of `loop(self, carry, xs, reset, mask, key, **options)`.
+
+        Where the time axis is cut over devices, the loop gets whole sequences of some examples, or
+        with `in_turns` the parts of a sequence one after the other.
+        """
+        if time_axis(xs, reset, mask) is None:
+            return loop(self, carry, xs, reset, mask, key, **options)
+        graphdef, state = nnx.split(self)
+
+        def run(parameters, carry, xs, reset, mask, options):
+            state, key = parameters
+            module = nnx.merge(graphdef, state, copy=True)
+            return loop(module, carry, xs, reset, mask, key, **options)
+
+        return run_whole_rows(
+            run, (state, key), carry, (xs, reset, mask, options), in_turns=in_turns
+        )
+
+    def run_loop(
         self, carry: Any, xs: Array, reset: Array | None, mask: Array | None, key: Array | None
     ) -> tuple[Any, Array]:
         """Returns the last carry and all outputs, by `jax.lax.scan` over `run_step`."""

@@ -233,6 +233,28 @@ class LinearCell(Recurrent):
         state, h = recurrence.scan(state, reset_state, reset, mask, self.backend)
         return self._carry(before, state), self.readout(h, inputs)
 
+    @property
+    def can_run_reversed(self) -> bool:
+        """Whether the cell has a recurrence against time: coefficients that read single steps."""
+        own = type(self)
+        return self.carry_type is None and all(
+            getattr(own, name) is getattr(LinearCell, name)
+            for name in ("run_sequence", "recurrence", "before_gates")
+        )
+
+    def run_reversed(
+        self, carry: Any, xs: Array, reset: Array | None, mask: Array | None, gaps: Any = None
+    ) -> tuple[Any, Array]:
+        """Returns the state after the first time step and all outputs, from the last step to it.
+
+        Flags and gaps are those of the reversed sequence: `reset[t]` comes before input t, where
+        the state is that after input t + 1. A mask may be padding at either end.
+        """
+        _, state, recurrence, inputs = self._start(carry, xs, None, gaps)
+        options = reset, mask, self.backend, True
+        state, h = recurrence.scan(state, self.initial_state(()), *options)
+        return state, self.readout(h, inputs)
+
     def run_step(self, carry, x, reset, mask, key, gaps=None):
         def apply(layer, carry, x):
             return layer.step(carry, x, reset=reset, mask=mask)

@@ -142,9 +142,9 @@ class LSTM(NonlinearCell):
         zeros = super().initial_carry(batch_shape)
         return LSTMCarry(zeros, zeros)
 
-    def run_sequence(self, carry, xs, reset, mask, key):
+    def run_loop(self, carry, xs, reset, mask, key):
         if self.backend != "cudnn":
-            return super().run_sequence(carry, xs, reset, mask, key)
+            return super().run_loop(carry, xs, reset, mask, key)
         cudnn.require_supported(self.dtype, reset)
         batch = xs.shape[:-2]
         flat = [x.reshape(-1, *x.shape[len(batch) :]) for x in (carry.c, carry.h, xs)]

@@ -15,6 +15,7 @@ from rnnlab.layers.conv import CausalConv
 from rnnlab.recurrent import dense, mask_outputs
 from rnnlab.scan import linear_scan
 from rnnlab.scan.affine import carry_term
+from rnnlab.scan.time_shards import from_last, time_axis
 from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_positive_int
 
@@ -233,6 +234,7 @@ def selective_scan(
     >>> print(y[:, 0], last)
     [2.   3.5  4.75] [[3.   1.75]]
     """
+    axis = time_axis(u, dt, b, c, reset)
     u, dt, rates, b, c, h0, reset_state, reset = match_varying(
         (u, dt, rates, b, c, h0, reset_state, reset)
     )
@@ -251,7 +253,8 @@ def selective_scan(
     restored = () if reset is None or reset_state is None else (reset_state,)
     states = tuple(jnp.moveaxis(x, -1, 0) for x in (rates, b, c, h0, *restored))
     y, last = lax.scan(add, jnp.zeros_like(dt), states)
-    return y, jnp.moveaxis(last, 0, -1)
+    last = jnp.moveaxis(last, 0, -1)
+    return y, last if axis is None or not y.size else from_last(last, axis)
 
 
 def _input_term(u, dt):

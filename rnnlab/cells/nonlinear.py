@@ -96,7 +96,7 @@ class NonlinearCell(Recurrent):
         """Whether calls need `gaps`, the time since the previous input."""
         return self.gap_decay
 
-    def run_sequence(self, carry, xs, reset, mask, key, gaps=None):
+    def run_loop(self, carry, xs, reset, mask, key, gaps=None):
         flags = time_axis_first(reset, -1), time_axis_first(mask, -1)
         decay = time_axis_first(self._decay(gaps), -2)
         inputs = lax_scan.StepInputs(self._project_gates(xs, decay), *flags, decay)

@@ -11,6 +11,7 @@ from rnnlab.cells.gap_decay import GapDecayed
 from rnnlab.dtypes import accumulation_dtype
 from rnnlab.scan import CoefficientFn, gated_scan, gated_step, linear_scan
 from rnnlab.scan.affine import carry_term
+from rnnlab.scan.time_shards import last_step
 
 
 class GatedRecurrence(NamedTuple):
@@ -33,6 +34,7 @@ class GatedRecurrence(NamedTuple):
         reset: Array | None,
         mask: Array | None,
         backend: str,
+        reverse: bool = False,
     ) -> tuple[Array, Array]:
         """Returns the last state, and all states in the dtype of the last pre-activation."""
         h, last = gated_scan(
@@ -43,6 +45,7 @@ class GatedRecurrence(NamedTuple):
             reset_state=reset_state,
             reset=reset,
             mask=mask,
+            reverse=reverse,
             backend=backend,
         )
         return last, h
@@ -100,7 +103,7 @@ class LinearRecurrence(NamedTuple):
         """Returns the last state and all states, in the state's dtype."""
         a, b = self._flagged(state.dtype, reset_state, reset, mask)
         h = linear_scan(a, b, state, reset=reset, backend=backend)
-        return (h[..., -1, :] if h.size else state), h
+        return (last_step(h) if h.size else state), h
 
     def step(
         self, state: Array, reset_state: Array, reset: Array | None, mask: Array | None

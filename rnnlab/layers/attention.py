@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float, Int
 
 from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
-from rnnlab.layers.window import WindowLayer, push_window, segment_ids
+from rnnlab.layers.window import WindowLayer, entering_window, push_window, segment_ids
 from rnnlab.recurrent import validate_call
+from rnnlab.scan.time_shards import time_axis
 from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_positive_int
 
@@ -125,6 +126,7 @@ class Attention(WindowLayer):
 
         def flat_weights(carry, xs, reset):
             queries, new, segments = self._project(carry, xs, reset)
+            carry = _entering(carry, new, reset)
             seen = _append(carry, new)
             visible = _attention_mask(seen.valid, segments, xs.shape[1], self.window)
             q, k = _rotate_heads(queries, seen.keys, self.heads)
@@ -149,6 +151,7 @@ class Attention(WindowLayer):
 
     def _attend(self, carry, xs, reset, mask):
         queries, new, segments = self._project(carry, xs, reset)
+        carry = _entering(carry, new, reset)
         # Before the branches: the transpose of a cast is a sum over devices.
         queries, new, segments, carry = match_varying((queries, new, segments, carry))
 
@@ -257,6 +260,21 @@ def _flatten_batch(f, batch_shape, *trees):
     size = math.prod(batch_shape)
     flat = jax.tree.map(lambda x: x.reshape(size, *x.shape[len(batch_shape) :]), trees)
     return jax.tree.map(lambda x: x.reshape(*batch_shape, *x.shape[1:]), f(*flat))
+
+
+def _entering(carry, new, reset):
+    """Returns the carry before the first step of this device, in one exchange of all windows."""
+    if time_axis(new.keys, reset) is None:
+        return carry
+
+    def join(carry):
+        parts = carry.keys, carry.values, carry.valid[..., None]
+        return jnp.concatenate([x.astype(carry.valid.dtype) for x in parts], -1)
+
+    window = entering_window(join(carry), join(new), reset=reset)
+    features = carry.keys.shape[-1]
+    keys, values, valid = jnp.split(window, [features, 2 * features], -1)
+    return AttentionCarry(keys, values, valid[..., 0])
 
 
 def _append(carry, new):

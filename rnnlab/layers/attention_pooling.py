@@ -14,6 +14,9 @@ from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.recurrent import Recurrent, dense
 from rnnlab.scan import linear_scan
 from rnnlab.scan.backends.associative import scan_elements
+from rnnlab.scan.composition import compose_all
+from rnnlab.scan.time_shards import entering, is_first, last_step, time_axis
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_positive_int
 
 LOWEST = -1e30
@@ -94,13 +97,14 @@ class AttentionPooling(Recurrent):
         if not xs.shape[-2]:
             return carry, xs.astype(self.dtype)
         scores = self._scores(xs, mask)
-        highest = _running_maximum(carry.highest, scores, reset)
-        before = jnp.concatenate([carry.highest[..., None, :], highest[..., :-1, :]], -2)
+        start = _entering_maximum(carry.highest, scores, reset)
+        highest = _running_maximum(start, scores, reset)
+        before = jnp.concatenate([start[..., None, :], highest[..., :-1, :]], -2)
         # Where a reset lowers the maximum, linear_scan does not read the decay.
         decay = jnp.exp(jnp.minimum(before - highest, 0))
         terms = self._terms(xs, scores, highest, mask)
         sums = linear_scan(jnp.broadcast_to(decay, terms.shape), terms, carry.sums, reset=reset)
-        return PoolingCarry(sums[..., -1, :], highest[..., -1, :]), self._mean(sums)
+        return PoolingCarry(last_step(sums), last_step(highest)), self._mean(sums)
 
     def run_step(self, carry, x, reset, mask, key):
         if reset is not None:
@@ -141,6 +145,45 @@ class AttentionPooling(Recurrent):
     def _mean(self, sums: Array) -> Array:
         total = sums[..., -1:]
         return (sums[..., :-1] / jnp.where(total > 0, total, 1)).astype(self.dtype)
+
+
+class _MaximumMap(NamedTuple):
+    """The map `highest -> max(highest, b)` of time steps, or `b` after a reset; see `AffineMap`."""
+
+    b: Array
+    reset: Array | None = None
+
+    def __call__(self, highest: Array) -> Array:
+        joint = jnp.maximum(highest, self.b)
+        return joint if self.reset is None else jnp.where(self.reset, self.b, joint)
+
+    def after(self, earlier: "_MaximumMap") -> "_MaximumMap":
+        reset = None if self.reset is None else earlier.reset | self.reset
+        return _MaximumMap(self(earlier.b), reset)
+
+    @classmethod
+    def identity(cls, highest: Array, reset: Array | None) -> "_MaximumMap":
+        return cls(jnp.full_like(highest, LOWEST), reset)
+
+
+def _entering_maximum(start: Array, scores: Array, reset: Array | None) -> Array:
+    """Returns the highest score before this device's time steps, `start` for whole sequences."""
+    axis = time_axis(scores, reset)
+    if axis is None:
+        return start
+    start, scores = match_varying(lax.stop_gradient((start, scores)))
+    arrays = scores, None if reset is None else jnp.expand_dims(reset, -1)
+    steps = compose_all(
+        _MaximumMap.identity,
+        lambda constants, scores, reset: _MaximumMap(scores, reset),
+        arrays,
+        start,
+        False,
+        "auto",
+    )
+    first = is_first(axis)
+    steps = steps._replace(b=jnp.where(first, steps(start), steps.b))
+    return jnp.where(first, start, entering(steps, axis, reverse=False)[0])
 
 
 def _running_maximum(start: Array, scores: Array, reset: Array | None) -> Array:

@@ -1,5 +1,6 @@
 """Runs two cells over a sequence, one from each end."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jax import Array
 from rnnlab.call_arguments import BatchShape, require_layer
 from rnnlab.layers.dropout import key_option
 from rnnlab.recurrent import Recurrent, gap_option, module_dtype, uses_gaps
+from rnnlab.scan.time_shards import from_before, time_axis
 from rnnlab.validation import require_one_of
 
 MERGES = ("concat", "sum")
@@ -86,15 +88,10 @@ class Bidirectional(Recurrent):
         forward_carry, ys = self.forward(
             forward_carry, xs, reset=reset, mask=mask, **forward_options
         )
-        backward_carry, backward_ys = self.backward(
-            backward_carry,
-            reverse_time(xs, mask),
-            reset=None if reset is None else reverse_resets(reset, mask),
-            mask=mask,
-            **key_option(self.backward, backward_key),
-            **gap_option(self.backward, None if gaps is None else reverse_gaps(gaps, reset, mask)),
+        options = key_option(self.backward, backward_key) | gap_option(self.backward, gaps)
+        backward_carry, backward_ys = run_reversed(
+            self.backward, backward_carry, xs, reset, mask, **options
         )
-        backward_ys = reverse_time(backward_ys, mask)
         is_concat = self.merge == "concat"
         merged = jnp.concatenate([ys, backward_ys], -1) if is_concat else ys + backward_ys
         return (forward_carry, backward_carry), merged
@@ -104,6 +101,59 @@ class Bidirectional(Recurrent):
             "Bidirectional has no step: its backward cell reads the future; call it on whole "
             "sequences, or stream only a forward cell"
         )
+
+
+def run_reversed(
+    cell: nnx.Module,
+    carry: Any,
+    xs: Array,
+    reset: Array | None,
+    mask: Array | None,
+    **options: Any,
+) -> tuple[Any, Array]:
+    """Returns the results of a cell that reads each sequence from its last real step to its first.
+
+    A cell that has a recurrence against time runs it; others read reversed copies.
+
+    Raises:
+      ValueError: the time axis is cut over devices and the cell can be reversed only as a whole.
+    """
+    if getattr(cell, "can_run_reversed", False):
+        gaps = options.get("gaps")
+        flags = None if reset is None else _of_next(reset if mask is None else reset & mask)
+        if gaps is not None:
+            gaps = _of_next(gaps if reset is None else jnp.where(reset, 0, gaps))
+        return cell.run_reversed(carry, xs, flags, mask, **gap_option(cell, gaps))
+    if time_axis(xs, reset, mask) is None:
+        return _run_on_reversed_copies(cell, carry, xs, reset, mask, **options)
+    if not isinstance(cell, Recurrent) or type(cell).run_sequence is not Recurrent.run_sequence:
+        raise ValueError(
+            "backward must be a minimal or a classic cell where the time axis is cut over devices, "
+            f"got {type(cell).__name__}, which reads it whole; cut only the batch"
+        )
+    key = options.pop("key", None)
+    return cell.run_loops(_reversed_loop, carry, xs, reset, mask, key, in_turns=False, **options)
+
+
+def _run_on_reversed_copies(run, carry, xs, reset, mask, *, gaps=None, **options):
+    if gaps is not None:
+        options["gaps"] = reverse_gaps(gaps, reset, mask)
+    flags = None if reset is None else reverse_resets(reset, mask)
+    carry, ys = run(carry, reverse_time(xs, mask), reset=flags, mask=mask, **options)
+    return carry, reverse_time(ys, mask)
+
+
+def _reversed_loop(cell, carry, xs, reset, mask, key, **options):
+    return _run_on_reversed_copies(
+        partial(cell.run_loop, key=key), carry, xs, reset, mask, **options
+    )
+
+
+def _of_next(x: Array) -> Array:
+    """Returns what belongs to the next time step, 0 or False at the last."""
+    axis, first = time_axis(x), x[..., :1]
+    end = jnp.zeros_like(first) if axis is None else from_before(first, axis, reverse=True)
+    return jnp.concatenate([x[..., 1:], end], -1)
 
 
 def reverse_time(x: Array, mask: Array | None) -> Array:

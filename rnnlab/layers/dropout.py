@@ -12,6 +12,8 @@ from jaxtyping import Float, Key
 
 from rnnlab.call_arguments import BatchShape
 from rnnlab.recurrent import Recurrent
+from rnnlab.scan.time_shards import TIME_AXIS
+from rnnlab.scan.varying import varying_axes
 from rnnlab.validation import require_positive_int
 
 
@@ -26,6 +28,11 @@ def dropout(
 
     Without a key, x is returned unchanged. All entries along `broadcast_axis` share one draw; with
     the time axis, this is variational dropout.
+
+    Inside `jax.shard_map`, each device that has entries of its own draws its own: the key is folded
+    with the device's place on the mesh axes over which x varies and the key does not. The draws
+    differ from those of one device. Variational dropout is the same on all parts of a time axis
+    that is cut over devices.
 
     Raises:
       ValueError: rate is not in [0, 1).
@@ -44,8 +51,12 @@ def dropout(
     if key is None or rate == 0:
         return x
     shape = list(x.shape)
+    axes = varying_axes(x) - varying_axes(key)
     if broadcast_axis is not None:
         shape[broadcast_axis] = 1
+        axes -= {TIME_AXIS}
+    for axis in sorted(axes):
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis))
     kept = jnp.broadcast_to(jax.random.bernoulli(key, 1 - rate, shape), x.shape)
     return jnp.where(kept, x / (1 - rate), 0)
 

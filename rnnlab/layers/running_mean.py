@@ -9,6 +9,7 @@ from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.recurrent import Recurrent
 from rnnlab.scan import linear_scan
+from rnnlab.scan.time_shards import last_step
 from rnnlab.validation import require_positive_int
 
 
@@ -47,7 +48,7 @@ class RunningMean(Recurrent):
     def run_sequence(self, carry, xs, reset, mask, key):
         terms = self._with_count(carry, xs, mask)
         sums = linear_scan(jnp.ones_like(terms), terms, carry, reset=reset)
-        return (sums[..., -1, :] if xs.shape[-2] else carry), self._mean(sums)
+        return (last_step(sums) if xs.shape[-2] else carry), self._mean(sums)
 
     def run_step(self, carry, x, reset, mask, key):
         if reset is not None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.dropout import DropoutLayer
-from rnnlab.layers.window import WindowLayer, causal_taps, push_window
+from rnnlab.layers.window import WindowLayer, causal_taps, entering_window, push_window
 from rnnlab.recurrent import dense
 from rnnlab.validation import require_positive_int
 
@@ -82,6 +82,7 @@ class DilatedConv(WindowLayer):
         )
 
     def run_sequence(self, window, xs, reset, mask, key):
+        window = entering_window(window, xs, reset=reset)
         taps = jnp.concatenate(causal_taps(window, xs, self.lags, reset=reset), -1)
         kernel = self.kernel[...].astype(window.dtype)
         norm = jnp.sqrt(jnp.sum(jnp.square(kernel), (0, 1), keepdims=True))

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from rnnlab.recurrent import Recurrent
+from rnnlab.scan.time_shards import from_before, from_last, is_first, place, time_axis
 
 
 class WindowLayer(Recurrent):
@@ -69,6 +70,32 @@ def causal_taps(
     return [tap_at(lag) for lag in lags]
 
 
+def entering_window(
+    window: Float[Array, "*batch size features"],
+    xs: Float[Array, "*batch time features"],
+    *,
+    reset: Bool[Array, "*batch time"] | None = None,
+) -> Float[Array, "*batch size features"]:
+    """Returns the window before the first step of `xs`, which is `window` for whole sequences.
+
+    Where the time axis is cut over devices (`rnnlab.scan.time_shards`), `window` is that before the
+    first step of all, and every other device receives the last inputs of the device before it.
+
+    Raises:
+      ValueError: a device has fewer time steps than the window.
+    """
+    axis, (size, length) = time_axis(xs, reset), (window.shape[-2], xs.shape[-2])
+    if axis is None or size == 0:
+        return window
+    if length < size:
+        raise ValueError(
+            f"each device must have at least {size} time steps for a window of that size, got "
+            f"{length}; cut time over fewer devices"
+        )
+    handed_on = _advance(window, xs, reset, None)
+    return jnp.where(is_first(axis), window, from_before(handed_on, axis))
+
+
 def push_window(
     window: Float[Array, "*batch size features"],
     xs: Float[Array, "*batch time features"],
@@ -78,7 +105,9 @@ def push_window(
 ) -> Float[Array, "*batch size features"]:
     """Returns the window after `xs`: it ends with the last real input and is 0 before a reset.
 
-    `mask` must be right padding. A reset in padding also clears the window.
+    `mask` must be right padding. A reset in padding also clears the window. Where the time axis is
+    cut over devices, `window` is the `entering_window`, and the result is that after the last step
+    of all.
 
     >>> import jax.numpy as jnp
     >>> window, xs = jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [4.0]])
@@ -87,6 +116,24 @@ def push_window(
     >>> push_window(window, xs, mask=jnp.array([True, False]))[:, 0].tolist()
     [2.0, 3.0]
     """
+    pushed, axis = _advance(window, xs, reset, mask), time_axis(xs, reset, mask)
+    if axis is None:
+        return pushed
+    if mask is None:
+        return from_last(pushed, axis)
+    # The device of each sequence's last real step has its window.
+    last = jnp.maximum(lax.psum(jnp.any(mask, -1).astype(jnp.int32), axis) - 1, 0)
+    here = place(axis)
+    final = lax.psum(jnp.where((here == last)[..., None, None], pushed, 0), axis)
+    if reset is None:
+        return final
+    later_reset = (here > last) & jnp.any(reset, -1)
+    cleared = lax.psum(later_reset.astype(jnp.int32), axis) > 0
+    return jnp.where(cleared[..., None, None], 0, final)
+
+
+def _advance(window: Array, xs: Array, reset: Array | None, mask: Array | None) -> Array:
+    """Returns the window after `xs` on this device."""
     size, length = window.shape[-2], xs.shape[-2]
     joined = _concatenate_time(window, xs)
     segments = None if reset is None else segment_ids(reset, size)

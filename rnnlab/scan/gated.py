@@ -6,7 +6,6 @@ the backward pass reads those again and recomputes the coefficients.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +17,13 @@ from rnnlab.errors import explain_forward_mode
 from rnnlab.scan.affine import (
     CoefficientFn,
     GatedOperands,
-    as_residual,
     carry_term,
     flagged_coefficients,
 )
-from rnnlab.scan.backends import associative, chunked, unfused
-from rnnlab.scan.dispatch import BACKENDS, dispatch
-from rnnlab.scan.linear import transposed_scan
-from rnnlab.scan.pallas import ops
+from rnnlab.scan.dispatch import BACKENDS
+from rnnlab.scan.primitives import gated_states
+from rnnlab.scan.sequence_parallel import Cut, cut_gated_scan
+from rnnlab.scan.time_shards import from_last, time_axis
 from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_flags, require_floating, require_one_of, require_shape
 
@@ -96,6 +94,7 @@ def gated_scan(
     require_one_of("backend", backend, BACKENDS)
     _require_hashable(coefficients)
     h0 = jnp.asarray(h0, accumulation_dtype(jnp.result_type(h0)))
+    axis = time_axis(*preactivations, reset, mask)
     preactivations, params, h0, reset_state, reset, mask = match_varying(
         (preactivations, tuple(params), h0, reset_state, reset, mask)
     )
@@ -104,9 +103,12 @@ def gated_scan(
         return preactivations[-1], h0
     reset, mask = (None if x is None else jnp.expand_dims(x, -1) for x in (reset, mask))
     params, reset_state = constants
-    operands = GatedOperands(preactivations, params, h0, reset_state, reset, mask)
+    operands = match_varying(GatedOperands(preactivations, params, h0, reset_state, reset, mask))
     with explain_forward_mode():
-        return _jitted(coefficients, operands, reverse, backend)
+        if axis is None:
+            return _jitted(coefficients, operands, reverse, backend)
+        states = cut_gated_scan(coefficients, operands, Cut(axis, reverse, backend))
+    return states.h, from_last(states.last, axis, reverse)
 
 
 def gated_step(
@@ -170,69 +172,4 @@ def _require_hashable(coefficients: CoefficientFn) -> None:
         ) from None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 2, 3))
-def _gated_scan(coefficients, operands, reverse, backend):
-    return dispatch(
-        backend,
-        operands.h0.dtype,
-        operands.h0.shape[-1],
-        (operands,),
-        sequential=partial(chunked.gated_scan, coefficients, reverse=reverse),
-        parallel=partial(unfused.gated_scan, associative.scan, coefficients, reverse=reverse),
-        kernel=lambda kernel, *xs: ops.gated_scan(kernel, coefficients, *xs, reverse=reverse),
-    )
-
-
-_jitted = jax.jit(_gated_scan, static_argnums=(0, 2, 3))
-
-
-def _gated_scan_forward(coefficients, operands, reverse, backend):
-    h, last = _gated_scan(coefficients, operands, reverse, backend)
-    return (h, last), (as_residual(operands), h)
-
-
-def _gated_scan_backward(coefficients, reverse, backend, residuals, cotangents):
-    return (_gated_vjp(coefficients, *residuals, *cotangents, reverse, backend),)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 5, 6))
-def _gated_vjp(coefficients, operands, h, dh, dlast, reverse, backend):
-    """The cotangents of `_gated_scan`'s operands, a function with a derivative of its own."""
-    return dispatch(
-        backend,
-        operands.h0.dtype,
-        operands.h0.shape[-1],
-        (operands, h, dh, dlast),
-        sequential=partial(chunked.gated_vjp, coefficients, reverse=reverse),
-        parallel=partial(
-            unfused.gated_vjp, associative.transposed_scan, coefficients, reverse=reverse
-        ),
-        kernel=lambda kernel, *xs: ops.gated_vjp(kernel, coefficients, *xs, reverse=reverse),
-    )
-
-
-def _gated_vjp_forward(coefficients, operands, h, dh, dlast, reverse, backend):
-    cotangents = _gated_vjp(coefficients, operands, h, dh, dlast, reverse, backend)
-    return cotangents, as_residual((operands, h, dh, dlast))
-
-
-def _gated_vjp_backward(coefficients, reverse, backend, residuals, cotangents):
-    # Chunks and kernels have no derivative; the unfused form on the differentiable scan has.
-    operands, *states = residuals
-    *arrays, reset, mask = operands
-
-    def unfused_vjp(arrays, states):
-        return unfused.gated_vjp(
-            partial(transposed_scan, backend=backend),
-            coefficients,
-            GatedOperands(*arrays, reset, mask),
-            *states,
-            reverse=reverse,
-        )
-
-    darrays, dstates = jax.vjp(unfused_vjp, arrays, states)[1](cotangents)
-    return GatedOperands(*darrays), *dstates
-
-
-_gated_scan.defvjp(_gated_scan_forward, _gated_scan_backward)
-_gated_vjp.defvjp(_gated_vjp_forward, _gated_vjp_backward)
+_jitted = jax.jit(gated_states, static_argnums=(0, 2, 3))

@@ -6,6 +6,7 @@ that grow with time, and loses precision as they grow. docs/scan.md has the erro
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,10 @@ from rnnlab.dtypes import accumulation_dtype
 from rnnlab.errors import explain_forward_mode
 from rnnlab.scan.backends.associative import scan_elements
 from rnnlab.scan.backends.unfused import shift_states
-from rnnlab.scan.linear import transposed_scan
+from rnnlab.scan.composition import compose_all
+from rnnlab.scan.primitives import transposed_scan
+from rnnlab.scan.sequence_parallel import Cut, cut_transposed_scan, enter
+from rnnlab.scan.time_shards import time_axis
 from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_flags, require_floating, require_shape
 
@@ -56,11 +60,16 @@ def log_linear_scan(
     require_flags(log_b.shape[:-1], "the shape of log_b without features", reset=reset)
     if log_b.size == 0:
         return log_b
+    axis = time_axis(log_a, log_b, reset)
     reset = None if reset is None else jnp.expand_dims(reset, -1)
     log_a, log_b, log_h0, reset = match_varying((log_a, log_b, log_h0, reset))
     dtype = log_h0.dtype
+    operands = log_a.astype(dtype), log_b.astype(dtype), log_h0, reset
     with explain_forward_mode():
-        log_h = _jitted(log_a.astype(dtype), log_b.astype(dtype), log_h0, reset, reverse)
+        if axis is None:
+            log_h = _jitted(*operands, reverse)
+        else:
+            log_h = _cut_jitted(*operands, Cut(axis, reverse, "auto"))[0]
     return log_h.astype(log_b.dtype)
 
 
@@ -83,6 +92,11 @@ def heinsen_scan(
     [1.   1.5  1.75]
     """
     log_a, log_b, log_h0 = _validate(log_a, log_b, log_h0)
+    if time_axis(log_a, log_b) is not None:
+        raise ValueError(
+            "log_b must hold all time steps for heinsen_scan, got a part of a time axis that is "
+            "cut over devices; use log_linear_scan"
+        )
     log_a, log_b, log_h0 = match_varying((log_a, log_b, log_h0))
     axis = log_b.ndim - 2
     log_s = lax.cumsum(log_a.astype(log_h0.dtype), axis)
@@ -128,17 +142,78 @@ def _log_linear_forward(log_a, log_b, log_h0, reset, reverse):
 
 
 def _log_linear_backward(reverse, residuals, dlog_h):
-    log_a, log_b, log_h0, reset, log_h = residuals
-    before = _log_carry_term(log_a, shift_states(log_h, log_h0, reverse), reset)
-    share = _ratio(before, log_h)
+    *_, log_h0, reset, log_h = residuals
+    share = _carried_share(residuals, reverse)
     g, dlog_h0 = transposed_scan(
         share, dlog_h, jnp.zeros_like(log_h0), reset, reverse=reverse, backend="auto"
     )
-    return g * share, g * _ratio(log_b, log_h), dlog_h0, None
+    return g * share, g * _ratio(residuals[1], log_h), dlog_h0, None
 
 
 _log_linear.defvjp(_log_linear_forward, _log_linear_backward)
 _jitted = jax.jit(_log_linear, static_argnums=4)
+
+
+class LogMap(NamedTuple):
+    """The map `log h -> logaddexp(a + log h, b)` of one or more steps; see `AffineMap`."""
+
+    a: Array
+    b: Array
+    reset: Array | None = None
+
+    def __call__(self, log_h: Array) -> Array:
+        """Returns the state after the steps from the state before them."""
+        return jnp.logaddexp(_log_carry_term(self.a, log_h, self.reset), self.b)
+
+    def after(self, earlier: "LogMap") -> "LogMap":
+        """Returns the map of the earlier steps and then these."""
+        reset = None if self.reset is None else earlier.reset | self.reset
+        return LogMap(_log_carry_term(self.a, earlier.a, self.reset), self(earlier.b), reset)
+
+    @classmethod
+    def identity(cls, state: Array, reset: Array | None) -> "LogMap":
+        """Returns the map of no step."""
+        return cls(jnp.zeros_like(state), jnp.full_like(state, -jnp.inf), reset)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _cut_log_linear(log_a, log_b, log_h0, reset, cut):
+    """The states of a time axis that is cut over devices, and the state that enters this device."""
+    steps = compose_all(
+        LogMap.identity,
+        lambda constants, *arrays: LogMap(*arrays),
+        (log_a, log_b, reset),
+        log_h0,
+        cut.reverse,
+        cut.backend,
+    )
+    first, _ = enter(steps, log_h0, cut)
+    return _log_linear(log_a, log_b, first, reset, cut.reverse), first
+
+
+def _cut_log_linear_forward(log_a, log_b, log_h0, reset, cut):
+    log_h, first = _cut_log_linear(log_a, log_b, log_h0, reset, cut)
+    return (log_h, first), (log_a, log_b, first, reset, log_h)
+
+
+def _cut_log_linear_backward(cut, residuals, cotangents):
+    *_, first, reset, log_h = residuals
+    dlog_h, dfirst = cotangents
+    share = _carried_share(residuals, cut.reverse)
+    dlast = jnp.zeros_like(first)
+    g, dlog_h0 = cut_transposed_scan(share, dlog_h, dlast, dfirst, reset, cut)
+    return g * share, g * _ratio(residuals[1], log_h), dlog_h0, None
+
+
+_cut_log_linear.defvjp(_cut_log_linear_forward, _cut_log_linear_backward)
+_cut_jitted = jax.jit(_cut_log_linear, static_argnums=4)
+
+
+def _carried_share(residuals, reverse):
+    """Returns the share of each state that comes from the state before it, in [0, 1]."""
+    log_a, _, log_h0, reset, log_h = residuals
+    before = _log_carry_term(log_a, shift_states(log_h, log_h0, reverse), reset)
+    return _ratio(before, log_h)
 
 
 def _log_carry_term(log_a, log_h, reset):

@@ -35,7 +35,7 @@ from jax import Array, lax
 from rnnlab.cells.backends.lax_scan import preceding
 from rnnlab.cells.step_functions import GateInputs, StepFunctions
 from rnnlab.recurrent import tree_where
-from rnnlab.scan import linear_scan
+from rnnlab.scan.primitives import scan_with_last_state
 from rnnlab.scan.varying import match_varying
 
 ITERATIONS = 64
@@ -212,14 +212,23 @@ def _scan(a, b, reset):
     """`u[t] = a[t] u[t-1] + b[t]`, with nothing before a reset: there both are without meaning."""
     if reset is not None:
         b = jnp.where(reset[..., None], 0, b)
-    return _time_first(linear_scan(*map(_time_second, (a, b)), reset=_flags(reset)))
+    return _linear_scan(a, b, reset, reverse=False)
 
 
 def _scan_back(a, b, reset):
     """`v[t] = b[t] + a[t+1] v[t+1]`, where not reset[t+1]."""
     a = _shifted(a, -1)
     cut = None if reset is None else jnp.concatenate([reset[1:], jnp.ones_like(reset[:1])])
-    return _time_first(linear_scan(*map(_time_second, (a, b)), reset=_flags(cut), reverse=True))
+    return _linear_scan(a, b, cut, reverse=True)
+
+
+def _linear_scan(a, b, reset, reverse):
+    """A scan from zeros over axis 0. Sequences are whole here, also where devices cut them."""
+    a, b = map(_time_second, (a, b))
+    reset = None if reset is None else jnp.moveaxis(reset, 0, -1)[..., None]
+    zeros = jnp.zeros_like(b[..., 0, :])
+    h, _ = scan_with_last_state(a, b, zeros, reset, reverse=reverse, backend="auto")
+    return _time_first(h)
 
 
 def _time_second(x):
@@ -228,10 +237,6 @@ def _time_second(x):
 
 def _time_first(x):
     return jnp.moveaxis(x, -2, 0)
-
-
-def _flags(reset):
-    return None if reset is None else jnp.moveaxis(reset, 0, -1)
 
 
 def _largest(tree):

@@ -33,12 +33,12 @@ def gated_scan(
     def chunk(start, steps, carry):
         state, h = carry
         part = _chunk_operands(operands, start, steps)._replace(
-            preactivations=tuple(_slice_time(x, start, steps) for x in (*others, h)), h0=state
+            preactivations=tuple(slice_time(x, start, steps) for x in (*others, h)), h0=state
         )
         h_part, state = unfused.gated_scan(sequential.scan, coefficients, part, reverse=reverse)
         return state, _update_time(h, h_part, start)
 
-    last, h = _fold_chunks(chunk, length, (operands.h0, final), backwards=reverse)
+    last, h = fold_chunks(chunk, length, (operands.h0, final), backwards=reverse)
     return h, last
 
 
@@ -64,7 +64,7 @@ def gated_vjp(
         before, is_first = (
             (start + steps, start + steps == length) if reverse else (start - 1, start == 0)
         )
-        neighbor = _slice_time(h, jnp.clip(before, 0, length - 1), 1)[..., 0, :].astype(h0.dtype)
+        neighbor = slice_time(h, jnp.clip(before, 0, length - 1), 1)[..., 0, :].astype(h0.dtype)
         part = _chunk_operands(operands, start, steps)._replace(
             h0=jnp.where(is_first, h0, neighbor)
         )
@@ -72,8 +72,8 @@ def gated_vjp(
             sequential.transposed_scan,
             coefficients,
             part,
-            _slice_time(h, start, steps),
-            _slice_time(dh, start, steps),
+            slice_time(h, start, steps),
+            slice_time(dh, start, steps),
             g,
             reverse=reverse,
         )
@@ -87,7 +87,7 @@ def gated_vjp(
     # Equal fill values would be one constant to XLA, which it then copies for every further buffer.
     buffers = tuple(lax.full_like(x, k) for k, x in enumerate(operands.preactivations))
     sums = jax.tree.map(jnp.zeros_like, (operands.params, operands.reset_state))
-    dh0, (dparams, dreset_state), dpreactivations = _fold_chunks(
+    dh0, (dparams, dreset_state), dpreactivations = fold_chunks(
         chunk, length, (dlast, sums, buffers), backwards=not reverse
     )
     return GatedOperands(dpreactivations, dparams, dh0, dreset_state)
@@ -96,13 +96,13 @@ def gated_vjp(
 def _chunk_operands(operands: GatedOperands, start: Array | int, steps: int) -> GatedOperands:
     """Returns the operands of one chunk; those that are constant in time are whole."""
     return operands._replace(
-        preactivations=tuple(_slice_time(x, start, steps) for x in operands.preactivations),
-        reset=_slice_time(operands.reset, start, steps),
-        mask=_slice_time(operands.mask, start, steps),
+        preactivations=tuple(slice_time(x, start, steps) for x in operands.preactivations),
+        reset=slice_time(operands.reset, start, steps),
+        mask=slice_time(operands.mask, start, steps),
     )
 
 
-def _fold_chunks(chunk, length, carry, *, backwards):
+def fold_chunks(chunk, length, carry, *, backwards):
     """Folds `chunk(start, steps, carry)` over whole chunks, then over the shorter one."""
     count, rest = divmod(length, CHUNK_STEPS)
 
@@ -117,7 +117,7 @@ def _fold_chunks(chunk, length, carry, *, backwards):
     return carry
 
 
-def _slice_time(x: Array | None, start: Array | int, steps: int) -> Array | None:
+def slice_time(x: Array | None, start: Array | int, steps: int) -> Array | None:
     if x is None:
         return None
     return lax.dynamic_slice_in_dim(x, start, steps, x.ndim - 2, allow_negative_indices=False)
