@@ -250,10 +250,10 @@ class LinearCell(Recurrent):
         Flags and gaps are those of the reversed sequence: `reset[t]` comes before input t, where
         the state is that after input t + 1. A mask may be padding at either end.
         """
-        _, state, recurrence, inputs = self._start(carry, xs, None, gaps)
+        recurrence = self._recurrence(xs, gaps)
         options = reset, mask, self.backend, True
-        state, h = recurrence.scan(state, self.initial_state(()), *options)
-        return state, self.readout(h, inputs)
+        state, h = recurrence.scan(carry, self.initial_state(()), *options)
+        return state, self.readout(h, xs)
 
     def run_step(self, carry, x, reset, mask, key, gaps=None):
         def apply(layer, carry, x):
@@ -293,12 +293,13 @@ class LinearCell(Recurrent):
     def _start(self, carry, xs, apply, gaps=None):
         before, state = ((), carry) if self.carry_type is None else carry
         before, inputs = self.before_gates(before, xs, apply)
+        return before, state, self._recurrence(inputs, gaps), inputs
+
+    def _recurrence(self, inputs, gaps):
         recurrence = self.recurrence(inputs)
-        if gaps is not None:
-            recurrence = recurrence.with_gap_decay(
-                gap_exponent(self.gap_rate[...], gaps, self.state_dtype)
-            )
-        return before, state, recurrence, inputs
+        if gaps is None:
+            return recurrence
+        return recurrence.with_gap_decay(gap_exponent(self.gap_rate[...], gaps, self.state_dtype))
 
     def _carry(self, before, state):
         return state if self.carry_type is None else self.carry_type(before, state)

@@ -79,7 +79,7 @@ def from_last(tree: Any, axis: str, reverse: bool = False) -> Any:
 
 
 def from_before(tree: Any, axis: str, reverse: bool = False, distance: int = 1) -> Any:
-    """Returns the arrays of the shard `distance` places before this one, zeros where there is none.
+    """Returns the arrays of the shard `distance` places before this one, or zeros without one.
 
     All arrays have the same leading axes; they travel as one.
     """

@@ -6,9 +6,9 @@ run it on a cut time axis:
 - By rows: where a batch axis is a multiple of the devices, they exchange time for examples
   (`all_to_all`), so that each runs its share of the examples over all time steps, and exchange
   back. All devices work in parallel. They send their inputs and outputs once.
-- In turns: each device runs its steps once the state of the device before arrives. Memory is
-  divided, work is not: with the examples in M groups, which follow each other through N devices, a
-  device works in M of M + N - 1 turns.
+- One after the other: each device runs its steps once the state of the device before arrives.
+  Memory is divided, work is not: with the examples in M groups, which follow each other through N
+  devices, a device works in M of M + N - 1 turns.
 """
 
 from collections.abc import Callable
