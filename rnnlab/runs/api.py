@@ -174,6 +174,12 @@ def build_model(experiment: Experiment, data: TaskData, *, on_mesh: bool = False
             "remove --model.bidirectional"
         )
 
+    if on_mesh and process_count() > 1 and experiment.mesh.num_devices == 1:
+        raise ValueError(
+            f"the mesh must have devices of all {process_count()} processes, got one device; raise "
+            "--mesh.data"
+        )
+
     def make() -> SequenceModel:
         return experiment.model.build(
             data.out_features,
@@ -246,6 +252,7 @@ def _train_and_record(
     metadata = _metadata(settings, data, experiment.mesh)
     # Programs that differ would wait for each other forever.
     require_same("the settings", settings)
+    require_same("the mesh", metadata[MESH])
     require_same("the fingerprint of the data", data.fingerprint)
     require_same("the versions", metadata["versions"])
     outcome = train_run(

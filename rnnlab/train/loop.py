@@ -219,9 +219,17 @@ class TrainingLoop:
 
 
 def _num_tokens(batches: Batch) -> int:
-    """Returns the number of real time steps, without padding."""
+    """Returns the number of real time steps, without padding.
+
+    Each of several processes counts its own part of the mask, as a sample of all.
+    """
     mask = batches.mask
-    return int(np.prod(batches.inputs.shape[:3]) if mask is None else np.sum(mask))
+    if mask is None:
+        return int(np.prod(batches.inputs.shape[:3]))
+    if isinstance(mask, np.ndarray) or mask.is_fully_addressable:
+        return int(np.sum(mask))
+    parts = [np.asarray(shard.data) for shard in mask.addressable_shards]
+    return int(sum(map(np.sum, parts)) / sum(part.size for part in parts) * mask.size)
 
 
 def divided_data(data: TaskData, placement: Placement) -> TaskData:

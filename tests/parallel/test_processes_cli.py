@@ -11,6 +11,7 @@ from faults.process_kills import EXPECTED, digests, kill_one, resume, train, wai
 
 from rnnlab import records
 from rnnlab.errors import CHECKPOINT, LOCKED, PEER_LOST
+from rnnlab.runs.lock import lock_run
 
 slow = pytest.mark.slow
 
@@ -92,12 +93,14 @@ def test_run_of_four_processes_resumes_on_fewer(lab, one, tmp_path, count):
 
 
 @slow
-def test_second_job_is_refused_by_all_its_processes(lab, tmp_path):
-    job = train(lab, tmp_path, point="every_step")
-    wait_for_step(tmp_path, job, 2)
-    for end in resume(tmp_path, name="second"):
-        assert end.code == LOCKED
-    assert [end.code for end in job.wait()] == [0, 0]
+def test_second_job_is_refused_by_all_its_processes(undisturbed, tmp_path):
+    run = run_folder(tmp_path / "out")
+    shutil.copytree(run_folder(undisturbed[0] / "out"), run)
+    (run / "result.json").unlink()
+    with lock_run(run):
+        ended = resume(tmp_path)
+    assert [end.code for end in ended] == [LOCKED, LOCKED], ended
+    assert sum(len(end.lines) for end in ended) == 1
 
 
 @slow
