@@ -50,6 +50,10 @@ class PeerLostError(ConnectionError):
     exit_code = PEER_LOST
 
 
+class MissingPackageError(ValueError):
+    """An optional package, of an extra of rnnlab, that is not installed."""
+
+
 class MissingMethodError(NotImplementedError, ValueError):
     """A cell or layer without a method that its base class calls.
 

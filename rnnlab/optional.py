@@ -5,6 +5,8 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+from rnnlab.errors import MissingPackageError
+
 
 def require_module(name: str, extra: str = "data") -> ModuleType:
     """Returns the module `name`.
@@ -14,7 +16,7 @@ def require_module(name: str, extra: str = "data") -> ModuleType:
       extra: the extra of rnnlab that installs it.
 
     Raises:
-      ValueError: the package is not installed.
+      MissingPackageError: the package is not installed.
 
     >>> require_module("json").dumps([1])
     '[1]'
@@ -29,7 +31,8 @@ def package_data_path(package: str, *parts: str) -> Path:
     """Returns the path of a data file that `package` contains, without importing the package.
 
     Raises:
-      ValueError: the package is not installed, or has no such file.
+      MissingPackageError: the package is not installed.
+      ValueError: it has no such file.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -42,5 +45,5 @@ def package_data_path(package: str, *parts: str) -> Path:
     return path
 
 
-def _missing(package: str, extra: str = "data") -> ValueError:
-    return ValueError(f"{package} must be installed; run `pip install 'rnnlab[{extra}]'`")
+def _missing(package: str, extra: str = "data") -> MissingPackageError:
+    return MissingPackageError(f"{package} must be installed; run `pip install 'rnnlab[{extra}]'`")

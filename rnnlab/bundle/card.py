@@ -10,6 +10,7 @@ from rnnlab.tasks.wording import counted, shortened
 UNKNOWN = "not stated"
 PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "numpy")
 """Packages that computed the parameters."""
+RESULTS = "## Results"
 
 
 def card(
@@ -43,10 +44,50 @@ def card(
         ("Versions", _versions(source.get("versions", {}))),
         ("Trained on", source.get("device")),
     ]
-    lines = [f"# {description.name}", "", *_table(("", ""), rows), "", "## Results", ""]
+    lines = [f"# {description.name}", "", *_table(("", ""), rows), "", RESULTS, ""]
     lines += _results(source.get("result"))
     lines += ["", "## Not tested", "", *_limits(description, reference)]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    if (compressed := source.get("compressed")) is None:
+        return text
+    about = {name: x for name, x in compressed.items() if name != "from"}
+    return card_of_compressed(text, description.name, compressed["from"], about)
+
+
+def card_of_compressed(text: str, name: str, whole: str, about: Mapping[str, Any]) -> str:
+    """Returns the card of a compressed model from that of the whole one.
+
+    The results of the run are then those of another model, which their heading names.
+
+    Args:
+      text: the card of the whole model.
+      name: of the compressed model.
+      whole: the name of the whole model.
+      about: how it was compressed, and what was measured.
+
+    >>> text = "# abc\\n\\n## Results\\n\\nThe run was not finished.\\n"
+    >>> print(card_of_compressed(text, "abc-int8", "abc", {"bits": 8, "test_nll": 1.5}))
+    # abc-int8
+    <BLANKLINE>
+    ## Results of abc, before the compression
+    <BLANKLINE>
+    The run was not finished.
+    <BLANKLINE>
+    ## Compression
+    <BLANKLINE>
+    |  |  |
+    | --- | --- |
+    | bits | 8 |
+    | test nll | 1.5000 |
+    <BLANKLINE>
+    """
+    _, _, body = text.partition("\n")  # without the title
+    body = body.replace(f"\n{RESULTS}\n", f"\n{RESULTS} of {whole}, before the compression\n")
+    rows = [
+        (name.replace("_", " "), f"{x:.4f}" if isinstance(x, float) else f"{x:,}")
+        for name, x in about.items()
+    ]
+    return "\n".join([f"# {name}", f"{body}", "## Compression", "", *_table(("", ""), rows), ""])
 
 
 def _inputs(description: Description) -> str:

@@ -144,13 +144,18 @@ def source_of(run_dir: RunDirectory, settings: Record) -> dict[str, Any]:
         "step": None if result is None else result["best_step"],
         **{name: about.get(name) for name in ("commit", "device", "data_fingerprint")},
         "versions": about.get("versions", {}),
-        "result": None if result is None else _without(result, LOCAL),
+        "result": None if result is None else portable_result(result),
     }
     return _without_folders(source)
 
 
-def _without(record: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in names}
+def portable_result(result: Record) -> Record:
+    """Returns the result of a run as its bundle has it: without what names files of the machine.
+
+    >>> portable_result({"command": "rnnlab run a.py", "data": {"path": "/home/a/b.txt"}})
+    {'data': {'path': 'b.txt'}}
+    """
+    return _without_folders({name: x for name, x in result.items() if name not in LOCAL})
 
 
 def _without_folders(value: Any) -> Any:

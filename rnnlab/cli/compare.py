@@ -1,10 +1,12 @@
 """`rnnlab compare`: finished runs in one table and one figure."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rnnlab.bundle import bundles_below, is_bundle, open_bundle
+from rnnlab.bundle.run_bundle import portable_result
 from rnnlab.cli.commands import Compare
 from rnnlab.cli.result_sentences import conclusion
 from rnnlab.cli.result_table import result_table, run_table
@@ -27,6 +29,7 @@ def compare(command: Compare) -> int:
     """Prints the table and writes the figure. Returns the exit code.
 
     Raises:
+      DataError: a file has no results, or a bundle does not have that of its model.
       ValueError: a directory contains no finished run, the runs have different metrics, or the
         figure's file exists and is not a figure of rnnlab.
     """
@@ -34,7 +37,7 @@ def compare(command: Compare) -> int:
 
     if not command.folders:
         raise ValueError("compare needs at least one run directory or file of results; name one")
-    found = [pair for path in command.folders for pair in results_of(path)]
+    found = _each_once([pair for path in command.folders for pair in results_of(path)])
     results = [result for result, _ in found]
     metrics = list(dict.fromkeys(result["metric"] for result in results))
     if len(metrics) != 1:
@@ -77,7 +80,7 @@ def results_of(path: Path) -> list[tuple[Record, Path | None]]:
         return [(_bundle_result(path), None)]
     found = [RunDirectory(path).result] if RunDirectory(path).result.exists() else []
     found = found or sorted(path.glob("**/result.json"))
-    if not found and (bundles := bundles_below(path)):
+    if not found and (bundles := [x for x in bundles_below(path) if not _is_compressed(x)]):
         return [(_bundle_result(bundle), None) for bundle in bundles]
     if not found:
         raise ValueError(f"{path} contains no finished run; `rnnlab resume` finishes one")
@@ -95,8 +98,28 @@ def training_losses(folder: Path | None) -> Losses:
     ]
 
 
+def _each_once(found: Sequence[tuple[Record, Path | None]]) -> list[tuple[Record, Path | None]]:
+    """Returns each result once, with its run directory if one of the paths is of the run."""
+    kept: dict[str, tuple[Record, Path | None]] = {}
+    for result, folder in found:
+        key = json.dumps(portable_result(result), sort_keys=True)
+        if kept.get(key, (None, None))[1] is None:
+            kept[key] = result, folder
+    return list(kept.values())
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether the model of a bundle was changed after the run whose result the bundle has."""
+    return "compressed" in open_bundle(path).description.source
+
+
 def _bundle_result(path: Path) -> Record:
     """Returns the result of the run that a bundle was made of."""
+    if _is_compressed(path):
+        raise DataError(
+            f"{path} must have the result of its model, and has that of the model before it was "
+            "compressed; read its card.md, which has both losses"
+        )
     result = open_bundle(path).description.source.get("result")
     if not is_result(result):
         raise DataError(

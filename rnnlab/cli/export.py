@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from rnnlab.atomic_io import mkdir_durable, parse_json, write_bytes
 from rnnlab.bundle import Bundle, add_files, open_bundle
 from rnnlab.cli.commands import Export
-from rnnlab.export import PARITY_FILE, export_files, forms_of
+from rnnlab.export import FORMATS, PARITY_FILE, export_files, forms_of
 from rnnlab.export.browser import PAGE_FILE, browser_page
 from rnnlab.tables import Table, print_table, print_text
+from rnnlab.validation import require_one_of
 
 BROWSER = "browser"
 """The format of a page, which holds the ONNX file of one time step."""
@@ -29,6 +30,8 @@ def export(command: Export) -> int:
     if not forms and "step" not in forms_of(model):
         print_text("A bidirectional model has no step; only its sequence is written.")
     formats = _names(command.format)
+    for name in formats:
+        require_one_of("format", name, (*FORMATS, BROWSER))
     pages = {}
     if BROWSER in formats:
         formats.remove(BROWSER)

@@ -26,6 +26,15 @@ KEEP, NO_KEEP = "--malloc-keep-memory", "--no-malloc-keep-memory"
 GLOBAL_FLAGS = {DEBUG, WIDE, KEEP, NO_KEEP}
 """Flags of every command."""
 TRAINING_COMMANDS = (["run"], ["search"], ["resume"], ["bench", "language-model"], ["bench", "lm"])
+"""Commands that keep freed memory."""
+KEPT = {
+    "run": "all saved checkpoints are kept",
+    "search": "all saved checkpoints are kept",
+    "resume": "all saved checkpoints are kept",
+    "bench": "all written records are kept",
+    "speedup": "all written records are kept",
+}
+"""What a command keeps that a signal stops. The files of all others are complete or not there."""
 
 
 def main(arguments: list[str] | None = None, *, owns_process: bool = False) -> int:
@@ -63,7 +72,7 @@ def main(arguments: list[str] | None = None, *, owns_process: bool = False) -> i
             raise
         if debug:
             traceback.print_exc()
-        code, line = _exit_code_and_message(error)
+        code, line = _exit_code_and_message(error, arguments)
         with suppress(OSError):
             _print_line(line)
         _discard_unwritable_output()
@@ -131,13 +140,15 @@ def _discard_unwritable_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _exit_code_and_message(error: BaseException) -> tuple[int, str]:
+def _exit_code_and_message(error: BaseException, arguments: list[str]) -> tuple[int, str]:
     """Returns the exit code and the line on stderr for an exception."""
     text = " ".join(str(error).split())
-    if isinstance(error, StopRequested):
-        return error.exit_code, f"stopped by {text}; {error.kept}"
     if isinstance(error, KeyboardInterrupt):
-        return 130, f"interrupted; {StopRequested.kept}"
+        words = [word for word in arguments if word not in GLOBAL_FLAGS]
+        kept = KEPT.get("".join(words[:1]), "written files are complete; repeat the command")
+        if isinstance(error, StopRequested):
+            return error.exit_code, f"stopped by {text}; {error.kept or kept}"
+        return 130, f"interrupted; {kept}"
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         text = f"the output cannot be written: {error.strerror}; free disk space"
         return errors.RESOURCES, f"error: {text}"

@@ -32,12 +32,15 @@ def run(command: Prune) -> int:
         require_free(out, command.overwrite)
         whole = source.bundle.model()
         batches = [source.data.train_batch(k) for k in range(command.batches)]
-        model = prune(whole, batches, command.share)
+        model = prune(whole, batches, command.share, stateful=source.data.stateful)
         part, metric = list(source.data.eval_sets)[-1], source.data.metrics[0]
 
+        losses = []
+
         def row(what: str, model: SequenceModel) -> tuple[str, ...]:
+            losses.append(source.metric(model, part))
             sizes = f"{count_parameters(model):,}", f"{state_bytes(model):,}"
-            return (what, *sizes, f"{source.metric(model, part):.4f}")
+            return (what, *sizes, f"{losses[-1]:.4f}")
 
         lines = [row("all units", whole), row(f"{1 - command.share:.1%} of the units", model)]
         if command.tune_steps:
@@ -46,7 +49,12 @@ def run(command: Prune) -> int:
             lines.append(row(f"after {command.tune_steps} updates", model))
         headings = ("model", "parameters", "state, bytes", f"{part} {metric}")
         print_table(Table("", headings, lines))
-        about = {"share": command.share, "updates": command.tune_steps}
+        about = {
+            "share": command.share,
+            "updates": command.tune_steps,
+            f"{part}_{metric}": losses[-1],
+            f"{part}_{metric}_of_all_units": losses[0],
+        }
         written = write_pruned(out, source, model, about, overwrite=command.overwrite)
     print("Written:", written.path)
     return 0

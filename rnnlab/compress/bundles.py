@@ -10,6 +10,7 @@ from typing import Any
 from flax import nnx
 
 from rnnlab.bundle import Bundle, Sizes, is_bundle, open_bundle, write_bundle
+from rnnlab.bundle.card import card_of_compressed
 from rnnlab.bundle.run_bundle import bundle_model, bundle_run, default_folder, reference_of
 from rnnlab.bundle.values import dump
 from rnnlab.compress.prune import pruned_config
@@ -103,7 +104,6 @@ def write_quantized(
     """
     bundle = source.bundle
     reference = bundle.reference
-    _, _, card = bundle.read(CARD).decode().partition("\n")  # without the name of the whole model
     if source.data is not None:
         reference = dump(reference_of(small.model, source.data))
     return write_bundle(
@@ -112,7 +112,7 @@ def write_quantized(
         small.arrays,
         encodings=small.encodings,
         reference=reference,
-        card=f"# {out.name}\n{card}\n{section(about)}",
+        card=card_of_compressed(bundle.read(CARD).decode(), out.name, bundle.name, about),
         overwrite=overwrite,
     )
 
@@ -124,26 +124,6 @@ def write_pruned(
     config = pruned_config(source.bundle.config, model)
     origin = _origin(source.bundle, about)
     return bundle_model(out, model, config, source.data, source=origin, overwrite=overwrite)
-
-
-def section(about: Mapping[str, Any]) -> str:
-    """Returns the section of a card about the compression.
-
-    >>> print(section({"bits": 8, "test_nll": 1.5}))
-    ## Compression
-    <BLANKLINE>
-    | | |
-    | --- | --- |
-    | bits | 8 |
-    | test nll | 1.5000 |
-    <BLANKLINE>
-    """
-
-    def text(value: Any) -> str:
-        return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
-
-    lines = [f"| {name.replace('_', ' ')} | {text(value)} |" for name, value in about.items()]
-    return "\n".join(["## Compression", "", "| | |", "| --- | --- |", *lines, ""])
 
 
 def _origin(bundle: Bundle, about: Mapping[str, Any]) -> dict[str, Any]:

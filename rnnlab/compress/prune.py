@@ -28,6 +28,7 @@ def prune(
     repair: bool = True,
     criterion: Literal["refit", "magnitude", "random"] = "refit",
     seed: int = 0,
+    stateful: bool = False,
 ) -> SequenceModel:
     """Returns a model with a share of the units of its minimal cells removed.
 
@@ -40,12 +41,14 @@ def prune(
 
     Args:
       model: is not changed. Its blocks with other cells stay as they are.
-      batches: examples, such as training batches; each is read from the initial carry.
+      batches: examples, such as training batches.
       share: fraction of the units of each minimal cell to remove, rounded to a number of units.
       repair: whether the projection is fitted again. Without it the rows of removed units go.
       criterion: which units are removed: by backward elimination in that regression, those whose
         rows of the projection have the smallest norm, or random ones.
       seed: of random units.
+      stateful: whether each example continues the one of the batch before, as in `TaskData`: it is
+        read from the state after that one. Otherwise it is read from the initial state.
 
     Raises:
       ValueError: share is not in [0, 1), a cell would keep no unit, the model has no block with a
@@ -79,7 +82,9 @@ def prune(
             raise ValueError(f"share must leave one of {count} units, got {share}; lower it")
         rows = np.asarray(block.project.kernel[...], np.float64)
         reads_states = repair or criterion == "refit"
-        moments = Moments.of(_samples(original, pruned, k, batches)) if reads_states else None
+        moments = None
+        if reads_states:
+            moments = Moments.of(_samples(original, pruned, k, batches, stateful))
         if criterion == "refit":
             removed = backward_elimination(moments, groups, count)[0]
         elif criterion == "magnitude":
@@ -126,36 +131,56 @@ def _groups(block: Block) -> list[np.ndarray]:
 
 
 def _samples(
-    original: SequenceModel, pruned: SequenceModel, k: int, batches: Sequence[Batch]
+    original: SequenceModel,
+    pruned: SequenceModel,
+    k: int,
+    batches: Sequence[Batch],
+    stateful: bool,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the states of the k-th block of the pruned model, and what they should sum to.
 
     That is the stream of the original model after its k-th cell, minus that of the pruned model
     before it: the regression also corrects what the blocks below have changed.
     """
-    graphdefs, params = zip(*(nnx.split(m) for m in (original, pruned)), strict=True)
+    models = (original, pruned)
+    graphdefs, params = zip(*(nnx.split(m) for m in models), strict=True)
 
     @jax.jit
-    def read(params: Any, batch: Batch) -> tuple[Array, Array]:
+    def read(params: Any, carries: Any, batch: Batch) -> tuple[Array, Array, Any]:
         models = [nnx.merge(g, p, copy=True) for g, p in zip(graphdefs, params, strict=True)]
-        (x, states), (x_pruned, states_pruned) = (_block_states(m, k, batch) for m in models)
+        found = [_block_states(m, c, batch) for m, c in zip(models, carries, strict=True)]
+        (x, states, after), (x_pruned, states_pruned, after_pruned) = found
         x = x + layers_of(models[0])[k].project(states)
-        return states_pruned, x - x_pruned
+        return states_pruned, x - x_pruned, (after, after_pruned)
 
+    carries = None
     for batch in batches:
-        states, target = (np.asarray(x, np.float64) for x in read(params, batch))
+        if carries is None or not stateful:
+            carries = tuple(_initial_carries(m, k, len(batch.inputs)) for m in models)
+        states, target, carries = read(params, carries, batch)
+        states, target = (np.asarray(x, np.float64) for x in (states, target))
         keep = np.ones(states.shape[:2], bool) if batch.mask is None else batch.mask
         yield states[keep], target[keep]
 
 
-def _block_states(model: SequenceModel, k: int, batch: Batch) -> tuple[Array, Array]:
-    """Returns the stream before the k-th block and the states of its cells."""
+def _initial_carries(model: SequenceModel, k: int, batch_size: int) -> tuple[Any, ...]:
+    """Returns the initial carries of the layers up to the k-th."""
+    return tuple(layer.initial_carry((batch_size,)) for layer in layers_of(model)[: k + 1])
+
+
+def _block_states(
+    model: SequenceModel, carries: Sequence[Any], batch: Batch
+) -> tuple[Array, Array, tuple[Any, ...]]:
+    """Returns the stream before the last block with a carry, the states of its cells, and carries.
+
+    The carries are those of all layers up to that block, after the batch.
+    """
     flags = {"reset": batch.reset, "mask": batch.mask}
-    x = model.embed(jnp.asarray(batch.inputs))
-    for layer in layers_of(model)[:k]:
-        x = layer(layer.initial_carry(x.shape[:1]), x, **flags, **gap_option(layer, batch.gaps))[1]
-    block = layers_of(model)[k]
-    carry = block.initial_carry(x.shape[:1])
-    inputs = block.cell_inputs(carry, x, **flags)
-    options = gap_option(block.cell, batch.gaps)
-    return x, block.cell(carry.cell, inputs, **flags, **options)[1]
+    x, after = model.embed(jnp.asarray(batch.inputs)), []
+    for layer, carry in zip(layers_of(model), carries, strict=False):
+        before = x
+        carry, x = layer(carry, x, **flags, **gap_option(layer, batch.gaps))
+        after.append(carry)
+    inputs = layer.cell_inputs(carries[-1], before, **flags)
+    options = gap_option(layer.cell, batch.gaps)
+    return before, layer.cell(carries[-1].cell, inputs, **flags, **options)[1], tuple(after)

@@ -10,7 +10,7 @@ from flax import nnx
 
 from rnnlab.export.formats import FORMATS, Format
 from rnnlab.export.names import FORMS, Form
-from rnnlab.export.parity import evaluation_copy, largest_error, package_versions
+from rnnlab.export.parity import evaluation_copy, package_versions, require_small_error
 from rnnlab.layers.bidirectional import Bidirectional
 from rnnlab.recurrent import module_dtype
 from rnnlab.validation import require_one_of
@@ -89,21 +89,20 @@ def _check(
     """Returns the report on a file.
 
     Raises:
-      ValueError: it differs from the module by more than the format's tolerance.
+      ValueError: it differs from the module by more than `require_small_error` allows.
     """
     function = format.load().read(content)
-    error = largest_error(function, module, form, flags, sizes=format.sizes)
-    if not error <= format.tolerance:
-        raise ValueError(
-            f"{file} must differ from the model by at most {format.tolerance:.0e}, got "
-            f"{error:.1e}; nothing is written, report the settings of the model"
-        )
+    try:
+        error, allowed = require_small_error(file, function, format, module, form, flags)
+    except ValueError as reason:
+        action = "nothing is written, report the settings of the model"
+        raise ValueError(f"{reason}; {action}") from None
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "form": form,
         "flags": sorted(flags),
         "max_relative_error": error,
-        "tolerance": format.tolerance,
+        "tolerance": allowed,
         "batches": [list(size) for size in format.sizes],
         "dtype": "float32",
         "device": jax.devices()[0].platform,

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
-from rnnlab.export.formats import ANY_SIZE
+from rnnlab.export.formats import ANY_SIZE, Format
 from rnnlab.export.names import (
     GAPS,
     INPUTS,
@@ -21,6 +22,7 @@ from rnnlab.export.names import (
     Form,
     flatten_carry,
     input_fields,
+    unflatten_carry,
 )
 
 Function = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
@@ -30,6 +32,12 @@ CALLS = 3
 """Calls that a check makes on each batch, each from the carry that the module returned before."""
 
 RESET_SHARE = 0.2
+
+ROUNDING_FACTOR = 10
+"""How many times the rounding error of a module in float32 a file may differ from it."""
+
+MAX_ROUNDING = 1e-3
+"""Largest relative error that the rounding of a module excuses."""
 
 
 def evaluation_copy(module: nnx.Module) -> nnx.Module:
@@ -44,19 +52,12 @@ def evaluation_copy(module: nnx.Module) -> nnx.Module:
     >>> print(evaluation_copy(MinGRU(3, 4, dtype="bfloat16", rngs=nnx.Rngs(0))).dtype)
     float32
     """
-    graphdef, parameters, rest = nnx.split(module, nnx.Param, ...)
+    parameters = nnx.state(module, nnx.Param)
     if any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(parameters)):
         raise ValueError(
             "parameters must be float32 or narrower to be exported, got float64; convert them"
         )
-    parameters = jax.tree.map(lambda x: x.astype(jnp.float32), parameters)
-    copied = nnx.merge(graphdef, parameters, rest, copy=True)
-    for _, part in nnx.iter_modules(copied):
-        for name in ("dtype", "param_dtype"):
-            if vars(part).get(name) is not None:
-                setattr(part, name, jnp.dtype(jnp.float32))
-    copied.eval()
-    return copied
+    return _copy_of(module, jnp.float32)
 
 
 def largest_error(
@@ -100,9 +101,97 @@ def largest_error(
     return worst
 
 
+def require_small_error(
+    file: str,
+    function: Function,
+    format: Format,
+    module: nnx.Module,
+    form: Form,
+    flags: Collection[str] = (),
+) -> tuple[float, float]:
+    """Returns the largest relative error of a file and the one that was allowed.
+
+    That is the tolerance of the format. A model with large weights amplifies the last bits of its
+    inputs, so that two correct float32 programs differ by more: then it is `ROUNDING_FACTOR` times
+    the error of the module itself in float32, compared with float64, up to `MAX_ROUNDING`.
+
+    Args:
+      file: name of the file.
+      function: the file.
+      format: its format.
+      module: what it was exported from, in evaluation mode, of float32.
+      form: the form of the file.
+      flags: the flags that it was exported with.
+
+    Raises:
+      ValueError: the error is larger, or an output is missing or has another shape.
+    """
+    try:
+        error = largest_error(function, module, form, flags, sizes=format.sizes)
+    except ValueError as reason:
+        raise ValueError(f"{file} must compute the model: {reason}") from None
+    if error <= format.tolerance:
+        return error, format.tolerance
+    rounding = rounding_error(module, form, flags, sizes=format.sizes)
+    allowed = max(format.tolerance, min(ROUNDING_FACTOR * rounding, MAX_ROUNDING))
+    if not error <= allowed:
+        raise ValueError(
+            f"{file} must differ from the model by at most {allowed:.0e}, got {error:.1e}, where "
+            f"rounding changes the model by {rounding:.0e}"
+        )
+    return error, allowed
+
+
+def rounding_error(
+    module: nnx.Module,
+    form: Form,
+    flags: Collection[str] = (),
+    *,
+    sizes: Sequence[tuple[int, int]] = ANY_SIZE,
+    seed: int = 0,
+) -> float:
+    """Returns the largest relative error of a module in float32 compared with float64.
+
+    Arguments are those of `largest_error`.
+
+    >>> from rnnlab import MinGRU
+    >>> 0 < rounding_error(MinGRU(3, 4, rngs=nnx.Rngs(0)), "step") < 1e-6
+    True
+    """
+    with jax.enable_x64(True):
+        call = _jitted(_copy_of(module, jnp.float64), form)
+
+    def exact(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with jax.enable_x64(True):
+            wide = {
+                name: jnp.asarray(x, jnp.float64 if x.dtype == np.float32 else x.dtype)
+                for name, x in inputs.items()
+            }
+            carry = unflatten_carry(module, wide)
+            carry, outputs = call(
+                carry, {name: x for name, x in wide.items() if not name.startswith("carry.")}
+            )
+            return _numpy({OUTPUTS: outputs, **flatten_carry(carry, NEXT_CARRY)})
+
+    return largest_error(exact, module, form, flags, sizes=sizes, seed=seed)
+
+
 def package_versions(names: Collection[str]) -> dict[str, str]:
     """Returns the versions of installed packages."""
     return {name: version(name) for name in names}
+
+
+def _copy_of(module: nnx.Module, dtype: DTypeLike) -> nnx.Module:
+    """Returns a copy in evaluation mode whose parameters and computations are of a dtype."""
+    graphdef, parameters, rest = nnx.split(module, nnx.Param, ...)
+    parameters = jax.tree.map(lambda x: x.astype(dtype), parameters)
+    copied = nnx.merge(graphdef, parameters, rest, copy=True)
+    for _, part in nnx.iter_modules(copied):
+        for name in ("dtype", "param_dtype"):
+            if vars(part).get(name) is not None:
+                setattr(part, name, jnp.dtype(dtype))
+    copied.eval()
+    return copied
 
 
 def _jitted(module: nnx.Module, form: Form) -> Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from flax import nnx
 
-from rnnlab.errors import BundleError
+from rnnlab.errors import BundleError, MissingPackageError
 from rnnlab.export.files import forms_of
 from rnnlab.export.formats import FORMATS, Format
 from rnnlab.export.names import FLAGS
-from rnnlab.export.parity import evaluation_copy, largest_error
+from rnnlab.export.parity import evaluation_copy, require_small_error
 
 
 def verify_files(
@@ -29,24 +29,22 @@ def verify_files(
     Raises:
       BundleError: a file differs from the module by more than its format allows, or the report is
         not of this file.
-      ValueError: a package that reads a file is missing.
+      MissingPackageError: a package that reads a file is missing.
     """
     module, errors = evaluation_copy(module), {}
     for name, entry in report.items():
         content = read(name)
         format, form, flags = _entry(module, name, entry, content)
         try:
-            error = largest_error(
-                format.load().read(content), module, form, flags, sizes=format.sizes
-            )
+            function = format.load().read(content)
+        except MissingPackageError as error:
+            raise MissingPackageError(f"to compare {name} with the model {error}") from None
         except ValueError as reason:
-            raise BundleError(f"{name} must compute the model: {reason}; export it again") from None
-        if not error <= format.tolerance:
-            raise BundleError(
-                f"{name} must differ from the model by at most {format.tolerance:.0e}, got "
-                f"{error:.1e}; export it again"
-            )
-        errors[name] = error
+            raise BundleError(f"{name} must be readable: {reason}; export it again") from None
+        try:
+            errors[name], _ = require_small_error(name, function, format, module, form, flags)
+        except ValueError as reason:
+            raise BundleError(f"{reason}; export it again") from None
     return errors
 
 

@@ -12,10 +12,10 @@ class StopRequested(KeyboardInterrupt):
 
     Attributes:
       exit_code: of the process, 128 and the signal's number.
-      kept: what is kept, and how to continue, for the line on stderr.
+      kept: what is kept, and how to continue, for the line on stderr; None: what the command keeps.
     """
 
-    kept = "all saved checkpoints are kept"
+    kept: str | None = None
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)

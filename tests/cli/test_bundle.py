@@ -87,6 +87,22 @@ def test_compare_shows_the_result_of_a_bundle(trained_runs, elsewhere, tmp_path,
     assert "transformer" in both
 
 
+def test_compare_of_a_run_and_its_bundle_has_one_row(trained_run, elsewhere, tmp_path, capsys):
+    alone = output(capsys, "compare", trained_run, "--out", tmp_path / "a.png")
+    for paths in ((trained_run, elsewhere), (elsewhere, trained_run)):
+        assert output(capsys, "compare", *paths, "--out", tmp_path / "a.png") == alone
+
+
+def test_compare_does_not_take_the_result_of_a_compressed_model_from_its_run(elsewhere, capsys):
+    output(capsys, "quantize", elsewhere, "--out", "some/int8")
+    code, line = error(capsys, "compare", "some/int8")
+    assert (code, "and has that of the model before it was compressed" in line) == (3, True)
+    code, line = error(capsys, "compare", "some")
+    assert (code, "contains no finished run" in line) == (2, True)
+    shutil.copytree(elsewhere, "some/abc")
+    output(capsys, "compare", "some")
+
+
 def test_directory_of_bundles_stands_for_the_only_one(elsewhere, capsys):
     folder = elsewhere.parent / "bundles"
     shutil.copytree(elsewhere, folder / "one")

@@ -64,6 +64,22 @@ def test_every_error_is_one_line_and_an_exit_code(monkeypatch, capsys, error, co
     assert said in printed.err
 
 
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["resume", "run"], "all saved checkpoints are kept"),
+        (["--wide", "resume", "run"], "all saved checkpoints are kept"),
+        (["predict", "run"], "written files are complete; repeat the command"),
+        (["inspect", "run"], "written files are complete; repeat the command"),
+    ],
+)
+@pytest.mark.parametrize("error", [StopRequested(signal.SIGINT), KeyboardInterrupt()])
+def test_signal_to_a_command_names_what_that_command_keeps(monkeypatch, capsys, error, words, kept):
+    monkeypatch.setattr(main, "_execute", raising(error))
+    assert main.main(words) == 130
+    assert capsys.readouterr().err.endswith(f"; {kept}\n")
+
+
 def test_debug_flag_prints_the_traceback(monkeypatch, capsys):
     monkeypatch.setattr(parser, "dispatch", raising(ValueError("x")))
     assert main.main(["list", "--debug"]) == errors.USAGE_ERROR
@@ -145,7 +161,10 @@ def test_signal_during_the_imports_ends_the_process_quietly(tmp_path, millisecon
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out + err) in (
-        (143, "rnnlab: stopped by SIGTERM; all saved checkpoints are kept\n"),
+        (
+            143,
+            "rnnlab: stopped by SIGTERM; written files are complete; repeat the command\n",
+        ),
         (-signal.SIGTERM, ""),
     )
 

@@ -31,6 +31,10 @@ def batches(count=4):
     return [Batch(np.where(mask[..., None], x, np.nan), None, mask) for x in xs]
 
 
+def outputs_of(model, batch):
+    return model(None, jnp.asarray(batch.inputs))[1]
+
+
 def outputs(model, batch):
     return model(None, jnp.asarray(batch.inputs), mask=jnp.asarray(batch.mask))[1]
 
@@ -119,6 +123,17 @@ def test_pruned_trained_model_keeps_its_loss_better_than_by_magnitude(trained):
     small = prune(trained.model, trained.batches, 0.5)
     tuned = fine_tune(small, trained.data, tuning_config(trained.config, 20))
     assert trained.loss(tuned) < trained.loss(small)
+
+
+def test_prune_of_stateful_batches_equals_prune_of_the_whole_sequences():
+    _, model = build()
+    whole = Batch(np.random.default_rng(1).normal(size=(3, 24, 3)).astype(np.float32), None)
+    windows = [Batch(x, None) for x in np.split(whole.inputs, 4, 1)]
+    expected = outputs_of(prune(model, [whole], 0.25), whole)
+    found = outputs_of(prune(model, windows, 0.25, stateful=True), whole)
+    assert_close(found, expected, 1e-5)
+    from_initial_states = outputs_of(prune(model, windows, 0.25), whole)
+    assert abs(from_initial_states - expected).max() > 1e-3
 
 
 def test_pruned_model_is_built_again_from_its_settings_and_from_a_file(tmp_path):

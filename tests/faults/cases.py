@@ -15,14 +15,17 @@ class Case:
     Attributes:
       number: the group; several cases may share one.
       what: a short description.
-      arguments: of `rnnlab`; FILE is the experiment, RUN a copy of a finished run.
+      arguments: of `rnnlab`; FILE is the experiment, RUN a copy of a finished run, BUNDLE a copy
+        of its bundle.
       code: the expected exit code.
       expected_message: a part of the expected line on stderr; empty if none is expected.
-      prepare: makes files in the working folder; the copy of the run is its folder `run`.
+      prepare: makes files in the working folder; the copy of the run is its folder `run`, that of
+        the bundle its folder `model`.
       point: an injection point of `injection_points.py`.
       environment: extra environment variables of the process.
       stdout: a file that receives the output, or CLOSED for a pipe that nobody reads; by default
         the output is read.
+      package: of an extra, that the command needs before it looks at its arguments; empty if none.
     """
 
     number: int
@@ -34,6 +37,7 @@ class Case:
     point: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     stdout: str = ""
+    package: str = ""
 
     @property
     def needs_process(self) -> bool:

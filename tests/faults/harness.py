@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnlab.atomic_io import lock
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.store import CheckpointStore
 
@@ -94,6 +95,22 @@ class Lab:
     def reference_run(self) -> Path:
         """The run directory of the reference run."""
         return run_folder(self.folder / "reference")
+
+    def reference_bundle(self) -> Path:
+        """Returns the bundle of the reference run, which the first call of any process writes.
+
+        Raises:
+          RuntimeError: it could not be written.
+        """
+        path = self.folder / "bundle"
+        with (self.folder / "bundle.lock").open("w") as file:
+            lock(file)
+            if not path.exists():
+                command = "bundle", str(self.reference_run), "--out", str(path)
+                outcome = self.wait(self.rnnlab(*command))
+                if outcome.code:
+                    raise RuntimeError(outcome.stderr)
+        return path
 
     @property
     def is_complete(self) -> bool:

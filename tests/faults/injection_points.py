@@ -168,7 +168,13 @@ def hide_package(package):
     def find_spec(name, *arguments):
         return None if name.partition(".")[0] == package else find(name, *arguments)
 
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == package:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
     importlib.util.find_spec = find_spec
+    sys.meta_path.insert(0, Finder())
 
 
 INJECTION_POINTS = {

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from faults import bad_commands, bad_data
+from faults import bad_commands, bad_data, bad_deployment
 from faults.cases import CLOSED, FORECAST, Case
 from faults.harness import Lab
 from rnnlab.records import Record
@@ -17,7 +17,9 @@ from rnnlab.records import Record
 MAX_SECONDS = 5.0
 """The time limit of a refusal. A valid input trains, for as long as that takes."""
 
-CASES = sorted(bad_commands.CASES + bad_data.CASES, key=lambda case: case.number)
+CASES = sorted(
+    bad_commands.CASES + bad_data.CASES + bad_deployment.CASES, key=lambda case: case.number
+)
 """All bad inputs."""
 
 
@@ -39,9 +41,12 @@ def run_case(lab: Lab, case: Case, here: Path, execute: Execute) -> Record:
     if "RUN" in case.arguments or case.number == 20:
         shutil.copytree(lab.reference_run, here / "run")
         (here / "run" / "result.json").unlink()
+    if "BUNDLE" in case.arguments:
+        shutil.copytree(lab.reference_bundle(), here / "model")
     case.prepare(here)
     before = _tree(here)
-    names = {"FILE": str(lab.experiment), "RUN": "run", "EXPERIMENTS": str(Path(FORECAST).parent)}
+    names = {"FILE": str(lab.experiment), "RUN": "run", "BUNDLE": "model"}
+    names["EXPERIMENTS"] = str(Path(FORECAST).parent)
     arguments = [names.get(word, word) for word in shlex.split(case.arguments)]
     ended = execute(lab, case, arguments, here)
     lines = ended.stderr.splitlines()

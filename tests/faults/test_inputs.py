@@ -7,6 +7,7 @@ import pytest
 
 from faults.inputs import CASES, Ended, in_a_process, run_case
 from rnnlab.cli import main
+from rnnlab.cli.commands import COMMANDS
 
 
 @pytest.fixture
@@ -33,6 +34,8 @@ def identify(case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.needs_process], ids=identify)
 def test_bad_input_is_refused_in_one_line(lab, tmp_path, in_this_process, case):
+    if case.package:
+        pytest.importorskip(case.package)
     record = run_case(lab, case, tmp_path / "here", in_this_process)
     assert record["ok"], str(record)
 
@@ -59,5 +62,7 @@ def test_bad_input_is_refused_by_a_process_too(lab, tmp_path, case):
     assert record["in_time"], str(record)
 
 
-def test_cases_cover_all_groups():
-    assert {case.number for case in CASES} >= set(range(1, 28))
+def test_cases_cover_all_groups_and_commands():
+    commands = {case.arguments.split()[0] for case in CASES}
+    assert commands >= {*COMMANDS, "bench"}
+    assert {case.number for case in CASES} >= set(range(1, 40))
