@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from rnnlab.cli.commands import ALIASES
+from rnnlab.cli.benchmarks import ALIASES
 from rnnlab.cli.seed_groups import metric_value
 from rnnlab.records import Record
 from rnnlab.tables import device_label

@@ -151,7 +151,7 @@ def study(name: str, records: str | None = None, table: str = "table") -> str:
 
 def compression(part: str) -> str:
     """A part of the study of smaller models below its finding."""
-    module = load_module.load(STUDIES / "model_compression.py", "a study")
+    module = load_module.load(STUDIES / "compression_parts" / "tables.py", "tables of a study")
     records = [r for r in committed_records("compression") if r["part"] == part]
     if not records:
         return "The times are not measured yet."

@@ -4,7 +4,7 @@ from rnnlab.bundle import is_bundle
 from rnnlab.bundle.format import SIGNATURE
 from rnnlab.bundle.run_bundle import bundle_run
 from rnnlab.bundle.signature import require_private_key, sign
-from rnnlab.cli.commands import Bundle
+from rnnlab.cli.deploy_commands import Bundle
 from rnnlab.cli.shipped import question_of
 from rnnlab.runs.api import read_settings
 from rnnlab.tables import print_text

@@ -1,7 +1,9 @@
 """The commands of `rnnlab` as dataclasses of their arguments, importable without JAX.
 
 The names, types and docstrings here are the command line's flags and help texts. What each command
-does is in the module that `HANDLERS` names, which is imported when the command runs.
+does is in the module that `HANDLERS` names, which is imported when the command runs. Commands for
+bundles are in `deploy_commands.py`, those for data sets in `data_commands.py`, benchmarks in
+`benchmarks.py`.
 """
 
 from dataclasses import dataclass
@@ -9,7 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg, subcommand
+from tyro.conf import Positional, UseAppendAction, arg
+
+from rnnlab.cli.data_commands import Data
+from rnnlab.cli.deploy_commands import Bundle, Export, Prune, Quantize, Serve
 
 
 @dataclass(frozen=True)
@@ -180,89 +185,6 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """Write the model of a trained run to a folder that needs neither the run nor its data.
-
-    The folder has the parameters of the best step, the architecture, the preparation of new data,
-    statistics of the held-out data, and a card. `predict`, `sample`, `inspect`, `compare` and
-    `verify` take it in place of a run. docs/deploy.md describes it.
-    """
-
-    folder: Positional[Path]
-    """The run directory; or a bundle, to sign it."""
-    out: Path | None = None
-    """The folder, whose name is that of the model; default: bundles/EXPERIMENT-CELL-seedN."""
-    license: str | None = None
-    """License of the model, for the card."""
-    question: str | None = None
-    """Question that the model answers, for the card; default: that of the experiment, if it comes
-    with rnnlab."""
-    sign_key: Path | None = None
-    """File with a private key of the curve P-256 (PEM), to sign the folder; needs the extra `sign`.
-    """
-    overwrite: bool = False
-    """Replace an existing bundle."""
-    strict: bool = False
-    """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
-
-
-@dataclass(frozen=True)
-class Quantize:
-    """Store the weights of a model as integers of 8, 6 or 4 bits, in a bundle of its own.
-
-    Prints the size and the loss, and for each weight the change of the loss when no other one is
-    quantized, which shows what to keep. States and activations stay float32. The file is smaller;
-    for speed export it, see docs/deploy.md.
-    """
-
-    folder: Positional[Path]
-    """A bundle or a run directory."""
-    bits: int = 8
-    """Bits of a weight: 8, 6 or 4."""
-    group: int | None = None
-    """Inputs of an output channel that share a scale; 0: all. Default: 32 for 4 bits, else all."""
-    keep: str | None = None
-    """Comma-separated names of weights that stay float32, or parts of them, as in head."""
-    leaf_bits: str | None = None
-    """Comma-separated bits of some weights, as in head=8,embedding=6."""
-    run: Path | None = None
-    """Run on the data to measure the loss on; default: the run itself. Without data, as for a
-    bundle, the loss is not measured."""
-    tune_steps: int = 0
-    """Updates of further training that takes the rounding into account; needs data."""
-    sensitivity: bool = True
-    """Measure the loss for each weight, one evaluation each."""
-    out: Path | None = None
-    """The folder of the bundle; default: that of the model with -int8 behind its name."""
-    overwrite: bool = False
-    """Replace an existing bundle."""
-
-
-@dataclass(frozen=True)
-class Prune:
-    """Remove units of the minimal cells of a model, and write it as a bundle of its own.
-
-    The units of a minimal cell do not read each other. Those go whose states the others predict
-    best on training batches, and the weights that read the others are fitted again, in closed form.
-    """
-
-    folder: Positional[Path]
-    """A run directory, or a bundle with --run."""
-    share: float = 0.25
-    """Fraction of the units of each cell to remove."""
-    batches: int = 16
-    """Training batches whose states are read."""
-    run: Path | None = None
-    """Run on the data that the bundle was trained on; default: the run itself."""
-    tune_steps: int = 0
-    """Updates of further training."""
-    out: Path | None = None
-    """The folder of the bundle; default: that of the model with -pruned25 behind its name."""
-    overwrite: bool = False
-    """Replace an existing bundle."""
-
-
-@dataclass(frozen=True)
 class Verify:
     """Check the files of a run or a bundle, of all below a directory, or an audit log.
 
@@ -365,146 +287,6 @@ class Inspect:
     """Fail if the best checkpoint is corrupt instead of using the latest valid one."""
 
 
-@dataclass(frozen=True)
-class Serve:
-    """Serve the models of bundles over HTTP: text as it is generated, and predictions.
-
-    The addresses follow the Open Inference Protocol v2; `/` is a page to type into, `/metrics` is
-    for Prometheus. docs/deploy.md describes them. SIGTERM lets running streams finish.
-    """
-
-    bundles: Annotated[Positional[tuple[Path, ...]], arg(metavar="BUNDLE", help_behavior_hint="")]
-    """Bundles, as written by `rnnlab bundle`. Several are versions of one model."""
-    split: str | None = None
-    """Shares of the versions, as in 0.9,0.1: a session always gets the same version."""
-    name: str | None = None
-    """Name of the model in addresses; default: that of the first bundle."""
-    host: str = "127.0.0.1"
-    """Address to listen on."""
-    port: int = 8000
-    """Port to listen on; 0 chooses a free one."""
-    engine: str = "jax"
-    """What runs the model: jax, or onnx for the bundle's step.onnx by ONNX Runtime."""
-    slots: int = 256
-    """Streams that have a state at the same time."""
-    queue: int = 512
-    """Requests that wait for a slot; one more gets status 429."""
-    per_event: int = 8
-    """Tokens per event of a stream, which one device call computes."""
-    max_tokens: int = 4096
-    """Tokens that one request may generate."""
-    timeout: float = 120.0
-    """Seconds after which a request ends."""
-    idle: float = 60.0
-    """Seconds after which a sequence without a request loses its state."""
-    drain: float = 20.0
-    """Seconds that running streams get to finish after SIGTERM."""
-    audit: Path | None = None
-    """File to which one record per request is appended, each with the digest of the one before."""
-    audit_text: bool = False
-    """Record prompts and answers, too, not only their digests."""
-    admin_token: Path | None = None
-    """File with a secret token; with it, `/admin` loads versions, changes shares and rolls back."""
-    allow_host: str | None = None
-    """Comma-separated names that clients may call the server; default: on a loopback address only
-    localhost, else any."""
-
-
-@dataclass(frozen=True)
-class ListDataSets:
-    """List the data sets: their size, their license, and whether they are here."""
-
-
-@dataclass(frozen=True)
-class GetDataSets:
-    """Copy data sets from a folder, or download them, into the data folder.
-
-    The size and the SHA-256 of every file are compared with the catalog before the file appears.
-    A set that is complete is left as it is.
-    """
-
-    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME", help_behavior_hint="")] = ()
-    """Names of data sets; `rnnlab data` lists them."""
-    source: Annotated[Path | None, arg(name="from")] = None
-    """Folder that has the files, or one folder per data set; default: download them."""
-
-
-@dataclass(frozen=True)
-class VerifyDataSets:
-    """Compare the files of data sets with the catalog: their size and their SHA-256.
-
-    A token file is compared with the SHA-256 of its header. The exit code is 3 if a file is missing
-    or differs.
-    """
-
-    names: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME", help_behavior_hint="")] = ()
-    """Names of data sets, or token files; default: all data sets that are here."""
-
-
-@dataclass(frozen=True)
-class PrepareTokens:
-    """Write texts of any size as a token file, which `rnnlab run FILE --data Tokens` trains on.
-
-    The texts are read in pieces, so that the memory does not grow with them. Every file is a
-    document, and every line of a .jsonl or .ndjson file. The file appears when it is complete.
-    """
-
-    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE", help_behavior_hint="")]
-    """Text files, folders of them, or glob patterns."""
-    out: Path
-    """The token file to write, which must not exist."""
-    by: str = "characters"
-    """What a token is: characters, bytes, or the path of a tokenizer.json of the package
-    tokenizers, which the extra `tokenizers` installs."""
-    field: str | None = None
-    """The key of the text in JSON Lines; default: the only one that has a string in the first line.
-    """
-    end_token: str | None = None
-    """Token of the tokenizer that is added behind every document, as in '<|endoftext|>'."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """List, get and verify public data sets, and prepare token files.
-
-    Each set has a folder below the data folder, which the environment variable RNNLAB_DATA names;
-    default: ~/.local/share/rnnlab/data. Without a subcommand the sets are listed.
-    """
-
-    action: (
-        Annotated[ListDataSets, subcommand("list")]
-        | Annotated[GetDataSets, subcommand("get")]
-        | Annotated[VerifyDataSets, subcommand("verify")]
-        | Annotated[PrepareTokens, subcommand("tokens")]
-    ) = ListDataSets()
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write the model of a bundle as files that run without rnnlab, and add them to the bundle.
-
-    Each file is compared with the model first; parity.json in the bundle reports the differences.
-    If one is too large, nothing is written.
-    """
-
-    folder: Positional[Path]
-    """The bundle."""
-    format: str = "onnx"
-    """Comma-separated formats: onnx, stablehlo, litert, litert-int8, browser."""
-    step: bool = False
-    """Write the file of one time step; default: both files, where the model has a step."""
-    sequence: bool = False
-    """Write the file of a sequence; default: both files, where the model has a step."""
-    flags: str = ""
-    """Comma-separated inputs to add: reset, which starts a new sequence within a batch, and mask,
-    which marks padding."""
-    runtime: Path | None = None
-    """The folder dist of the npm package onnxruntime-web, to embed in the page of format browser;
-    default: the page loads its files from the folder ort next to it."""
-    out: Path | None = None
-    """Write the files to this folder instead of the bundle."""
-
-
 COMMANDS: dict[str, type] = {
     kind.__name__.lower(): kind
     for kind in (
@@ -533,70 +315,6 @@ HANDLERS = {
     Prune: "rnnlab.cli.prune:run",
 }
 """The function that executes each command, as `module:function`."""
-
-SPEEDUP = (
-    "rnnlab.bench.speedup:SpeedupBenchmark",
-    "Compare the training speed of all cells with torch, flax and a Python loop.",
-)
-BENCHMARKS = {
-    "scan": (
-        "rnnlab.bench.scan:ScanBenchmark",
-        "Linear scans compared with the memory bandwidth.",
-    ),
-    "layer": (
-        "rnnlab.bench.layer:LayerBenchmark",
-        "Minimal cells compared with their matmuls.",
-    ),
-    "libraries": (
-        "rnnlab.bench.libraries:LibrariesBenchmark",
-        "Training steps of other libraries' cells.",
-    ),
-    "scaling": (
-        "rnnlab.bench.scaling:ScalingBenchmark",
-        "Cost of a layer by length, batch size and width.",
-    ),
-    "streaming": (
-        "rnnlab.bench.streaming:StreamingBenchmark",
-        "Time and memory of one time step.",
-    ),
-    "serving": (
-        "rnnlab.bench.serving:ServingBenchmark",
-        "Tokens per second and gaps of rnnlab serve.",
-    ),
-    "serving-churn": (
-        "rnnlab.bench.serving_churn:ServingChurnBenchmark",
-        "Streams that start and end all the time on rnnlab serve.",
-    ),
-    "newton": (
-        "rnnlab.bench.newton_convergence:NewtonBenchmark",
-        "Convergence of Newton's iteration.",
-    ),
-    "malloc": (
-        "rnnlab.bench.malloc:MallocBenchmark",
-        "Training steps by setting of glibc's malloc.",
-    ),
-    "accuracy": (
-        "rnnlab.bench.accuracy:AccuracyBenchmark",
-        "Errors of the scan's forms by sequence length.",
-    ),
-    "language-model": (
-        "rnnlab.bench.language_model:LanguageModelBenchmark",
-        "Training step of a language model compared with torch.",
-    ),
-    "export": (
-        "rnnlab.bench.export:ExportBenchmark",
-        "One time step in ONNX Runtime compared with JAX's.",
-    ),
-}
-"""The class of each benchmark's options, as `module:class`, and its summary, by subcommand."""
-
-ALIASES = {
-    "allocator": "malloc",
-    "growth": "scaling",
-    "lm": "language-model",
-    "peers": "libraries",
-}
-"""Earlier names of benchmarks, which the `command` of committed records contains."""
 
 
 def load(target: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnlab.cli import token_files
 from rnnlab.cli.byte_progress import byte_progress
-from rnnlab.cli.commands import Data, GetDataSets, PrepareTokens, VerifyDataSets
+from rnnlab.cli.data_commands import Data, GetDataSets, PrepareTokens, VerifyDataSets
 from rnnlab.cli.suggestions import similar
 from rnnlab.datasets.catalog import DATASETS
 from rnnlab.datasets.data_set import DataFile, DataSet

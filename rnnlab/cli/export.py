@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from rnnlab.atomic_io import mkdir_durable, parse_json, write_bytes
 from rnnlab.bundle import Bundle, add_files, open_bundle
-from rnnlab.cli.commands import Export
+from rnnlab.cli.deploy_commands import Export
 from rnnlab.export import FORMATS, PARITY_FILE, export_files, forms_of
 from rnnlab.export.browser import PAGE_FILE, browser_page
 from rnnlab.tables import Table, print_table, print_text

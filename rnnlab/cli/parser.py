@@ -13,24 +13,20 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 import rnnlab
 from rnnlab.cli import arguments as tyro_arguments
 from rnnlab.cli import suggestions
+from rnnlab.cli.benchmarks import ALIASES, BENCHMARKS, SPEEDUP
 from rnnlab.cli.commands import (
-    ALIASES,
-    BENCHMARKS,
     COMMANDS,
     HANDLERS,
-    SPEEDUP,
-    Bundle,
     Inspect,
     Launch,
     Predict,
-    Prune,
-    Quantize,
     Resume,
     Run,
     Sample,
     Search,
     load,
 )
+from rnnlab.cli.deploy_commands import Bundle, Prune, Quantize
 from rnnlab.runs.locate import find_run
 from rnnlab.runs.signals import StopSignal
 

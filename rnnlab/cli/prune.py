@@ -1,7 +1,7 @@
 """`rnnlab prune`: a bundle whose minimal cells have fewer units."""
 
 from rnnlab.bundle.writing import require_free
-from rnnlab.cli.commands import Prune
+from rnnlab.cli.deploy_commands import Prune
 from rnnlab.compress.bundles import open_source, write_pruned
 from rnnlab.compress.fine_tune import fine_tune, tuning_config
 from rnnlab.compress.prune import prune

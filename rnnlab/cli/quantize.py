@@ -5,7 +5,7 @@ from typing import Any
 
 from rnnlab.bundle.encodings import Integers
 from rnnlab.bundle.writing import require_free
-from rnnlab.cli.commands import Quantize
+from rnnlab.cli.deploy_commands import Quantize
 from rnnlab.compress.bundles import Source, open_source, write_quantized
 from rnnlab.compress.fine_tune import fine_tune, tuning_config
 from rnnlab.compress.quantize import leaf_encodings, quantize, sensitivity

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from rnnlab.bundle import open_bundle
-from rnnlab.cli.commands import Serve
+from rnnlab.cli.deploy_commands import Serve
 from rnnlab.serve.admin import admin_routes
 from rnnlab.serve.app import make_app
 from rnnlab.serve.audit import AuditLog

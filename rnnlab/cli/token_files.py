@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rnnlab.cli.byte_progress import byte_progress
-from rnnlab.cli.commands import PrepareTokens
+from rnnlab.cli.data_commands import PrepareTokens
 from rnnlab.runs.signals import StopRequested
 from rnnlab.tables import print_text
 from rnnlab.tasks.token_files import open_token_file, prepare_token_file

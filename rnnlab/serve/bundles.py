@@ -10,9 +10,9 @@ from rnnlab.bundle import Bundle, open_bundle
 from rnnlab.bundle.reference import Reference
 from rnnlab.bundle.values import load_dataclass
 from rnnlab.serve.drift import DriftMonitor
+from rnnlab.serve.interface import Interface
 from rnnlab.serve.limits import Limits
 from rnnlab.serve.onnx_slots import OnnxSlots
-from rnnlab.serve.protocol import Interface
 from rnnlab.serve.slots import JaxSlots, Slots
 from rnnlab.serve.versions import Version, Versions
 from rnnlab.tasks.sequence_preparation import SequencePreparation

@@ -19,11 +19,11 @@ from rnnlab.serve.protocol import (
     parse_infer,
     sequence_of,
     session_of,
-    tensor,
 )
 from rnnlab.serve.records import RequestRecord
 from rnnlab.serve.service import Service
 from rnnlab.serve.streaming import EventEncoder, EventStream
+from rnnlab.serve.tensors import tensor
 from rnnlab.serve.text import TextDecoder
 from rnnlab.serve.versions import Version
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from rnnlab.serve.delivery import Delivery
 from rnnlab.serve.jobs import Event, Job
-from rnnlab.serve.scheduler import Delivery
 
 
 class Mailbox:

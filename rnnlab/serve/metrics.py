@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from rnnlab.optional import require_module
+from rnnlab.serve.delivery import Observer
 from rnnlab.serve.jobs import Job
-from rnnlab.serve.scheduler import Observer
 
 SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 """Bounds of the histograms of requests."""

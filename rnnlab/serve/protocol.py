@@ -1,90 +1,27 @@
-"""Requests and answers of the Open Inference Protocol v2 and its generate extension, as values."""
+"""Requests of the Open Inference Protocol v2 and its generate extension, as values."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rnnlab.errors import DataError
-from rnnlab.models import SequenceModel
 from rnnlab.serve.fields import Fields, invalid
+from rnnlab.serve.interface import Interface
 from rnnlab.serve.jobs import RequestError
 from rnnlab.serve.limits import Limits
-from rnnlab.tasks.text_preparation import encode
+from rnnlab.serve.tensors import read_inputs, read_tensors, read_tokens, read_values
 
 MAX_NAME = 128
 """Characters of an id."""
 MAX_STOPS = 16
 MAX_BATCH = 64
 """Sequences of one infer request."""
-TOKEN_TYPES = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
-VALUE_TYPES = ("FP16", "FP32", "FP64", *TOKEN_TYPES)
 
 GENERATE_PARAMETERS = (
     *("max_tokens", "temperature", "top_k", "seed", "stop", "timeout", "session_id"),
     "return_tokens",
 )
 INFER_PARAMETERS = ("sequence_id", "sequence_start", "sequence_end", "timeout", "session_id")
-
-
-@dataclass(frozen=True)
-class Interface:
-    """The inputs and outputs of a model.
-
-    Attributes:
-      vocab_size: number of token ids; None if inputs are values.
-      in_features: values per time step; None if inputs are tokens.
-      out_features: predictions per time step.
-      uses_gaps: whether inputs have the time since the one before.
-      vocabulary: the symbol of each token; empty where tokens are not text.
-      classes: the name of each class; empty where classes have only numbers.
-      generates: whether predictions are logits of the next token.
-    """
-
-    vocab_size: int | None
-    in_features: int | None
-    out_features: int
-    uses_gaps: bool = False
-    vocabulary: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    generates: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        model: SequenceModel,
-        vocabulary: tuple[str, ...] = (),
-        classes: tuple[str, ...] = (),
-        generates: bool | None = None,
-    ) -> "Interface":
-        """Returns the interface of a model; it generates if outputs fit inputs, unless given."""
-        fits = model.vocab_size == model.out_features
-        return cls(
-            model.vocab_size,
-            model.in_features,
-            model.out_features,
-            model.uses_gaps,
-            tuple(vocabulary),
-            tuple(classes),
-            fits if generates is None else fits and generates,
-        )
-
-    def encode(self, text: str, field: str) -> np.ndarray:
-        """Returns the tokens of a text.
-
-        Raises:
-          RequestError: the text has a symbol that the vocabulary lacks, or tokens are not text.
-        """
-        if not self.vocabulary:
-            raise RequestError(
-                422,
-                f"{field} must be token ids, since the model has no vocabulary; send a list",
-                field=field,
-            )
-        try:
-            return encode(text, self.vocabulary)
-        except (DataError, UnicodeEncodeError) as error:
-            raise RequestError(422, f"{field}: {error}", field=field) from None
 
 
 @dataclass(frozen=True)
@@ -203,8 +140,8 @@ def parse_infer(body: dict[str, Any], interface: Interface, limits: Limits) -> I
     fields.require_known(("id", "inputs", "outputs", "parameters"))
     parameters = Fields(body.get("parameters") or {}, "parameters")
     parameters.require_known(INFER_PARAMETERS)
-    tensors = _tensors(fields, interface)
-    inputs = _inputs(tensors["inputs"], interface)
+    tensors = read_tensors(fields, interface)
+    inputs = read_inputs(tensors["inputs"], interface)
     if not 1 <= len(inputs) <= MAX_BATCH:
         raise invalid("inputs.shape", f"have 1 to {MAX_BATCH} sequences", len(inputs), "split them")
     if not 1 <= inputs.shape[1] <= limits.max_inputs:
@@ -212,7 +149,7 @@ def parse_infer(body: dict[str, Any], interface: Interface, limits: Limits) -> I
         raise invalid("inputs.shape", must, inputs.shape[1], "send them in parts")
     gaps = None
     if interface.uses_gaps:
-        gaps = _values(tensors["gaps"], inputs.shape[:2])
+        gaps = read_values(tensors["gaps"], inputs.shape[:2])
         if (gaps < 0).any():
             raise invalid("gaps.data", "be >= 0", float(gaps.min()), "send the time since then")
     sequence_id = _name(parameters, "sequence_id")
@@ -233,20 +170,6 @@ def parse_infer(body: dict[str, Any], interface: Interface, limits: Limits) -> I
         timeout=parameters.number("timeout", limits.timeout, 0.001, limits.timeout),
         session=_name(parameters, "session_id"),
     )
-
-
-def tensor(name: str, values: np.ndarray) -> dict[str, Any]:
-    """Returns an output of an answer.
-
-    >>> tensor("outputs", np.zeros((1, 2), np.float32))["data"]
-    [0.0, 0.0]
-    """
-    return {
-        "name": name,
-        "datatype": "FP32",
-        "shape": list(values.shape),
-        "data": values.astype(np.float32).ravel().tolist(),
-    }
 
 
 def _name(parameters: Fields, name: str) -> str | None:
@@ -271,7 +194,7 @@ def _prompt(fields: Fields, interface: Interface, limits: Limits) -> np.ndarray:
         values, name = fields["token_input"], "token_input"
         if not isinstance(values, list) or not values:
             raise invalid(name, "be a list of token ids", values, "send at least one")
-        prompt = _tokens(values, name, interface.vocab_size)
+        prompt = read_tokens(values, name, interface.vocab_size)
     if prompt.ndim != 1 or not 1 <= len(prompt) <= limits.max_inputs:
         must = f"have 1 to {limits.max_inputs} tokens in one list"
         raise invalid(name, must, list(prompt.shape), "shorten it")
@@ -293,107 +216,8 @@ def _stops(parameters: Fields, interface: Interface) -> frozenset[int]:
                 raise invalid(name, "be single symbols", value, "send symbols of the vocabulary")
             found.add(int(tokens[0]))
         else:
-            found.add(int(_tokens([value], name, interface.vocab_size)[0]))
+            found.add(int(read_tokens([value], name, interface.vocab_size)[0]))
     return frozenset(found)
-
-
-def _tensors(fields: Fields, interface: Interface) -> dict[str, Fields]:
-    """Returns the input tensors by name."""
-    expected = ("inputs", "gaps") if interface.uses_gaps else ("inputs",)
-    values = fields["inputs"]
-    if not isinstance(values, list) or not values:
-        raise invalid("inputs", "be a list of tensors", values, f"send {' and '.join(expected)}")
-    found = {}
-    for k, value in enumerate(values):
-        one = Fields(value, f"inputs[{k}]")
-        one.require_known(("name", "datatype", "shape", "data", "parameters"))
-        name = one["name"]
-        if name not in expected or name in found:
-            must = f"be {' and '.join(expected)}, each once"
-            raise invalid(one.path("name"), must, name, "rename or remove it")
-        if one["parameters"]:
-            must = "be empty, since data is JSON"
-            raise invalid(one.path("parameters"), must, one["parameters"], "remove it")
-        found[name] = one
-    if missing := [name for name in expected if name not in found]:
-        raise invalid("inputs", f"have the tensor {missing[0]}", sorted(found), "add it")
-    return found
-
-
-def _inputs(one: Fields, interface: Interface) -> np.ndarray:
-    """Returns tokens (batch, time) or values (batch, time, in_features)."""
-    datatype = one["datatype"]
-    if interface.in_features is not None:
-        return _values(one, (None, None, interface.in_features))
-    if datatype == "BYTES":
-        data = one["data"]
-        if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], str):
-            raise invalid(one.path("data"), "be a list of one text", data, "send one text")
-        return interface.encode(data[0], one.path("data"))[None]
-    if datatype not in TOKEN_TYPES:
-        must = f"be BYTES or one of {', '.join(TOKEN_TYPES)}"
-        raise invalid(one.path("datatype"), must, datatype, "change it")
-    shape = _shape(one, (None, None))
-    return _fitted(_tokens(one["data"], one.path("data"), interface.vocab_size), one, shape)
-
-
-def _values(one: Fields, expected: tuple[int | None, ...]) -> np.ndarray:
-    if one["datatype"] not in VALUE_TYPES:
-        must = f"be one of {', '.join(VALUE_TYPES)}"
-        raise invalid(one.path("datatype"), must, one["datatype"], "change it")
-    shape = _shape(one, expected)
-    field = one.path("data")
-    try:
-        values = np.array(one["data"], dtype=object)
-        if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in values.ravel()):
-            raise ValueError
-        values = values.astype(np.float64)
-    except (ValueError, TypeError, OverflowError):
-        raise invalid(field, "be numbers", one["data"], "remove other values") from None
-    if not (np.abs(values) <= np.finfo(np.float32).max).all():
-        raise invalid(field, "be finite in 32 bits", one["data"], "send smaller numbers")
-    return _fitted(values.astype(np.float32), one, shape)
-
-
-def _tokens(data: Any, field: str, vocab_size: int) -> np.ndarray:
-    """Returns token ids of any shape."""
-    try:
-        values = np.array(data, dtype=object)
-        flat = values.ravel()
-        if not all(isinstance(x, int) and not isinstance(x, bool) for x in flat):
-            raise ValueError
-    except ValueError:
-        raise invalid(field, "be token ids", data, "send integers") from None
-    for value in flat:
-        if not 0 <= value < vocab_size:
-            must = f"be token ids from 0 to {vocab_size - 1}"
-            raise invalid(field, must, value, "remove others")
-    return values.astype(np.int32)
-
-
-def _shape(one: Fields, expected: tuple[int | None, ...]) -> tuple[int, ...]:
-    """Returns the shape of a tensor; the batch axis of one sequence may be omitted."""
-    shape, field = one["shape"], one.path("shape")
-    layout = ", ".join("any" if size is None else str(size) for size in expected)
-    is_shape = isinstance(shape, list) and all(
-        isinstance(x, int) and not isinstance(x, bool) and x >= 0 for x in shape
-    )
-    if is_shape and len(shape) == len(expected) - 1:
-        shape = [1, *shape]
-    if (
-        not is_shape
-        or len(shape) != len(expected)
-        or any(e is not None and e != s for s, e in zip(shape, expected, strict=True))
-    ):
-        raise invalid(field, f"be [{layout}]", one["shape"], "change it")
-    return tuple(shape)
-
-
-def _fitted(values: np.ndarray, one: Fields, shape: tuple[int, ...]) -> np.ndarray:
-    if values.size != int(np.prod(shape, dtype=object)):
-        must = f"have as many numbers as the shape {list(shape)}"
-        raise invalid(one.path("data"), must, values.size, "change the shape or the data")
-    return values.reshape(shape)
 
 
 def _require_outputs(fields: Fields) -> None:

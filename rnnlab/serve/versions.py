@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from rnnlab.serve.drift import DriftMonitor
+from rnnlab.serve.interface import Interface
 from rnnlab.serve.jobs import RequestError
-from rnnlab.serve.protocol import Interface
 from rnnlab.serve.slots import Slots
 
 LOG = logging.getLogger("rnnlab.serve")

@@ -6,7 +6,8 @@ import pytest
 
 from rnnlab.bench.speedup import SpeedupBenchmark
 from rnnlab.bench.speedup_table import conclusion
-from rnnlab.cli.commands import BENCHMARKS, load
+from rnnlab.cli.benchmarks import BENCHMARKS
+from rnnlab.cli.commands import load
 from rnnlab.records import read
 
 RESULTS = Path(__file__).parent.parent.parent / "experiments" / "results"

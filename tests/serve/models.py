@@ -14,8 +14,8 @@ from flax import nnx
 from rnnlab.models.config import ModelConfig
 from rnnlab.models.generate import generate
 from rnnlab.serve.app import make_app
+from rnnlab.serve.interface import Interface
 from rnnlab.serve.limits import Limits
-from rnnlab.serve.protocol import Interface
 from rnnlab.serve.server import running_in_thread
 from rnnlab.serve.service import Service
 from rnnlab.serve.slots import JaxSlots

@@ -3,8 +3,8 @@
 import pytest
 from serve.models import text_model, value_model
 
+from rnnlab.serve.interface import Interface
 from rnnlab.serve.jobs import RequestError
-from rnnlab.serve.protocol import Interface
 from rnnlab.serve.versions import KEPT, Versions
 
 
