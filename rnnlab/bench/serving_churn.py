@@ -18,8 +18,9 @@ from rnnlab.bundle import open_bundle
 from rnnlab.models import SequenceModel
 from rnnlab.models.config import ModelConfig
 from rnnlab.records import Record
+from rnnlab.serve.jax_slots import JaxSlots
 from rnnlab.serve.sampling import POSITION, settings_row
-from rnnlab.serve.slots import JaxSlots, chunk_length
+from rnnlab.serve.slots import chunk_length
 from rnnlab.tables import device_label
 
 TEMPERATURE = 0.8

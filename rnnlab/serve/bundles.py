@@ -11,9 +11,10 @@ from rnnlab.bundle.reference import Reference
 from rnnlab.bundle.values import load_dataclass
 from rnnlab.serve.drift import DriftMonitor
 from rnnlab.serve.interface import Interface
+from rnnlab.serve.jax_slots import JaxSlots
 from rnnlab.serve.limits import Limits
 from rnnlab.serve.onnx_slots import OnnxSlots
-from rnnlab.serve.slots import JaxSlots, Slots
+from rnnlab.serve.slots import Slots
 from rnnlab.serve.versions import Version, Versions
 from rnnlab.tasks.sequence_preparation import SequencePreparation
 

@@ -15,10 +15,10 @@ from rnnlab.models.config import ModelConfig
 from rnnlab.models.generate import generate
 from rnnlab.serve.app import make_app
 from rnnlab.serve.interface import Interface
+from rnnlab.serve.jax_slots import JaxSlots
 from rnnlab.serve.limits import Limits
 from rnnlab.serve.server import running_in_thread
 from rnnlab.serve.service import Service
-from rnnlab.serve.slots import JaxSlots
 from rnnlab.serve.versions import Versions
 
 needs_server = pytest.mark.skipif(not find_spec("uvicorn"), reason="the extra serve is missing")

@@ -14,7 +14,7 @@ from serve.models import (
     text_model,
 )
 
-from rnnlab.serve import slots as slots_module
+from rnnlab.serve import jax_slots
 from rnnlab.serve.admin import admin_routes
 
 pytestmark = needs_server
@@ -32,7 +32,7 @@ def test_swap_under_load_loses_and_mixes_no_token():
     )
     with client_of(service, admin=admin) as client:
         client.post(TEXT, json=GOOD)
-        compiled = slots_module._programs.cache_info().misses
+        compiled = jax_slots._programs.cache_info().misses
 
         async def load_and_swap():
             async with httpx.AsyncClient(base_url=client.base_url, timeout=60) as many:
@@ -60,7 +60,7 @@ def test_swap_under_load_loses_and_mixes_no_token():
             model = text_model() if answer["model_version"] == "1" else new
             assert answer["text_output"] == text_alone(model, "ab", 200, seed=seed)
         assert answers[-1][1]["model_version"] == "2"
-        assert slots_module._programs.cache_info().misses == compiled
+        assert jax_slots._programs.cache_info().misses == compiled
         back = client.post("/admin/rollback", json={}, headers=AUTHORIZED).json()
         assert [version["share"] for version in back["versions"]] == [1.0, 0]
         assert client.post(TEXT, json=GOOD).json()["model_version"] == "1"

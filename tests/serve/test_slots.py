@@ -8,9 +8,10 @@ from flax import nnx
 from serve.models import LazySlots, text_model, tokens_alone, value_model
 
 from rnnlab.models.config import ModelConfig
-from rnnlab.serve import slots as slots_module
+from rnnlab.serve import jax_slots
+from rnnlab.serve.jax_slots import JaxSlots
 from rnnlab.serve.sampling import NOT_FINITE, POSITION, sample_rows, settings_row
-from rnnlab.serve.slots import JaxSlots, chunk_length
+from rnnlab.serve.slots import chunk_length
 
 PER_CALL = 3
 
@@ -98,7 +99,7 @@ def test_surprise_is_the_negative_log_likelihood_of_the_inputs():
 
 
 def test_other_weights_compile_nothing():
-    slots_module._programs.cache_clear()
+    jax_slots._programs.cache_clear()
     one = JaxSlots(text_model(0), 1, 2)
     one.warm_up()
     read, advance = one._programs
