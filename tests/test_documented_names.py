@@ -139,6 +139,12 @@ def test_links_of_a_page_resolve(page):
     assert not found, "\n" + "\n".join(found)
 
 
+def test_layout_of_the_repository_names_every_package():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    packages = {path.parent.name for path in (ROOT / "rnnlab").glob("*/__init__.py")}
+    assert packages == set(re.findall(r"^    rnnlab/(\w+)/ ", text, flags=re.M))
+
+
 @pytest.mark.parametrize("span", ["linear_scn", "jax.nothing", "tests/no_file.py", "--nothng"])
 def test_name_without_code_is_found(span):
     assert not exists(span)

@@ -16,4 +16,6 @@ from rnnlab.export.names import output_fields as output_fields
 from rnnlab.export.names import unflatten_carry as unflatten_carry
 from rnnlab.export.parity import evaluation_copy as evaluation_copy
 from rnnlab.export.parity import largest_error as largest_error
+from rnnlab.export.parity import require_small_error as require_small_error
+from rnnlab.export.parity import rounding_error as rounding_error
 from rnnlab.export.verification import verify_files as verify_files

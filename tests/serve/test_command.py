@@ -26,9 +26,14 @@ STREAM = "/v2/models/letters/generate_stream"
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """A bundle of the small model of text."""
+    return write_letters(tmp_path_factory.mktemp("bundles") / "letters", text_model())
+
+
+def write_letters(folder, model):
+    """Writes a bundle of a model of text and returns its path."""
     size = len(VOCABULARY)
     description = Description(
-        "letters",
+        folder.name,
         ModelConfig("mingru", width=8, depth=1, mlp_expansion=None),
         Sizes(size, vocab_size=size),
         "categorical",
@@ -36,15 +41,15 @@ def bundle(tmp_path_factory):
         vocabulary=VOCABULARY,
         preparation=TextPreparation(VOCABULARY, window=8, batch_size=2),
     )
-    arrays = {name: np.asarray(x) for name, x in named_parameters(text_model()).items()}
-    return write_bundle(tmp_path_factory.mktemp("bundles") / "letters", description, arrays).path
+    arrays = {name: np.asarray(x) for name, x in named_parameters(model).items()}
+    return write_bundle(folder, description, arrays).path
 
 
 class Server:
     """A process of `rnnlab serve` with one slot."""
 
-    def __init__(self, bundle, *options):
-        words = ["serve", str(bundle), "--port", "0", "--slots", "1", *options]
+    def __init__(self, *words):
+        words = ["serve", *map(str, words), "--port", "0", "--slots", "1"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "rnnlab.cli.main", *words],
             stdout=subprocess.PIPE,
@@ -57,7 +62,7 @@ class Server:
             self.lines.append(line)
             if line.startswith("serving"):
                 break
-        assert self.lines[-1].startswith("serving letters at http://"), "".join(self.lines)
+        assert self.lines[-1].startswith("serving "), "".join(self.lines)
         self.url = self.lines[-1].split()[-1]
 
     def end(self, number):
@@ -88,6 +93,28 @@ def test_command_serves_a_bundle_and_drains_at_sigterm(bundle, tmp_path):
     assert "".join(found) == text_alone(text_model(), "abc", 2000, seed=1)
     assert server.end(0) == (0, "stopped\n")
     assert check_chain(audit).records == 3
+
+
+@pytest.mark.slow
+def test_command_splits_sessions_between_two_bundles(bundle, tmp_path):
+    """A session gets the same version each time, whatever process serves it."""
+    other = write_letters(tmp_path / "other", text_model(1))
+    models = {"1": text_model(), "2": text_model(1)}
+    seen = []
+    for _ in range(2):
+        server = Server(bundle, other, "--split", "0.5,0.5", "--name", "letters")
+        versions = {}
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for session in map(str, range(16)):
+                parameters = {"max_tokens": 20, "seed": 3, "session_id": session}
+                body = {"text_input": "abc", "parameters": parameters}
+                answer = client.post("/v2/models/letters/generate", json=body).json()
+                number = versions[session] = answer["model_version"]
+                assert answer["text_output"] == text_alone(models[number], "abc", 20, seed=3)
+        assert server.end(signal.SIGTERM) == (0, "stopped\n")
+        assert set(versions.values()) == {"1", "2"}
+        seen.append(versions)
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.slow
