@@ -53,7 +53,7 @@ def test_prune_of_a_run_writes_a_bundle_of_narrower_cells(trained_run, tmp_path,
     assert bundle.config.cell_features == (6, 6)
     card = bundle.read("card.md").decode()
     assert "## Results of small-mingru-seed0, before the compression" in card
-    assert "valid nll of all units" in card
+    assert "test nll of all units" in card
     assert named_parameters(bundle.model())["body.layers.0.project.kernel"].shape == (6, 8)
 
 
