@@ -1,4 +1,4 @@
-"""Bad inputs to commands that use a trained model, and to those for data sets and benchmarks."""
+"""Bad inputs to commands that use a trained model, for data sets, searches and benchmarks."""
 
 import json
 import signal
@@ -199,6 +199,22 @@ CASES = [
         DATA,
         "get it again by",
         environment=STORE,
+    ),
+    Case(
+        40,
+        "a search of no setting",
+        "search FILE",
+        USAGE_ERROR,
+        "needs --space SETTING=VALUES",
+        package="optuna",
+    ),
+    Case(
+        40,
+        "a range from high to low",
+        "search FILE --space train.learning_rate=1e-2:1e-4",
+        USAGE_ERROR,
+        "train.learning_rate",
+        package="optuna",
     ),
     Case(39, "a mistyped benchmark", "bench servin", USAGE_ERROR, "did you mean serving?"),
     Case(39, "a folder that is not there", "list --folder none", USAGE_ERROR, "none"),
