@@ -1,4 +1,4 @@
-"""What leaves the thread of the scheduler: events of jobs, and counts and times."""
+"""Receivers of what the scheduler produces: events of jobs, and counts and times."""
 
 from collections.abc import Callable, Sequence
 

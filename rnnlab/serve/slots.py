@@ -1,7 +1,7 @@
 """Slots: the states of all streams of a model as rows of arrays, whatever runs the model.
 
 A call works on some rows. Their number is rounded up to a bucket, and the length of a chunk of
-inputs to one of few lengths, so that few programs are needed.
+inputs to one of few lengths, so that few programs are compiled.
 """
 
 import bisect
