@@ -31,6 +31,7 @@ KEPT = {
     "run": "all saved checkpoints are kept",
     "search": "all saved checkpoints are kept",
     "resume": "all saved checkpoints are kept",
+    "launch": "all saved checkpoints are kept",
     "bench": "all written records are kept",
     "speedup": "all written records are kept",
 }

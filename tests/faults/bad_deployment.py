@@ -1,4 +1,4 @@
-"""Bad inputs to commands that use a trained model, for data sets, searches and benchmarks."""
+"""Bad inputs to commands that use a trained model, for data sets, searches, jobs and benchmarks."""
 
 import json
 import signal
@@ -215,6 +215,14 @@ CASES = [
         USAGE_ERROR,
         "train.learning_rate",
         package="optuna",
+    ),
+    Case(
+        40,
+        "an option of SLURM without a value",
+        "launch --slurm account -- run FILE --out out",
+        USAGE_ERROR,
+        "--slurm must be NAME=VALUE",
+        package="submitit",
     ),
     Case(39, "a mistyped benchmark", "bench servin", USAGE_ERROR, "did you mean serving?"),
     Case(39, "a folder that is not there", "list --folder none", USAGE_ERROR, "none"),
