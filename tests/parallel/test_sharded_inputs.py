@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rnnlab import CELLS, GRU, Block, MinGRU, Stack, linear_scan
+from rnnlab.scan.pallas import mosaic_tpu, ops
 from rnnlab.testing import assert_close
 
 pytestmark = pytest.mark.devices(4)
@@ -85,3 +86,21 @@ def test_scan_and_gradient_with_sharded_inputs_have_no_collective(axis, backend)
     assert collective_bytes(compiled) == {}
     for x, ref in zip(compiled(*arguments), gradient(a, b), strict=True):
         np.testing.assert_allclose(x, ref, rtol=1e-5)
+
+
+def test_kernel_in_shard_map_without_checks_equals_one_device(monkeypatch):
+    kernel = partial(mosaic_tpu.scan_kernel, interpret=True)
+    backend = ops.KernelBackend(kernel, mosaic_tpu.BLOCK_FEATURES, lambda *shape: 1)
+    monkeypatch.setattr(mosaic_tpu, "TILE_STEPS", 2)
+    monkeypatch.setattr(ops, "available_kernels", lambda dtype: {"cpu": backend})
+    keys = jax.random.split(jax.random.key(0), 2)
+    a, b = (jax.random.uniform(key, (4, 5, 3)) for key in keys)
+    scan = partial(linear_scan, backend="pallas")
+    spec = P("data")
+    cut = jax.shard_map(scan, mesh=mesh(), in_specs=spec, out_specs=spec, check_vma=False)
+
+    def gradient(scan):
+        return jax.jit(jax.grad(lambda a, b: jnp.sum(jnp.sin(scan(a, b))), (0, 1)))(a, b)
+
+    for x, ref in zip(gradient(cut), gradient(scan), strict=True):
+        np.testing.assert_allclose(x, ref, rtol=1e-6)
