@@ -16,6 +16,7 @@ from rnnlab.models import SequenceModel
 from rnnlab.parallel.gradient import mean_share, sharded_gradients
 from rnnlab.parallel.placement import Placement
 from rnnlab.recurrent import gap_option
+from rnnlab.scan.varying import match_varying
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import loss_function, loss_weight
@@ -156,7 +157,7 @@ def make_train_step(
             # Without stateful data the carry stays ().
             return (() if carry == () else after, gradient, value + loss / count), None
 
-        start = carry, jax.tree.map(jnp.zeros_like, params), jnp.zeros(())
+        start = (carry, *match_varying((jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))))
         if count == 1:
             batch = jax.tree.map(lambda x: x[0], batches)
             sums, _ = accumulate(start, (0, batch))
