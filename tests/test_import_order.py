@@ -8,8 +8,8 @@ import rnnlab
 ROOT = Path(rnnlab.__file__).parent
 
 ORDER = (
+    {"errors"},
     {
-        "errors",
         "validation",
         "dtypes",
         "argument_errors",
