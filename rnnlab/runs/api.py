@@ -279,7 +279,7 @@ def _reporter(reporter: Reporter | None) -> Reporter:
 def _metadata(settings: Record, data: TaskData, mesh: MeshConfig) -> Record:
     """Returns what the checkpoints of a run must match to be resumed from.
 
-    The mesh is no setting of its own there: `ResumePolicy` decides whether it may differ.
+    The mesh is not among the settings there: `ResumePolicy` decides whether it may differ.
     """
     now = environment(jax.devices()[0])
     kept = {name: now[name] for name in METADATA_KEYS}
