@@ -122,6 +122,7 @@ def bucket_of(count: int, sizes: Sequence[int]) -> int:
 def predicts_inputs(model: SequenceModel) -> bool:
     """Returns whether a model's outputs can be logits of its next input.
 
+    >>> from flax import nnx
     >>> from rnnlab.models.config import ModelConfig
     >>> model = ModelConfig(width=8, depth=1).build(5, vocab_size=9, rngs=nnx.Rngs(0))
     >>> predicts_inputs(model)
