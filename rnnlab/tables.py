@@ -22,6 +22,7 @@ class Table(NamedTuple):
       lines: the table rows, one text per column.
       section_ends: indices of the table rows below which a rule is drawn.
       optional: headings of the columns that a narrow terminal does not show, the first one first.
+      source: what precedes the title below a table on a page.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Table(NamedTuple):
     lines: list[tuple[str, ...]]
     section_ends: frozenset[int] = frozenset()
     optional: tuple[str, ...] = ()
+    source: str = "Measured on"
 
 
 def device_label(record: Record) -> str:
@@ -198,7 +200,7 @@ def markdown(table: Table, columns: Sequence[str] | None = None) -> str:
         _markdown_row("---:" if right else "---" for right in numeric),
         *(_markdown_row(line[k] for k in chosen) for line in table.lines),
         "",
-        f"Measured on: {table.title}.",
+        f"{table.source}: {table.title}.",
     ]
     return "\n".join(out)
 

@@ -251,6 +251,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parameters": lambda: study("parameters"),
     "token files": lambda: study("token_files"),
     "token files, memory": lambda: study("token_files", table="memory_table"),
+    "sequence parallel": lambda: study("sequence_parallel"),
     "scaling projection": lambda: study("scaling_projection"),
     "icu reliability": lambda: study("icu_reliability"),
     "beat scores": lambda: study("beat_scores"),

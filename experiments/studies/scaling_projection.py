@@ -150,8 +150,8 @@ COLUMNS = (
 
 def table(predicted: Sequence[Record]) -> Table:
     """One table row per number of devices and accelerator."""
-    title = "predicted efficiency, from constants: no accelerator has run this"
-    return make_table(title, COLUMNS, predicted, ())
+    title = "the constants above; no accelerator has run this"
+    return make_table(title, COLUMNS, predicted, ())._replace(source="Predicted from")
 
 
 def predictions() -> list[Record]:

@@ -7,16 +7,10 @@ Expected: the temporary arrays of the compiled training gradient fall as 1/N, an
           grows with the length: 2 x batch x features numbers per scan forward, half of it backward.
 """
 
-import math
 import os
-import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    " --xla_cpu_collective_call_terminate_timeout_seconds=300"
-)
 
 import jax
 import jax.numpy as jnp
@@ -26,22 +20,13 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from rnnlab import MinGRU, Stack, provenance, records
+from rnnlab.bench.base import Column, key_column, make_table
+from rnnlab.parallel.collectives import collectives
+from rnnlab.records import Record
+from rnnlab.tables import Table, device_labels, print_table
 
 OUT = Path(__file__).parent.parent / "results" / "sequence_parallel" / "rows.jsonl"
 LENGTH, FEATURES, UPDATES = 2**20, 8, 3
-COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute)\(")
-BYTES = {"f32": 4, "s32": 4, "pred": 1}
-
-
-def collectives(text: str) -> list[dict[str, int | str]]:
-    """Returns the kind and the bytes of the result of each collective in a compiled program."""
-    found = []
-    for shapes, kind in COLLECTIVE.findall(text):
-        size = 0
-        for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
-            size += BYTES[dtype] * math.prod(map(int, filter(None, shape.split(","))))
-        found.append({"kind": kind, "bytes": size})
-    return found
 
 
 def make_update(devices: int):
@@ -71,8 +56,33 @@ def make_update(devices: int):
     return jax.jit(update).lower(parameters, *inputs).compile(), parameters, inputs
 
 
+def gathered(record: Record) -> list[int]:
+    """Returns the bytes that a device has after each gather, the forward pass's first."""
+    found = [c["bytes"] for c in record["collectives"] if c["kind"] == "all-gather"]
+    return sorted(found, reverse=True) or [0, 0]
+
+
+COLUMNS = (
+    key_column("devices"),
+    Column("temporary arrays, bytes", lambda r: f"{r['temporary_bytes']:,}"),
+    Column("gathered forward, bytes", lambda r: f"{gathered(r)[0]:,}"),
+    Column("gathered backward, bytes", lambda r: f"{gathered(r)[1]:,}"),
+)
+
+
+def table(measured: Sequence[Record]) -> Table:
+    """One table row per number of devices."""
+    title = f"{device_labels(list(measured))}; compiled for virtual devices, 1 x {LENGTH:,} steps"
+    return make_table(title, COLUMNS, measured, ())
+
+
 def main() -> int:
+    # Before JAX makes its devices. Devices that share cores wait for each other longer.
+    flags = "--xla_cpu_collective_call_terminate_timeout_seconds=300"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+    jax.config.update("jax_num_cpu_devices", 8)
     OUT.unlink(missing_ok=True)
+    measured = []
     for devices in (1, 2, 4, 8):
         update, parameters, inputs = make_update(devices)
         losses = []
@@ -88,11 +98,15 @@ def main() -> int:
             "length": LENGTH,
             "features": FEATURES,
             "temporary_bytes": update.memory_analysis().temp_size_in_bytes,
-            "collectives": collectives(update.as_text()),
+            "collectives": [
+                {"kind": c.kind, "bytes": c.num_bytes} for c in collectives(update.as_text())
+            ],
             "losses": losses,
         }
         records.append(OUT, record)
-        print({k: record[k] for k in ("devices", "temporary_bytes", "collectives", "losses")})
+        measured.append(record)
+        print(f"{devices} devices: losses {losses}", flush=True)
+    print_table(table(measured))
     return 0
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.devices(8)
 VOCABULARY, EXAMPLES, LENGTH, UPDATES = 8, 8, 16, 50
 ONE = None
 DATA, FSDP, MODEL = MeshConfig(data=8), MeshConfig(data=8, fsdp=True), MeshConfig(model=8)
-CUBE = MeshConfig(data=2, time=2, model=2)
+TIME, CUBE = MeshConfig(time=8), MeshConfig(data=2, time=2, model=2)
 
 
 @pytest.fixture(autouse=True)
@@ -71,12 +71,13 @@ def losses(model, mesh=ONE, updates=UPDATES, **options):
     return np.array(found)
 
 
+EVERYDAY = [*(("mingru", {}, mesh) for mesh in (FSDP, TIME, CUBE)), ("gru", {}, DATA)]
 CASES = [
-    *(("mingru", {}, mesh) for mesh in (DATA, FSDP, MODEL)),
-    ("gru", {}, DATA),
+    *EVERYDAY,
     *(
         pytest.param(cell, options, mesh, marks=pytest.mark.slow)
         for cell, options in (
+            ("mingru", {}),
             ("minlstm", {}),
             ("gru", {}),
             ("lstm", {}),
@@ -85,8 +86,8 @@ CASES = [
             ("mingru", {"bidirectional": True}),
             ("gru", {"bidirectional": True}),
         )
-        for mesh in (DATA, FSDP, MODEL)
-        if (cell, options, mesh) != ("gru", {}, DATA)
+        for mesh in (DATA, FSDP, MODEL, TIME, CUBE)
+        if (cell, options, mesh) not in EVERYDAY
     ),
 ]
 
