@@ -3,7 +3,7 @@
 Command:  rnnlab run experiments/training/beat_anomalies.py --preset cpu
           rnnlab run experiments/training/beat_anomalies.py --preset reconstruction
 Data:     rnnlab data get mitbih
-Device:   two cores of a shared x86 machine.
+Device:   two cores of a shared x86 machine; 14 minutes for 9 runs.
 Expected: average precision of supraventricular beats (S) above 0.62, which a score of only how
           early a beat comes has, since the forecast knows the rhythm. For ventricular beats (V)
           about 0.95, as the distance from the patient's usual beat has. A first series of runs
