@@ -93,6 +93,7 @@ def main() -> int:
         record = {
             "benchmark": "sequence_parallel",
             **provenance.environment(jax.devices()[0]),
+            "seed": 0,
             "devices": devices,
             "batch_size": 1,
             "length": LENGTH,

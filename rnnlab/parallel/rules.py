@@ -45,9 +45,9 @@ def parameter_specs(
 
     >>> import jax.numpy as jnp
     >>> shapes = {"embedding": jnp.zeros((64, 128)), "head_bias": jnp.zeros(64)}
-    >>> {names[0]: spec for names, (_, spec) in
+    >>> {names[0]: tuple(spec) for names, (_, spec) in
     ...  parameter_specs(shapes, MeshConfig(data=2, model=4, fsdp=True)).items()}
-    {'embedding': PartitionSpec('model', 'data'), 'head_bias': PartitionSpec(None,)}
+    {'embedding': ('model', 'data'), 'head_bias': (None,)}
     """
     shapes = {
         names_of(path): tuple(x.shape) for path, x in jax.tree_util.tree_leaves_with_path(params)

@@ -77,4 +77,5 @@ def test_bundle_of_format_1_predicts_what_it_predicted(name, tmp_path):
 def test_bundles_of_format_1_have_every_preparation(tmp_path):
     bundles = [complete_bundle(name, tmp_path / name)[0] for name in NAMES]
     kinds = {type(open_bundle(bundle).preparation).__name__ for bundle in bundles}
-    assert kinds == set(PREPARATIONS)
+    later = {"TokenizerPreparation"}  # newer than the stored bundles
+    assert kinds == set(PREPARATIONS) - later

@@ -28,8 +28,8 @@ MUTATIONS = {
     ),
     "digests of arrays": (
         "rnnlab/runs/checkpoints/manifest.py",
-        'if digest(x) != manifest.leaves.get(name, {}).get("sha256"):',
-        "if False:",
+        'is_same = isinstance(x, jax.Array) or digest(x) == known[name].get("sha256")',
+        "is_same = True",
         "tests/runs/test_corruption.py::test_array_that_differs_from_its_digest_is_named",
     ),
     "digest of the manifest": (
