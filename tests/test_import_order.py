@@ -20,7 +20,7 @@ ORDER = (
         "legacy_names",
         "console",
     },
-    {"atomic_io", "call_arguments", "provenance", "registry"},
+    {"atomic_io", "call_arguments", "call_validation", "provenance", "registry"},
     {"records", "plotting"},
     {"tables", "scan", "heads", "datasets"},
     {"recurrent"},

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from rnnlab.recurrent import validate_gaps
+from rnnlab.call_validation import validate_gaps
 
 
 def batch_axes(model: nnx.Module, xs: Array) -> int:

@@ -20,8 +20,9 @@ from rnnlab.analysis._batching import (
 )
 from rnnlab.analysis._norms import l2_norm
 from rnnlab.analysis.layers import layers, map_cells, reads_backward
+from rnnlab.call_validation import uses_gaps
 from rnnlab.layers.bidirectional import reverse_time
-from rnnlab.recurrent import Recurrent, module_dtype, uses_gaps
+from rnnlab.recurrent import Recurrent, module_dtype
 
 
 def state_gradients(

@@ -18,10 +18,10 @@ from jaxtyping import Float
 
 from rnnlab.analysis._batching import batch_axes, call_options, cast_carry, check_steps
 from rnnlab.analysis.states import states
+from rnnlab.call_validation import gap_option
 from rnnlab.cells.backends.lax_scan import preceding
 from rnnlab.cells.linear import LinearCell
 from rnnlab.dtypes import accumulation_dtype
-from rnnlab.recurrent import gap_option
 from rnnlab.validation import require_positive_int
 
 

@@ -8,10 +8,10 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from rnnlab.analysis._batching import call_options
+from rnnlab.call_validation import gap_option, mask_outputs, uses_gaps
 from rnnlab.layers import Bidirectional, Block, Stack
 from rnnlab.layers.bidirectional import reverse_gaps, reverse_resets, reverse_time
 from rnnlab.models import SequenceModel
-from rnnlab.recurrent import gap_option, mask_outputs, uses_gaps
 
 FORWARD, BACKWARD = "forward", "backward"
 """Directions in the names of a bidirectional layer's cells."""

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from rnnlab.bench.steps import StepProgram
+from rnnlab.call_validation import uses_gaps
 from rnnlab.cells import GRU
 from rnnlab.interop import torch as torch_weights
 from rnnlab.layers import Block, Stack
 from rnnlab.layers.norm import EPSILON
 from rnnlab.models import SequenceModel
-from rnnlab.recurrent import uses_gaps
 
 
 def has_torch_twin(model: SequenceModel) -> bool:

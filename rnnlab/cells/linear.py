@@ -14,11 +14,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from rnnlab.call_arguments import BatchShape
+from rnnlab.call_validation import validate_call, validate_gaps
 from rnnlab.cells.gap_decay import gap_exponent
 from rnnlab.cells.recurrence import GatedRecurrence
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import Recurrent, validate_call, validate_gaps
+from rnnlab.recurrent import Recurrent
 from rnnlab.scan import BACKENDS, CoefficientFn
 from rnnlab.validation import require_one_of, require_positive_int
 

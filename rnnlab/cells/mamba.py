@@ -10,9 +10,10 @@ from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
+from rnnlab.call_validation import mask_outputs
 from rnnlab.cells.linear import LinearCell, LinearCellOptions
 from rnnlab.layers.conv import CausalConv
-from rnnlab.recurrent import dense, mask_outputs
+from rnnlab.recurrent import dense
 from rnnlab.scan import linear_scan
 from rnnlab.scan.affine import carry_term
 from rnnlab.scan.time_shards import from_last, time_axis

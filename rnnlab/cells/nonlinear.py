@@ -15,20 +15,14 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from rnnlab.call_arguments import BatchShape
+from rnnlab.call_validation import validate_call, validate_gaps
 from rnnlab.cells.backends import lax_scan
 from rnnlab.cells.backends.newton import NewtonInfo, solve
 from rnnlab.cells.gap_decay import gap_exponent
 from rnnlab.cells.step_functions import GateInputs, StepFunctions, hidden, recurrent_dot
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.errors import MissingMethodError
-from rnnlab.recurrent import (
-    Recurrent,
-    dense,
-    time_axis_first,
-    tree_where,
-    validate_call,
-    validate_gaps,
-)
+from rnnlab.recurrent import Recurrent, dense, time_axis_first, tree_where
 from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_one_of, require_positive_int
 

@@ -9,11 +9,11 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from rnnlab.call_validation import gap_option
 from rnnlab.compress.elimination import Moments, backward_elimination, refit
 from rnnlab.compress.units import copy_of, keep_units_of_block, prunable_cells
 from rnnlab.layers import Block
 from rnnlab.models import ModelConfig, SequenceModel
-from rnnlab.recurrent import gap_option
 from rnnlab.tasks.batch import Batch
 from rnnlab.validation import require_one_of
 

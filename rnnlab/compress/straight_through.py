@@ -7,10 +7,10 @@ import jax
 from flax import nnx
 
 from rnnlab.bundle.encodings import Integers
+from rnnlab.call_validation import uses_gaps
 from rnnlab.compress.rounding import rounded
 from rnnlab.models import SequenceModel
 from rnnlab.models.parameters import path_name
-from rnnlab.recurrent import uses_gaps
 
 
 class StraightThrough(nnx.Module):

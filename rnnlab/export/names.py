@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from rnnlab.recurrent import uses_gaps
+from rnnlab.call_validation import uses_gaps
 from rnnlab.validation import require_one_of
 
 Form = Literal["step", "sequence"]

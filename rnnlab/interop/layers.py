@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from rnnlab.call_validation import validate_carry
 from rnnlab.cells import LSTM, LSTMCarry
 from rnnlab.cells.minimal import MinimalCell
 from rnnlab.cells.nonlinear import NonlinearCell
@@ -18,7 +19,6 @@ from rnnlab.interop.arrays import as_numpy
 from rnnlab.layers import Bidirectional, Dropout, Stack
 from rnnlab.layers.projection import Projection
 from rnnlab.models.parameters import named_parameters, with_parameters
-from rnnlab.recurrent import validate_carry
 from rnnlab.validation import require_floating
 
 STATELESS = (Dropout, Projection)

@@ -12,9 +12,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
 from rnnlab.call_arguments import BatchShape
+from rnnlab.call_validation import validate_call
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import WindowLayer, entering_window, push_window, segment_ids
-from rnnlab.recurrent import validate_call
 from rnnlab.scan.time_shards import time_axis
 from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_positive_int

@@ -9,8 +9,9 @@ from flax import nnx
 from jax import Array
 
 from rnnlab.call_arguments import BatchShape, require_layer
+from rnnlab.call_validation import gap_option, uses_gaps
 from rnnlab.layers.dropout import key_option
-from rnnlab.recurrent import Recurrent, gap_option, module_dtype, uses_gaps
+from rnnlab.recurrent import Recurrent, module_dtype
 from rnnlab.scan.time_shards import from_before, time_axis
 from rnnlab.validation import require_one_of
 

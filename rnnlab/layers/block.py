@@ -12,11 +12,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from rnnlab.call_arguments import BatchShape, require_layer
+from rnnlab.call_validation import gap_option, uses_gaps, validate_call
 from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import DropoutLayer, key_option
 from rnnlab.layers.norm import RMSNorm
-from rnnlab.recurrent import gap_option, uses_gaps, validate_call
 from rnnlab.validation import require_positive_int
 
 

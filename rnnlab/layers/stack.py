@@ -9,8 +9,9 @@ import jax
 from flax import nnx
 
 from rnnlab.call_arguments import BatchShape, require_layer
+from rnnlab.call_validation import gap_option, uses_gaps
 from rnnlab.layers.dropout import key_option, stored_key
-from rnnlab.recurrent import Recurrent, gap_option, module_dtype, uses_gaps
+from rnnlab.recurrent import Recurrent, module_dtype
 
 
 class Stack(Recurrent):

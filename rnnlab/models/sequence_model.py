@@ -17,13 +17,14 @@ from rnnlab.call_arguments import (
     require_layer,
     split_arguments,
 )
+from rnnlab.call_validation import mask_outputs, uses_gaps, validate_call, validate_carry
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.attention_pooling import AttentionPooling
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.input_decay import InputDecay
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.layers.running_mean import RunningMean
-from rnnlab.recurrent import dense, mask_outputs, uses_gaps, validate_call, validate_carry
+from rnnlab.recurrent import dense
 from rnnlab.validation import require_flags, require_one_of, require_positive_int, require_tokens
 
 READOUTS = ("last", "mean", "attention")

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
+from rnnlab.call_validation import gap_option
 from rnnlab.dtypes import accumulation_dtype
-from rnnlab.recurrent import gap_option, module_dtype
+from rnnlab.recurrent import module_dtype
 
 LENGTH = 8
 """Time steps of the sequences. Their halves have one shape, so one program serves both."""

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from rnnlab.call_validation import gap_option
 from rnnlab.layers import Block
 from rnnlab.models import SequenceModel
 from rnnlab.parallel.gradient import sharded_call
 from rnnlab.parallel.placement import Placement
-from rnnlab.recurrent import SATURATION_MARGIN, gap_option
+from rnnlab.recurrent import SATURATION_MARGIN
 from rnnlab.tasks.batch import Batch
 
 VANISHED = 1e-6

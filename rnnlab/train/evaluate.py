@@ -8,9 +8,9 @@ import numpy as np
 from flax import nnx
 from scipy.special import softmax
 
+from rnnlab.call_validation import gap_option
 from rnnlab.parallel.gradient import sharded_call
 from rnnlab.parallel.placement import Placement
-from rnnlab.recurrent import gap_option
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.operating_points import metrics_at_chosen_thresholds

@@ -11,11 +11,11 @@ from flax import nnx
 from jax import Array, lax
 from optax.contrib import reduce_on_plateau
 
+from rnnlab.call_validation import gap_option
 from rnnlab.heads import Head
 from rnnlab.models import SequenceModel
 from rnnlab.parallel.gradient import mean_share, sharded_gradients
 from rnnlab.parallel.placement import Placement
-from rnnlab.recurrent import gap_option
 from rnnlab.scan.varying import match_varying
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig

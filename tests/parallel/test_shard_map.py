@@ -28,9 +28,10 @@ from rnnlab import (
     gated_scan,
     linear_scan,
 )
+from rnnlab.call_validation import gap_option
 from rnnlab.layers import AttentionPooling, InputDecay, Projection, RunningMean
 from rnnlab.layers.tcn import TemporalBlock
-from rnnlab.recurrent import Recurrent, gap_option
+from rnnlab.recurrent import Recurrent
 from rnnlab.scan import heinsen_scan, log_linear_scan
 
 pytestmark = [pytest.mark.devices(4), pytest.mark.usefixtures("x64", "quick_compile")]
