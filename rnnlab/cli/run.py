@@ -23,7 +23,8 @@ from rnnlab.cli.progress_bar import progress_display
 from rnnlab.cli.shipped import documented_command, shipped_experiments
 from rnnlab.cli.virtual_devices import require_devices
 from rnnlab.parallel import watch
-from rnnlab.parallel.processes import from_first_process, is_first_process
+from rnnlab.parallel.agreement import from_first_process
+from rnnlab.parallel.processes import is_first_process
 from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.records import Record
 from rnnlab.runs import api

@@ -125,7 +125,7 @@ def is_first_to_say(line: str) -> bool:
 
     def claim() -> bool:
         key = f"{PREFIX}/said/{hashlib.sha256(line.encode()).hexdigest()}"
-        processes._own.client.key_value_set(key, str(processes.process_index()))
+        processes.own_place.client.key_value_set(key, str(processes.process_index()))
         return True
 
     return _bounded(claim, is_failure=lambda error: "ALREADY_EXISTS" not in str(error))
@@ -137,7 +137,7 @@ def _report() -> None:
     while not _watch.is_ending.wait(TICK_S):
         count += 1
         with suppress(Exception):  # the other thread finds out why
-            processes._own.client.key_value_set(key, str(count), allow_overwrite=True)
+            processes.own_place.client.key_value_set(key, str(count), allow_overwrite=True)
 
 
 def _look() -> None:
@@ -178,14 +178,14 @@ def _alive(process: int) -> str:
     """Returns the last report of a process; empty without one."""
     with suppress(Exception):
         key = f"{PREFIX}/alive/{process}"
-        return processes._own.client.blocking_key_value_get(key, int(1000 * TICK_S))
+        return processes.own_place.client.blocking_key_value_get(key, int(1000 * TICK_S))
     return ""
 
 
 def _ended() -> dict[int, tuple[int, str]]:
     """Returns exit code and line of the processes that have ended, by their numbers."""
     with suppress(Exception):
-        found = processes._own.client.key_value_dir_get(f"{PREFIX}/ended/")
+        found = processes.own_place.client.key_value_dir_get(f"{PREFIX}/ended/")
         return {int(key.rpartition("/")[2]): tuple(json.loads(text)) for key, text in found}
     return {}
 
@@ -234,7 +234,7 @@ def _say_and_exit(code: int, line: str) -> NoReturn:
 def _publish(code: int, line: str) -> None:
     key = f"{PREFIX}/ended/{processes.process_index()}"
     _bounded(
-        lambda: processes._own.client.key_value_set(
+        lambda: processes.own_place.client.key_value_set(
             key, json.dumps([code, line.removeprefix("error: ")])
         )
     )

@@ -12,14 +12,10 @@ from flax import nnx
 from rnnlab.atomic_io import write_json
 from rnnlab.models import SequenceModel
 from rnnlab.models.config import count_parameters, state_bytes
+from rnnlab.parallel.agreement import from_first_process, require_same
 from rnnlab.parallel.mesh import MeshConfig
 from rnnlab.parallel.placement import Placement
-from rnnlab.parallel.processes import (
-    from_first_process,
-    is_first_process,
-    process_count,
-    require_same,
-)
+from rnnlab.parallel.processes import is_first_process, process_count
 from rnnlab.provenance import environment, git_revision
 from rnnlab.records import Record
 from rnnlab.runs import serialization

@@ -15,7 +15,7 @@ from typing import Any
 
 from rnnlab.atomic_io import lock, mkdir_durable, read_json, reject_symlinks
 from rnnlab.errors import CheckpointError, RunLockedError
-from rnnlab.parallel.processes import from_first_process
+from rnnlab.parallel.agreement import from_first_process
 
 LOCK_FILE = "run.lock"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnlab.errors import CheckpointError, CorruptCheckpointError
 from rnnlab.models import SequenceModel
-from rnnlab.parallel.processes import from_first_process
+from rnnlab.parallel.agreement import from_first_process
 from rnnlab.records import Record
 from rnnlab.runs.checkpoints.store import Checkpoint, CheckpointStore
 from rnnlab.runs.resume_policy import ResumePolicy

@@ -11,13 +11,9 @@ import numpy as np
 from rnnlab.errors import InsufficientResourcesError, TrainingDivergedError
 from rnnlab.models import SequenceModel
 from rnnlab.parallel import watch
+from rnnlab.parallel.agreement import agreed, from_first_process, largest
 from rnnlab.parallel.mesh import MeshConfig
-from rnnlab.parallel.processes import (
-    agreed,
-    from_first_process,
-    is_first_process,
-    largest,
-)
+from rnnlab.parallel.processes import is_first_process
 from rnnlab.records import Record
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.resources import require_memory

@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rnnlab.errors import CheckpointError, CorruptCheckpointError, PeerLostError, RunLockedError
-from rnnlab.parallel import digest, processes, watch
+from rnnlab.parallel import agreement, digest, processes, watch
 from rnnlab.runs.checkpoints.store import CheckpointStore
 from rnnlab.runs.lock import lock_run
 
@@ -80,19 +80,19 @@ def meet():
     """Returns the values that the processes agree on, and the errors that they share."""
     own = processes.process_index()
     return {
-        "agreed": [processes.agreed(own == 1), processes.agreed(False)],
-        "largest": processes.largest(10 + own),
-        "first": processes.from_first_process(lambda: [os.getpid(), own]),
-        "gathered": processes.gather(own),
-        "nested": processes.from_first_process(lambda: processes.from_first_process(lambda: 5)),
+        "agreed": [agreement.agreed(own == 1), agreement.agreed(False)],
+        "largest": agreement.largest(10 + own),
+        "first": agreement.from_first_process(lambda: [os.getpid(), own]),
+        "gathered": agreement.gather(own),
+        "nested": agreement.from_first_process(lambda: agreement.from_first_process(lambda: 5)),
         "first fails": raised(
-            lambda: processes.from_first_process(fail_in(0, CheckpointError("no"))), CheckpointError
+            lambda: agreement.from_first_process(fail_in(0, CheckpointError("no"))), CheckpointError
         ),
         "second fails": raised(
-            lambda: processes.succeed_together(fail_in(1, CheckpointError("nor"))), CheckpointError
+            lambda: agreement.succeed_together(fail_in(1, CheckpointError("nor"))), CheckpointError
         ),
-        "same": raised(lambda: processes.require_same("the versions", {"jax": 1})),
-        "other": raised(lambda: processes.require_same("the versions", {"jax": own})),
+        "same": raised(lambda: agreement.require_same("the versions", {"jax": 1})),
+        "other": raised(lambda: agreement.require_same("the versions", {"jax": own})),
         "late": raised(late, PeerLostError) if own == 0 else late(),
     }
 
@@ -100,16 +100,16 @@ def meet():
 def late():
     """Process 0 waits 0.5 s for the others, which come after 2 s."""
     if processes.process_index() == 0:
-        processes.barrier("the meeting", 0.5)
+        agreement.barrier("the meeting", 0.5)
     time.sleep(2)
-    processes.barrier("the meeting")
+    agreement.barrier("the meeting")
 
 
 def check_lock(folder):
     """A run's lock, which the first process holds and a second job does not get."""
     with lock_run(folder / "run"):
         held = (folder / "run" / "run.lock").is_file()
-    processes.barrier("the free lock")
+    agreement.barrier("the free lock")
     if processes.process_index() == 0:
         blocker = os.open(folder / "run" / "run.lock", os.O_RDWR)
         import fcntl
@@ -168,7 +168,7 @@ def flip(path):
         raw[len(raw) // 2] ^= 1
         path.write_bytes(raw)
 
-    processes.from_first_process(change)
+    agreement.from_first_process(change)
 
 
 def end(stage):
@@ -188,7 +188,7 @@ def end(stage):
         threading.Event().wait()
     while True:
         watch.progress()
-        processes.agreed(False)
+        agreement.agreed(False)
         time.sleep(0.05)
 
 

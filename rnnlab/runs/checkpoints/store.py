@@ -21,13 +21,8 @@ from orbax.checkpoint import v1 as ocp
 from rnnlab import legacy_names
 from rnnlab.atomic_io import TMP_SUFFIX, fsync, mkdir_durable, read_json, write_json
 from rnnlab.errors import CheckpointError, CorruptCheckpointError, InsufficientResourcesError
-from rnnlab.parallel.processes import (
-    from_first_process,
-    gather,
-    process_count,
-    process_index,
-    succeed_together,
-)
+from rnnlab.parallel.agreement import from_first_process, gather, succeed_together
+from rnnlab.parallel.processes import process_count, process_index
 from rnnlab.runs.checkpoints import manifest
 from rnnlab.runs.checkpoints.compatibility import require_same_leaves, require_same_settings
 from rnnlab.runs.checkpoints.leaves import abstract, as_leaf, flatten
