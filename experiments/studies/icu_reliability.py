@@ -25,7 +25,7 @@ from rnnlab.plotting import cell_label, save_figure
 from rnnlab.records import Record
 from rnnlab.runs.api import load_run
 from rnnlab.runs.trained_model import load
-from rnnlab.tables import Table, print_table
+from rnnlab.tables import Table, device_labels, print_table
 from rnnlab.tasks.record_parts import icu_parts
 from rnnlab.tasks.reference.risk import boosted_trees, summaries
 
@@ -42,7 +42,8 @@ COLUMNS = (
 
 def table(measured: Sequence[Record]) -> Table:
     """One table row per predictor and bin of the predicted probability."""
-    return make_table("set c, 4,000 stays", COLUMNS, measured, ())
+    title = f"{device_labels(list(measured))}; set c, 4,000 stays"
+    return make_table(title, COLUMNS, measured, ())
 
 
 def figure(measured: Sequence[Record]) -> Figure:

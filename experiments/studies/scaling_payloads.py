@@ -3,9 +3,9 @@
 Command:  python experiments/studies/scaling_payloads.py
 Device:   a CPU with virtual devices; 10 minutes. Programs are compiled and read, not executed, so
           nothing here is a time.
-Result:   experiments/results/scaling_payloads/rows.jsonl and the tables of docs/scaling.md.
+Result:   experiments/results/scaling_payloads/rows.jsonl, not measured yet.
 Paper:    none.
-Expected: data parallel, one all-reduce of the parameters' bytes for every cell; fsdp, a gather of
+Expected: data parallel, one all-reduce of the parameters' bytes in all cells; fsdp, a gather of
           the divided parameters and a reduce-scatter of their part; time, no collective whose size
           grows with the length; temporaries per device of 1/N within 15%.
 """

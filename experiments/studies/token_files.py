@@ -29,7 +29,7 @@ from flax import nnx
 from rnnlab import ModelConfig, Tokens, TrainConfig, provenance, records
 from rnnlab.bench.base import Column, key_column, make_table
 from rnnlab.records import Record
-from rnnlab.tables import Table, print_table
+from rnnlab.tables import Table, device_labels, print_table
 from rnnlab.tasks.token_files.encoders import ByteEncoder
 from rnnlab.tasks.token_files.writing import write_token_file
 from rnnlab.train.callbacks import LoopCallbacks
@@ -42,7 +42,7 @@ COMPILED = 10
 
 COLUMNS = (
     key_column("source"),
-    Column("tokens per second", lambda r: f"{r['tokens_per_second'] / 1e6:.1f} M"),
+    Column("million tokens per second", lambda r: f"{r['tokens_per_second'] / 1e6:.1f}"),
     Column("median ms", lambda r: f"{1e3 * r['median_seconds']:.2f}"),
 )
 MEMORY_COLUMNS = (
@@ -58,13 +58,15 @@ MEMORY_COLUMNS = (
 def table(measured: Sequence[Record]) -> Table:
     """One table row per way to make a batch."""
     rates = [record for record in measured if "tokens_per_second" in record]
-    return make_table(f"batches of {BATCH_SIZE} × {LENGTH} tokens", COLUMNS, rates, ())
+    title = f"{device_labels(rates)}; batches of {BATCH_SIZE} × {LENGTH} tokens"
+    return make_table(title, COLUMNS, rates, ())
 
 
 def memory_table(measured: Sequence[Record]) -> Table:
     """One table row per training."""
     rows = [record for record in measured if record["source"] == "training"]
-    return make_table("resident memory of a training, MB", MEMORY_COLUMNS, rows, ())
+    title = f"{device_labels(rows)}; resident memory of a training, MB"
+    return make_table(title, MEMORY_COLUMNS, rows, ())
 
 
 def generated(size: int) -> Iterator[tuple[np.ndarray, bool, int]]:

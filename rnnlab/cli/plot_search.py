@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from rnnlab.cli.curve_axes import scale_y
 from rnnlab.cli.search_table import format_value
-from rnnlab.searches.search import Search, SearchResult
 from rnnlab.searches.space import Range
+from rnnlab.searches.training import Search, SearchResult
 from rnnlab.searches.trial_files import FINISHED, PRUNED, TrialRecord
 
 COLORS = {FINISHED: "#332288", PRUNED: "#BBBBBB"}

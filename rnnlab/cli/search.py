@@ -21,7 +21,8 @@ from rnnlab.plotting import require_replaceable, save_figure
 from rnnlab.runs.resume_policy import ResumePolicy
 from rnnlab.runs.run_dir import validate_run_name
 from rnnlab.runs.signals import StopRequested
-from rnnlab.searches.search import Search, SearchResult, first_rung, open_search
+from rnnlab.searches.search import first_rung, open_search
+from rnnlab.searches.training import Search, SearchResult
 from rnnlab.searches.trial_files import TrialRecord
 from rnnlab.tables import print_table, print_text
 

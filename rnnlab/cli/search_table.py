@@ -4,8 +4,8 @@ from collections import Counter
 
 from rnnlab.cli.seed_groups import format_metric, format_setting
 from rnnlab.runs.run_dir import RunDirectory
-from rnnlab.searches.search import Search, SearchResult, setting_text
 from rnnlab.searches.space import split_settings
+from rnnlab.searches.training import Search, SearchResult, setting_text
 from rnnlab.searches.trial_files import STATES, TrialRecord
 from rnnlab.tables import Table
 
