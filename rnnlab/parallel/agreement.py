@@ -1,8 +1,8 @@
 """Meetings of the processes of a run, in which they agree on values, wait, and fail together.
 
 All processes must make the same calls in the same order. Values go through JAX's coordination
-service, except those of `largest`, which is a collective of the devices. In a run of one process each
-function returns immediately, and JAX is not imported.
+service, except those of `largest`, which is a collective of the devices. In a run of one process
+each function returns immediately, and JAX is not imported.
 """
 
 import builtins
