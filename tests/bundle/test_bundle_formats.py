@@ -1,9 +1,9 @@
 """Bundles of format 1 in `tests/data/bundle_v1` are read, and predict what they predicted.
 
-They are one per kind of preparation, without the setting `cell_features` in their description,
-which format 1 did not have at first. Their weights are computed by a formula, not stored. If this
-test fails, either a change of the format needs a new `FORMAT_VERSION` and a reader of format 1, or
-a default no longer means what it meant.
+They are one per kind of preparation. All but `tokens`, which is younger, are without the setting
+`cell_features` in their description, which format 1 did not have at first. Their weights are
+computed by a formula, not stored. If this test fails, either a change of the format needs a new
+`FORMAT_VERSION` and a reader of format 1, or a default no longer means what it meant.
 """
 
 import csv
@@ -61,6 +61,8 @@ def _number(cell):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bundle_of_format_1_predicts_what_it_predicted(name, tmp_path):
+    if name == "tokens":
+        pytest.importorskip("tokenizers")
     bundle, source = complete_bundle(name, tmp_path / "bundle")
     header, rows = cells_of(open_bundle(bundle).trained_model().predict(source).to_csv())
     expected_header, expected = cells_of((GOLDEN / name / "expected.csv").read_text())
@@ -77,5 +79,4 @@ def test_bundle_of_format_1_predicts_what_it_predicted(name, tmp_path):
 def test_bundles_of_format_1_have_every_preparation(tmp_path):
     bundles = [complete_bundle(name, tmp_path / name)[0] for name in NAMES]
     kinds = {type(open_bundle(bundle).preparation).__name__ for bundle in bundles}
-    later = {"TokenizerPreparation"}  # newer than the stored bundles
-    assert kinds == set(PREPARATIONS) - later
+    assert kinds == set(PREPARATIONS)
