@@ -63,6 +63,16 @@ EXAMPLES_OF_EXTRAS = {
         "rnnlab.train.rare_classes.average_precision",
         "rnnlab.train.rare_classes.sensitivity_precision",
     ),
+    "jiwer": ("rnnlab.tasks.reference.text_scores.wer", "rnnlab.tasks.reference.text_scores.cer"),
+    "rapidfuzz": (
+        "rnnlab.tasks.reference.text_scores.phone_error",
+        "rnnlab.tasks.reference.text_scores.nearest_pronunciation",
+    ),
+    "sacrebleu": (
+        "rnnlab.tasks.reference.text_scores.bleu",
+        "rnnlab.tasks.reference.text_scores.chrf",
+        "rnnlab.tasks.reference.text_scores.signatures",
+    ),
     "starlette": ("rnnlab.serve.http.error_response", "rnnlab.serve.http.json_response"),
 }
 """Doctests by the package of an extra that they need; they are skipped without it, as tests are."""

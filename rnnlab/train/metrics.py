@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
-from rnnlab.tasks.reference import anomaly_scores, forecast_scores, remaining_life
+from rnnlab.tasks.reference import (
+    anomaly_scores,
+    forecast_scores,
+    remaining_life,
+    text_scores,
+)
 from rnnlab.train import rare_classes
 
 
@@ -136,6 +141,7 @@ METRICS: dict[str, Metric] = {
     "phm_score": DecodedMetric(remaining_life.phm_score),
     **{name: DecodedMetric(score) for name, score in forecast_scores.SCORES.items()},
     **{name: DecodedMetric(*entry) for name, entry in anomaly_scores.METRICS.items()},
+    **{name: DecodedMetric(*entry) for name, entry in text_scores.SCORES.items()},
 }
 """Metrics by name. `bits` is per character where time steps are characters."""
 
