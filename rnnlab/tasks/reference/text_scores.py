@@ -62,7 +62,7 @@ def phone_error(predictions: Sequence[Phones], references: Sequence[Pronunciatio
 
 
 def word_error(predictions: Sequence[Phones], references: Sequence[Pronunciations]) -> float:
-    """Returns the share of words whose prediction equals none of their pronunciations; NaN without any.
+    """Returns the share of words without a right prediction; NaN without any words.
 
     >>> word_error([("K",), ("B",)], [Pronunciations((("S",), ("K",))), Pronunciations((("P",),))])
     0.5
