@@ -8,6 +8,7 @@ import jax
 from flax import nnx
 
 from rnnlab.bundle.description import Sizes
+from rnnlab.heads import Head
 from rnnlab.models import ModelConfig, SequenceModel
 from rnnlab.models.config import settings_class
 from rnnlab.registry import REGISTRY
@@ -57,7 +58,9 @@ def load_config(settings: Any, where: str) -> ModelConfig:
     return load_model_config(settings, where)
 
 
-def abstract_model(config: ModelConfig, sizes: Sizes) -> tuple[SequenceModel, list[Any]]:
+def abstract_model(
+    config: ModelConfig, sizes: Sizes, loss: str | Head
+) -> tuple[SequenceModel, list[Any]]:
     """Returns a model with shapes in place of arrays, in evaluation mode, and its carry's leaves.
 
     The leaves are those of one stream, without a batch axis.
@@ -72,6 +75,9 @@ def abstract_model(config: ModelConfig, sizes: Sizes) -> tuple[SequenceModel, li
             vocab_size=sizes.vocab_size,
             in_features=sizes.in_features,
             num_variables=sizes.num_variables,
+            source_vocab_size=sizes.source_vocab_size,
+            source_features=sizes.source_features,
+            loss=loss,
             rngs=nnx.Rngs(0),
         )
         return model, model.initial_carry(())

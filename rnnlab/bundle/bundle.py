@@ -107,7 +107,7 @@ class Bundle:
         Raises:
           BundleError: the file has changed.
         """
-        model, _ = abstract_model(self.config, self.sizes)
+        model, _ = abstract_model(self.config, self.sizes, self.loss)
         return with_parameters(model, decode(self.parameters, self.arrays()))
 
     def trained_model(self) -> TrainedModel:
@@ -123,6 +123,8 @@ class Bundle:
             vocab_size=of.sizes.vocab_size,
             in_features=of.sizes.in_features,
             num_variables=of.sizes.num_variables,
+            source_vocab_size=of.sizes.source_vocab_size,
+            source_features=of.sizes.source_features,
             autoregressive=of.autoregressive,
             target_scale=of.target_scale,
             vocabulary=of.vocabulary,
@@ -222,7 +224,7 @@ def _require_architecture(where: str, content: Content) -> None:
             f"{where}: architecture.depth must be at most the number of parameters, "
             f"{len(content.parameters)}, got {of.config.depth}; restore it from a copy"
         )
-    model, leaves = abstract_model(of.config, of.sizes)
+    model, leaves = abstract_model(of.config, of.sizes, of.loss)
     wanted = {name: tuple(x.shape) for name, x in named_parameters(model).items()}
     found = {name: parameter.shape for name, parameter in content.parameters.items()}
     for name in sorted(wanted.keys() | found.keys()):

@@ -23,9 +23,14 @@ class Sizes:
     vocab_size: int | None = None
     in_features: int | None = None
     num_variables: int = 0
+    source_vocab_size: int | None = None
+    source_features: int | None = None
 
     def __post_init__(self) -> None:
-        optional = {"vocab_size": self.vocab_size, "in_features": self.in_features}
+        optional = {
+            name: getattr(self, name)
+            for name in ("vocab_size", "in_features", "source_vocab_size", "source_features")
+        }
         given = {name: size for name, size in optional.items() if size is not None}
         if self.num_variables != 0:
             given["num_variables"] = self.num_variables
@@ -34,6 +39,11 @@ class Sizes:
             raise ValueError(
                 f"either vocab_size or in_features must be given, got {self.vocab_size} and "
                 f"{self.in_features}; pass one of them"
+            )
+        if None not in (self.source_vocab_size, self.source_features):
+            raise ValueError(
+                "only one of source_vocab_size and source_features may be given, got "
+                f"{self.source_vocab_size} and {self.source_features}; remove one of them"
             )
         if 3 * self.num_variables > (self.in_features or 0):
             raise ValueError(
@@ -44,7 +54,22 @@ class Sizes:
     @classmethod
     def of(cls, data: TaskData) -> "Sizes":
         """Returns the sizes of a task's data."""
-        return cls(data.out_features, data.vocab_size, data.in_features, data.num_variables)
+        return cls(
+            data.out_features,
+            data.vocab_size,
+            data.in_features,
+            data.num_variables,
+            data.source_vocab_size,
+            data.source_features,
+        )
+
+    def record(self) -> dict[str, int | None]:
+        """Returns the sizes as JSON values; those of a source only where there is one."""
+        return {
+            name: size
+            for name, size in vars(self).items()
+            if size is not None or not name.startswith("source_")
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,7 +92,7 @@ def write_content(content: Content) -> bytes:
         "format_version": FORMAT_VERSION,
         "name": of.name,
         "architecture": dump_config(of.config),
-        "sizes": dump(of.sizes),
+        "sizes": of.sizes.record(),
         "loss": dump_loss(of.loss),
         "metrics": dump(of.metrics),
         "target_scale": dump(of.target_scale),
@@ -141,7 +141,7 @@ def read_content(text: bytes, where: str) -> tuple[Content, str]:
     description = Description(
         name=_name(record["name"], f"{where}: name"),
         config=load_config(record["architecture"], f"{where}: architecture"),
-        sizes=load(Sizes, record["sizes"], f"{where}: sizes"),
+        sizes=load_sizes(record["sizes"], f"{where}: sizes"),
         loss=load_loss(record["loss"], f"{where}: loss"),
         metrics=load(tuple[str, ...], record["metrics"], f"{where}: metrics"),
         target_scale=load(float, record["target_scale"], f"{where}: target_scale"),
@@ -160,6 +160,13 @@ def read_content(text: bytes, where: str) -> tuple[Content, str]:
         state,
         _files(record["files"], f"{where}: files"),
     ), digest
+
+
+def load_sizes(value: Any, where: str) -> Sizes:
+    """Returns the sizes of `Sizes.record`: those of a source may be missing."""
+    if isinstance(value, dict):
+        value = {**dict.fromkeys(("source_vocab_size", "source_features")), **value}
+    return load(Sizes, value, where)
 
 
 def require_format(record: Any, where: str) -> None:

@@ -62,7 +62,7 @@ def write_bundle(
     folder, encodings = Path(path), dict(encodings or {})
     require_free(folder, overwrite)
     dump_config(description.config)  # fails for a user's cell before its shapes are looked at
-    model, leaves = abstract_model(description.config, description.sizes)
+    model, leaves = abstract_model(description.config, description.sizes, description.loss)
     parameters = {
         name: Parameter(tuple(like.shape), encodings.pop(name, Float32()))
         for name, like in named_parameters(model).items()
@@ -120,7 +120,7 @@ def add_files(path: Path | str, files: Mapping[str, bytes]) -> Bundle:
         require_name(name, "a file's name")
         if name in (WEIGHTS, REFERENCE):
             raise ValueError(f"files must not replace {name}, got it; write a new bundle")
-    _, leaves = abstract_model(bundle.config, bundle.sizes)
+    _, leaves = abstract_model(bundle.config, bundle.sizes, bundle.loss)
     records = {name: FileRecord.of(content) for name, content in files.items()}
     content = Content(
         bundle.description,

@@ -19,7 +19,7 @@ from rnnlab.models import SequenceModel
 from rnnlab.runs.api import load_run, load_trained_model, read_settings
 from rnnlab.tasks.data import TaskData
 from rnnlab.train.config import TrainConfig
-from rnnlab.train.evaluate import evaluate, make_predict
+from rnnlab.train.evaluate import evaluate, make_decode, make_predict
 
 CARD = "card.md"
 
@@ -43,8 +43,12 @@ class Source:
     def metric(self, model: SequenceModel, part: str | None = None) -> float:
         """Returns the first metric of the data on an evaluation set; default: the first set."""
         graphdef, params = nnx.split(model, nnx.Param)
-        batches = self.data.eval_sets[part or next(iter(self.data.eval_sets))]()
-        return evaluate(make_predict(graphdef), params, self.data, batches)[self.data.metrics[0]]
+        data = self.data
+        batches = data.eval_sets[part or next(iter(data.eval_sets))]()
+        decode = make_decode(graphdef, data.decoding)
+        return evaluate(make_predict(graphdef), params, data, batches, decode=decode)[
+            data.metrics[0]
+        ]
 
     def out(self, suffix: str) -> Path:
         """Returns the default folder of the compressed model."""

@@ -3,21 +3,18 @@
 import dataclasses
 import difflib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from rnnlab.argument_errors import explain_arguments, explain_constructor
-from rnnlab.layers import Bidirectional, Block, Stack
+from rnnlab.models.building import build_model
 from rnnlab.models.options import NOT_OPTIONS, CellOption, cell_options
 from rnnlab.models.sequence_model import SequenceModel
 from rnnlab.registry import CellEntry, find_cell, require_constructor
-from rnnlab.validation import require_one_of
 
 
 @explain_constructor
@@ -124,75 +121,42 @@ class ModelConfig:
         vocab_size: int | None = None,
         in_features: int | None = None,
         num_variables: int = 0,
+        source_vocab_size: int | None = None,
+        source_features: int | None = None,
+        loss: Any = None,
     ) -> SequenceModel:
-        """Builds the model for a task's inputs and outputs, as in `TaskData`.
+        """Builds the model for a task's inputs, outputs, source and loss, as in `TaskData`.
+
+        The task decides the kind of model, see `rnnlab.models.building.build_model`.
 
         Raises:
-          ValueError: a setting is out of range or does not fit the data, or the depth is less than
-            the number of cells.
+          ValueError: a setting is out of range, does not fit the data, or is of no part of the
+            model, or the depth is less than the number of cells.
 
         >>> from flax import nnx
         >>> model = ModelConfig(width=8).build(5, vocab_size=5, rngs=nnx.Rngs(0))
         >>> count_parameters(model), state_bytes(model)
         (2157, 320)
         """
-        entries = [find_cell(name) for name in self.cell.split("+")]
-        if self.depth < len(entries):
-            raise ValueError(
-                f"depth must be >= {len(entries)} for cell {self.cell!r}, got {self.depth}; "
-                "raise --model.depth"
-            )
-        if self.cell_features is not None and len(self.cell_features) != self.depth:
-            raise ValueError(
-                f"cell_features must have one number per block, {self.depth}, got "
-                f"{len(self.cell_features)}; correct --model.cell-features"
-            )
-        if self.input_decay and not num_variables:
-            raise ValueError(
-                "input_decay must be False for data without flags of observed values, "
-                "got True; remove --model.input-decay"
-            )
-        dtypes = {"rngs": rngs, "dtype": jnp.dtype(self.dtype)}
-        layers = [self._layer(entries[k % len(entries)], k, **dtypes) for k in range(self.depth)]
-        return SequenceModel(
-            Stack(layers, remat=self.remat),
+        return build_model(
+            self,
             out_features,
+            rngs=rngs,
             vocab_size=vocab_size,
             in_features=in_features,
-            readout=self.readout,
-            tie_embeddings=self.tie_embeddings,
-            input_decay=num_variables if self.input_decay else 0,
-            **dtypes,
+            num_variables=num_variables,
+            source_vocab_size=source_vocab_size,
+            source_features=source_features,
+            loss=loss,
         )
 
-    def _layer(self, entry: CellEntry, k: int, **dtypes: Any) -> nnx.Module:
-        """Builds the k-th layer: a residual block around the cell, or the cell if it is one."""
-        cls = entry.load()
-        options = {
+    def options_of(self, entry: CellEntry) -> dict[str, Any]:
+        """Returns the options that are set for one of the cells."""
+        return {
             name: self.options[name]
             for name, option in _options_of(entry).items()
             if name in self.options and (self.options[name] is not None or _takes_none(option))
         }
-        options = {**options, **entry.layer_options(k)}
-        features = None if self.cell_features is None else self.cell_features[k]
-        if features is not None and _has_fixed_width(entry):
-            require_one_of(f"cell_features[{k}]", features, (self.width,))
-            features = None
-        if entry.block is None:
-            return cls(self.width, dropout=self.dropout, **options, **dtypes)
-        cell = partial(cls, **options)
-        if self.bidirectional and entry.kind == "cell":
-            cell = partial(_bidirectional, cell)
-        block = {
-            "expansion": self.expansion,
-            "cell_features": features,
-            "conv_kernel_size": self.conv_kernel_size,
-            "mlp_expansion": self.mlp_expansion,
-            "dropout": self.dropout,
-            "variational": self.variational,
-            **entry.block,
-        }
-        return Block(self.width, cell, **block, **dtypes)
 
 
 FIELDS = tuple(f.name for f in dataclasses.fields(ModelConfig) if f.name != "options")
@@ -287,14 +251,5 @@ def _options_of(entry: CellEntry) -> dict[str, CellOption]:
     return {name: option for name, option in cell_options(cls).items() if name not in set_by_model}
 
 
-def _has_fixed_width(entry: CellEntry) -> bool:
-    """Whether a layer is always as wide as the stream."""
-    return entry.block is None or "expansion" in entry.block
-
-
 def _takes_none(option: CellOption) -> bool:
     return type(None) in typing.get_args(option.type)
-
-
-def _bidirectional(cell: Callable[..., nnx.Module], width: int, features: int, **common: Any):
-    return Bidirectional(cell(width, features, **common), cell(width, features, **common))

@@ -182,6 +182,9 @@ def build_model(experiment: Experiment, data: TaskData, *, on_mesh: bool = False
             vocab_size=data.vocab_size,
             in_features=data.in_features,
             num_variables=data.num_variables,
+            source_vocab_size=data.source_vocab_size,
+            source_features=data.source_features,
+            loss=data.loss,
             rngs=nnx.Rngs(experiment.train.seed),
         )
 

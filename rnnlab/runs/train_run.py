@@ -25,7 +25,7 @@ from rnnlab.runs.tensorboard import TensorBoardWriter
 from rnnlab.tasks.data import TaskData
 from rnnlab.train.callbacks import LoopCallbacks, Reporter, TrainingStopped
 from rnnlab.train.config import TrainConfig
-from rnnlab.train.evaluate import at_wanted_recall, evaluate
+from rnnlab.train.evaluate import at_wanted_recall
 from rnnlab.train.loop import TrainingLoop
 from rnnlab.train.step import update_memory
 
@@ -168,10 +168,7 @@ def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -
     """Evaluates the best step on every evaluation set and collects the outcome."""
     data, progress = loop.data, loop.progress
     params = _best_params(loop, store)
-    metrics = {
-        name: evaluate(loop.predict, params, data, batches())
-        for name, batches in data.eval_sets.items()
-    }
+    metrics = {name: loop.measure(params, name) for name in data.eval_sets}
     metrics[list(metrics)[-1]] |= at_wanted_recall(loop.predict, params, data)
     # A step at which a run was stopped and resumed is recorded twice.
     evaluations = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnlab.heads import Head
 from rnnlab.tasks.batch import Batch, select
+from rnnlab.tasks.decoding import Decoding
 from rnnlab.tasks.predictions import Preparation
 
 
@@ -56,7 +57,15 @@ class TaskData:
         recall and the precision on the last evaluation set at the threshold of the class's
         probability that reaches the wanted recall on the first one.
       decode: returns a prediction and its reference for each example, from the outputs of a batch
-        and the batch, for metrics of whole decoded sequences; None where no metric needs it.
+        and the batch, for metrics of whole decoded sequences; None where no metric needs it. With
+        `decoding` it gets label sequences (batch, label_time) instead of the outputs,
+        `IGNORE_INDEX` after their ends.
+      decoding: settings of the decoder of a model that generates label sequences; None where they
+        follow from the outputs.
+      source_vocab_size: number of token ids of `Batch.source`; None where it has values, or there
+        is none. A task with a source gets an encoder-decoder.
+      source_features: number of values per time step of `Batch.source`; None where it has tokens,
+        or there is none.
     """
 
     loss: str | Head
@@ -84,6 +93,9 @@ class TaskData:
     wanted_recall: Mapping[str, float] = field(default_factory=dict)
     decode: Callable[[np.ndarray, Batch], Iterable[tuple[Any, Any]]] | None = None
     rows: Callable[[int, slice], Batch] | None = None
+    decoding: Decoding | None = None
+    source_vocab_size: int | None = None
+    source_features: int | None = None
 
     def train_rows(self, n: int, rows: slice) -> Batch:
         """Returns some examples of training batch n, as a process or a device reads its own.

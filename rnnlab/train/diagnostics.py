@@ -59,8 +59,10 @@ def make_gate_saturation(
 def gate_values(model: SequenceModel, batch: Batch) -> dict[int, dict[str, jax.Array]]:
     """Returns each block's gates by layer and name, scaled to [0, 1].
 
-    Layers without gates and bidirectional layers are omitted.
+    Layers without gates and bidirectional layers are omitted, and models of several stacks.
     """
+    if not isinstance(model, SequenceModel):
+        return {}
     flags = {"reset": batch.reset, "mask": batch.mask}
     x = model.embed(jnp.asarray(batch.inputs))
     found = {}

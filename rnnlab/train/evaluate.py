@@ -8,14 +8,18 @@ import numpy as np
 from flax import nnx
 from scipy.special import softmax
 
-from rnnlab.call_validation import gap_option
 from rnnlab.parallel.gradient import sharded_call
 from rnnlab.parallel.placement import Placement
 from rnnlab.tasks.batch import Batch, loss_mask
 from rnnlab.tasks.data import TaskData
+from rnnlab.tasks.decoding import Decoding
 from rnnlab.tasks.operating_points import metrics_at_chosen_thresholds
 from rnnlab.train.accumulate import MetricAccumulator
+from rnnlab.train.model_call import call_model, decode_batch
 from rnnlab.train.prefetch import validate_batch
+
+Decode = Callable[[Any, Batch], jax.Array | np.ndarray]
+"""A decoder: `(params, batch) -> labels`, (batch, label_time) of int32."""
 
 
 def make_predict(
@@ -30,21 +34,30 @@ def make_predict(
     def predict(params: Any, batch: Batch) -> jax.Array:
         model = nnx.merge(graphdef, params, copy=True)
         model.eval()
-        carry = model.initial_carry(batch.inputs.shape[:1])
-        flags = {"reset": batch.reset, "mask": batch.mask} | gap_option(model, batch.gaps)
-        return model(carry, batch.inputs, **flags)[1]
+        return call_model(model, (), batch)[1]
 
     if placement is None:
         return jax.jit(predict)
-    # A process cannot read what only others hold.
-    outputs = placement.replicated if jax.process_count() > 1 else placement.time_steps
-    sharded = jax.jit(sharded_call(predict, placement, has_time=True), out_shardings=outputs)
+    on_mesh = _on_mesh(predict, placement)
+    return lambda params, batch: on_mesh(params, batch)[:, : batch.inputs.shape[1]]
 
-    def predict_on_mesh(params: Any, batch: Batch) -> np.ndarray:
-        examples, length = batch.inputs.shape[:2]
-        return np.asarray(sharded(params, placement.put(batch)))[:examples, :length]
 
-    return predict_on_mesh
+def make_decode(
+    graphdef: Any, decoding: Decoding | None, placement: Placement | None = None
+) -> Decode | None:
+    """Returns the jitted `decode(params, batch)`: label sequences, see `decode_batch`.
+
+    None where there are no settings of a decoder, or the model has no `decode`.
+    """
+    if decoding is None or not hasattr(_model_class(graphdef), "decode"):
+        return None
+
+    def decode(params: Any, batch: Batch) -> jax.Array:
+        model = nnx.merge(graphdef, params, copy=True)
+        model.eval()
+        return decode_batch(model, batch, decoding)
+
+    return jax.jit(decode) if placement is None else _on_mesh(decode, placement)
 
 
 def evaluate(
@@ -53,10 +66,18 @@ def evaluate(
     data: TaskData,
     batches: Iterable[Batch],
     poll: Callable[[], None] = lambda: None,
+    *,
+    decode: Decode | None = None,
 ) -> dict[str, float]:
-    """Returns the data's metrics over all time steps with a target.
+    """Returns the data's metrics over all time steps with a target, and of decoded sequences.
 
-    `poll` is called after each batch; what it raises ends the evaluation.
+    Args:
+      predict: as of `make_predict`.
+      params: the parameters of the model.
+      data: names the metrics.
+      batches: the evaluation set.
+      poll: is called after each batch; what it raises ends the evaluation.
+      decode: as of `make_decode`: `data.decode` gets its label sequences instead of the outputs.
 
     Raises:
       ValueError: a batch holds ids out of range, or no time step has a target.
@@ -66,7 +87,8 @@ def evaluate(
         validate_batch(data, batch)
         outputs = np.asarray(predict(params, batch))
         if data.decode is not None:
-            accumulator.add_decoded(data.decode(outputs, batch))
+            labels = outputs if decode is None else np.asarray(decode(params, batch))
+            accumulator.add_decoded(data.decode(labels, batch))
         if batch.targets is not None:
             targets = batch.targets
             if data.relative_scales is not None:
@@ -99,3 +121,22 @@ def _has_target(batch: Batch) -> np.ndarray:
     """Whether any target of a time step counts, (batch, time) bool."""
     keep = loss_mask(batch)
     return keep.any(-1) if keep.ndim == 3 else keep
+
+
+def _on_mesh(
+    local: Callable[[Any, Batch], jax.Array], placement: Placement
+) -> Callable[[Any, Batch], np.ndarray]:
+    """Returns a function of a batch of host arrays whose examples the mesh divides."""
+    # A process cannot read what only others hold.
+    outputs = placement.replicated if jax.process_count() > 1 else placement.time_steps
+    sharded = jax.jit(sharded_call(local, placement, has_time=True), out_shardings=outputs)
+
+    def on_mesh(params: Any, batch: Batch) -> np.ndarray:
+        return np.asarray(sharded(params, placement.put(batch)))[: len(batch.inputs)]
+
+    return on_mesh
+
+
+def _model_class(graphdef: Any) -> type:
+    """Returns the class of the model that a graph definition describes."""
+    return graphdef.nodes[0].type

@@ -1,6 +1,7 @@
 """The training loop: updates, evaluations and early stopping. Callbacks keep what it produces."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from rnnlab.train.callbacks import LoopCallbacks, TrainingStopped
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.diagnostics import GradientMonitor, make_gate_saturation
 from rnnlab.train.divergence import check_divergence
-from rnnlab.train.evaluate import evaluate, make_predict
+from rnnlab.train.evaluate import evaluate, make_decode, make_predict
 from rnnlab.train.loop_state import LoopState
 from rnnlab.train.metrics import higher_is_better
 from rnnlab.train.optimizer import schedule
@@ -63,6 +64,7 @@ class TrainingLoop:
         self.validation_split = next(iter(data.eval_sets))
         graphdef = nnx.graphdef(model)
         self.predict = make_predict(graphdef, self.placement)
+        self.decode = make_decode(graphdef, data.decoding, self.placement)
         self.train_step = make_train_step(
             graphdef, data.loss, config, data.loss_options, self.placement
         )
@@ -131,6 +133,19 @@ class TrainingLoop:
                 self.throughput.start()
             self._stop_if_requested()
 
+    def measure(
+        self, params: Any, name: str, poll: Callable[[], None] = lambda: None
+    ) -> dict[str, float]:
+        """Returns the metrics on an evaluation set.
+
+        Args:
+          params: the parameters of the model.
+          name: of the evaluation set.
+          poll: as of `rnnlab.train.evaluate.evaluate`.
+        """
+        batches = self.data.eval_sets[name]()
+        return evaluate(self.predict, params, self.data, batches, poll, decode=self.decode)
+
     def _is_due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.config.steps
 
@@ -191,8 +206,7 @@ class TrainingLoop:
     def _evaluate(self) -> None:
         """Measures the validation split, updates the best value, reduces the rate, and saves."""
         step, params = int(self.state.step), self.state.params
-        batches = self.data.eval_sets[self.validation_split]()
-        measured = evaluate(self.predict, params, self.data, batches, self._stop_if_requested)
+        measured = self.measure(params, self.validation_split, self._stop_if_requested)
         saturation = jax.device_get(self._gate_saturation(params, self.first_batch))
         record = {"step": step, "set": self.validation_split, "seconds": self._seconds()}
         fractions = {name: float(fraction) for name, fraction in saturation.items()}

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from rnnlab.errors import DataError
-from rnnlab.tasks.batch import IGNORE_INDEX, Batch
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch, arrays
 from rnnlab.tasks.data import TaskData
 from rnnlab.train.placement import Shardings, batch_shapes, own_rows, place
 from rnnlab.validation import require_positive_int
@@ -113,11 +113,12 @@ def _stacked(data: TaskData, batches: list[Batch]) -> Batch:
     """The valid batches of one update, stacked along a leading axis."""
     for batch in batches:
         validate_batch(data, batch)
-    shapes = sorted({batch.inputs.shape for batch in batches})
+    shapes = list({tuple(x.shape for x in arrays(batch)): batch for batch in batches})
     if len(shapes) > 1:
+        first, other = next((a, b) for a, b in zip(*shapes[:2], strict=True) if a != b)
         raise ValueError(
             f"grad_accum_steps must be 1 where batches differ in shape, got {len(batches)} "
-            f"for shapes {shapes[0]} and {shapes[1]}; lower train.grad_accum_steps"
+            f"for shapes {first} and {other}; lower train.grad_accum_steps"
         )
     return jax.tree.map(lambda *x: np.stack(x), *batches)
 
@@ -154,8 +155,12 @@ def validate_batch(data: TaskData, batch: Batch) -> None:
     """
     if data.vocab_size is not None:
         _check_range("inputs", batch.inputs, 0, data.vocab_size)
+    if data.source_vocab_size is not None:
+        _check_range("source", batch.source.inputs, 0, data.source_vocab_size)
     if data.loss == "categorical":
         _check_range("targets", batch.targets, IGNORE_INDEX, data.out_features)
+    if batch.labels is not None:
+        _check_range("labels", batch.labels, IGNORE_INDEX, data.out_features)
     if batch.gaps is not None and not (batch.gaps >= 0).all():
         example, step = np.argwhere(~(batch.gaps >= 0))[0]
         raise DataError(

@@ -11,7 +11,6 @@ from flax import nnx
 from jax import Array, lax
 from optax.contrib import reduce_on_plateau
 
-from rnnlab.call_validation import gap_option
 from rnnlab.heads import Head
 from rnnlab.models import SequenceModel
 from rnnlab.parallel.gradient import mean_share, sharded_gradients
@@ -20,6 +19,7 @@ from rnnlab.scan.varying import match_varying
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import loss_function, loss_weight
+from rnnlab.train.model_call import call_model
 from rnnlab.train.optimizer import named_parameters, optimizer, recurrent_regularizer
 
 SPIKE_WINDOW, SPIKE_MIN_HISTORY = 128, 16
@@ -130,10 +130,7 @@ def make_train_step(
         model = nnx.merge(graphdef, params, copy=True)
         model.train()
         # No gradient flows into a carry of the window before; the initial one may be learned.
-        initial = carry == ()
-        carry = model.initial_carry(batch.inputs.shape[:1]) if initial else lax.stop_gradient(carry)
-        flags = {"reset": batch.reset, "mask": batch.mask} | gap_option(model, batch.gaps)
-        carry, outputs = model(carry, batch.inputs, key=key, **flags)
+        carry, outputs = call_model(model, lax.stop_gradient(carry), batch, key)
         value = loss_of(outputs, batch)
         penalty = 0.0
         if config.recurrent_l1 or config.recurrent_l2:

@@ -1,0 +1,129 @@
+"""Build the model that a configuration describes for the sizes and the loss of a task."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from rnnlab.layers import Bidirectional, Block, Stack
+from rnnlab.models.sequence_model import SequenceModel
+from rnnlab.registry import CellEntry, find_cell
+from rnnlab.validation import require_one_of
+
+if TYPE_CHECKING:
+    from rnnlab.models.config import ModelConfig
+
+
+def build_model(
+    config: "ModelConfig",
+    out_features: int,
+    *,
+    rngs: nnx.Rngs,
+    vocab_size: int | None,
+    in_features: int | None,
+    num_variables: int,
+    source_vocab_size: int | None,
+    source_features: int | None,
+    loss: Any,
+) -> SequenceModel:
+    """Returns a model of a configuration, of the kind that the task needs.
+
+    Args:
+      config: the settings.
+      out_features, vocab_size, in_features, num_variables, source_vocab_size, source_features,
+        loss: as in `TaskData`.
+      rngs: source of the keys of the parameters.
+
+    Raises:
+      ValueError: a setting does not fit the data.
+    """
+    if config.input_decay and not num_variables:
+        raise ValueError(
+            "input_decay must be False for data without flags of observed values, "
+            "got True; remove --model.input-decay"
+        )
+    return SequenceModel(
+        build_stack(config, rngs=rngs),
+        out_features,
+        vocab_size=vocab_size,
+        in_features=in_features,
+        readout=config.readout,
+        tie_embeddings=config.tie_embeddings,
+        input_decay=num_variables if config.input_decay else 0,
+        rngs=rngs,
+        dtype=jnp.dtype(config.dtype),
+    )
+
+
+def build_stack(
+    config: "ModelConfig", *, rngs: nnx.Rngs, depth: int | None = None, bidirectional: bool = False
+) -> Stack:
+    """Returns a stack of blocks around the cells of a configuration.
+
+    Args:
+      config: the settings.
+      rngs: source of the keys of the parameters.
+      depth: number of blocks; None: that of the configuration.
+      bidirectional: whether each recurrent cell has a second one that reads from the end, also
+        where the configuration has none.
+
+    Raises:
+      ValueError: the depth is less than the number of cells, or a width does not fit.
+    """
+    depth = config.depth if depth is None else depth
+    entries = [find_cell(name) for name in config.cell.split("+")]
+    if depth < len(entries):
+        raise ValueError(
+            f"depth must be >= {len(entries)} for cell {config.cell!r}, got {depth}; "
+            "raise --model.depth"
+        )
+    if config.cell_features is not None and len(config.cell_features) != depth:
+        raise ValueError(
+            f"cell_features must have one number per block, {depth}, got "
+            f"{len(config.cell_features)}; correct --model.cell-features"
+        )
+    common = {
+        "bidirectional": bidirectional or config.bidirectional,
+        "rngs": rngs,
+        "dtype": jnp.dtype(config.dtype),
+    }
+    layers = [_layer(config, entries[k % len(entries)], k, **common) for k in range(depth)]
+    return Stack(layers, remat=config.remat)
+
+
+def _layer(
+    config: "ModelConfig", entry: CellEntry, k: int, *, bidirectional: bool, **dtypes: Any
+) -> nnx.Module:
+    """Builds the k-th layer: a residual block around the cell, or the cell if it is one."""
+    cls = entry.load()
+    options = {**config.options_of(entry), **entry.layer_options(k)}
+    features = None if config.cell_features is None else config.cell_features[k]
+    if features is not None and _has_fixed_width(entry):
+        require_one_of(f"cell_features[{k}]", features, (config.width,))
+        features = None
+    if entry.block is None:
+        return cls(config.width, dropout=config.dropout, **options, **dtypes)
+    cell = partial(cls, **options)
+    if bidirectional and entry.kind == "cell":
+        cell = partial(_bidirectional, cell)
+    block = {
+        "expansion": config.expansion,
+        "cell_features": features,
+        "conv_kernel_size": config.conv_kernel_size,
+        "mlp_expansion": config.mlp_expansion,
+        "dropout": config.dropout,
+        "variational": config.variational,
+        **entry.block,
+    }
+    return Block(config.width, cell, **block, **dtypes)
+
+
+def _has_fixed_width(entry: CellEntry) -> bool:
+    """Whether a layer is always as wide as the stream."""
+    return entry.block is None or "expansion" in entry.block
+
+
+def _bidirectional(cell: Callable[..., nnx.Module], width: int, features: int, **common: Any):
+    return Bidirectional(cell(width, features, **common), cell(width, features, **common))
