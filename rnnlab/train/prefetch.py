@@ -113,7 +113,7 @@ def _stacked(data: TaskData, batches: list[Batch]) -> Batch:
     """The valid batches of one update, stacked along a leading axis."""
     for batch in batches:
         validate_batch(data, batch)
-    shapes = list({tuple(x.shape for x in arrays(batch)): batch for batch in batches})
+    shapes = sorted({tuple(x.shape for x in arrays(batch)) for batch in batches})
     if len(shapes) > 1:
         first, other = next((a, b) for a, b in zip(*shapes[:2], strict=True) if a != b)
         raise ValueError(
