@@ -204,6 +204,9 @@ TRAININGS = (
 )
 """Training experiments whose results the summary shows."""
 
+COMPRESSION = ("quantize", "sensitivity", "prune", "onnx", "onnx tried", "onnx static", "xla")
+"""Parts of the study of smaller models."""
+
 TABLES: dict[str, Callable[[], str]] = {
     "three numbers": front_numbers.numbers,
     "cells": lambda: cells_table(),
@@ -227,6 +230,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling": lambda: bench("scaling", ScalingBenchmark),
     "streaming": lambda: bench("streaming", StreamingBenchmark),
     "export": lambda: exported_steps(),
+    "torch threads": lambda: study("torch_threads"),
     "deployment": lambda: study("deployed_model", "deployment"),
     "serving": lambda: bench("serving", ServingBenchmark),
     "serving churn": lambda: bench("serving_churn", ServingChurnBenchmark),
@@ -244,10 +248,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "results, in short": lambda: page_table(readme_tables.results(_training_records())),
     "claims": lambda: page_table(claims.claims_table()),
     "claims, evidence": lambda: claims.evidence(),
-    **{
-        f"compression, {part}": lambda part=part: compression(part)
-        for part in ("quantize", "sensitivity", "prune", "onnx", "onnx tried", "xla")
-    },
+    **{f"compression, {part}": lambda part=part: compression(part) for part in COMPRESSION},
     "parameters": lambda: study("parameters"),
     "token files": lambda: study("token_files"),
     "token files, memory": lambda: study("token_files", table="memory_table"),

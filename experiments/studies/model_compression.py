@@ -3,6 +3,7 @@
 Command:  python experiments/studies/model_compression.py
           python experiments/studies/model_compression.py --parts onnx "onnx tried" xla
           (the second one on a quiet machine; with the extra litert it times LiteRT too)
+          python experiments/studies/model_compression.py --parts "onnx static"
 Device:   2 cores of a shared x86 machine, which other programs used; the training took 15 minutes.
 Result:   experiments/results/compression/rows.jsonl and the tables in docs/deploy.md.
 
@@ -23,6 +24,8 @@ Expected, written before the run; a prototype on another training of the model h
   12.5% and 50% refit         +0.02 and +0.2
   ONNX Runtime, one stream    dynamic int8 of a model of 350 MB takes a third of the time of float32
                               or less; of the character model as long as float32 or longer
+  static quantization         of ONNX Runtime: no faster than dynamic for a model in the cache, and
+                              less exact (written after a first try of the losses, before the times)
   XLA on a CPU                a product of one row with int8 weights takes 10 times as long as with
                               float32 weights
 """
@@ -56,7 +59,7 @@ from rnnlab.train.evaluate import evaluate, make_predict
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "results" / "compression" / "rows.jsonl"
-SEED, BATCHES, TUNE_STEPS = 0, 16, 150
+BATCHES, TUNE_STEPS = 16, 150
 SCHEMES = {
     "int8 per channel": {"bits": 8},
     "int6 per channel": {"bits": 6},
@@ -87,11 +90,12 @@ TUNED_PRUNINGS = (
 
 
 class Study:
-    """The trained model, its data, and its loss on the test part."""
+    """The trained model of a seed, its data, and its loss on the test part."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, seed: int):
+        self.seed = seed
         char_lm = load(HERE.parent / "training" / "char_lm.py", "an experiment")
-        experiment = char_lm.PRESETS["cpu"].override({"model.cell": "mingru", "train.seed": SEED})
+        experiment = char_lm.PRESETS["cpu"].override({"model.cell": "mingru", "train.seed": seed})
         run(folder, experiment, name="char_lm", preset="cpu")
         self.model, self.data = load_trained_model(folder)
         self.train = load_run(folder)[2].train
@@ -113,7 +117,7 @@ class Study:
         loss = self.loss(model)
         return {
             "part": what,
-            "seed": SEED,
+            "seed": self.seed,
             "updates": 0,
             **keys,
             **({"learning_rate": self.tuning().learning_rate} if keys.get("updates") else {}),
@@ -137,7 +141,7 @@ def quantized(study: Study) -> Iterator[Record]:
     for name, change in changes.items():
         yield {
             "part": "sensitivity",
-            "seed": SEED,
+            "seed": study.seed,
             "weight": name,
             "bits": encodings[name].bits,
             "group": encodings[name].group,
@@ -182,6 +186,14 @@ def pruned(study: Study) -> Iterator[Record]:
         yield study.measure("prune", small, **keys)
 
 
+def static(study: Study) -> Iterator[Record]:
+    """Yields the records of ONNX Runtime's static quantization."""
+    from compression_parts import static_tried  # which needs the extra onnx
+
+    for record in static_tried.steps(study.model, study.data):
+        yield {**record, "seed": study.seed}
+
+
 TIMES = ("onnx", "onnx tried", "xla")
 """Parts that measure times, in the folder `compression_parts`."""
 PARTS: Mapping[str, Callable[[Study], Iterator[Record]]] = {
@@ -189,14 +201,16 @@ PARTS: Mapping[str, Callable[[Study], Iterator[Record]]] = {
     "mixed": mixed,
     "prune": pruned,
     "tune": tuned,
+    "onnx static": static,
 }
+DEFAULT = ("quantize", "mixed", "prune", "tune")
 
 
-def measure(parts: Sequence[str], folder: Path) -> Iterator[Record]:
+def measure(parts: Sequence[str], folder: Path, seed: int) -> Iterator[Record]:
     """Yields the records of parts, without the keys that all records share."""
     losses = [part for part in parts if part in PARTS]
     if losses:
-        study = Study(folder)
+        study = Study(folder, seed)
         for part in losses:
             yield from PARTS[part](study)
     if set(parts) & set(TIMES):
@@ -212,12 +226,13 @@ def measure(parts: Sequence[str], folder: Path) -> Iterator[Record]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parts", nargs="+", choices=(*PARTS, *TIMES), default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=(*PARTS, *TIMES), default=DEFAULT)
     parser.add_argument("--run", type=Path, default=Path("runs/compression"))
+    parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
     common = {"benchmark": "compression", **provenance.environment(jax.devices()[0])}
     measured = []
-    for record in measure(parsed.parts, parsed.run):
+    for record in measure(parsed.parts, parsed.run, parsed.seed):
         measured.append({**common, **record})
         records.append(OUT, measured[-1])
     for part in tables.COLUMNS:

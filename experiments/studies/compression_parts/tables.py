@@ -14,6 +14,7 @@ TITLES = {
     "prune": "loss by units that are removed",
     "onnx": "one time step of all streams in ONNX Runtime",
     "onnx tried": "one time step of one stream of mingru 1024 x 6 on a CPU",
+    "onnx static": "one time step of the trained model in ONNX Runtime on one thread",
     "xla": "a product with a matrix of weights in XLA",
 }
 CHANGE = Column("change of nll", lambda r: f"{r['nll_change']:+.4f}")
@@ -59,6 +60,16 @@ COLUMNS = {
         Column("GB/s", lambda r: f"{r['bytes'] / r['seconds'] / 1e9:.1f}"),
         Column("times as fast as float32", lambda r: f"{1 / r['ratio']:.2f}"),
         Column("quartiles", lambda r: f"{1 / r['ratio_q3']:.2f} to {1 / r['ratio_q1']:.2f}"),
+    ),
+    "onnx static": (
+        key_column("weights", "quantization to int8"),
+        Column("bytes", lambda r: f"{r['bytes']:,}"),
+        Column("test nll", lambda r: f"{r['nll']:.4f}"),
+        CHANGE,
+        key_column("batch_size", "streams"),
+        TIME,
+        ratio_column("relative to float32"),
+        RATIO_QUARTILES,
     ),
     "xla": (
         Column("rows × inputs × outputs", lambda r: " × ".join(map(str, r["shape"]))),
@@ -139,6 +150,21 @@ def _by_size(measured: Sequence[Record], weights: str, streams: int) -> list[str
     return [f"{r['ratio']:.2f} for {r['model']} ({sizes[r['model']]:,.0f} MB)" for r in ordered]
 
 
+def _static_finding(measured: Sequence[Record]) -> str:
+    changes = {record["weights"]: record["nll_change"] for record in measured}
+    by_streams = [
+        f"{record['ratio']:.2f} ({record['weights']}) at {record['batch_size']} "
+        f"stream{'s' * (record['batch_size'] > 1)}"
+        for record in measured
+        if record["weights"] in ("dynamic", "static, products and embedding")
+    ]
+    losses = [f"{change:+.4f} ({name})" for name, change in changes.items() if name != "float32"]
+    return (
+        f"Change of the loss in nats: {', '.join(losses)}. "
+        f"Time of a step, relative to float32: {', '.join(by_streams)}."
+    )
+
+
 def _xla_finding(measured: Sequence[Record]) -> str:
     ratios = {
         r["shape"][0]: r["ratio"] for r in measured if r["weights"].startswith("int8 weights")
@@ -164,5 +190,6 @@ FINDINGS: Mapping[str, Callable[[Sequence[Record]], str]] = {
     "quantize": _quantize_finding,
     "prune": _prune_finding,
     "onnx": _onnx_finding,
+    "onnx static": _static_finding,
     "xla": _xla_finding,
 }
