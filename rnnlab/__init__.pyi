@@ -9,6 +9,7 @@ from rnnlab import cells as cells
 from rnnlab import export as export
 from rnnlab import interop as interop
 from rnnlab import layers as layers
+from rnnlab import losses as losses
 from rnnlab import models as models
 from rnnlab import runs as runs
 from rnnlab import scan as scan
@@ -33,6 +34,8 @@ from rnnlab.layers import Dropout as Dropout
 from rnnlab.layers import OutputOnly as OutputOnly
 from rnnlab.layers import Stack as Stack
 from rnnlab.loading import load as load
+from rnnlab.losses import ctc_loss as ctc_loss
+from rnnlab.losses import transducer_loss as transducer_loss
 from rnnlab.models import ModelConfig as ModelConfig
 from rnnlab.models import SequenceModel as SequenceModel
 from rnnlab.models import stack_cells as stack_cells

@@ -23,7 +23,7 @@ ORDER = (
     {"atomic_io", "call_arguments", "call_validation", "provenance", "registry"},
     {"records", "plotting"},
     {"tables", "scan", "heads", "datasets"},
-    {"recurrent"},
+    {"recurrent", "losses"},
     {"layers"},
     {"cells"},
     {"models", "tasks", "testing"},
