@@ -12,7 +12,7 @@ from rnnlab.tasks.sequence_preparation import SequencePreparation
 from rnnlab.tasks.series_preparation import SeriesPreparation
 from rnnlab.tasks.text_preparation import TextPreparation
 from rnnlab.tasks.tokenizer_preparation import TokenizerPreparation
-from rnnlab.train.losses import LOSSES
+from rnnlab.train.losses import LABEL_LOSSES, LOSSES
 
 PREPARATIONS: dict[str, type] = {
     kind.__name__: kind
@@ -86,8 +86,9 @@ def load_loss(value: Any, where: str) -> str | Head:
     """Returns the name of a loss, or a head."""
     if not isinstance(value, str):
         return load_kind(value, HEADS, where)
-    if value not in LOSSES:
+    names = (*LOSSES, *LABEL_LOSSES)
+    if value not in names:
         raise ValueError(
-            f"{where} must be one of {', '.join(LOSSES)} or a head, got {value[:40]!r}; restore it"
+            f"{where} must be one of {', '.join(names)} or a head, got {value[:40]!r}; restore it"
         )
     return value

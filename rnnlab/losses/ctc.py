@@ -3,6 +3,7 @@
 Source: Graves et al., "Connectionist temporal classification", ICML 2006. The loss is optax's.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -65,18 +66,21 @@ def ctc_loss(
     if time == 0:
         return CTCLoss(jnp.zeros(batch, accumulation_dtype(logits.dtype)), feasible)
     dtype = accumulation_dtype(logits.dtype)
-    padding = jnp.arange(time) >= jnp.expand_dims(frames, -1)
-    # A NaN in padding is harmless: optax multiplies padded time steps by 0.
-    logits = jnp.where(jnp.expand_dims(padding, -1), 0, logits.astype(dtype))
+    examples = math.prod(batch)
+    padding = jnp.arange(time, dtype=jnp.int32)[None] >= frames.reshape(examples, 1)
+    # Without NaN in padding, which optax multiplies by 0.
+    logits = logits.reshape(examples, time, classes).astype(dtype)
+    logits = jnp.where(padding[..., None], 0, logits)
     # One more column: optax does not accept labels without any.
-    labels = jnp.pad(labels, [(0, 0)] * (labels.ndim - 1) + [(0, 1)], constant_values=NO_LABEL)
+    labels = labels.reshape(examples, labels.shape[-1])
+    labels = jnp.pad(labels, ((0, 0), (0, 1)), constant_values=NO_LABEL)
     # optax mixes float32 with other dtypes, and selects log probabilities by a matrix product.
     with jax.numpy_dtype_promotion("standard"), jax.default_matmul_precision("highest"):
         nats = optax.ctc_loss(
-            logits.reshape(-1, time, classes),
-            padding.reshape(-1, time).astype(dtype),
-            jnp.maximum(labels, BLANK).reshape(-1, labels.shape[-1]),
-            (labels < 0).reshape(-1, labels.shape[-1]).astype(dtype),
+            logits,
+            padding.astype(dtype),
+            jnp.maximum(labels, BLANK),
+            (labels < 0).astype(dtype),
             blank_id=BLANK,
         )
     return CTCLoss(jnp.where(feasible, nats.reshape(batch).astype(dtype), 0), feasible)

@@ -5,6 +5,7 @@ Source: Graves, "Sequence transduction with recurrent neural networks", arXiv 12
 over T + U anti-diagonals computes all of them. docs/mathematics.md derives it.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -79,8 +80,9 @@ def transducer_loss(
     if time == 0:
         nats = jnp.where(label_lengths == 0, 0, jnp.inf).astype(dtype)
         return nats.reshape(batch)
-    blank = blank.reshape(-1, time, nodes).astype(dtype)
-    emit = emit.reshape(-1, time, nodes - 1).astype(dtype)
+    examples = math.prod(batch)
+    blank = blank.reshape(examples, time, nodes).astype(dtype)
+    emit = emit.reshape(examples, time, nodes - 1).astype(dtype)
     with explain_forward_mode():
         nats = _jitted(*match_varying((blank, emit, lengths, label_lengths)), fast_emit)
     return nats.reshape(batch)
@@ -116,8 +118,9 @@ def _loss_forward(blank, emit, lengths, label_lengths, fast_emit):
 def _loss_backward(fast_emit, residuals, dnats):
     share, nats, lengths, label_lengths = residuals
     diagonals, _, nodes = share.shape
-    end = (lengths + label_lengths)[None, :, None] == 1 + jnp.arange(diagonals)[:, None, None]
-    end = end & (jnp.arange(nodes)[None, None] == label_lengths[None, :, None])
+    k = jnp.arange(diagonals, dtype=jnp.int32)[:, None, None]
+    u = jnp.arange(nodes, dtype=jnp.int32)[None, None]
+    end = (k + 1 == (lengths + label_lengths)[None, :, None]) & (u == label_lengths[None, :, None])
     weight = jnp.where(jnp.isfinite(nats), dnats, 0)[None, :, None]
 
     def body(flow, inputs):
@@ -149,7 +152,8 @@ def _forward(
     The shares are (diagonals, batch, nodes); the node (t, u) is at [t + u - 1, :, u].
     """
     _, time, nodes = blank.shape
-    t, u = jnp.arange(time)[None, :, None], jnp.arange(nodes)[None, None]
+    t = jnp.arange(time, dtype=jnp.int32)[None, :, None]
+    u = jnp.arange(nodes, dtype=jnp.int32)[None, None]
     last, labels = lengths[:, None, None] - 1, label_lengths[:, None, None]
     # Arcs of the example only. The blanks of its last time step lead to its end or nowhere: their
     # nodes would otherwise decide by what a diagonal is normalized.
@@ -161,22 +165,27 @@ def _forward(
     def body(log_alpha, arcs):
         # Each diagonal is divided by its largest entry: float32 keeps its precision at any length.
         blank, emit = arcs
-        by_blank, by_emit = log_alpha + blank, _move_right(log_alpha + emit)
-        total = jnp.logaddexp(by_blank, by_emit)
+        total, share = _log_add(log_alpha + blank, _move_right(log_alpha + emit))
         scale = lax.stop_gradient(jnp.max(total, -1, keepdims=True))
         scale = jnp.where(jnp.isfinite(scale), scale, 0)
-        return total - scale, (by_blank, by_emit, total - scale, scale[:, 0])
+        return total - scale, (total - scale, share, scale[:, 0])
 
     first = jnp.full_like(blank[0], -jnp.inf).at[:, 0].set(0)
     first, blank, emit = match_varying((first, blank, emit))
-    _, (by_blank, by_emit, log_alpha, scales) = lax.scan(body, first, (blank, emit))
+    _, (log_alpha, share, scales) = lax.scan(body, first, (blank, emit))
     end = jnp.maximum(lengths + label_lengths - 1, 0)
-    examples = jnp.arange(lengths.shape[0])
+    examples = jnp.arange(lengths.shape[0], dtype=jnp.int32)
     nats = -(log_alpha[end, examples, label_lengths] + jnp.sum(scales, 0))
-    nats = jnp.where(lengths + label_lengths == 0, 0, nats)
-    both = (by_blank > -jnp.inf) & (by_emit > -jnp.inf)
-    share = jax.nn.sigmoid(jnp.where(both, by_blank, 0) - jnp.where(both, by_emit, 0))
-    return nats, jnp.where(both, share, (by_blank > -jnp.inf).astype(share.dtype))
+    return jnp.where(lengths + label_lengths == 0, 0, nats), share
+
+
+def _log_add(x: Array, y: Array) -> tuple[Array, Array]:
+    """Returns log(exp(x) + exp(y)) and the share of exp(x) in that, whose gradients are finite."""
+    both = (x > -jnp.inf) & (y > -jnp.inf)
+    difference = jnp.where(both, x, 0) - jnp.where(both, y, 0)
+    total = jnp.maximum(x, y) + jnp.where(both, jnp.log1p(jnp.exp(-jnp.abs(difference))), 0)
+    share = jnp.where(both, jax.nn.sigmoid(difference), (x > -jnp.inf).astype(x.dtype))
+    return total, share
 
 
 def _move_right(x: Array) -> Array:

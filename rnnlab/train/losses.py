@@ -1,4 +1,4 @@
-"""Training losses: means over the time steps that have a target."""
+"""Training losses: means over the time steps that have a target, or over labels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,6 +11,9 @@ from jaxtyping import Bool, Float, Int
 
 from rnnlab.heads import Head
 from rnnlab.heads.base import known_targets, mean_over
+from rnnlab.losses import ctc_loss, transducer_loss
+from rnnlab.losses.ctc import frames_needed
+from rnnlab.losses.label_sequences import frame_counts, label_counts, mean_per_label
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.validation import require_one_of
 
@@ -97,8 +100,44 @@ def squared_error_loss(
     return mean_over(jnp.square(jnp.where(scored, outputs - targets, 0)), scored)
 
 
+def ctc(outputs: Float[Array, "batch time classes"], batch: Batch) -> Float[Array, ""]:
+    """Returns the CTC loss in nats per label of `batch.labels`, whose class 0 is the blank.
+
+    An example with fewer time steps than its labels need does not count and gets no gradient.
+
+    Args:
+      outputs: logits.
+      batch: examples with labels and maybe a mask.
+    """
+    nats, feasible = ctc_loss(outputs, batch.labels, batch.mask)
+    return mean_per_label(nats, label_counts(batch.labels), feasible)
+
+
+def transducer(
+    outputs: Float[Array, "batch time nodes 2"], batch: Batch, *, fast_emit: float = 0.0
+) -> Float[Array, ""]:
+    """Returns the loss of a transducer in nats per label of `batch.labels`; class 0 is the blank.
+
+    An example without time steps does not count.
+
+    Args:
+      outputs: log probabilities of the blank and of the next label, see
+        `rnnlab.models.node_log_probs`.
+      batch: examples with labels and maybe a mask.
+      fast_emit: the factor lambda of FastEmit, see `rnnlab.transducer_loss`.
+    """
+    frames, counts = frame_counts(batch.mask, outputs.shape[:2]), label_counts(batch.labels)
+    nats = transducer_loss(
+        outputs[..., 0], outputs[..., :-1, 1], frames, counts, fast_emit=fast_emit
+    )
+    return mean_per_label(nats, counts, frames > 0)
+
+
 LOSSES = {"categorical": categorical, "binary": binary, "squared": squared_error_loss}
 """Losses of (outputs, targets, mask) by the names of `rnnlab.tasks.data.TaskData.loss`."""
+
+LABEL_LOSSES = {"ctc": ctc, "transducer": transducer}
+"""Losses of (outputs, batch) for label sequences without an alignment, by the same names."""
 
 
 def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) -> LossFn:
@@ -113,8 +152,10 @@ def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) ->
     """
     if isinstance(loss, Head):
         of_targets = loss.loss
+    elif loss in LABEL_LOSSES:
+        return partial(LABEL_LOSSES[loss], **(options or {}))
     else:
-        require_one_of("loss", loss, LOSSES)
+        require_one_of("loss", loss, (*LOSSES, *LABEL_LOSSES))
         of_targets = partial(LOSSES[loss], **(options or {}))
 
     def of_batch(outputs: Array, batch: Batch) -> Array:
@@ -128,9 +169,9 @@ def loss_weight(
 ) -> Callable[[Batch], Float[Array, ""]]:
     """Returns the function of a batch that a loss divides its sum by, at least where it is not 0.
 
-    It is the number of time steps or values that count, or the sum of their class weights. A mean
-    over several batches, or over the parts of one on several devices, is that of their losses
-    weighted by it.
+    It is the number of time steps, values or labels that count, or the sum of their class weights.
+    A mean over several batches, or over the parts of one on several devices, is that of their
+    losses weighted by it.
 
     Args:
       loss, options: as in `loss_function`.
@@ -144,6 +185,11 @@ def loss_weight(
 
     def of_batch(batch: Batch) -> Array:
         targets = batch.targets
+        if isinstance(loss, str) and loss in LABEL_LOSSES:
+            frames = frame_counts(batch.mask, batch.inputs.shape[:2])
+            needed = frames_needed(batch.labels) if loss == "ctc" else 1
+            counts = jnp.where(frames >= needed, label_counts(batch.labels), 0)
+            return jnp.sum(counts, dtype=jnp.float32)
         if loss == "categorical":
             scored = targets != IGNORE_INDEX
             if batch.mask is not None:
