@@ -69,6 +69,8 @@ from rnnlab.tasks import ManySeries as ManySeries
 from rnnlab.tasks import RareBeats as RareBeats
 from rnnlab.tasks import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks import Sequences as Sequences
+from rnnlab.tasks import Sessions as Sessions
+from rnnlab.tasks import Sketches as Sketches
 from rnnlab.tasks import Text as Text
 from rnnlab.tasks import Tokens as Tokens
 from rnnlab.tasks import Turbofan as Turbofan

@@ -16,7 +16,7 @@ import front_numbers
 import readme_tables
 import reliability_tables
 import results_tables
-from committed_records import committed_records
+from committed_records import RESULTS, committed_records
 from page_tables import by_cell, folded, page_table, pivoted, with_details
 
 from rnnlab import load_module
@@ -141,6 +141,12 @@ def bench(name: str, benchmark: type[Benchmark]) -> str:
 def full(name: str, table: Callable[[list[Record]], Table]) -> str:
     """All records of an experiment as a table."""
     return page_table(table(committed_records(name)))
+
+
+def once_recorded(name: str) -> str:
+    """All records of a training; a sentence where it has not been run."""
+    recorded = (RESULTS / name / "rows.jsonl").exists()
+    return full(name, result_table) if recorded else "The results are not recorded yet."
 
 
 def study(name: str, records: str | None = None, table: str = "table") -> str:
@@ -275,6 +281,16 @@ TABLES: dict[str, Callable[[], str]] = {
     "rare_beats, random split": lambda: full("rare_beats_random_split", result_table),
     "formal_languages, tried": lambda: full("formal_languages_tried", result_table),
     **{name: lambda name=name: full(name, result_table) for name in TRAININGS},
+    **{
+        name: lambda name=name: once_recorded(name.replace(", ", "_"))
+        for name in (
+            "sessions",
+            "sessions, tried",
+            "sessions, actions",
+            "sketches",
+            "sketches, tried",
+        )
+    },
 }
 
 

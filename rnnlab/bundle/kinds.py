@@ -4,26 +4,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnlab.bundle.values import dump, kept_fields, load_dataclass, require_keys
-from rnnlab.heads import NegativeBinomial, Quantiles, StudentT
+from rnnlab.heads import Mixture, NegativeBinomial, Quantiles, StudentT
 from rnnlab.heads.base import Head
 from rnnlab.tasks.predictions import Preparation
 from rnnlab.tasks.record_preparation import RecordPreparation
 from rnnlab.tasks.sequence_preparation import SequencePreparation
 from rnnlab.tasks.series_preparation import SeriesPreparation
+from rnnlab.tasks.session_preparation import SessionPreparation
+from rnnlab.tasks.sketch_preparation import SketchPreparation
 from rnnlab.tasks.text_preparation import TextPreparation
 from rnnlab.tasks.tokenizer_preparation import TokenizerPreparation
-from rnnlab.train.losses import LABEL_LOSSES, LOSSES
+from rnnlab.train.losses import LABEL_LOSSES, LOSSES, SAMPLED_LOSSES
 
 PREPARATIONS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         *(TextPreparation, TokenizerPreparation),
         *(SequencePreparation, SeriesPreparation, RecordPreparation),
+        *(SessionPreparation, SketchPreparation),
     )
 }
 """Classes of preparations by name."""
 
-HEADS: dict[str, type] = {kind.__name__: kind for kind in (NegativeBinomial, Quantiles, StudentT)}
+HEADS: dict[str, type] = {
+    kind.__name__: kind for kind in (Mixture, NegativeBinomial, Quantiles, StudentT)
+}
 """Classes of heads by name."""
 
 
@@ -86,7 +91,7 @@ def load_loss(value: Any, where: str) -> str | Head:
     """Returns the name of a loss, or a head."""
     if not isinstance(value, str):
         return load_kind(value, HEADS, where)
-    names = (*LOSSES, *LABEL_LOSSES)
+    names = (*LOSSES, *LABEL_LOSSES, *SAMPLED_LOSSES)
     if value not in names:
         raise ValueError(
             f"{where} must be one of {', '.join(names)} or a head, got {value[:40]!r}; restore it"

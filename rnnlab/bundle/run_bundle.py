@@ -128,7 +128,7 @@ def reference_of(model: SequenceModel, data: TaskData) -> Reference:
     """Returns the statistics of a run's last evaluation set."""
     name, batches = list(data.eval_sets.items())[-1]
     predicts_inputs = (
-        data.autoregressive and data.loss == "categorical" and data.vocab_size is not None
+        data.autoregressive and data.loss == "categorical" and data.vocab_size == data.out_features
     )
     outputs = model_outputs(model, data) if predicts_inputs else None
     return make_reference(name, batches(), outputs, data.vocab_size)

@@ -226,9 +226,10 @@ class Sample:
     prompt: str = "The "
     """Text to continue."""
     length: int = 500
-    """Number of symbols to generate."""
+    """Number of symbols to generate, or the most points of a drawing."""
     temperature: float = 0.8
-    """Divisor of the logits; 0 always takes the most likely symbol."""
+    """Divisor of the logits; 0 always takes the most likely symbol. Of drawings it multiplies the
+    variances too."""
     top_k: int | None = None
     """Sample only from the k most likely symbols."""
     seed: int = 0

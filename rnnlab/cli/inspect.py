@@ -184,6 +184,10 @@ def _prediction(data: TaskData, selected: Selected, outputs: np.ndarray, step: i
         elif data.target_scale != 1:
             text += f" (standardized; 1 is {data.target_scale:.4g} in the data's unit)"
         return Prediction(step, output, text, f"predicted value{number}")
+    if not isinstance(data.loss, str):
+        output = int(np.argmax(np.abs(outputs)))
+        text = f"largest output {output} of {data.loss}: {outputs[output]:.4g}"
+        return Prediction(step, output, text, f"output {output}")
     output = int(np.argmax(outputs))
     if data.loss == "binary":
         listed = " ".join(map(str, np.flatnonzero(target == 1))) or "none"

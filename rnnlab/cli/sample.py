@@ -1,18 +1,22 @@
-"""`rnnlab sample`: generate text with a trained model."""
+"""`rnnlab sample`: generate text or drawings with a trained model."""
 
 import jax
 import numpy as np
 
 from rnnlab.cli.commands import Sample
+from rnnlab.cli.sample_sketches import sample_sketches
 from rnnlab.loading import load_trained
 from rnnlab.models.generate import generate
+from rnnlab.tasks.sketch_preparation import SketchPreparation
 from rnnlab.tasks.text_preparation import TextPreparation
 
 MAX_SAMPLE_LENGTH = 1_000_000
 
 
 def sample(command: Sample) -> int:
-    """Prints the prompt and its continuation. Returns the exit code.
+    """Prints the prompt and its continuation, or writes a picture of drawings.
+
+    Returns the exit code.
 
     Raises:
       DataError: the prompt has a symbol that the run's text does not have.
@@ -25,9 +29,11 @@ def sample(command: Sample) -> int:
     trained = load_trained(command.folder, strict=command.strict)
     model, data = trained.model, trained.data
     text = data.preparation
+    if isinstance(text, SketchPreparation):
+        return sample_sketches(command, trained, text)
     if not isinstance(text, TextPreparation):
         if not data.vocabulary:
-            raise ValueError(f"{command.folder} is not a run on text; name one that is")
+            raise ValueError(f"{command.folder} is not a run on text or drawings; name one that is")
         text = TextPreparation(data.vocabulary, window=1, batch_size=1)
     prompt = text.encode(command.prompt)
     tokens = generate(

@@ -5,8 +5,9 @@ A head gives a model's outputs names, and is the loss that trains them. A task c
 """
 
 from rnnlab.heads.base import Head
+from rnnlab.heads.mixture import Mixture
 from rnnlab.heads.negative_binomial import NegativeBinomial
 from rnnlab.heads.quantiles import Quantiles
 from rnnlab.heads.student_t import StudentT
 
-__all__ = ["Head", "NegativeBinomial", "Quantiles", "StudentT"]
+__all__ = ["Head", "Mixture", "NegativeBinomial", "Quantiles", "StudentT"]

@@ -58,13 +58,19 @@ def add_bundle(
 def _engine(bundle: Bundle, limits: Limits, engine: Engine) -> tuple[Slots, Interface]:
     """Returns the slots of a bundle on an engine, and its interface."""
     model = bundle.model()
-    predicts_next = bundle.description.autoregressive and bundle.loss == "categorical"
+    sizes = bundle.description.sizes
+    # Classes may be other than the tokens, such as actions at items.
+    predicts_next = (
+        bundle.description.autoregressive
+        and bundle.loss == "categorical"
+        and sizes.vocab_size == sizes.out_features
+    )
     interface = Interface.of(model, bundle.vocabulary, bundle.classes, predicts_next)
-    sizes = (limits.slots, limits.per_event)
+    slots = (limits.slots, limits.per_event)
     if engine == "jax":
-        return JaxSlots(model, *sizes), interface
+        return JaxSlots(model, *slots), interface
     sequence = bundle.read("sequence.onnx") if "sequence.onnx" in bundle.files else None
-    return OnnxSlots(model, bundle.read("step.onnx"), sequence, *sizes), interface
+    return OnnxSlots(model, bundle.read("step.onnx"), sequence, *slots), interface
 
 
 def _monitor(bundle: Bundle) -> DriftMonitor | None:

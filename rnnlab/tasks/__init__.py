@@ -15,6 +15,8 @@ from rnnlab.tasks.many_series import ManySeries as ManySeries
 from rnnlab.tasks.mqar import MQAR as MQAR
 from rnnlab.tasks.rare_beats import RareBeats as RareBeats
 from rnnlab.tasks.sequences import Sequences as Sequences
+from rnnlab.tasks.sessions import Sessions as Sessions
+from rnnlab.tasks.sketches import Sketches as Sketches
 from rnnlab.tasks.text import Text as Text
 from rnnlab.tasks.tokens import Tokens as Tokens
 from rnnlab.tasks.turbofan import Turbofan as Turbofan
@@ -37,6 +39,8 @@ TASKS = {
         RareBeats,
         SelectiveCopying,
         Sequences,
+        Sessions,
+        Sketches,
         Text,
         Tokens,
         Turbofan,

@@ -40,6 +40,8 @@ class Batch(NamedTuple):
         the inputs; `IGNORE_INDEX` after its end.
       example: (batch,) of int32, the number of each example in its data set, -1 in padding. It
         leads from outputs back to what a task knows of an example.
+      negatives: (batch, samples) of int32, classes that a loss of sampled classes compares each
+        target of an example with.
     """
 
     inputs: np.ndarray
@@ -50,6 +52,7 @@ class Batch(NamedTuple):
     source: Source | None = None
     labels: np.ndarray | None = None
     example: np.ndarray | None = None
+    negatives: np.ndarray | None = None
 
 
 TIME_FIELDS = ("inputs", "targets", "mask", "reset", "gaps")

@@ -21,6 +21,7 @@ class TaskData:
       loss: `"categorical"` (classes), `"binary"` (several labels per time step), `"squared"`
         (values), or a head, which also names the outputs. `"ctc"` and `"transducer"` are losses of
         `Batch.labels`, classes from 1 on; class 0 is the blank. `"transducer"` gets a `Transducer`.
+        `"bpr_max"` and `"top1_max"` compare classes with `Batch.negatives`.
       metrics: names that `rnnlab.train.metrics.find_metric` accepts. The first is the main one.
       out_features: number of classes, labels or values per time step.
       train_batch: returns training batch 0, 1, 2, ...: the same batch at each call.

@@ -41,7 +41,8 @@ class Predictions:
     Attributes:
       kind: what a row is: a `"forecast"` of a date, the `"class"` of a sequence or of a time step,
         the `"labels"` of a time step, the `"value"` of a sequence or of a time step, or a
-        `"symbol"` of a text.
+        `"symbol"` of a text, a recommended item of a `"ranking"`, or
+        a `"drawing"` with its likelihood.
       columns: arrays by name. `"actual"` holds the truth, where it is known.
       summary: a sentence about them.
 
@@ -49,7 +50,7 @@ class Predictions:
     'example,predicted\\n0,0.5\\n1,2.0\\n'
     """
 
-    kind: Literal["forecast", "class", "labels", "value", "symbol"]
+    kind: Literal["forecast", "class", "labels", "value", "symbol", "ranking", "drawing"]
     columns: Mapping[str, np.ndarray]
     summary: str = ""
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from rnnlab.heads import Head
 from rnnlab.heads.base import known_targets, mean_over
-from rnnlab.losses import ctc_loss, transducer_loss
+from rnnlab.losses import bpr_max, ctc_loss, top1_max, transducer_loss
 from rnnlab.losses.ctc import frames_needed
 from rnnlab.losses.label_sequences import frame_counts, label_counts, mean_per_label
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
@@ -133,11 +133,52 @@ def transducer(
     return mean_per_label(nats, counts, frames > 0)
 
 
+def sampled(
+    ranking: Callable[..., Array],
+    outputs: Float[Array, "*batch time classes"],
+    batch: Batch,
+    **options: Any,
+) -> Float[Array, ""]:
+    """Returns a loss of the target's score and those of `batch.negatives`, a mean over time steps.
+
+    Args:
+      ranking: of `rnnlab.losses.ranking`.
+      outputs: the scores of all classes. Only those of the target and of the sample get a gradient.
+      batch: with negatives. One that is the target of a time step does not count there.
+      options: keyword arguments of `ranking`.
+
+    Raises:
+      ValueError: the batch has no negatives.
+    """
+    if batch.negatives is None:
+        raise ValueError(
+            "a batch must have negatives for a loss of sampled classes, got none; draw them in "
+            "train_batch, or use the loss 'categorical'"
+        )
+    scored = batch.targets != IGNORE_INDEX
+    if batch.mask is not None:
+        scored = scored & batch.mask
+    outputs = jnp.where(jnp.expand_dims(scored, -1), outputs, 0)
+    classes = jnp.where(scored, batch.targets, 0)[..., None]
+    negatives = batch.negatives[..., None, :]
+    negatives = jnp.broadcast_to(negatives, (*classes.shape[:-1], negatives.shape[-1]))
+    target = jnp.take_along_axis(outputs, classes, -1)[..., 0]
+    others = jnp.take_along_axis(outputs, negatives, -1)
+    values = ranking(target, others, negatives != classes, **options)
+    return mean_over(jnp.where(scored, values, 0), scored)
+
+
 LOSSES = {"categorical": categorical, "binary": binary, "squared": squared_error_loss}
 """Losses of (outputs, targets, mask) by the names of `rnnlab.tasks.data.TaskData.loss`."""
 
 LABEL_LOSSES = {"ctc": ctc, "transducer": transducer}
 """Losses of (outputs, batch) for label sequences without an alignment, by the same names."""
+
+SAMPLED_LOSSES = {"bpr_max": partial(sampled, bpr_max), "top1_max": partial(sampled, top1_max)}
+"""Losses of (outputs, batch) that compare classes with sampled ones, by the same names."""
+
+CLASS_LOSSES = ("categorical", *SAMPLED_LOSSES)
+"""Losses whose targets are classes."""
 
 
 def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) -> LossFn:
@@ -152,10 +193,10 @@ def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) ->
     """
     if isinstance(loss, Head):
         of_targets = loss.loss
-    elif loss in LABEL_LOSSES:
-        return partial(LABEL_LOSSES[loss], **(options or {}))
+    elif loss in (of_batches := LABEL_LOSSES | SAMPLED_LOSSES):
+        return partial(of_batches[loss], **(options or {}))
     else:
-        require_one_of("loss", loss, (*LOSSES, *LABEL_LOSSES))
+        require_one_of("loss", loss, (*LOSSES, *LABEL_LOSSES, *SAMPLED_LOSSES))
         of_targets = partial(LOSSES[loss], **(options or {}))
 
     def of_batch(outputs: Array, batch: Batch) -> Array:
@@ -190,7 +231,7 @@ def loss_weight(
             needed = frames_needed(batch.labels) if loss == "ctc" else 1
             counts = jnp.where(frames >= needed, label_counts(batch.labels), 0)
             return jnp.sum(counts, dtype=jnp.float32)
-        if loss == "categorical":
+        if loss in CLASS_LOSSES:
             scored = targets != IGNORE_INDEX
             if batch.mask is not None:
                 scored = scored & batch.mask

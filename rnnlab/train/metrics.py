@@ -14,7 +14,9 @@ from scipy.special import expit, log_expit, log_softmax
 from rnnlab.tasks.reference import (
     anomaly_scores,
     forecast_scores,
+    ranking_scores,
     remaining_life,
+    stroke_scores,
     text_scores,
 )
 from rnnlab.train import rare_classes
@@ -142,6 +144,8 @@ METRICS: dict[str, Metric] = {
     **{name: DecodedMetric(score) for name, score in forecast_scores.SCORES.items()},
     **{name: DecodedMetric(*entry) for name, entry in anomaly_scores.METRICS.items()},
     **{name: DecodedMetric(*entry) for name, entry in text_scores.SCORES.items()},
+    **{name: DecodedMetric(*entry) for name, entry in ranking_scores.METRICS.items()},
+    **{name: DecodedMetric(score) for name, score in stroke_scores.METRICS.items()},
 }
 """Metrics by name. `bits` is per character where time steps are characters."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from rnnlab.errors import DataError
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch, arrays
 from rnnlab.tasks.data import TaskData
+from rnnlab.train.losses import CLASS_LOSSES
 from rnnlab.train.placement import Shardings, batch_shapes, own_rows, place
 from rnnlab.validation import require_positive_int
 
@@ -157,7 +158,7 @@ def validate_batch(data: TaskData, batch: Batch) -> None:
         _check_range("inputs", batch.inputs, 0, data.vocab_size)
     if data.source_vocab_size is not None:
         _check_range("source", batch.source.inputs, 0, data.source_vocab_size)
-    if data.loss == "categorical":
+    if data.loss in CLASS_LOSSES:
         _check_range("targets", batch.targets, IGNORE_INDEX, data.out_features)
     if batch.labels is not None:
         _check_range("labels", batch.labels, IGNORE_INDEX, data.out_features)

@@ -6,7 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnlab.tasks.batch import IGNORE_INDEX, Batch
 from rnnlab.validation import require_positive_int
+
+CHUNK = 4096
+"""Sequences that `packed_batch` packs together: the time of a packing grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +129,25 @@ def pack(sequences: Sequence[np.ndarray], length: int, value: float = 0) -> Pack
     """
     packing = first_fit_decreasing([len(sequence) for sequence in sequences], length)
     return PackedBatch(packing.fill(sequences, value), packing.reset, packing.mask, packing)
+
+
+def packed_batch(inputs: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> Batch:
+    """Returns a batch of many sequences, whose rows are as long as the longest sequence.
+
+    Args:
+      inputs: of each sequence, (time, ...).
+      targets: of each, classes or values (time, ...).
+
+    >>> batch = packed_batch([np.array([1, 2]), np.array([3])], [np.array([2, 5]), np.array([4])])
+    >>> batch.targets.tolist(), batch.reset.tolist()
+    ([[2, 5], [4, -1]], [[True, False], [True, False]])
+    """
+    longest = max(map(len, inputs))
+    value = np.nan if np.issubdtype(targets[0].dtype, np.floating) else IGNORE_INDEX
+    parts = []
+    for start in range(0, len(inputs), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        found = pack(inputs[chunk], longest)
+        filled = found.packing.fill(targets[chunk], value)
+        parts.append((found.rows, filled, found.mask, found.reset))
+    return Batch(*map(np.concatenate, zip(*parts, strict=True)))

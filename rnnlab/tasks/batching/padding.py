@@ -110,6 +110,7 @@ def pad_batch(batch: Batch, batch_size: int) -> Batch:
         None if source is None else Source(padded(source.inputs, 0), padded(source.mask, False)),
         padded(batch.labels, IGNORE_INDEX),
         padded(batch.example, -1),
+        padded(batch.negatives, 0),
     )
 
 

@@ -14,6 +14,8 @@ from rnnlab.tasks.readers.ecg import read_ecg
 from rnnlab.tasks.readers.events import read_events
 from rnnlab.tasks.readers.icu import read_outcomes, read_stays
 from rnnlab.tasks.readers.nab import WINDOWS, read_nab
+from rnnlab.tasks.readers.sessions import read_sessions
+from rnnlab.tasks.readers.strokes import read_strokes, write_strokes
 from rnnlab.tasks.readers.turbofan import read_engines
 from rnnlab.tasks.readers.wfdb import read_annotations, read_wfdb
 from rnnlab.tasks.readers.wide import read_wide_series
@@ -26,6 +28,15 @@ SERIES = b"timestamp,value\n2014-04-01 00:00:00,1.5\n2014-04-01 00:05:00,2\n"
 SPANS = json.dumps({"a.csv": [["2014-04-01 00:00:00.0", "2014-04-01 00:02:00.0"]]}).encode()
 HEADER = b"100 1 360 2\n100.dat 212 200 11 1024 995 -22131 0 MLII\n"
 ANNOTATIONS = bytes([18, 112, 2, 252, 40, 78, 59, 4, 0, 236, 1, 0, 112, 17, 3, 20, 0, 0])
+
+
+SESSIONS = b"session,item,time,action\n1,a,2014-04-07T10:51:09.5Z,buy\n1,b,2014-04-08,\n"
+
+
+def strokes():
+    file = io.BytesIO()
+    write_strokes(file, [np.array([[3, 4, 0], [-2, 1, 1]], np.int16)] * 2)
+    return file.getvalue()
 
 
 def packed(files):
@@ -61,6 +72,8 @@ def arrays():
         (read_wfdb, HEADER, "100.hea"),
         (read_annotations, ANNOTATIONS, "100.atr"),
         (read_ecg, arrays(), "a.npz"),
+        (read_sessions, SESSIONS, "a.csv"),
+        (read_strokes, strokes(), "a.npz"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
