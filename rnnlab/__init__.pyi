@@ -30,12 +30,14 @@ from rnnlab.layers import AttentionPooling as AttentionPooling
 from rnnlab.layers import Bidirectional as Bidirectional
 from rnnlab.layers import Block as Block
 from rnnlab.layers import CausalConv as CausalConv
+from rnnlab.layers import CrossAttention as CrossAttention
 from rnnlab.layers import Dropout as Dropout
 from rnnlab.layers import OutputOnly as OutputOnly
 from rnnlab.layers import Stack as Stack
 from rnnlab.loading import load as load
 from rnnlab.losses import ctc_loss as ctc_loss
 from rnnlab.losses import transducer_loss as transducer_loss
+from rnnlab.models import EncoderDecoder as EncoderDecoder
 from rnnlab.models import ModelConfig as ModelConfig
 from rnnlab.models import SequenceModel as SequenceModel
 from rnnlab.models import stack_cells as stack_cells

@@ -1,7 +1,7 @@
 """A residual block around a cell."""
 
-import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from rnnlab.call_validation import gap_option, uses_gaps, validate_call
 from rnnlab.dtypes import compute_dtype
 from rnnlab.layers.conv import CausalConv
 from rnnlab.layers.dropout import DropoutLayer, key_option
+from rnnlab.layers.mlp import apply_flat, mlp
 from rnnlab.layers.norm import RMSNorm
 from rnnlab.validation import require_positive_int
 
@@ -115,9 +116,8 @@ class Block(DropoutLayer):
             raise ValueError(f"cell must have in_features {width}, got {cell.in_features}")
         self.cell = cell
         self.project = nnx.Linear(self.cell.features, width, rngs=rngs, **dtypes)
-        self.mlp = (
-            None if mlp_expansion is None else _mlp(width, mlp_expansion * width, rngs, dtypes)
-        )
+        branch = partial(mlp, rngs=rngs, **dtypes)
+        self.mlp = None if mlp_expansion is None else branch(width, mlp_expansion * width)
 
     @property
     def width(self) -> int:
@@ -173,23 +173,9 @@ class Block(DropoutLayer):
         options = key_option(self.cell, cell_key) | gap_option(self.cell, gaps)
         state, y = cell(carry.cell, y, reset=reset, mask=mask, **options)
         x = x.astype(self.dtype)
-        y = self._apply_flat(self.project, y)
+        y = apply_flat(self.project, y)
         x = x + self.drop(y, branch_key, broadcast_axis=time_axis)
         if self.mlp is not None:
-            y = self._apply_flat(self.mlp, x)
+            y = apply_flat(self.mlp, x)
             x = x + self.drop(y, mlp_key, broadcast_axis=time_axis)
         return BlockCarry(window, state), x
-
-    def _apply_flat(self, layer, x):
-        """`layer` with all leading axes merged into one, as in `rnnlab.recurrent.dense`."""
-        y = layer(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
-        return y.reshape(*x.shape[:-1], self.features)
-
-
-def _mlp(width, hidden, rngs, dtypes):
-    return nnx.Sequential(
-        RMSNorm(width, rngs=rngs, **dtypes),
-        nnx.Linear(width, hidden, rngs=rngs, **dtypes),
-        jax.nn.gelu,
-        nnx.Linear(hidden, width, rngs=rngs, **dtypes),
-    )

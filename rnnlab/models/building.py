@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 from flax import nnx
 
-from rnnlab.layers import Bidirectional, Block, Stack
+from rnnlab.layers import (
+    Bidirectional,
+    Block,
+    CrossAttentionBlock,
+    DecoderStack,
+    InputFeeding,
+    Stack,
+)
+from rnnlab.models.encoder_decoder import EncoderDecoder
 from rnnlab.models.sequence_model import SequenceModel
 from rnnlab.registry import CellEntry, find_cell
 from rnnlab.validation import require_one_of
 
 if TYPE_CHECKING:
     from rnnlab.models.config import ModelConfig
+
+SOURCE_SETTINGS = ("encoder_depth", "attention_heads", "input_feeding")
+"""Settings of a configuration that only models of data with a source have."""
+
+ATTENTION_HEADS = 4
+"""Heads of the attention over a source where the configuration has no number."""
 
 
 def build_model(
@@ -27,8 +41,10 @@ def build_model(
     source_vocab_size: int | None,
     source_features: int | None,
     loss: Any,
-) -> SequenceModel:
+) -> SequenceModel | EncoderDecoder:
     """Returns a model of a configuration, of the kind that the task needs.
+
+    A task with a source gets an `EncoderDecoder`, others a `SequenceModel`.
 
     Args:
       config: the settings.
@@ -39,6 +55,19 @@ def build_model(
     Raises:
       ValueError: a setting does not fit the data.
     """
+    dtypes = {"rngs": rngs, "dtype": jnp.dtype(config.dtype)}
+    if source_vocab_size is not None or source_features is not None:
+        return _encoder_decoder(
+            config,
+            out_features,
+            vocab_size=vocab_size,
+            in_features=in_features,
+            source_vocab_size=source_vocab_size,
+            source_features=source_features,
+            **dtypes,
+        )
+    for name in SOURCE_SETTINGS:
+        _require_default(config, name, "for data without a source, which has no encoder")
     if config.input_decay and not num_variables:
         raise ValueError(
             "input_decay must be False for data without flags of observed values, "
@@ -52,13 +81,51 @@ def build_model(
         readout=config.readout,
         tie_embeddings=config.tie_embeddings,
         input_decay=num_variables if config.input_decay else 0,
-        rngs=rngs,
-        dtype=jnp.dtype(config.dtype),
+        **dtypes,
+    )
+
+
+def _encoder_decoder(
+    config: "ModelConfig", out_features: int, *, rngs: nnx.Rngs, dtype: Any, **sizes: int | None
+) -> EncoderDecoder:
+    """Builds a model of an encoder, which is bidirectional, and a decoder that attends to it."""
+    for name in ("bidirectional", "cell_features", "input_decay", "readout"):
+        _require_default(config, name, "for data with a source, whose model is an encoder-decoder")
+    dtypes = {"rngs": rngs, "dtype": dtype}
+    encoder = build_stack(config, rngs=rngs, depth=config.encoder_depth, bidirectional=True)
+    layers = build_stack(config, rngs=rngs, has_mlp=False).layers
+    attention = [
+        CrossAttentionBlock(
+            config.width,
+            config.width,
+            heads=config.attention_heads or ATTENTION_HEADS,
+            mlp_expansion=config.mlp_expansion,
+            dropout=config.dropout,
+            variational=config.variational,
+            **dtypes,
+        )
+        for _ in layers
+    ]
+    decoder = DecoderStack(list(layers), attention, remat=config.remat)
+    if config.input_feeding:
+        decoder = InputFeeding(decoder, **dtypes)
+    return EncoderDecoder(
+        encoder,
+        decoder,
+        out_features,
+        tie_embeddings=config.tie_embeddings,
+        **sizes,
+        **dtypes,
     )
 
 
 def build_stack(
-    config: "ModelConfig", *, rngs: nnx.Rngs, depth: int | None = None, bidirectional: bool = False
+    config: "ModelConfig",
+    *,
+    rngs: nnx.Rngs,
+    depth: int | None = None,
+    bidirectional: bool = False,
+    has_mlp: bool = True,
 ) -> Stack:
     """Returns a stack of blocks around the cells of a configuration.
 
@@ -68,6 +135,7 @@ def build_stack(
       depth: number of blocks; None: that of the configuration.
       bidirectional: whether each recurrent cell has a second one that reads from the end, also
         where the configuration has none.
+      has_mlp: whether blocks have the MLP of the configuration.
 
     Raises:
       ValueError: the depth is less than the number of cells, or a width does not fit.
@@ -86,6 +154,7 @@ def build_stack(
         )
     common = {
         "bidirectional": bidirectional or config.bidirectional,
+        "mlp_expansion": config.mlp_expansion if has_mlp else None,
         "rngs": rngs,
         "dtype": jnp.dtype(config.dtype),
     }
@@ -94,7 +163,13 @@ def build_stack(
 
 
 def _layer(
-    config: "ModelConfig", entry: CellEntry, k: int, *, bidirectional: bool, **dtypes: Any
+    config: "ModelConfig",
+    entry: CellEntry,
+    k: int,
+    *,
+    bidirectional: bool,
+    mlp_expansion: int | None,
+    **dtypes: Any,
 ) -> nnx.Module:
     """Builds the k-th layer: a residual block around the cell, or the cell if it is one."""
     cls = entry.load()
@@ -112,12 +187,22 @@ def _layer(
         "expansion": config.expansion,
         "cell_features": features,
         "conv_kernel_size": config.conv_kernel_size,
-        "mlp_expansion": config.mlp_expansion,
+        "mlp_expansion": mlp_expansion,
         "dropout": config.dropout,
         "variational": config.variational,
         **entry.block,
     }
     return Block(config.width, cell, **block, **dtypes)
+
+
+def _require_default(config: "ModelConfig", name: str, where: str) -> None:
+    """Raises ValueError unless a setting that no part of the model has is the default."""
+    value, default = getattr(config, name), type(config).__dataclass_fields__[name].default
+    if value != default:
+        raise ValueError(
+            f"{name} must be {default!r} {where}, got {value!r}; remove "
+            f"--model.{name.replace('_', '-')}"
+        )
 
 
 def _has_fixed_width(entry: CellEntry) -> bool:

@@ -12,6 +12,7 @@ from flax import nnx
 
 from rnnlab.argument_errors import explain_arguments, explain_constructor
 from rnnlab.models.building import build_model
+from rnnlab.models.encoder_decoder import EncoderDecoder
 from rnnlab.models.options import NOT_OPTIONS, CellOption, cell_options
 from rnnlab.models.sequence_model import SequenceModel
 from rnnlab.registry import CellEntry, find_cell, require_constructor
@@ -45,6 +46,10 @@ class ModelConfig:
       input_decay: whether values fade while they are not observed, for data that shows which are.
       dtype: dtype of the computation; parameters are float32.
       remat: whether the backward pass recomputes the activations inside each block.
+      encoder_depth: number of blocks of the encoder of data with a source; None is the depth.
+      attention_heads: heads of the attention over a source; None is 4.
+      input_feeding: whether the decoder of data with a source reads its own last output, which
+        makes training sequential over time.
       options: options of the cell, the keyword-only parameters of its constructor, by name. With
         several cells an option applies to each cell that has it.
 
@@ -71,6 +76,9 @@ class ModelConfig:
     input_decay: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
+    encoder_depth: int | None = None
+    attention_heads: int | None = None
+    input_feeding: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -124,7 +132,7 @@ class ModelConfig:
         source_vocab_size: int | None = None,
         source_features: int | None = None,
         loss: Any = None,
-    ) -> SequenceModel:
+    ) -> SequenceModel | EncoderDecoder:
         """Builds the model for a task's inputs, outputs, source and loss, as in `TaskData`.
 
         The task decides the kind of model, see `rnnlab.models.building.build_model`.

@@ -1,5 +1,6 @@
 """The training step: one pure function of the state and the batches of one update."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -246,9 +247,15 @@ def layer_of(path: tuple[str, ...]) -> str:
 
     >>> layer_of(("body", "layers", "0", "cell", "update_kernel")), layer_of(("head_kernel",))
     ('layer 0', 'head')
+    >>> layer_of(("decoder", "attention", "1", "norm", "scale"))
+    'decoder attention 1'
     """
     if path[:2] == ("body", "layers"):
         return f"layer {path[2]}"
+    if path[0] in ("encoder", "decoder"):
+        for kind, k in itertools.pairwise(path[1:]):
+            if kind in ("layers", "attention") and k.isdigit():
+                return f"{path[0]} {kind.removesuffix('s')} {k}"
     return path[0].removesuffix("_kernel").removesuffix("_bias")
 
 

@@ -1,0 +1,1 @@
+"""Decoders that generate label sequences with a model, step by step."""
