@@ -18,7 +18,7 @@ from rnnlab.validation import require_flags, require_floating, require_positive_
 
 
 class SourceMemory(NamedTuple):
-    """What attention reads of a source. It stays the same over all time steps.
+    """The keys and values of a source, which stay the same over all time steps.
 
     Attributes:
       keys: (*batch, positions, features).

@@ -148,7 +148,7 @@ class InputFeeding(nnx.Module):
         return x.astype(self.dtype) + self.feed(self.norm(output))
 
     def _scanned(self, carry, xs, mask, key) -> tuple[Any, Any, Any]:
-        """What a scan changes, what it only reads, and what it is over."""
+        """The carry of a scan over time, the memory that its body reads, and its inputs."""
         keys = None if key is None else jax.random.split(key, xs.shape[-2])
         # The state after a step varies over the axes of the parameters too.
         _, (layers, memory), inputs = match_varying(

@@ -64,10 +64,10 @@ class TaskData:
         `IGNORE_INDEX` after their ends.
       decoding: settings of the decoder of a model that generates label sequences; None where they
         follow from the outputs.
-      source_vocab_size: number of token ids of `Batch.source`; None where it has values, or there
-        is none. A task with a source gets an encoder-decoder.
+      source_vocab_size: number of token ids of `Batch.source`; None where it has values, and for
+        batches without a source. A task with a source gets an encoder-decoder.
       source_features: number of values per time step of `Batch.source`; None where it has tokens,
-        or there is none.
+        and for batches without a source.
     """
 
     loss: str | Head

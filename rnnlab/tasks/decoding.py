@@ -1,4 +1,4 @@
-"""How label sequences are decoded from a model in an evaluation."""
+"""The settings of the decoder that generates label sequences in an evaluation."""
 
 from dataclasses import dataclass
 

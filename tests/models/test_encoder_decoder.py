@@ -164,7 +164,7 @@ def test_call_that_does_not_fit_is_refused(model):
     for call in (model, model.step):
         with pytest.raises(ValueError, match="source must be given"):
             call(model.initial_carry(2), XS if call is model else XS[:, 0])
-    with pytest.raises(ValueError, match=r"source must be .* 0 to 4"):
+    with pytest.raises(ValueError, match="source must be token ids"):
         model(XS, source=SOURCE + 1)
     with pytest.raises(ValueError, match="end must be a token id in 0 to 6, got 7"):
         model.decode(SOURCE, max_length=2, begin=0, end=7)

@@ -26,7 +26,7 @@ class Search(NamedTuple):
         hypotheses and, behind them, of the greedy one where the beam is wider than 1.
       tokens: (batch, lanes), the last token of each lane.
       labels: (batch, beam, max_length), of the open hypotheses.
-      scores: (batch, beam), their log probabilities; -inf where there is none.
+      scores: (batch, beam), their log probabilities; -inf where there are fewer.
       ended: the hypotheses that have ended, the best one first.
       greedy: the greedy hypothesis, of one lane; scores and lengths are those so far.
       greedy_is_open: (batch,), whether the greedy hypothesis has not ended.
