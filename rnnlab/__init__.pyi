@@ -68,6 +68,7 @@ from rnnlab.tasks import FormalLanguage as FormalLanguage
 from rnnlab.tasks import IrregularRecords as IrregularRecords
 from rnnlab.tasks import ListOps as ListOps
 from rnnlab.tasks import ManySeries as ManySeries
+from rnnlab.tasks import Pronunciation as Pronunciation
 from rnnlab.tasks import RareBeats as RareBeats
 from rnnlab.tasks import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks import Sequences as Sequences
@@ -75,6 +76,7 @@ from rnnlab.tasks import Sessions as Sessions
 from rnnlab.tasks import Sketches as Sketches
 from rnnlab.tasks import Text as Text
 from rnnlab.tasks import Tokens as Tokens
+from rnnlab.tasks import Translation as Translation
 from rnnlab.tasks import Turbofan as Turbofan
 from rnnlab.train.config import TrainConfig as TrainConfig
 

@@ -27,8 +27,13 @@ def require_module(name: str, extra: str = "data") -> ModuleType:
         raise _missing(name.partition(".")[0], extra) from error
 
 
-def package_data_path(package: str, *parts: str) -> Path:
+def package_data_path(package: str, *parts: str, extra: str = "data") -> Path:
     """Returns the path of a data file that `package` contains, without importing the package.
+
+    Args:
+      package: its name.
+      *parts: the path of the file in it.
+      extra: the extra of rnnlab that installs the package.
 
     Raises:
       MissingPackageError: the package is not installed.
@@ -36,11 +41,11 @@ def package_data_path(package: str, *parts: str) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise _missing(package)
+        raise _missing(package, extra)
     path = Path(spec.submodule_search_locations[0], *parts)
     if not path.is_file():
         raise ValueError(
-            f"{package} must contain {path}, but it does not; run `pip install 'rnnlab[data]'`"
+            f"{package} must contain {path}, but it does not; run `pip install 'rnnlab[{extra}]'`"
         )
     return path
 

@@ -13,12 +13,14 @@ from rnnlab.tasks.irregular_records import IrregularRecords as IrregularRecords
 from rnnlab.tasks.listops import ListOps as ListOps
 from rnnlab.tasks.many_series import ManySeries as ManySeries
 from rnnlab.tasks.mqar import MQAR as MQAR
+from rnnlab.tasks.pronunciation import Pronunciation as Pronunciation
 from rnnlab.tasks.rare_beats import RareBeats as RareBeats
 from rnnlab.tasks.sequences import Sequences as Sequences
 from rnnlab.tasks.sessions import Sessions as Sessions
 from rnnlab.tasks.sketches import Sketches as Sketches
 from rnnlab.tasks.text import Text as Text
 from rnnlab.tasks.tokens import Tokens as Tokens
+from rnnlab.tasks.translation import Translation as Translation
 from rnnlab.tasks.turbofan import Turbofan as Turbofan
 
 TASKS = {
@@ -36,6 +38,7 @@ TASKS = {
         ListOps,
         MQAR,
         ManySeries,
+        Pronunciation,
         RareBeats,
         SelectiveCopying,
         Sequences,
@@ -43,6 +46,7 @@ TASKS = {
         Sketches,
         Text,
         Tokens,
+        Translation,
         Turbofan,
     )
 }

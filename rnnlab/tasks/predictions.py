@@ -40,9 +40,9 @@ class Predictions:
 
     Attributes:
       kind: what a row is: a `"forecast"` of a date, the `"class"` of a sequence or of a time step,
-        the `"labels"` of a time step, the `"value"` of a sequence or of a time step, or a
-        `"symbol"` of a text, a recommended item of a `"ranking"`, or
-        a `"drawing"` with its likelihood.
+        the `"labels"` of a time step, the `"value"` of a sequence or of a time step, a `"symbol"`
+        of a text, a `"text"` that is generated from another, a recommended item of a `"ranking"`,
+        or a `"drawing"` with its likelihood.
       columns: arrays by name. `"actual"` holds the truth, where it is known.
       summary: a sentence about them.
 
@@ -50,7 +50,9 @@ class Predictions:
     'example,predicted\\n0,0.5\\n1,2.0\\n'
     """
 
-    kind: Literal["forecast", "class", "labels", "value", "symbol", "ranking", "drawing"]
+    kind: Literal[
+        "forecast", "class", "labels", "value", "symbol", "text", "ranking", "drawing"
+    ]
     columns: Mapping[str, np.ndarray]
     summary: str = ""
 
