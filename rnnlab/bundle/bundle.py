@@ -131,6 +131,7 @@ class Bundle:
             classes=of.classes,
             fingerprint=str(of.source.get("data_fingerprint", "")),
             preparation=of.preparation,
+            decoding=getattr(of.preparation, "decoding", None),
         )
         return TrainedModel(self.path, self.model(), data)
 

@@ -7,6 +7,7 @@ from rnnlab.bundle.values import dump, kept_fields, load_dataclass, require_keys
 from rnnlab.heads import Mixture, NegativeBinomial, Quantiles, StudentT
 from rnnlab.heads.base import Head
 from rnnlab.tasks.predictions import Preparation
+from rnnlab.tasks.pronunciation_preparation import PronunciationPreparation
 from rnnlab.tasks.record_preparation import RecordPreparation
 from rnnlab.tasks.sequence_preparation import SequencePreparation
 from rnnlab.tasks.series_preparation import SeriesPreparation
@@ -14,6 +15,7 @@ from rnnlab.tasks.session_preparation import SessionPreparation
 from rnnlab.tasks.sketch_preparation import SketchPreparation
 from rnnlab.tasks.text_preparation import TextPreparation
 from rnnlab.tasks.tokenizer_preparation import TokenizerPreparation
+from rnnlab.tasks.translation_preparation import TranslationPreparation
 from rnnlab.train.losses import LABEL_LOSSES, LOSSES, SAMPLED_LOSSES
 
 PREPARATIONS: dict[str, type] = {
@@ -22,6 +24,7 @@ PREPARATIONS: dict[str, type] = {
         *(TextPreparation, TokenizerPreparation),
         *(SequencePreparation, SeriesPreparation, RecordPreparation),
         *(SessionPreparation, SketchPreparation),
+        *(PronunciationPreparation, TranslationPreparation),
     )
 }
 """Classes of preparations by name."""

@@ -194,6 +194,7 @@ def _result(loop: TrainingLoop, run_dir: RunDirectory, store: CheckpointStore) -
         "seconds": float(progress.seconds),
         "tokens_per_second": loop.throughput.median,
         "curve": curve,
+        **({"signatures": dict(data.signatures)} if data.signatures else {}),
         **({"pruned": True} if loop.is_pruned else {}),
     }
 

@@ -13,7 +13,7 @@ from rnnlab.runs.locate import find_run
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.predictions import Outputs, Predictions, predict_batches, with_summary
-from rnnlab.train.evaluate import make_predict
+from rnnlab.train.evaluate import make_decode, make_predict
 from rnnlab.train.prefetch import validate_batch
 
 
@@ -76,15 +76,21 @@ class TrainedModel:
 def model_outputs(model: SequenceModel, data: TaskData) -> Outputs:
     """Returns a model as a function of a batch, on the host.
 
+    The function returns outputs (batch, time, out_features) of float64; of a model that generates
+    label sequences these, (batch, label_time) of int32, by the decoder of `data.decoding`.
+
     Args:
       model: the model.
       data: that of its run, whose sizes a batch must fit.
     """
     graphdef, params = nnx.split(model, nnx.Param)
+    decode = make_decode(graphdef, data.decoding)
     predict = make_predict(graphdef)
 
     def outputs(batch: Batch) -> np.ndarray:
         validate_batch(data, batch)
+        if decode is not None:
+            return np.asarray(decode(params, batch))
         return np.asarray(predict(params, batch), np.float64)
 
     return outputs

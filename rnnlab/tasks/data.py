@@ -68,6 +68,7 @@ class TaskData:
         batches without a source. A task with a source gets an encoder-decoder.
       source_features: number of values per time step of `Batch.source`; None where it has tokens,
         and for batches without a source.
+      signatures: how metrics are computed, by name, which the result of a run records.
     """
 
     loss: str | Head
@@ -98,6 +99,7 @@ class TaskData:
     decoding: Decoding | None = None
     source_vocab_size: int | None = None
     source_features: int | None = None
+    signatures: Mapping[str, str] = field(default_factory=dict)
 
     def train_rows(self, n: int, rows: slice) -> Batch:
         """Returns some examples of training batch n, as a process or a device reads its own.

@@ -23,7 +23,8 @@ from rnnlab.tasks.batch import Batch, last_steps, loss_mask
 Data = TypeVar("Data")
 
 Outputs = Callable[[Batch], np.ndarray]
-"""Returns a model's outputs (batch, time, out_features), from the initial carry."""
+"""Returns a model's outputs (batch, time, out_features), from the initial carry; of a model that
+generates label sequences these, (batch, label_time)."""
 
 MAX_CLASS_COLUMNS = 50
 """Greatest number of classes whose probabilities are columns of their own."""
