@@ -19,11 +19,15 @@ from rnnlab.tasks.readers.pronunciations import Phones, read_pronunciations
 from rnnlab.tasks.reference import text_scores
 from rnnlab.tasks.reference.letter_phones import count_letter_phones
 from rnnlab.tasks.reference.text_scores import Pronunciations
-from rnnlab.tasks.sequence_pairs import Alignment, PairForm, SequencePairs
+from rnnlab.tasks.sequence_pairs import Alignment, PairForm, SequencePairs, with_common_bounds
 from rnnlab.validation import require_one_of, require_positive_int
 
 ENDINGS = ("s", "ed", "ing", "er")
 """Endings of words whose stem may be in the training part."""
+
+PHONES_PER_LETTER = 2
+"""Phones per letter in training, at most, and time steps per letter under CTC. More have only
+abbreviations that are read letter by letter."""
 
 VALID_SHARE, TEST_SHARE = 0.02, 0.1
 """Shares of the words in the validation and in the test part."""
@@ -41,6 +45,9 @@ class Pronunciation:
     (extra `sequences`): the 117,493 words of letters only and their pronunciations by 39 phones,
     without stress. A word is in one part with all its pronunciations. Training draws one of them
     per update; in a score each of them is right, and the nearest one is the reference.
+
+    Pronunciations that need more than two time steps per letter under CTC are not trained on, under
+    no alignment.
 
     Scores are also reported apart for words that are a word of the training part with an ending
     (-s, -ed, -ing, -er) and for the others, whose names end in `_known_stem` and `_new_stem`.
@@ -90,13 +97,14 @@ class Pronunciation:
         words = _read(path, self.stress)
         attends = self.alignment == "attention"
         names = ("<end>", *words.phones, "<begin>") if attends else ("<blank>", *words.phones)
-        form = PairForm(
-            self.alignment, begin=len(names) - 1, repeats=2 if self.alignment == "ctc" else 1
+        repeats = PHONES_PER_LETTER if self.alignment == "ctc" else 1
+        form = PairForm(self.alignment, begin=len(names) - 1, repeats=repeats)
+        parts = with_common_bounds(
+            {
+                name: _pairs(words, part, form, names, is_training=name == "train")
+                for name, part in words.parts.items()
+            }
         )
-        parts = {
-            name: _pairs(words, part, form, names, is_training=name == "train")
-            for name, part in words.parts.items()
-        }
         train = parts["train"]
         if attends:
             length = train.longest_target
@@ -198,7 +206,8 @@ def has_known_stem(word: str, known: set[str]) -> bool:
 def _pairs(
     words: Words, numbers: np.ndarray, form: PairForm, names: tuple[str, ...], *, is_training: bool
 ) -> SequencePairs:
-    """The letters and phones of words as ids; in training only what the alignment can produce."""
+    """The letters and phones of words as ids; in training only what every alignment can produce."""
+    feasible = PairForm("ctc", repeats=PHONES_PER_LETTER)
     letter_ids = {name: k for k, name in enumerate(words.letters)}
     phone_ids = {name: k for k, name in enumerate(names)}
     sources, choices = [], []
@@ -209,7 +218,7 @@ def _pairs(
             for phones in words.references[k].choices
         ]
         if is_training:
-            targets = [x for x in targets if form.fits(source, x)]
+            targets = [x for x in targets if feasible.fits(source, x)]
         if targets:
             sources.append(source)
             choices.append(targets)
@@ -278,4 +287,6 @@ def _describe(words: Words, train: SequencePairs) -> str:
         "in training"
     )
     omitted = len(words.parts["train"]) - len(train.sources)
-    return f"{text}; {omitted} words are omitted that need more time steps" if omitted else text
+    if not omitted:
+        return text
+    return f"{text}; {omitted} words with more phones than CTC has time steps are omitted"

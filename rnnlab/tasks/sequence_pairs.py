@@ -4,7 +4,8 @@ A pair has a source and one or more targets, each of which is right. A training 
 them per example, drawn from (seed, batch number).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,8 +24,11 @@ input, and every time step emits labels."""
 END = 0
 """Label that ends a target of an encoder-decoder, and the blank of the other alignments."""
 
-QUANTILES = (0.5, 0.8, 0.95, 1.0)
-"""Of the lengths of sources, which are the bounds of the buckets."""
+QUANTILES = (0.5, 0.95, 1.0)
+"""Of the lengths of pairs, which are the bounds of the buckets."""
+
+Bounds = Mapping[int, tuple[int, int]]
+"""The lengths of the source and the target by the greatest length of a pair, which increases."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,23 @@ class SequencePairs:
       sources: token ids of each, (source_length,) of int32.
       choices: the right targets of each, (target_length,) of int32, at least one.
       form: how they become batches.
+      bounds: lengths to which batches are padded, see `with_common_bounds`; None: of these pairs.
     """
 
     sources: Sequence[np.ndarray] = field(repr=False)
     choices: Sequence[Sequence[np.ndarray]] = field(repr=False)
     form: PairForm = PairForm()
+    bounds: Bounds | None = field(default=None, repr=False)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of each pair: that of its source or of its longest target, (pairs,)."""
+        return np.array(
+            [
+                max(len(source), *map(len, targets))
+                for source, targets in zip(self.sources, self.choices, strict=True)
+            ]
+        )
 
     @property
     def longest_target(self) -> int:
@@ -141,9 +157,8 @@ class SequencePairs:
           seed: of the order and the draws.
         """
         size = min(batch_size, len(self.sources))
-        bounds = self._bounds()
-        source_lengths = [len(x) for x in self.sources]
-        sampler = BucketSampler(source_lengths, list(bounds), size, seed)
+        bounds = self.bounds or length_bounds([self])
+        sampler = BucketSampler(self.lengths.tolist(), list(bounds), size, seed)
 
         def train_batch(n: int) -> Batch:
             indices, bound = sampler.indices(n)
@@ -152,23 +167,23 @@ class SequencePairs:
                 self.choices[k][int(u * len(self.choices[k]))]
                 for k, u in zip(indices, drawn, strict=True)
             ]
-            return self._batch(indices, targets, (bound, bounds[bound]), size)
+            return self._batch(indices, targets, bounds[bound], size)
 
         return train_batch
 
     def eval_batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yields all pairs once, each with its first target, in buckets by the source's length."""
-        lengths = np.array([len(x) for x in self.sources])
+        """Yields all pairs once, each with its first target, in buckets."""
+        lengths = self.lengths
         order, start = np.argsort(lengths, kind="stable"), 0
         size = min(batch_size, len(order))
-        bounds = self._bounds()
+        bounds = self.bounds or length_bounds([self])
         while start < len(order):
             bound = next(x for x in bounds if x >= lengths[order[start]])
             indices = order[start : start + size]
             indices = indices[lengths[indices] <= bound]
             start += len(indices)
             targets = [self.choices[k][0] for k in indices]
-            yield self._batch(indices, targets, (bound, bounds[bound]), size)
+            yield self._batch(indices, targets, bounds[bound], size)
 
     def digest(self) -> str:
         """Returns the fingerprint of all token ids."""
@@ -178,17 +193,6 @@ class SequencePairs:
         counts = np.array([len(of) for of in self.choices], np.int32)
         ids = [np.concatenate(part).astype(np.int32) for part in parts]
         return fingerprint(*ids, *lengths, counts, repr(self.form))
-
-    def _bounds(self) -> dict[int, int]:
-        """The lengths of targets by the bound of the length of sources, in increasing order.
-
-        The rest of a bucket moves to the next one, so that no bound of targets is less than those
-        before it.
-        """
-        lengths = np.array([len(x) for x in self.sources])
-        longest = np.array([max(map(len, targets)) for targets in self.choices])
-        bounds = np.unique(np.ceil(np.quantile(lengths, QUANTILES)).astype(int)).tolist()
-        return {bound: int(longest[lengths <= bound].max()) for bound in bounds}
 
     def _batch(
         self,
@@ -200,3 +204,29 @@ class SequencePairs:
         sources = [self.sources[k] for k in indices]
         batch = self.form.batch(sources, targets, lengths, indices.astype(np.int32))
         return pad_batch(batch, batch_size)
+
+
+def length_bounds(parts: Iterable[SequencePairs]) -> Bounds:
+    """Returns the lengths to which pairs are padded, from all parts of a data set.
+
+    A bucket has the pairs whose length is at most its bound. What remains of a bucket moves to the
+    next one, whose lengths are therefore not less than those before it.
+
+    >>> pairs = SequencePairs([np.zeros(2, int), np.zeros(5, int)], [[np.zeros(3, int)]] * 2)
+    >>> length_bounds([pairs])
+    {4: (2, 3), 5: (5, 3)}
+    """
+    parts = list(parts)
+    lengths = np.concatenate([part.lengths for part in parts])
+    sources = np.array([len(x) for part in parts for x in part.sources])
+    targets = np.array([max(map(len, of)) for part in parts for of in part.choices])
+    bounds = np.unique(np.ceil(np.quantile(lengths, QUANTILES)).astype(int)).tolist()
+    return {
+        bound: tuple(int(x[lengths <= bound].max()) for x in (sources, targets)) for bound in bounds
+    }
+
+
+def with_common_bounds(parts: Mapping[str, SequencePairs]) -> dict[str, SequencePairs]:
+    """Returns the parts of a data set, whose batches have common lengths and so share programs."""
+    bounds = length_bounds(parts.values())
+    return {name: dataclasses.replace(part, bounds=bounds) for name, part in parts.items()}

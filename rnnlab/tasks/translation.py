@@ -17,7 +17,7 @@ from rnnlab.tasks.readers.bitext import read_bitext
 from rnnlab.tasks.readers.errors import data_error
 from rnnlab.tasks.reference import text_scores
 from rnnlab.tasks.reference.translation_baselines import copied_and_nearest
-from rnnlab.tasks.sequence_pairs import END, PairForm, SequencePairs
+from rnnlab.tasks.sequence_pairs import END, PairForm, SequencePairs, with_common_bounds
 from rnnlab.tasks.text_units import BEGIN, TextUnits, Units
 from rnnlab.tasks.translation_preparation import TranslationPreparation
 from rnnlab.validation import require_one_of, require_positive_int
@@ -36,9 +36,9 @@ class Translation:
 
     The default is English to French of Tatoeba (CC BY 2.0 FR, by the contributors of tatoeba.org
     and manythings.org/anki), which `rnnlab data get tatoeba-fra` gets; `path` names another
-    parallel text. A source sentence is in one part with all its translations. Training draws one of them per
-    update; in BLEU and chrF all of them are references. Both are computed by sacrebleu on whole
-    sentences that are not tokenized, and the result has its signatures.
+    parallel text. A source sentence is in one part with all its translations. Training draws one
+    of them per update; in BLEU and chrF all of them are references. Both are computed by sacrebleu
+    on whole sentences that are not tokenized, and the result has its signatures.
 
     Baselines are the sentence itself, and the translation of the nearest training sentence by the
     TF-IDF weights of words and word pairs.
@@ -155,16 +155,14 @@ class Encoded(NamedTuple):
 
 
 @functools.lru_cache(maxsize=2)
-def _read(
-    path: Path, columns: tuple[int, int], max_words: int, sentences: int | None
-) -> Parts:
+def _read(path: Path, columns: tuple[int, int], max_words: int, sentences: int | None) -> Parts:
     translations: dict[str, dict[str, None]] = {}
     for source, target in read_bitext(path, columns):
         translations.setdefault(source, {})[target] = None
     kept = []
     for source, targets in translations.items():
-        short = tuple(x for x in targets if len(x.split()) <= max_words)
-        if short and len(source.split()) <= max_words:
+        short = tuple(x for x in targets if count_words(x) <= max_words)
+        if short and count_words(source) <= max_words:
             kept.append((source, short))
     valid, test = (min(size, len(kept) // 10) for size in (VALID_SENTENCES, TEST_SENTENCES))
     if not valid:
@@ -175,6 +173,15 @@ def _read(
     chosen = {"train": pieces[2][:sentences], "valid": pieces[1], "test": pieces[0]}
     parts = {name: tuple(kept[k] for k in np.sort(part)) for name, part in chosen.items()}
     return Parts(parts, len(translations) - len(kept))
+
+
+def count_words(sentence: str) -> int:
+    """Returns the number of words; punctuation between spaces, as in French, is not a word.
+
+    >>> count_words("Ça alors !")
+    2
+    """
+    return sum(any(map(str.isalnum, word)) for word in sentence.split())
 
 
 @functools.lru_cache(maxsize=2)
@@ -190,9 +197,8 @@ def _encode(
     train = parts["train"]
     source = TextUnits.learn([text for text, _ in train], units, vocab_size)
     target = TextUnits.learn([x for _, of in train for x in of], units, vocab_size)
-    return Encoded(
-        {name: _pairs(part, source, target) for name, part in parts.items()}, source, target
-    )
+    pairs = {name: _pairs(part, source, target) for name, part in parts.items()}
+    return Encoded(with_common_bounds(pairs), source, target)
 
 
 def _pairs(part: Sentences, source: TextUnits, target: TextUnits) -> SequencePairs:

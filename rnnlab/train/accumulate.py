@@ -48,6 +48,11 @@ class MetricAccumulator:
         self._kept: list[tuple[np.ndarray, np.ndarray]] = []
         self._decoded: list[tuple[Any, Any]] = []
 
+    @property
+    def reads_outputs(self) -> bool:
+        """Whether a metric is of outputs, not only of what the task decodes."""
+        return not all(isinstance(metric, DecodedMetric) for metric in self.metrics.values())
+
     def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
         """Adds a batch's time steps that have a target."""
         self._count += len(targets)

@@ -83,13 +83,14 @@ def evaluate(
       ValueError: a batch holds ids out of range, or no time step has a target.
     """
     accumulator = MetricAccumulator(data.metrics, data.target_scale, data.classes)
+    reads_outputs = decode is None or accumulator.reads_outputs
     for batch in batches:
         validate_batch(data, batch)
-        outputs = np.asarray(predict(params, batch))
+        outputs = np.asarray(predict(params, batch)) if reads_outputs else None
         if data.decode is not None:
             labels = outputs if decode is None else np.asarray(decode(params, batch))
             accumulator.add_decoded(data.decode(labels, batch))
-        if batch.targets is not None:
+        if outputs is not None and batch.targets is not None:
             targets = batch.targets
             if data.relative_scales is not None:
                 scales = data.relative_scales(batch)

@@ -10,6 +10,10 @@ import numpy as np
 from faults.cases import FORECAST, Case, files
 from rnnlab.errors import DATA, USAGE_ERROR
 
+PRONUNCIATION, TRANSLATION = (
+    str(Path(__file__).parents[2] / "experiments" / "training" / f"{name}.py")
+    for name in ("pronunciation", "translation")
+)
 VOWELS = str(Path(__file__).parents[2] / "experiments" / "training" / "vowels.py")
 
 
@@ -222,6 +226,30 @@ CASES = [
         f"run {VOWELS} --data.path a.npy --out out",
         DATA,
         "a.npy: holds one array; save inputs and targets together",
+    ),
+    Case(
+        15,
+        "an empty dictionary of pronunciations",
+        f"run {PRONUNCIATION} --data.path a.dict --out out",
+        DATA,
+        "a.dict: is empty; give a file with data",
+        files(a_dict=""),
+    ),
+    Case(
+        15,
+        "a word without a pronunciation",
+        f"run {PRONUNCIATION} --data.path a.dict --out out",
+        DATA,
+        "a.dict, line 2: must have phones behind the word, got only 'dog'; add them",
+        files(a_dict="cat K AE T\ndog\n"),
+    ),
+    Case(
+        15,
+        "a sentence without a tab and a translation",
+        f"run {TRANSLATION} --data.path a.tsv --out out",
+        DATA,
+        "a.tsv, line 2: must have 2 columns separated by tabs, got 1: 'Come in.'; add a tab",
+        files(a_tsv="Go.\tVa !\nCome in.\n"),
     ),
     Case(
         16,
