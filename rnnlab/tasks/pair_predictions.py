@@ -27,7 +27,7 @@ def predicted_texts(
     Args:
       outputs: the model; of one with a decoder, its label sequences.
       sources: token ids of each.
-      form: how they become batches.
+      form: of the batches.
       batch_size: sources per batch.
       decode: returns the prediction of each example from the outputs of a batch and the batch.
 

@@ -29,7 +29,7 @@ class PronunciationPreparation:
     Attributes:
       letters: the letter of each token id of a word.
       symbols: the phone of each label; the first is the end or the blank.
-      form: how words become batches.
+      form: of the batches.
       batch_size: words per batch.
       decoding: settings of the decoder; None: labels follow from the outputs.
       test: returns the words of the training's own test part and their pronunciations.

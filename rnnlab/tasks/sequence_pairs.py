@@ -33,7 +33,7 @@ Bounds = Mapping[int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class PairForm:
-    """How pairs become a batch.
+    """The form in which pairs are a batch.
 
     Attributes:
       alignment: `"attention"`: inputs are the begin and the target, targets are the target and the
@@ -122,7 +122,7 @@ class SequencePairs:
     Attributes:
       sources: token ids of each, (source_length,) of int32.
       choices: the right targets of each, (target_length,) of int32, at least one.
-      form: how they become batches.
+      form: of their batches.
       bounds: lengths to which batches are padded, see `with_common_bounds`; None: of these pairs.
     """
 

@@ -31,7 +31,7 @@ class TranslationPreparation:
 
     Attributes:
       source_units, target_units: the tokens of both languages.
-      form: how sentences become batches.
+      form: of the batches.
       batch_size: sentences per batch.
       decoding: settings of the decoder.
       columns: of the source and the target in a file, from 0.

@@ -34,7 +34,7 @@ SAMPLE = 20_000
 
 @dataclass(frozen=True, eq=False)
 class LetterPhones:
-    """What letters stand for in a dictionary.
+    """Rules of a dictionary: the most common phones of letters.
 
     Attributes:
       by_letter: the most common phones of each letter.
@@ -109,7 +109,7 @@ class _Pairs:
         letter_ids = {name: k for k, name in enumerate(letter_names)}
         phone_ids = {name: k for k, name in enumerate(phone_names, 1)}
         self.num_letters = len(letter_names)
-        # A chunk of phones is a number: 0 is none, p is phone p, and p * base + q is two phones.
+        # A chunk of phones is a number: 0 has no phone, p is phone p, and p * base + q is two phones.
         self.base = len(phone_names) + 1
         self.letters, self.letter_mask = pad(
             [np.array([letter_ids[x] for x in word]) for word, _ in pairs]
