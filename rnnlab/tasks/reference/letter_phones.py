@@ -109,7 +109,7 @@ class _Pairs:
         letter_ids = {name: k for k, name in enumerate(letter_names)}
         phone_ids = {name: k for k, name in enumerate(phone_names, 1)}
         self.num_letters = len(letter_names)
-        # A chunk of phones is a number: 0 has no phone, p is phone p, and p * base + q is two phones.
+        # A chunk of phones is a number: 0 without phones, p for phone p, p * base + q for two.
         self.base = len(phone_names) + 1
         self.letters, self.letter_mask = pad(
             [np.array([letter_ids[x] for x in word]) for word, _ in pairs]
