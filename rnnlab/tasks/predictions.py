@@ -51,9 +51,7 @@ class Predictions:
     'example,predicted\\n0,0.5\\n1,2.0\\n'
     """
 
-    kind: Literal[
-        "forecast", "class", "labels", "value", "symbol", "text", "ranking", "drawing"
-    ]
+    kind: Literal["forecast", "class", "labels", "value", "symbol", "text", "ranking", "drawing"]
     columns: Mapping[str, np.ndarray]
     summary: str = ""
 
