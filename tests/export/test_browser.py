@@ -8,7 +8,10 @@ import os
 import re
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
 from urllib.parse import quote
 
 import jax
@@ -95,18 +98,57 @@ def runtime_folder():
     return folder
 
 
+WATCH = """
+<script>
+{
+  const status = document.getElementById("status");
+  const post = () => {
+    if (status.className !== "wrong" && !/^(Done|Stopped)/.test(status.textContent)) return;
+    observer.disconnect();
+    fetch("ADDRESS", { method: "POST", mode: "no-cors", body: document.body.outerHTML });
+  };
+  const observer = new MutationObserver(post);
+  observer.observe(status, { attributes: true, childList: true });
+  post();
+}
+</script>
+"""
+"""What is added to a page: it posts the body when the status is final, however long that takes."""
+
+
+class Receiver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        size = int(self.headers["Content-Length"])
+        self.server.bodies.put(self.rfile.read(size).decode())
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args):
+        """Prints nothing."""
+
+
 def opened_page(content, folder, **fields):
     """The elements of a page by id, after it has run with these fields in headless Chromium."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("Chromium is missing")
-    (folder / "page.html").write_bytes(content)
+    page = folder / "page.html"
     given = "&".join(f"{name}={quote(str(value))}" for name, value in fields.items())
     command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu"]
-    command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=60000"]
-    command += ["--dump-dom", f"{(folder / 'page.html').as_uri()}#{given}&run"]
-    page = subprocess.run(command, capture_output=True, timeout=300, check=True).stdout.decode()
-    spans = re.findall(r'<span id="(\w+)"[^>]*>(.*?)</span>', page, re.DOTALL)
+    command += [f"--user-data-dir={folder / 'profile'}", f"{page.as_uri()}#{given}&run"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.bodies = Queue()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        page.write_bytes(content + WATCH.replace("ADDRESS", address).encode())
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            body = server.bodies.get(timeout=300)
+        finally:
+            process.terminate()
+            process.wait(60)
+            server.shutdown()
+    spans = re.findall(r'<span id="(\w+)"[^>]*>(.*?)</span>', body, re.DOTALL)
     return {name: html.unescape(text) for name, text in spans}
 
 
