@@ -1,9 +1,11 @@
-"""What do integer weights and pruned units cost a character model, and what do they save?
+r"""What do integer weights and pruned units cost a character model, and what do they save?
 
 Command:  python experiments/studies/model_compression.py
           python experiments/studies/model_compression.py --parts onnx "onnx tried" xla
           (the second one on a quiet machine; with the extra litert it times LiteRT too)
           python experiments/studies/model_compression.py --parts "onnx static"
+          python experiments/studies/model_compression.py --seed 1 --parts quantize mixed prune \
+            "tune 25%"
 Device:   2 cores of a shared x86 machine, which other programs used; the training took 15 minutes.
 Result:   experiments/results/compression/rows.jsonl and the tables in docs/deploy.md.
 
@@ -83,10 +85,6 @@ PRUNINGS = (
     *((share, kind, repair) for share in (0.25, 0.125, 0.5) for kind, repair in KINDS.items()),
     *((0.25, kind, True) for kind in ("magnitude", "random")),
 )
-TUNED_PRUNINGS = (
-    *((0.25, kind, repair) for kind, repair in list(KINDS.items())[:2]),
-    *((share, "refit", True) for share in (0.125, 0.5)),
-)
 
 
 class Study:
@@ -160,14 +158,9 @@ def mixed(study: Study) -> Iterator[Record]:
 
 def tuned(study: Study) -> Iterator[Record]:
     """Yields the records after further training: of all models that are also measured before it."""
-    model = fine_tune(study.model, study.data, study.tuning())
-    none = {"share": 0.0, "criterion": "none", "repair": False}
-    yield study.measure("prune", model, **none, updates=TUNE_STEPS)
-    for share, kind, repair in TUNED_PRUNINGS:
-        small = prune(study.model, study.batches, share, criterion=kind, repair=repair)
-        small = fine_tune(small, study.data, study.tuning())
-        keys = {"share": share, "criterion": kind, "repair": repair, "updates": TUNE_STEPS}
-        yield study.measure("prune", small, **keys)
+    yield from tuned_quarter(study)
+    for share in (0.125, 0.5):
+        yield _tuned_pruning(study, share, "refit", True)
     whole = 4 * count_parameters(study.model)
     for scheme in TUNED_SCHEMES:
         options = SCHEMES[scheme]
@@ -176,6 +169,22 @@ def tuned(study: Study) -> Iterator[Record]:
         small = quantize(model, **options)
         sizes = {"scheme": scheme, "bytes": small.nbytes, "float_bytes": whole}
         yield study.measure("quantize", small.model, **sizes, updates=TUNE_STEPS)
+
+
+def tuned_quarter(study: Study) -> Iterator[Record]:
+    """Yields the records after further training of the whole model and without 25% of the units."""
+    model = fine_tune(study.model, study.data, study.tuning())
+    none = {"share": 0.0, "criterion": "none", "repair": False}
+    yield study.measure("prune", model, **none, updates=TUNE_STEPS)
+    for kind in ("refit", "magnitude"):
+        yield _tuned_pruning(study, 0.25, kind, KINDS[kind])
+
+
+def _tuned_pruning(study: Study, share: float, kind: str, repair: bool) -> Record:
+    small = prune(study.model, study.batches, share, criterion=kind, repair=repair)
+    small = fine_tune(small, study.data, study.tuning())
+    keys = {"share": share, "criterion": kind, "repair": repair, "updates": TUNE_STEPS}
+    return study.measure("prune", small, **keys)
 
 
 def pruned(study: Study) -> Iterator[Record]:
@@ -201,6 +210,7 @@ PARTS: Mapping[str, Callable[[Study], Iterator[Record]]] = {
     "mixed": mixed,
     "prune": pruned,
     "tune": tuned,
+    "tune 25%": tuned_quarter,
     "onnx static": static,
 }
 DEFAULT = ("quantize", "mixed", "prune", "tune")
@@ -227,12 +237,13 @@ def measure(parts: Sequence[str], folder: Path, seed: int) -> Iterator[Record]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=(*PARTS, *TIMES), default=DEFAULT)
-    parser.add_argument("--run", type=Path, default=Path("runs/compression"))
+    parser.add_argument("--run", type=Path, help="default: runs/compression, with _seedN for N > 0")
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
+    folder = Path("runs", f"compression_seed{parsed.seed}" if parsed.seed else "compression")
     common = {"benchmark": "compression", **provenance.environment(jax.devices()[0])}
     measured = []
-    for record in measure(parsed.parts, parsed.run, parsed.seed):
+    for record in measure(parsed.parts, parsed.run or folder, parsed.seed):
         measured.append({**common, **record})
         records.append(OUT, measured[-1])
     for part in tables.COLUMNS:
