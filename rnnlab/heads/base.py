@@ -1,4 +1,4 @@
-"""The contract of a head, and the mean over known targets that heads share."""
+"""The contracts of heads, and the mean over known targets that heads share."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 
 @runtime_checkable
@@ -33,6 +33,48 @@ class Head(Protocol):
 
     def quantiles(self, outputs: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         """Returns the quantiles of `levels`, (*batch, values, levels), on the host."""
+        ...
+
+
+@runtime_checkable
+class SequenceHead(Protocol):
+    """A frozen dataclass that scores whole sequences of classes, and finds the best one.
+
+    Its loss reads all time steps of a sequence together, which must be on one device.
+    """
+
+    @property
+    def out_features(self) -> int:
+        """Number of outputs per time step."""
+        ...
+
+    def named(self, outputs: Float[Array, "*batch out_features"]) -> dict[str, Array]:
+        """Returns the outputs by name."""
+        ...
+
+    def loss(
+        self,
+        outputs: Float[Array, "*batch time out_features"],
+        targets: Int[Array, "*batch time"],
+        mask: Bool[Array, "*batch time"] | None = None,
+        reset: Bool[Array, "*batch time"] | None = None,
+    ) -> Float[Array, ""]:
+        """Returns a mean over the time steps that `counted` names."""
+        ...
+
+    def counted(
+        self, targets: Int[Array, "*batch time"], mask: Bool[Array, "*batch time"] | None = None
+    ) -> Bool[Array, "*batch time"]:
+        """Returns which time steps the loss divides by."""
+        ...
+
+    def decode(
+        self,
+        outputs: Float[np.ndarray, "*batch time out_features"],
+        mask: Bool[np.ndarray, "*batch time"] | None = None,
+        reset: Bool[np.ndarray, "*batch time"] | None = None,
+    ) -> Int[np.ndarray, "*batch time"]:
+        """Returns the best classes of each sequence, on the host."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""Losses of label sequences without an alignment, and of rankings among sampled items.
+"""Losses of label sequences with and without an alignment, and of rankings among sampled items.
 
-They are pure functions of arrays. `rnnlab.train.losses` reads them from batches.
+They are pure functions of arrays. `rnnlab.train.losses` and `rnnlab.heads` read them from batches.
 """
 
 from rnnlab.losses.ctc import ctc_best_path, ctc_loss

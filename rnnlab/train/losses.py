@@ -9,7 +9,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from rnnlab.heads import Head
+from rnnlab.heads import Head, SequenceHead
 from rnnlab.heads.base import known_targets, mean_over
 from rnnlab.losses import bpr_max, ctc_loss, top1_max, transducer_loss
 from rnnlab.losses.ctc import frames_needed
@@ -181,7 +181,9 @@ CLASS_LOSSES = ("categorical", *SAMPLED_LOSSES)
 """Losses whose targets are classes."""
 
 
-def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) -> LossFn:
+def loss_function(
+    loss: str | Head | SequenceHead, options: Mapping[str, Any] | None = None
+) -> LossFn:
     """Returns the loss of a name, or of a head, as a function of outputs and a batch.
 
     Args:
@@ -191,6 +193,8 @@ def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) ->
     Raises:
       ValueError: the name is unknown.
     """
+    if isinstance(loss, SequenceHead):
+        return lambda outputs, batch: loss.loss(outputs, batch.targets, batch.mask, batch.reset)
     if isinstance(loss, Head):
         of_targets = loss.loss
     elif loss in (of_batches := LABEL_LOSSES | SAMPLED_LOSSES):
@@ -206,7 +210,7 @@ def loss_function(loss: str | Head, options: Mapping[str, Any] | None = None) ->
 
 
 def loss_weight(
-    loss: str | Head, options: Mapping[str, Any] | None = None
+    loss: str | Head | SequenceHead, options: Mapping[str, Any] | None = None
 ) -> Callable[[Batch], Float[Array, ""]]:
     """Returns the function of a batch that a loss divides its sum by, at least where it is not 0.
 
@@ -231,6 +235,8 @@ def loss_weight(
             needed = frames_needed(batch.labels) if loss == "ctc" else 1
             counts = jnp.where(frames >= needed, label_counts(batch.labels), 0)
             return jnp.sum(counts, dtype=jnp.float32)
+        if isinstance(loss, SequenceHead):
+            return jnp.sum(loss.counted(targets, batch.mask), dtype=jnp.float32)
         if loss in CLASS_LOSSES:
             scored = targets != IGNORE_INDEX
             if batch.mask is not None:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax import Array, lax
 from optax.contrib import reduce_on_plateau
 
-from rnnlab.heads import Head
+from rnnlab.heads import Head, SequenceHead
 from rnnlab.models import SequenceModel
 from rnnlab.parallel.gradient import mean_share, sharded_gradients
 from rnnlab.parallel.placement import Placement
@@ -103,7 +103,7 @@ def state_shardings(config: TrainConfig, placement: Placement) -> TrainState:
 
 def make_train_step(
     graphdef: Any,
-    loss: str | Head,
+    loss: str | Head | SequenceHead,
     config: TrainConfig,
     loss_options: Mapping[str, Any] | None = None,
     placement: Placement | None = None,
@@ -126,6 +126,11 @@ def make_train_step(
     weight_of, axes = loss_weight(loss, loss_options), ()
     if placement is not None:
         axes = placement.config.manual_axes
+        if isinstance(loss, SequenceHead) and placement.config.time > 1:
+            raise ValueError(
+                f"mesh.time must be 1 for {type(loss).__name__}, whose loss reads whole sequences, "
+                f"got {placement.config.time}; use --mesh.data"
+            )
 
     def batch_loss(params, carry, batch, key):
         model = nnx.merge(graphdef, params, copy=True)
