@@ -219,12 +219,17 @@ class Compare:
 
 @dataclass(frozen=True)
 class Sample:
-    """Generate text with the model of a trained run, from the parameters of its best step."""
+    """Generate text with the model of a trained run, from the parameters of its best step.
+
+    The text is printed while it is generated. `--perplexity` measures a given text instead.
+    """
 
     folder: Positional[Path]
     """The run directory, or a bundle."""
     prompt: str = "The "
     """Text to continue."""
+    prompts: Path | None = None
+    """File with a text to continue per line, all at the same time; in place of --prompt."""
     length: int = 500
     """Number of symbols to generate, or the most points of a drawing."""
     temperature: float = 0.8
@@ -232,6 +237,11 @@ class Sample:
     variances too."""
     top_k: int | None = None
     """Sample only from the k most likely symbols."""
+    top_p: float | None = None
+    """Sample only from the most likely symbols whose probabilities sum to at least this."""
+    perplexity: str | None = None
+    """A text, or a file with one: print the perplexity and the nats and bits per character of the
+    model on it, and generate nothing."""
     seed: int = 0
     """Seed of the samples."""
     strict: bool = False

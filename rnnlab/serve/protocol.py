@@ -18,7 +18,7 @@ MAX_BATCH = 64
 """Sequences of one infer request."""
 
 GENERATE_PARAMETERS = (
-    *("max_tokens", "temperature", "top_k", "seed", "stop", "timeout", "session_id"),
+    *("max_tokens", "temperature", "top_k", "top_p", "seed", "stop", "timeout", "session_id"),
     "return_tokens",
 )
 INFER_PARAMETERS = ("sequence_id", "sequence_start", "sequence_end", "timeout", "session_id")
@@ -34,6 +34,7 @@ class GenerateRequest:
       max_tokens: tokens to generate.
       temperature: divides the logits; 0 takes the most likely token.
       top_k: sample from the k most likely tokens; None: from all.
+      top_p: sample from the most likely tokens of this mass; None: from all.
       seed: of the samples.
       stop: tokens that end the continuation.
       timeout: seconds.
@@ -46,6 +47,7 @@ class GenerateRequest:
     max_tokens: int
     temperature: float
     top_k: int | None
+    top_p: float | None
     seed: int
     stop: frozenset[int]
     timeout: float
@@ -122,6 +124,7 @@ def parse_generate(body: dict[str, Any], interface: Interface, limits: Limits) -
         max_tokens=parameters.integer("max_tokens", min(256, most), 1, most),
         temperature=parameters.number("temperature", 0.8, 0, greatest),
         top_k=top_k or None,
+        top_p=parameters.number("top_p", 0.0, 1e-6, 1) or None,
         seed=parameters.integer("seed", 0, 0, 2**32 - 1),
         stop=_stops(parameters, interface),
         timeout=parameters.number("timeout", limits.timeout, 0.001, limits.timeout),

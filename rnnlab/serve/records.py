@@ -53,6 +53,7 @@ class RequestRecord:
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "top_k": request.top_k,
+            "top_p": request.top_p,
             "seed": request.seed,
         }
         if self._service.audit_text:

@@ -1,4 +1,4 @@
-"""Samples tokens on the device, each row with its own seed, temperature and top_k."""
+"""Samples tokens on the device, each row with its own seed, temperature, top_k and top_p."""
 
 import jax
 import jax.numpy as jnp
@@ -6,27 +6,29 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-SEED, POSITION, TEMPERATURE, TOP_K = range(4)
-"""Columns of the settings of a row. Seeds and temperatures are stored by their bits."""
-NUM_SETTINGS = 4
+from rnnlab.models.generate import SMALLEST_TEMPERATURE, smallest_in_nucleus
+
+SEED, POSITION, TEMPERATURE, TOP_K, TOP_P = range(5)
+"""Columns of the settings of a row. Seeds, temperatures and top_p are stored by their bits."""
+NUM_SETTINGS = 5
 
 NOT_FINITE = -1
 """The token of a row whose logits are not finite."""
 
-SMALLEST_TEMPERATURE = float(jnp.finfo("float32").tiny)
-"""A lower temperature takes the most likely token, as in `rnnlab.models.generate`."""
 
-
-def settings_row(seed: int, temperature: float, top_k: int | None) -> np.ndarray:
+def settings_row(
+    seed: int, temperature: float, top_k: int | None, top_p: float | None = None
+) -> np.ndarray:
     """Returns the settings of a stream before its first token, (NUM_SETTINGS,) of int32.
 
     >>> settings_row(3, 0.0, None).tolist()
-    [3, 0, 0, 0]
+    [3, 0, 0, 0, 0]
     """
     row = np.zeros(NUM_SETTINGS, np.int32)
     row[SEED] = np.uint32(seed).view(np.int32)
     row[TEMPERATURE] = np.float32(temperature).view(np.int32)
     row[TOP_K] = top_k or 0
+    row[TOP_P] = np.float32(top_p or 0).view(np.int32)
     return row
 
 
@@ -45,6 +47,7 @@ def sample_rows(
     """
     temperature = lax.bitcast_convert_type(settings[:, TEMPERATURE], jnp.float32)
     top_k = settings[:, TOP_K]
+    top_p = lax.bitcast_convert_type(settings[:, TOP_P], jnp.float32)
     is_greedy = temperature < SMALLEST_TEMPERATURE
     # The branches skip work that no row needs; they do not change what a row gets.
     smallest = lax.cond(
@@ -58,6 +61,12 @@ def sample_rows(
     def sampled() -> Array:
         seeds = lax.bitcast_convert_type(settings[:, SEED], jnp.uint32)
         scaled = logits_kept / jnp.where(is_greedy, 1, temperature)[:, None]
+        least = lax.cond(
+            jnp.any(top_p > 0),
+            lambda: smallest_in_nucleus(scaled, jnp.where(top_p > 0, top_p, 1)),
+            lambda: jnp.full(top_p.shape, -jnp.inf, scaled.dtype),
+        )
+        scaled = jnp.where(scaled < least[:, None], -jnp.inf, scaled)
 
         def one(seed, position, scaled):
             key = jax.random.fold_in(jax.random.key(seed), position)

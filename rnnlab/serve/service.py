@@ -161,7 +161,7 @@ class Service:
             Stream(version),
             request.prompt,
             request.timeout,
-            settings=settings_row(request.seed, request.temperature, request.top_k),
+            settings=settings_row(request.seed, request.temperature, request.top_k, request.top_p),
             max_tokens=request.max_tokens,
             stop=request.stop,
         )

@@ -134,11 +134,17 @@ class TextPreparation:
             f"the most likely symbol is right for {right:,} of them ({right / len(nats):.1%}).",
         )
 
-    def _batches(self, source: Path | str | None) -> Iterator[Positioned]:
-        if source is None:
-            return require_run_data(self.test)()
+    def read(self, source: Path | str | bytes) -> tuple[str | bytes, np.ndarray]:
+        """Returns a text and its token ids.
+
+        Args:
+          source: the text; or a `Path`: a file, folder or glob pattern.
+
+        Raises:
+          DataError: the text has a symbol that the vocabulary lacks, or fewer than two tokens.
+        """
         if isinstance(source, str | bytes):
-            ids = self.encode(source)
+            content, ids = source, self.encode(source)
         else:
             are_records = any(map(is_json_lines, document_files(Path(source))))
             content = read_documents(
@@ -156,6 +162,12 @@ class TextPreparation:
                 f"{name} must have >= 2 symbols, of which the first is not predicted, got "
                 f"{len(ids)}; use a longer text"
             )
+        return content, ids
+
+    def _batches(self, source: Path | str | None) -> Iterator[Positioned]:
+        if source is None:
+            return require_run_data(self.test)()
+        _, ids = self.read(source)
         return self.positioned_windows(ids, 0, len(ids))
 
 

@@ -1,4 +1,4 @@
-"""Generation: the compiled loop equals a plain loop; temperature, top_k and errors."""
+"""Generation: the compiled loop equals a plain loop; temperature, top_k, top_p and errors."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,12 @@ import pytest
 from flax import nnx
 
 from rnnlab.models.config import ModelConfig
-from rnnlab.models.generate import generate, sample_token
+from rnnlab.models.generate import (
+    generate,
+    generate_chunks,
+    sample_token,
+    smallest_in_nucleus,
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +58,67 @@ def test_samples_have_the_probabilities_of_the_model():
         np.testing.assert_allclose(share, wanted / wanted.sum(), atol=0.015)
 
 
+def nucleus(p, top_p):
+    """Returns the fewest most likely classes of mass `top_p`, class by class."""
+    kept, mass = [], 0.0
+    for k in sorted(range(len(p)), key=lambda k: -p[k]):
+        if mass < top_p:
+            kept.append(k)
+        mass += p[k]
+    return sorted(kept)
+
+
+def test_nucleus_equals_a_loop_over_classes():
+    p = np.random.default_rng(0).dirichlet(np.full(7, 0.5), size=40)
+    for top_p in (1e-6, 0.3, 0.9, 0.999):
+        logits = jnp.log(jnp.asarray(p, jnp.float32))
+        least = smallest_in_nucleus(logits, jnp.full(40, top_p, jnp.float32))
+        kept = np.asarray(logits >= least[:, None])
+        assert [np.flatnonzero(row).tolist() for row in kept] == [nucleus(x, top_p) for x in p]
+    assert not jnp.isfinite(smallest_in_nucleus(jnp.zeros(3), jnp.float32(1.0)))
+
+
+def test_top_p_keeps_mass_after_temperature_and_top_k():
+    p = np.array([0.4, 0.3, 0.2, 0.1])
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    for temperature, top_k, top_p in ((1.0, None, 0.5), (2.0, None, 0.5), (1.0, 2, 0.55)):
+        options = (temperature, top_k, top_p)
+        draw = jax.vmap(lambda k, o=options: sample_token(jnp.log(jnp.asarray(p)), k, *o))
+        wanted = p ** (1 / temperature)
+        wanted[top_k or 4 :] = 0
+        wanted /= wanted.sum()
+        kept = nucleus(wanted, top_p)
+        wanted = np.where(np.isin(np.arange(4), kept), wanted, 0)
+        share = np.bincount(draw(keys), minlength=4) / len(keys)
+        np.testing.assert_allclose(share, wanted / wanted.sum(), atol=0.015)
+
+
+def test_chunks_together_equal_the_whole_continuation(model):
+    prompt, key = jnp.array([[1, 2], [3, 0]]), jax.random.key(4)
+    options = {"temperature": 0.9, "top_k": 4, "top_p": 0.8}
+    parts = list(generate_chunks(model, prompt, 7, key, chunk=3, **options))
+    assert [part.shape for part in parts] == [(2, 3), (2, 3), (2, 1)]
+    whole = generate(model, prompt, 7, key, **options)
+    np.testing.assert_array_equal(jnp.concatenate(parts, -1), whole)
+
+
+def test_padded_prompts_continue_as_separate_ones(model):
+    prompts, key = (jnp.array([1, 2, 3]), jnp.array([4])), jax.random.key(0)
+    padded = jnp.array([[1, 2, 3], [4, 0, 0]])
+    mask = jnp.array([[True, True, True], [True, False, False]])
+    together = generate(model, padded, 5, key, temperature=0.0, mask=mask)
+    for row, prompt in zip(together, prompts, strict=True):
+        np.testing.assert_array_equal(row, generate(model, prompt, 5, key, temperature=0.0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"length": 0}, "length must be >= 1, got 0"),
         ({"temperature": -1.0}, r"temperature must be in .*, got -1.0"),
         ({"top_k": 6}, "top_k must be in 1 to 5, got 6"),
+        ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0; pass 0.9"),
+        ({"mask": jnp.array([False])}, "mask must be True at the first token of each prompt"),
         ({"prompt": jnp.zeros((0,), jnp.int32)}, "prompt must have at least one token"),
         ({"key": 0}, r"key must be a random key, got 0; pass jax.random.key\(0\)"),
         ({"prompt": jnp.array([1, 5])}, r"prompt must be token ids in \[0, 5\), got 5 at index"),

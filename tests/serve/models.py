@@ -78,10 +78,10 @@ def client_of(service, **options):
         yield client
 
 
-def tokens_alone(model, prompt, length, seed=0, temperature=0.8, top_k=None):
+def tokens_alone(model, prompt, length, seed=0, temperature=0.8, top_k=None, top_p=None):
     """The tokens of `rnnlab.generate`, which uses neither slots nor buckets."""
     key = jax.random.key(seed)
-    options = {"temperature": temperature, "top_k": top_k}
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     return np.asarray(generate(model, jnp.asarray(prompt), length, key, **options)).tolist()
 
 

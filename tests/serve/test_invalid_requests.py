@@ -27,6 +27,7 @@ BAD_TEXT = {
     "flag for a number": ({"parameters": {"max_tokens": True}}, "from 1 to 5000, got true"),
     "negative temperature": ({"parameters": {"temperature": -1}}, "parameters.temperature must"),
     "top_k": ({"parameters": {"top_k": 12}}, "parameters.top_k must be an integer from 1 to 11"),
+    "top_p": ({"parameters": {"top_p": 1.5}}, "parameters.top_p must be a number from"),
     "seed": ({"parameters": {"seed": 2**32}}, "parameters.seed must"),
     "stop": ({"parameters": {"stop": "ab"}}, "parameters.stop must be single symbols"),
     "timeout": ({"parameters": {"timeout": 0}}, "parameters.timeout must"),

@@ -36,13 +36,17 @@ def tokens_of(slots, rows, settings, calls):
     return np.concatenate(parts, axis=1)
 
 
-@pytest.mark.parametrize(("temperature", "top_k"), [(0.8, None), (1.3, 4), (0.0, None)])
-def test_slots_generate_the_tokens_of_generate(temperature, top_k):
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"),
+    [(0.8, None, None), (1.3, 4, 0.7), (1.0, None, 0.5), (0.0, None, None)],
+)
+def test_slots_generate_the_tokens_of_generate(temperature, top_k, top_p):
     prompt = np.arange(20) % 11
     slots = LazySlots(text_model(), 4, PER_CALL)
     read_all(slots, 2, prompt)
-    tokens = tokens_of(slots, [2], [settings_row(7, temperature, top_k)], 4)[0].tolist()
-    alone = tokens_alone(text_model(), prompt, 12, seed=7, temperature=temperature, top_k=top_k)
+    tokens = tokens_of(slots, [2], [settings_row(7, temperature, top_k, top_p)], 4)[0].tolist()
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    alone = tokens_alone(text_model(), prompt, 12, seed=7, **options)
     assert tokens == alone
 
 
