@@ -63,6 +63,7 @@ from rnnlab.tasks import CardFraud as CardFraud
 from rnnlab.tasks import Chorales as Chorales
 from rnnlab.tasks import CopyMemory as CopyMemory
 from rnnlab.tasks import Digits as Digits
+from rnnlab.tasks import Entities as Entities
 from rnnlab.tasks import Forecasting as Forecasting
 from rnnlab.tasks import FormalLanguage as FormalLanguage
 from rnnlab.tasks import IrregularRecords as IrregularRecords

@@ -77,6 +77,7 @@ def abstract_model(
             num_variables=sizes.num_variables,
             source_vocab_size=sizes.source_vocab_size,
             source_features=sizes.source_features,
+            word_sizes=sizes.word_sizes,
             loss=loss,
             rngs=nnx.Rngs(0),
         )

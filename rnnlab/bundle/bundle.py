@@ -125,6 +125,7 @@ class Bundle:
             num_variables=of.sizes.num_variables,
             source_vocab_size=of.sizes.source_vocab_size,
             source_features=of.sizes.source_features,
+            word_sizes=of.sizes.word_sizes,
             autoregressive=of.autoregressive,
             target_scale=of.target_scale,
             vocabulary=of.vocabulary,

@@ -96,6 +96,9 @@ def _inputs(description: Description) -> str:
         return f"text of {sizes.vocab_size} symbols"
     if sizes.vocab_size is not None:
         return f"token ids below {sizes.vocab_size}"
+    if sizes.word_sizes is not None:
+        words, characters = sizes.word_sizes
+        return f"words, by {words:,} ids of words and {characters:,} of characters"
     return f"{counted(sizes.in_features, 'value')} per time step"
 
 

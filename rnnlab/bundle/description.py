@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from rnnlab.heads import Head
+from rnnlab.heads import Head, SequenceHead
 from rnnlab.models import ModelConfig
 from rnnlab.tasks.data import TaskData
 from rnnlab.tasks.predictions import Preparation
@@ -25,6 +25,10 @@ class Sizes:
     num_variables: int = 0
     source_vocab_size: int | None = None
     source_features: int | None = None
+    word_sizes: tuple[int, int] | None = None
+
+    OMITTED: ClassVar[tuple[str, ...]] = ("source_vocab_size", "source_features", "word_sizes")
+    """Sizes that a bundle names only where they are not None."""
 
     def __post_init__(self) -> None:
         optional = {
@@ -34,6 +38,8 @@ class Sizes:
         given = {name: size for name, size in optional.items() if size is not None}
         if self.num_variables != 0:
             given["num_variables"] = self.num_variables
+        for k, size in enumerate(self.word_sizes or ()):
+            given[f"word_sizes[{k}]"] = size
         require_positive_int(out_features=self.out_features, **given)
         if (self.vocab_size is None) == (self.in_features is None):
             raise ValueError(
@@ -61,14 +67,15 @@ class Sizes:
             data.num_variables,
             data.source_vocab_size,
             data.source_features,
+            data.word_sizes,
         )
 
-    def record(self) -> dict[str, int | None]:
-        """Returns the sizes as JSON values; those of a source only where there is one."""
+    def record(self) -> dict[str, int | list[int] | None]:
+        """Returns the sizes as JSON values; those in `OMITTED` only where they are not None."""
         return {
-            name: size
+            name: list(size) if isinstance(size, tuple) else size
             for name, size in vars(self).items()
-            if size is not None or not name.startswith("source_")
+            if size is not None or name not in self.OMITTED
         }
 
 
@@ -96,7 +103,7 @@ class Description:
     name: str
     config: ModelConfig
     sizes: Sizes
-    loss: str | Head
+    loss: str | Head | SequenceHead
     metrics: tuple[str, ...] = ()
     target_scale: float = 1.0
     autoregressive: bool = False
@@ -111,7 +118,7 @@ class Description:
                 f"vocabulary must have vocab_size symbols, {self.sizes.vocab_size}, got "
                 f"{len(self.vocabulary)}; correct it"
             )
-        if isinstance(self.loss, Head) and self.loss.out_features != self.sizes.out_features:
+        if not isinstance(self.loss, str) and self.loss.out_features != self.sizes.out_features:
             raise ValueError(
                 f"the head must have out_features outputs, {self.sizes.out_features}, got "
                 f"{self.loss.out_features}; correct it"

@@ -163,9 +163,9 @@ def read_content(text: bytes, where: str) -> tuple[Content, str]:
 
 
 def load_sizes(value: Any, where: str) -> Sizes:
-    """Returns the sizes of `Sizes.record`: those of a source may be missing."""
+    """Returns the sizes of `Sizes.record`: those in `Sizes.OMITTED` may be missing."""
     if isinstance(value, dict):
-        value = {**dict.fromkeys(("source_vocab_size", "source_features")), **value}
+        value = {**dict.fromkeys(Sizes.OMITTED), **value}
     return load(Sizes, value, where)
 
 

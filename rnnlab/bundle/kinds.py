@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnlab.bundle.values import dump, kept_fields, load_dataclass, require_keys
-from rnnlab.heads import Mixture, NegativeBinomial, Quantiles, StudentT
-from rnnlab.heads.base import Head
+from rnnlab.heads import LinearChain, Mixture, NegativeBinomial, Quantiles, StudentT
+from rnnlab.heads.base import Head, SequenceHead
+from rnnlab.tasks.entity_preparation import EntityPreparation
 from rnnlab.tasks.predictions import Preparation
 from rnnlab.tasks.pronunciation_preparation import PronunciationPreparation
 from rnnlab.tasks.record_preparation import RecordPreparation
@@ -22,7 +23,7 @@ PREPARATIONS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         *(TextPreparation, TokenizerPreparation),
-        *(SequencePreparation, SeriesPreparation, RecordPreparation),
+        *(SequencePreparation, SeriesPreparation, RecordPreparation, EntityPreparation),
         *(SessionPreparation, SketchPreparation),
         *(PronunciationPreparation, TranslationPreparation),
     )
@@ -30,7 +31,8 @@ PREPARATIONS: dict[str, type] = {
 """Classes of preparations by name."""
 
 HEADS: dict[str, type] = {
-    kind.__name__: kind for kind in (Mixture, NegativeBinomial, Quantiles, StudentT)
+    kind.__name__: kind
+    for kind in (LinearChain, Mixture, NegativeBinomial, Quantiles, StudentT)
 }
 """Classes of heads by name."""
 
@@ -81,7 +83,7 @@ def load_preparation(value: Any, where: str) -> Preparation | None:
     return None if value is None else load_kind(value, PREPARATIONS, where)
 
 
-def dump_loss(loss: str | Head) -> str | dict[str, Any]:
+def dump_loss(loss: str | Head | SequenceHead) -> str | dict[str, Any]:
     """Returns the name of a loss, or a head as JSON values.
 
     >>> dump_loss(NegativeBinomial(2))
@@ -90,7 +92,7 @@ def dump_loss(loss: str | Head) -> str | dict[str, Any]:
     return loss if isinstance(loss, str) else dump_kind(loss, HEADS, "head")
 
 
-def load_loss(value: Any, where: str) -> str | Head:
+def load_loss(value: Any, where: str) -> str | Head | SequenceHead:
     """Returns the name of a loss, or a head."""
     if not isinstance(value, str):
         return load_kind(value, HEADS, where)

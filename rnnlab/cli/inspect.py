@@ -171,6 +171,7 @@ def _start(selected: Selected, step: int) -> int:
 def _prediction(data: TaskData, selected: Selected, outputs: np.ndarray, step: int):
     """Returns what a model's outputs at a time step predict, and the output that stands for it."""
     from rnnlab.analysis.report import Prediction
+    from rnnlab.heads import LinearChain
 
     target, is_known = selected.targets[step], bool(selected.is_scored[step])
     if data.loss == "squared":
@@ -189,6 +190,11 @@ def _prediction(data: TaskData, selected: Selected, outputs: np.ndarray, step: i
         text = f"largest output {output} of {data.loss}: {outputs[output]:.4g}"
         return Prediction(step, output, text, f"output {output}")
     output = int(np.argmax(outputs))
+    if isinstance(data.loss, LinearChain):
+        before, tag = (_class_name(data, k) for k in divmod(output, data.loss.num_tags))
+        true = f"target {_class_name(data, int(target))}" if is_known else "no target"
+        text = f"highest score: {tag} after {before}, {true}"
+        return Prediction(step, output, text, f"score of {tag} after {before}")
     if data.loss == "binary":
         listed = " ".join(map(str, np.flatnonzero(target == 1))) or "none"
         true = f"target labels {listed}" if is_known else "no target"

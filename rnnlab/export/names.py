@@ -77,11 +77,16 @@ def input_fields(module: nnx.Module, form: Form, flags: Collection[str] = ()) ->
     inputs = (
         Field(INPUTS, "int32", lead)
         if is_tokens
-        else Field(INPUTS, "float32", (*lead, module.in_features))
+        else Field(INPUTS, _dtype_of_features(module), (*lead, module.in_features))
     )
     given = [Field(flag, "bool", lead) for flag in FLAGS if flag in flags]
     gaps = [Field(GAPS, "float32", lead)] if uses_gaps(module) else []
     return [inputs, *_carry_fields(module, CARRY), *given, *gaps]
+
+
+def _dtype_of_features(module: nnx.Module) -> str:
+    """Integers where a time step is a word, by its id and those of its characters."""
+    return "float32" if getattr(module, "word_sizes", None) is None else "int32"
 
 
 def output_fields(module: nnx.Module, form: Form) -> list[Field]:

@@ -228,7 +228,8 @@ def _random_inputs(
         if field.dtype == "bool":
             return generator.random(shape) < RESET_SHARE
         if field.dtype == "int32":
-            return generator.integers(0, module.vocab_size, shape, np.int32)
+            sizes = getattr(module, "word_sizes", None) or (module.vocab_size,)
+            return generator.integers(0, min(sizes), shape, np.int32)
         return generator.normal(size=shape).astype(np.float32)
 
     return {field.name: draw(field) for field in fields if not field.name.startswith("carry.")}

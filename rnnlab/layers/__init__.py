@@ -6,6 +6,7 @@ from rnnlab.layers.attention_pooling import AttentionPooling as AttentionPooling
 from rnnlab.layers.bidirectional import Bidirectional as Bidirectional
 from rnnlab.layers.block import Block as Block
 from rnnlab.layers.block import BlockCarry as BlockCarry
+from rnnlab.layers.character_embedding import CharacterEmbedding as CharacterEmbedding
 from rnnlab.layers.conv import CausalConv as CausalConv
 from rnnlab.layers.cross_attention import CrossAttention as CrossAttention
 from rnnlab.layers.cross_attention import SourceMemory as SourceMemory

@@ -40,6 +40,7 @@ def build_model(
     num_variables: int,
     source_vocab_size: int | None,
     source_features: int | None,
+    word_sizes: tuple[int, int] | None,
     loss: Any,
 ) -> SequenceModel | EncoderDecoder:
     """Returns a model of a configuration, of the kind that the task needs.
@@ -49,7 +50,7 @@ def build_model(
     Args:
       config: the settings.
       out_features, vocab_size, in_features, num_variables, source_vocab_size, source_features,
-        loss: as in `TaskData`.
+        word_sizes, loss: as in `TaskData`.
       rngs: source of the keys of the parameters.
 
     Raises:
@@ -81,6 +82,7 @@ def build_model(
         readout=config.readout,
         tie_embeddings=config.tie_embeddings,
         input_decay=num_variables if config.input_decay else 0,
+        word_sizes=word_sizes,
         **dtypes,
     )
 

@@ -131,6 +131,7 @@ class ModelConfig:
         num_variables: int = 0,
         source_vocab_size: int | None = None,
         source_features: int | None = None,
+        word_sizes: tuple[int, int] | None = None,
         loss: Any = None,
     ) -> SequenceModel | EncoderDecoder:
         """Builds the model for a task's inputs, outputs, source and loss, as in `TaskData`.
@@ -155,6 +156,7 @@ class ModelConfig:
             num_variables=num_variables,
             source_vocab_size=source_vocab_size,
             source_features=source_features,
+            word_sizes=word_sizes,
             loss=loss,
         )
 

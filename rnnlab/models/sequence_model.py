@@ -20,6 +20,7 @@ from rnnlab.call_arguments import (
 from rnnlab.call_validation import mask_outputs, uses_gaps, validate_call, validate_carry
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.attention_pooling import AttentionPooling
+from rnnlab.layers.character_embedding import CharacterEmbedding
 from rnnlab.layers.dropout import key_option
 from rnnlab.layers.input_decay import InputDecay
 from rnnlab.layers.norm import RMSNorm
@@ -60,6 +61,9 @@ class SequenceModel(nnx.Module):
       tie_embeddings: whether the head shares the embedding's matrix.
       input_decay: number of variables whose values fade while they are not observed, at the start
         of the inputs; see `rnnlab.layers.InputDecay`. 0: none.
+      word_sizes: numbers of words and of characters, where a time step is a word: its id and those
+        of its characters, `in_features` integers; see `rnnlab.layers.CharacterEmbedding`. None for
+        all other inputs.
       dtype: dtype of the computation; None is `param_dtype`. Predictions are float32 or wider.
       param_dtype: dtype of the parameters.
 
@@ -90,6 +94,7 @@ class SequenceModel(nnx.Module):
         readout: str = "last",
         tie_embeddings: bool = False,
         input_decay: int = 0,
+        word_sizes: tuple[int, int] | None = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
@@ -128,10 +133,20 @@ class SequenceModel(nnx.Module):
             raise ValueError(
                 f"input_decay must be 0 where inputs are tokens, got {input_decay}; omit it"
             )
+        if word_sizes is not None and (in_features is None or input_decay):
+            raise ValueError(
+                "word_sizes must be used with in_features, integers per word, and without "
+                f"input_decay, got in_features={in_features} and input_decay={input_decay}; "
+                "correct them"
+            )
         self.decay = InputDecay(input_decay, in_features, **dtypes) if input_decay else None
-        self.project = (
-            None if in_features is None else nnx.Linear(in_features, width, rngs=rngs, **dtypes)
+        self.words = (
+            None
+            if word_sizes is None
+            else CharacterEmbedding(*word_sizes, width, rngs=rngs, **dtypes)
         )
+        are_values = in_features is not None and word_sizes is None
+        self.project = nnx.Linear(in_features, width, rngs=rngs, **dtypes) if are_values else None
         self.norm = RMSNorm(body.features, rngs=rngs, **dtypes)
         poolings = {
             "last": lambda: None,
@@ -158,6 +173,11 @@ class SequenceModel(nnx.Module):
         return uses_gaps(self.body)
 
     @property
+    def word_sizes(self) -> tuple[int, int] | None:
+        """Numbers of words and of characters; None where time steps are not words."""
+        return None if self.words is None else (self.words.num_words, self.words.num_characters)
+
+    @property
     def readout(self) -> str:
         """The source of the predictions, one of `READOUTS`."""
         return {RunningMean: "mean", AttentionPooling: "attention"}.get(type(self.pooling), "last")
@@ -176,7 +196,7 @@ class SequenceModel(nnx.Module):
     def __call__(
         self,
         carry: Any = None,
-        xs: Float[Array, "*batch time in_features"] | Int[Array, "*batch time"] | None = None,
+        xs: Float[Array, "*batch time in_features"] | Int[Array, "*shape"] | None = None,
         *,
         reset: Bool[Array, "*batch time"] | None = None,
         mask: Bool[Array, "*batch time"] | None = None,
@@ -196,7 +216,7 @@ class SequenceModel(nnx.Module):
     def step(
         self,
         carry: ModelCarry,
-        x: Float[Array, "*batch in_features"] | Int[Array, "*batch"],
+        x: Float[Array, "*batch in_features"] | Int[Array, "*shape"],
         *,
         reset: Bool[Array, "*batch"] | None = None,
         mask: Bool[Array, "*batch"] | None = None,
@@ -212,9 +232,11 @@ class SequenceModel(nnx.Module):
         return self._run(self.body.step, pooling, carry, self.embed(x), gaps, key, **flags)
 
     def embed(
-        self, xs: Float[Array, "*batch in_features"] | Int[Array, "*batch"]
+        self, xs: Float[Array, "*batch in_features"] | Int[Array, "*shape"]
     ) -> Float[Array, "*batch width"]:
-        """Returns the inputs of the body for values or token ids."""
+        """Returns the inputs of the body for values, token ids, or words."""
+        if self.words is not None:
+            return self.words(xs)
         if self.project is not None:
             return self.project(xs if self.decay is None else self.decay.update((), xs)[1])
         return jnp.take(self.embedding[...], xs, axis=0, mode="clip").astype(self.dtype)
@@ -240,6 +262,8 @@ class SequenceModel(nnx.Module):
         )
 
     def _validate(self, carry, xs, reset, mask, *, time):
+        if self.words is not None:
+            return self._validate_words(carry, xs, reset, mask, time=time)
         if self.vocab_size is None:
             return validate_call(self, carry, xs, reset, mask, time=time)
         name, xs = ("xs", jnp.asarray(xs)) if time else ("x", jnp.asarray(xs))
@@ -254,6 +278,24 @@ class SequenceModel(nnx.Module):
         require_tokens(name, xs, self.vocab_size, mask)
         carry = validate_carry(self, carry, xs.shape[:-1] if time else xs.shape)
         return carry, xs, reset, mask
+
+    def _validate_words(self, carry, xs, reset, mask, *, time):
+        name, xs = ("xs", jnp.asarray(xs)) if time else ("x", jnp.asarray(xs))
+        is_fit = jnp.issubdtype(xs.dtype, jnp.integer) and xs.ndim > time
+        if not is_fit or xs.shape[-1] != self.in_features:
+            layout = "(*batch, time, in_features)" if time else "(*batch, in_features)"
+            raise ValueError(
+                f"{name} must be ids of words and characters, integers of shape {layout} with "
+                f"in_features {self.in_features}, got shape {xs.shape} and dtype {xs.dtype}"
+            )
+        reset, mask = (None if flag is None else jnp.asarray(flag) for flag in (reset, mask))
+        shape = xs.shape[:-1]
+        require_flags(shape, f"the shape of {name} without features", reset=reset, mask=mask)
+        num_words, num_characters = self.word_sizes
+        require_tokens(f"{name}[..., 0]", xs[..., 0], num_words, mask)
+        is_real = None if mask is None else mask[..., None]
+        require_tokens(f"{name}[..., 1:]", xs[..., 1:], num_characters, is_real)
+        return validate_carry(self, carry, shape[:-1] if time else shape), xs, reset, mask
 
     def _run(self, body, pooling, carry, x, gaps, key, *, reset, mask):
         flags = {"reset": reset, "mask": mask}

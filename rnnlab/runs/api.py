@@ -184,6 +184,7 @@ def build_model(experiment: Experiment, data: TaskData, *, on_mesh: bool = False
             num_variables=data.num_variables,
             source_vocab_size=data.source_vocab_size,
             source_features=data.source_features,
+            word_sizes=data.word_sizes,
             loss=data.loss,
             rngs=nnx.Rngs(experiment.train.seed),
         )

@@ -57,6 +57,10 @@ def add_bundle(
 
 def _engine(bundle: Bundle, limits: Limits, engine: Engine) -> tuple[Slots, Interface]:
     """Returns the slots of a bundle on an engine, and its interface."""
+    if bundle.sizes.word_sizes is not None:
+        raise ValueError(
+            f"{bundle.path} must read tokens or values to be served, got words; use rnnlab predict"
+        )
     model = bundle.model()
     sizes = bundle.description.sizes
     # Classes may be other than the tokens, such as actions at items.

@@ -7,6 +7,7 @@ from rnnlab.tasks.chorales import Chorales as Chorales
 from rnnlab.tasks.copying import CopyMemory as CopyMemory
 from rnnlab.tasks.copying import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks.digits import Digits as Digits
+from rnnlab.tasks.entities import Entities as Entities
 from rnnlab.tasks.forecasting import Forecasting as Forecasting
 from rnnlab.tasks.formal import FormalLanguage as FormalLanguage
 from rnnlab.tasks.irregular_records import IrregularRecords as IrregularRecords
@@ -32,6 +33,7 @@ TASKS = {
         Chorales,
         CopyMemory,
         Digits,
+        Entities,
         Forecasting,
         FormalLanguage,
         IrregularRecords,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rnnlab.heads import Head
+from rnnlab.heads import Head, SequenceHead
 from rnnlab.tasks.batch import Batch, select
 from rnnlab.tasks.decoding import Decoding
 from rnnlab.tasks.predictions import Preparation
@@ -19,9 +19,10 @@ class TaskData:
 
     Attributes:
       loss: `"categorical"` (classes), `"binary"` (several labels per time step), `"squared"`
-        (values), or a head, which also names the outputs. `"ctc"` and `"transducer"` are losses of
-        `Batch.labels`, classes from 1 on; class 0 is the blank. `"transducer"` gets a `Transducer`.
-        `"bpr_max"` and `"top1_max"` compare classes with `Batch.negatives`.
+        (values), or a head, which also names the outputs, of time steps or of whole sequences.
+        `"ctc"` and `"transducer"` are losses of `Batch.labels`, classes from 1 on; class 0 is the
+        blank. `"transducer"` gets a `Transducer`. `"bpr_max"` and `"top1_max"` compare classes with
+        `Batch.negatives`.
       metrics: names that `rnnlab.train.metrics.find_metric` accepts. The first is the main one.
       out_features: number of classes, labels or values per time step.
       train_batch: returns training batch 0, 1, 2, ...: the same batch at each call.
@@ -69,9 +70,11 @@ class TaskData:
       source_features: number of values per time step of `Batch.source`; None where it has tokens,
         and for batches without a source.
       signatures: how metrics are computed, by name, which the result of a run records.
+      word_sizes: numbers of words and of characters, where a time step is a word: `in_features`
+        integers, the id of the word and those of its characters. None for all other inputs.
     """
 
-    loss: str | Head
+    loss: str | Head | SequenceHead
     metrics: tuple[str, ...]
     out_features: int
     train_batch: Callable[[int], Batch]
@@ -100,6 +103,7 @@ class TaskData:
     source_vocab_size: int | None = None
     source_features: int | None = None
     signatures: Mapping[str, str] = field(default_factory=dict)
+    word_sizes: tuple[int, int] | None = None
 
     def train_rows(self, n: int, rows: slice) -> Batch:
         """Returns some examples of training batch n, as a process or a device reads its own.

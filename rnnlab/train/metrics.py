@@ -13,6 +13,7 @@ from scipy.special import expit, log_expit, log_softmax
 
 from rnnlab.tasks.reference import (
     anomaly_scores,
+    entity_scores,
     forecast_scores,
     ranking_scores,
     remaining_life,
@@ -143,6 +144,7 @@ METRICS: dict[str, Metric] = {
     "phm_score": DecodedMetric(remaining_life.phm_score),
     **{name: DecodedMetric(score) for name, score in forecast_scores.SCORES.items()},
     **{name: DecodedMetric(*entry) for name, entry in anomaly_scores.METRICS.items()},
+    **{name: DecodedMetric(score, True) for name, score in entity_scores.SCORES.items()},
     **{name: DecodedMetric(*entry) for name, entry in text_scores.SCORES.items()},
     **{name: DecodedMetric(*entry) for name, entry in ranking_scores.METRICS.items()},
     **{name: DecodedMetric(score) for name, score in stroke_scores.METRICS.items()},

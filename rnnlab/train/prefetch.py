@@ -156,6 +156,9 @@ def validate_batch(data: TaskData, batch: Batch) -> None:
     """
     if data.vocab_size is not None:
         _check_range("inputs", batch.inputs, 0, data.vocab_size)
+    if data.word_sizes is not None:
+        _check_range("words", batch.inputs[..., 0], 0, data.word_sizes[0])
+        _check_range("characters", batch.inputs[..., 1:], 0, data.word_sizes[1])
     if data.source_vocab_size is not None:
         _check_range("source", batch.source.inputs, 0, data.source_vocab_size)
     if data.loss in CLASS_LOSSES:
@@ -172,8 +175,8 @@ def validate_batch(data: TaskData, batch: Batch) -> None:
 
 def _check_range(name: str, ids: np.ndarray, low: int, high: int) -> None:
     if ids.size and (ids.min() < low or ids.max() >= high):
-        example, step = np.argwhere((ids < low) | (ids >= high))[0]
+        example, step, *rest = np.argwhere((ids < low) | (ids >= high))[0]
         raise DataError(
-            f"{name} must be from {low} to {high - 1}, got {ids[example, step]} in example "
+            f"{name} must be from {low} to {high - 1}, got {ids[example, step, *rest]} in example "
             f"{example} at time step {step}; correct the data"
         )

@@ -10,12 +10,12 @@ import rnnlab
 from rnnlab.bundle import Description, Sizes, bundle_model, open_bundle, write_bundle
 from rnnlab.bundle.kinds import HEADS, PREPARATIONS, dump_loss, dump_preparation, load_loss
 from rnnlab.errors import DataError
-from rnnlab.heads import NegativeBinomial, Quantiles, StudentT
+from rnnlab.heads import LinearChain, NegativeBinomial, Quantiles, StudentT
 from rnnlab.models import ModelConfig
 from rnnlab.models.parameters import named_parameters
 from rnnlab.registry import REGISTRY
 from rnnlab.runs.trained_model import TrainedModel
-from rnnlab.tasks import Adding, Forecasting, IrregularRecords, Sequences, Text, Tokens
+from rnnlab.tasks import Adding, Entities, Forecasting, IrregularRecords, Sequences, Text, Tokens
 from rnnlab.tasks.token_files import prepare_token_file
 
 CONFIG = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None)
@@ -78,7 +78,16 @@ def tokens(folder):
     return Tokens(folder / "a.tokens", length=8, batch_size=2)
 
 
-TASKS = {task.__name__: task for task in (text, sequences, targets, series, records, tokens)}
+def entities(folder):
+    rows = ["hr.\tO\nKjeld\tB-PER\nBosen\tI-PER\n", "nu\tO\nsover\tO\n"]
+    path = folder / "a.conll"
+    path.write_text("\n".join(rows * 20))
+    return Entities(path, batch_size=4, word_length=4)
+
+
+TASKS = {
+    task.__name__: task for task in (text, sequences, targets, series, records, tokens, entities)
+}
 
 
 @pytest.mark.parametrize("make", TASKS.values(), ids=TASKS)
@@ -111,7 +120,8 @@ def test_every_preparation_and_head_has_a_round_trip(tmp_path):
         folder.mkdir()
         covered.add(type(make(folder).load(seed=0).preparation).__name__)
     assert covered == set(PREPARATIONS)
-    heads = NegativeBinomial(2), Quantiles(2, (0.1, 0.5)), StudentT(3)
+    chain = LinearChain(3, ((0, 2),), constrained_training=True)
+    heads = NegativeBinomial(2), Quantiles(2, (0.1, 0.5)), StudentT(3), chain
     assert {type(head).__name__ for head in heads} == set(HEADS)
     for head in heads:
         assert load_loss(dump_loss(head), "loss") == head

@@ -37,7 +37,9 @@ MAX_BYTES = 2**31 - 2**20
 def sequence_model(part, carry, x):
     """Embedding, body, norm, pooling and head."""
     graph, model = part.graph, part.module
-    if model.project is None:
+    if model.words is not None:
+        x = part.part("words").apply(x)
+    elif model.project is None:
         if part.call.mask is not None:  # an id in padding may be out of range
             mask = graph.squeeze(part.call.mask, -1)
             x = graph.op("Where", mask, x, graph.constant(0, np.int32))
