@@ -31,7 +31,7 @@ EXPERIMENT = Experiment(
         bidirectional=True,
     ),
     TrainConfig(
-        steps=1200,
+        steps=800,
         learning_rate=3e-3,
         weight_decay=0.05,
         schedule="cosine",

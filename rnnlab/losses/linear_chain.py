@@ -23,6 +23,9 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
+from rnnlab.losses.ctc import require_whole_time
+from rnnlab.scan.varying import match_varying
+
 IGNORED = -1
 """The tag of padding and of a time step whose tag is unknown."""
 
@@ -44,6 +47,7 @@ def log_partition(
     >>> round(float(jnp.exp(log_partition(jnp.zeros((3, 2, 2))))), 3)  # 2 ** 3 sequences
     8.0
     """
+    require_whole_time("scores", scores)
     if not scores.shape[-3]:
         return jnp.zeros(scores.shape[:-3], scores.dtype)
     return _log_partition(_restarted(scores, reset), _full(mask, scores))
@@ -65,6 +69,7 @@ def marginals(
     >>> marginals(scores).round(2).tolist()
     [[0.25, 0.75], [0.5, 0.5]]
     """
+    require_whole_time("scores", scores)
     if not scores.shape[-3]:
         return jnp.zeros(scores.shape[:-1], scores.dtype)
     prepared, mask = _restarted(scores, reset), _full(mask, scores)
@@ -165,7 +170,7 @@ def _forward(scores: Array, mask: Array) -> tuple[Array, Array]:
     xs, flags = _time_first(scores, 2), _time_first(mask, 0)[..., None]
     initial = jnp.where(jnp.arange(scores.shape[-1]) == 0, 0.0, -jnp.inf).astype(scores.dtype)
     initial = jnp.broadcast_to(initial, xs.shape[1:-1])
-    # From the first scores: the state then varies over a mesh as they do.
+    initial, xs, flags = match_varying((initial, xs, flags))
     start = jnp.where(flags[0], xs[0][..., 0, :], initial)
 
     def step(alpha, at):
@@ -181,8 +186,8 @@ def _forward(scores: Array, mask: Array) -> tuple[Array, Array]:
 def _pair_marginals(scores: Array, mask: Array, before: Array, total: Array) -> Array:
     """The probability of each pair of neighbouring tags, 0 in padding."""
     xs, flags = _time_first(scores, 2), _time_first(mask, 0)[..., None]
-    end = jnp.where(flags[-1], jnp.zeros((), scores.dtype), 0)
-    end = jnp.broadcast_to(end, total.shape + scores.shape[-1:])
+    end = jnp.zeros(total.shape + scores.shape[-1:], scores.dtype)
+    end, xs, flags = match_varying((end, xs, flags))
 
     def step(beta, at):
         score, flag = at

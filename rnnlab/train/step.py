@@ -126,11 +126,6 @@ def make_train_step(
     weight_of, axes = loss_weight(loss, loss_options), ()
     if placement is not None:
         axes = placement.config.manual_axes
-        if isinstance(loss, SequenceHead) and placement.config.time > 1:
-            raise ValueError(
-                f"mesh.time must be 1 for {type(loss).__name__}, whose loss reads whole sequences, "
-                f"got {placement.config.time}; use --mesh.data"
-            )
 
     def batch_loss(params, carry, batch, key):
         model = nnx.merge(graphdef, params, copy=True)
