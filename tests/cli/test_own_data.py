@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from rnnlab import Sequences
 from rnnlab.cli import main
 
 TINY = (
@@ -77,6 +78,26 @@ def panel(folder):
     return put(folder / "a.csv", table(("store", "day", "x"), store, days, values))
 
 
+def reviews(folder, count=24):
+    """Texts and their sentiment, converted as the guide on own data shows."""
+    rng = np.random.default_rng(1)
+    kinds = {"good": ("liked", "great", "lovely"), "bad": ("hated", "dull", "awful")}
+    rows = [("good", "bad")[k % 2] for k in range(count)]
+    texts = [f"we {rng.choice(kinds[kind])} it, says {rng.choice(VERSE.split())}" for kind in rows]
+    X = [np.frombuffer(text.encode(), np.uint8) for text in texts]
+    Sequences.from_arrays(X, rows, path=folder / "reviews.npz")
+    return folder / "reviews.npz"
+
+
+def tagged(folder):
+    rows = ["hr.\tO\nKjeld\tB-PER\nBosen\tI-PER\n", "nu\tO\nsover\tO\n"]
+    return put(folder / "a.conll", "\n".join(rows * 20))
+
+
+SENTIMENT = (
+    *("--data.batching", "bucket", "--model.bidirectional", "True"),
+    *("--model.readout", "mean"),
+)
 STEPS = np.arange(90) % 2
 MULTIVARIATE = table(("day", "x", "y", "z"), DAYS, VALUES, VALUES[::-1], STEPS)
 US_DATES = [f"{d.month}/{d.day}/{d.year}" for d in DAYS.tolist()]
@@ -149,6 +170,8 @@ FORMATS = {
         (),
         "p(dog)",
     ),
+    "texts with a class": ("vowels", reviews, SENTIMENT, "p(good)"),
+    "a tag per word": ("entities", tagged, (), "p(B-PER)"),
     "table of labelled sequences, one row per time step": (
         "vowels",
         lambda folder: put(
@@ -165,7 +188,7 @@ FORMATS = {
         "p(cat)",
     ),
 }
-EVERYDAY = {"JSON Lines", "panel", "X and y with labels that are strings"}
+EVERYDAY = {"JSON Lines", "panel", "a tag per word", "X and y with labels that are strings"}
 
 
 @pytest.mark.usefixtures("implicit_promotion")
@@ -187,6 +210,19 @@ def test_own_data_is_trained_on_and_predicted_from_by_one_command_each(name, tmp
         assert rows
         assert column in rows[0]
     jax.config.update("jax_disable_most_optimizations", False)
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("implicit_promotion")
+def test_sentiment_of_texts_is_learned_by_the_documented_command(tmp_path, capsys):
+    path, out = str(reviews(tmp_path, 240)), str(tmp_path / "runs")
+    command = ["run", "experiments/training/vowels.py", "--data.path", path, *SENTIMENT]
+    sizes = ("--model.width", "16", "--model.depth", "1", "--model.cell", "mingru")
+    training = ("--train.steps", "120", "--train.eval-every", "60", "--seeds", "0")
+    assert main.main([*command, *sizes, *training, "--out", out]) == 0
+    (result,) = map(json.loads, (tmp_path / "runs" / "results.jsonl").read_text().splitlines())
+    assert result["metrics"]["test"]["accuracy"] > 0.9
     capsys.readouterr()
 
 
