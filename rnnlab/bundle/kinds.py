@@ -31,8 +31,7 @@ PREPARATIONS: dict[str, type] = {
 """Classes of preparations by name."""
 
 HEADS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (LinearChain, Mixture, NegativeBinomial, Quantiles, StudentT)
+    kind.__name__: kind for kind in (LinearChain, Mixture, NegativeBinomial, Quantiles, StudentT)
 }
 """Classes of heads by name."""
 
