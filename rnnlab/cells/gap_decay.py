@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnnlab.scan import CoefficientFn
+from rnnlab.scan.varying import broadcast_like
 
 DEFAULT_RATES = (1e-3, 1.0)
 """Smallest and largest initial rate per unit of the gaps: half-lives of 693 and of 0.7 units."""
@@ -72,7 +73,6 @@ def gap_exponent(
     >>> print(gap_exponent(jnp.zeros(1), jnp.array([0.0, 2.0]), jnp.float32)[:, 0].round(3))
     [0.    1.386]
     """
-    per_unit = jax.nn.softplus(rate.astype(dtype))
     gaps = jnp.expand_dims(gaps.astype(dtype), -1)
-    shape = (*gaps.shape[:-1], *per_unit.shape)
-    return jnp.broadcast_to(gaps, shape) * jnp.broadcast_to(per_unit, shape)
+    gaps = jnp.broadcast_to(gaps, (*gaps.shape[:-1], *rate.shape))
+    return gaps * broadcast_like(jax.nn.softplus(rate.astype(dtype)), gaps)

@@ -17,7 +17,7 @@ from rnnlab.recurrent import dense
 from rnnlab.scan import linear_scan
 from rnnlab.scan.affine import carry_term
 from rnnlab.scan.time_shards import from_last, time_axis
-from rnnlab.scan.varying import match_varying
+from rnnlab.scan.varying import broadcast_like, match_varying
 from rnnlab.validation import require_positive_int
 
 DT_RANGE = (1e-3, 1e-1)
@@ -196,14 +196,14 @@ class Mamba(LinearCell):
         sizes = self.dt_rank, self.dt_rank + self.state_size
         low, b, c = jnp.split(dense(u, self.x_kernel[...], None, self.dtype), sizes, -1)
         dt = dense(low, self.delta_kernel[...], None, self.dtype).astype(self.state_dtype)
-        dt = jax.nn.softplus(dt + _broadcast_as(self.delta_bias, dt))
+        dt = jax.nn.softplus(dt + broadcast_like(self.delta_bias[...].astype(dt.dtype), dt))
         rates = jnp.exp(self.log_rate[...].astype(dt.dtype))
         return SelectiveRecurrence(u, dt, rates, b.astype(dt.dtype), c.astype(dt.dtype))
 
     def readout(self, h, inputs) -> Array:
         """Returns the summed states with the skip connection, gated by `silu(z)`."""
         u, z = inputs
-        y = h + _broadcast_as(self.skip, h) * u.astype(h.dtype)
+        y = h + broadcast_like(self.skip[...].astype(h.dtype), h) * u.astype(h.dtype)
         return y.astype(self.dtype) * jax.nn.silu(z)
 
 
@@ -260,10 +260,6 @@ def selective_scan(
 
 def _input_term(u, dt):
     return dt * u.astype(dt.dtype)
-
-
-def _broadcast_as(vector, x):
-    return jnp.broadcast_to(vector[...].astype(x.dtype), x.shape)
 
 
 def _dt_bias(key, features):

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
 from rnnlab.layers.window import WindowLayer, causal_taps, entering_window, push_window
+from rnnlab.scan.varying import broadcast_like
 from rnnlab.validation import require_positive_int
 
 
@@ -72,7 +73,7 @@ class CausalConv(WindowLayer):
     def run_sequence(self, window, xs, reset, mask, key):
         window = entering_window(window, xs, reset=reset)
         taps = causal_taps(window, xs, range(self.kernel_size), reset=reset)
-        y = jnp.broadcast_to(self.bias[...].astype(self.dtype), xs.shape)
+        y = broadcast_like(self.bias[...].astype(self.dtype), xs)
         for weight, x in zip(self.kernel[...].astype(self.dtype), taps, strict=True):
-            y = y + jnp.broadcast_to(weight, xs.shape) * x.astype(self.dtype)
+            y = y + broadcast_like(weight, xs) * x.astype(self.dtype)
         return push_window(window, xs, reset=reset, mask=mask), y

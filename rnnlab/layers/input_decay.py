@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from rnnlab.call_arguments import BatchShape
 from rnnlab.dtypes import compute_dtype
 from rnnlab.recurrent import Recurrent
+from rnnlab.scan.varying import broadcast_like
 from rnnlab.validation import require_positive_int
 
 
@@ -73,9 +74,8 @@ class InputDecay(Recurrent):
         n = self.num_variables
         x = x.astype(self.dtype)
         value, observed, age, others = jnp.split(x, [n, 2 * n, 3 * n], axis=-1)
-        rate, bias = (
-            jnp.broadcast_to(p[...].astype(self.dtype), age.shape) for p in (self.rate, self.bias)
-        )
+        parameters = self.rate[...], self.bias[...]
+        rate, bias = (broadcast_like(p.astype(self.dtype), age) for p in parameters)
         faded = jnp.exp(-jax.nn.relu(rate * age + bias)) * value
         value = jnp.where(observed > 0.5, value, faded)
         return carry, jnp.concatenate([value, observed, age, others], -1)

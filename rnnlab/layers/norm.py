@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnnlab.dtypes import accumulation_dtype, compute_dtype
+from rnnlab.scan.varying import broadcast_like
 from rnnlab.validation import require_positive_int
 
 EPSILON = 1e-6
@@ -51,5 +52,5 @@ class RMSNorm(nnx.Module):
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
         wide = x.astype(accumulation_dtype(self.dtype))
         inverse = jax.lax.rsqrt(jnp.mean(jnp.square(wide), -1, keepdims=True) + EPSILON)
-        scale = jnp.broadcast_to(self.scale[...].astype(wide.dtype), wide.shape)
+        scale = broadcast_like(self.scale[...].astype(wide.dtype), wide)
         return (wide * inverse * scale).astype(self.dtype)

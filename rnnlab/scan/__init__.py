@@ -8,4 +8,5 @@ from rnnlab.scan.gated import gated_step as gated_step
 from rnnlab.scan.linear import linear_scan as linear_scan
 from rnnlab.scan.log_space import heinsen_scan as heinsen_scan
 from rnnlab.scan.log_space import log_linear_scan as log_linear_scan
+from rnnlab.scan.varying import broadcast_like as broadcast_like
 from rnnlab.scan.varying import match_varying as match_varying

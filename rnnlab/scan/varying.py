@@ -14,7 +14,8 @@ other, and before a parameter is broadcast to the size of the activations.
 from typing import Any, TypeVar
 
 import jax
-from jax import lax
+import jax.numpy as jnp
+from jax import Array, lax
 
 Tree = TypeVar("Tree")
 
@@ -59,6 +60,24 @@ def match_varying(tree: Tree) -> Tree:
         return lax.pcast(x, tuple(sorted(missing)), to="varying") if missing else x
 
     return jax.tree.map(cast, tree)
+
+
+def broadcast_like(parameter: Array, x: Array) -> Array:
+    """Returns a parameter in the shape of `x`, which varies over the mesh axes over which `x` does.
+
+    The cast comes before the broadcast, so that the gradient is summed over the devices in the size
+    of the parameter, not in that of `x`.
+
+    Args:
+      parameter: of a shape that broadcasts to that of `x`. It keeps its dtype.
+      x: any array, for its shape and its mesh axes.
+
+    >>> import jax.numpy as jnp
+    >>> print(broadcast_like(jnp.array([1, 2]), jnp.zeros((2, 2))))
+    [[1 2]
+     [1 2]]
+    """
+    return jnp.broadcast_to(match_varying((parameter, x))[0], x.shape)
 
 
 def _axes(x: Any) -> frozenset[str]:

@@ -31,6 +31,7 @@ from rnnlab import (
 from rnnlab.call_validation import gap_option
 from rnnlab.layers import AttentionPooling, InputDecay, Projection, RunningMean
 from rnnlab.layers.tcn import TemporalBlock
+from rnnlab.parallel.collectives import collectives, total_bytes
 from rnnlab.recurrent import Recurrent
 from rnnlab.scan import heinsen_scan, log_linear_scan
 
@@ -228,6 +229,34 @@ def test_module_in_shard_map_equals_one_device(name):
     # JAX computes the softmax of attention in float32.
     tolerance = 1e-6 if name == "attention" else TOLERANCE
     require_equal_on_devices(function, params, sharded, tolerance)
+
+
+EXCHANGED = ("block", "input decay", "mingru learned carry")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in EXCHANGED else pytest.param(n, marks=pytest.mark.slow) for n in MODULES]
+)
+def test_gradient_of_replicated_parameters_is_summed_in_their_size(name):
+    """A parameter that is cast after it is broadcast is summed in the size of the activations."""
+    module = MODULES[name](rngs=nnx.Rngs(0))
+    graphdef, params = nnx.split(module)
+    gaps = jnp.ones((BATCH, LENGTH)) if module.uses_gaps else None
+
+    def outputs(params, carry, xs, gaps):
+        module = nnx.merge(graphdef, params, copy=True)
+        return module(carry, xs, **gap_option(module, gaps))[1]
+
+    mesh = jax.sharding.Mesh(jax.devices()[:4], "data")
+    specs = P(), P("data"), P("data"), P("data")
+    cut = jax.shard_map(outputs, mesh=mesh, in_specs=specs, out_specs=P("data"))
+    gradient = jax.jit(jax.grad(lambda *arguments: jnp.sum(jnp.sin(cut(*arguments)))))
+    xs = normal(1, BATCH, LENGTH, 4)
+    program = gradient.lower(params, module.initial_carry(BATCH), xs, gaps).compile()
+    exchanged = total_bytes(collectives(program.as_text()))
+    assert set(exchanged) <= {"all-reduce"}
+    sizes = sum(x.nbytes for x in jax.tree.leaves(params))
+    assert exchanged.get("all-reduce", 0) <= sizes
 
 
 def test_step_of_every_cell_in_shard_map_equals_one_device():
