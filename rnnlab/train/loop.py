@@ -88,6 +88,7 @@ class TrainingLoop:
     def restore(self, state: TrainState, progress: LoopState) -> None:
         """Continues from a stored state instead of the initial one."""
         self.state, self.progress = state, progress
+        self._unread: tuple[int, dict[str, Array]] | None = None
         self._saved_step = int(state.step)
         self._clock_start = time.perf_counter() - float(progress.seconds)
 
@@ -118,17 +119,19 @@ class TrainingLoop:
         for step, batches in enumerate(stream, start + 1):
             if self.is_pruned or self._out_of_patience():
                 break
+            before, self._unread = self._unread, None
             self.state, metrics = self.train_step(self.state, batches)
-            # Waits for the update: one runs while the next batch is made; more would fill memory.
-            loss = self._check_update(step, metrics)
+            self._unread = step, metrics
+            # Waits for the update before, while this one is queued; more would fill memory.
+            self._read_update(before)
             self.throughput.add(_num_tokens(batches))
-            update = {"loss": loss, "tokens_per_second": self.throughput.last}
-            self.callbacks.reporter.on_update(step, update)
             if self._is_due(step, config.log_every):
+                self._read_last_update()
                 self.throughput.stop()
                 self._log_update(step, metrics)
                 self.throughput.start()
             if self._is_due(step, config.eval_every):
+                self._read_last_update()
                 self._evaluate()
                 self.throughput.start()
             self._stop_if_requested()
@@ -155,6 +158,7 @@ class TrainingLoop:
 
     def _stop_if_requested(self) -> None:
         if self.callbacks.should_stop():
+            self._read_last_update()
             step = int(self.state.step)
             if step:
                 self._save(best=False)
@@ -165,6 +169,19 @@ class TrainingLoop:
         # Processes wait for their data for different times, and decide together at the next update.
         if process_count() == 1:
             self._stop_if_requested()
+
+    def _read_last_update(self) -> None:
+        """Waits for the last update and reports it, if it has not been read yet."""
+        update, self._unread = self._unread, None
+        self._read_update(update)
+
+    def _read_update(self, update: tuple[int, dict[str, Array]] | None) -> None:
+        """Waits for an update, checks it and reports its loss."""
+        if update is not None:
+            step, metrics = update
+            loss = self._check_update(step, metrics)
+            report = {"loss": loss, "tokens_per_second": self.throughput.last}
+            self.callbacks.reporter.on_update(step, report)
 
     def _check_update(self, step: int, metrics: dict[str, Array]) -> float:
         """Returns the loss of an update; warns if it was skipped, raises if training has failed."""

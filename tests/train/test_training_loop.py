@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -17,10 +18,12 @@ pytestmark = pytest.mark.usefixtures("implicit_promotion", "quick_compile")
 SMALL = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None)
 
 
-def training_loop(**callbacks):
+CONFIG = TrainConfig(steps=4, eval_every=2, log_every=1)
+
+
+def training_loop(config=CONFIG, **callbacks):
     data = Adding(length=8, batch_size=4, evaluation_size=8).load(0)
     model = SMALL.build(data.out_features, in_features=data.in_features, rngs=nnx.Rngs(0))
-    config = TrainConfig(steps=4, eval_every=2, log_every=1)
     return TrainingLoop(model, data, config, LoopCallbacks(**callbacks))
 
 
@@ -56,6 +59,28 @@ def test_loop_stops_where_asked_and_saves_its_state():
     loop.callbacks = LoopCallbacks()
     loop.run()
     assert int(loop.state.step) == 4
+
+
+def test_update_is_read_while_the_next_one_is_queued():
+    events, states = [], []
+    loop = training_loop(
+        reporter=Reporter(on_update=lambda step, metrics: events.append(f"read {step}")),
+        save_checkpoint=lambda step, tree, *, best: states.append(tree),
+        config=TrainConfig(steps=5, eval_every=5, log_every=3),
+    )
+    train_step = loop.train_step
+
+    def recorded(state, batches):
+        events.append(f"queue {sum(e.startswith('queue') for e in events) + 1}")
+        return train_step(state, batches)
+
+    loop.train_step = recorded
+    loop.run()
+    assert " ".join(events) == (
+        "queue 1 queue 2 read 1 queue 3 read 2 read 3 queue 4 queue 5 read 4 read 5"
+    )
+    recent = states[-1]["progress"].loss_history.recent
+    assert np.isfinite(recent).sum() == 5, "a checkpoint has the losses of all updates"
 
 
 def test_train_modules_do_not_import_runs():
