@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from rnnlab import gated_scan, linear_scan
-from rnnlab.scan import heinsen_scan, log_linear_scan, time_shards
+from rnnlab.scan import heinsen_scan, log_linear_scan, sequence_parallel, time_shards
 
 pytestmark = [pytest.mark.devices(8), pytest.mark.usefixtures("x64", "quick_compile")]
 
@@ -57,11 +57,11 @@ def _weights(x, phase):
     return jnp.cos(phase + jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
 
 
-def require_equal(function, arrays, specs, given=(), outputs=SEQUENCE, *, order=2):
-    """Compares one device with eight; `given`, flags, has a time axis and no derivatives."""
-    on_eight = cut(function, (*specs, *[SEQUENCE] * len(given)), outputs)
+def require_equal(function, arrays, specs, given=(), outputs=SEQUENCE, *, order=2, devices=8):
+    """Compares one device with several; `given`, flags, has a time axis and no derivatives."""
+    on_several = cut(function, (*specs, *[SEQUENCE] * len(given)), outputs, devices)
     expected, found = (
-        jax.jit(partial(derivatives, f, order=order))(given, arrays) for f in (function, on_eight)
+        jax.jit(partial(derivatives, f, order=order))(given, arrays) for f in (function, on_several)
     )
     for x, ref in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         error = np.abs(x - ref).max(initial=0) / (np.abs(ref).max(initial=0) or 1)
@@ -72,6 +72,34 @@ def coefficients(update, candidate, rate):
     return jax.nn.sigmoid(update) * jnp.tanh(rate), candidate * update
 
 
+def scan_with_flags(update, candidate, rate, h0, reset_state, reset, mask, *, reverse=False):
+    return gated_scan(
+        coefficients,
+        (update, candidate),
+        h0,
+        params=(rate,),
+        reset_state=reset_state,
+        reset=reset,
+        mask=mask,
+        reverse=reverse,
+    )
+
+
+def require_equal_gated_scan(length, *, order, devices=8, reverse=False):
+    """Compares a gated scan with everything that it accepts."""
+    shape = BATCH, length, FEATURES
+    constants = normal(3, FEATURES), normal(4, BATCH, FEATURES), normal(5, FEATURES)
+    require_equal(
+        partial(scan_with_flags, reverse=reverse),
+        (normal(1, *shape), normal(2, *shape), *constants),
+        (SEQUENCE, SEQUENCE, P(), P(), P()),
+        flags(length),
+        (SEQUENCE, P()),
+        order=order,
+        devices=devices,
+    )
+
+
 @pytest.mark.parametrize(
     ("exchange", "reverse", "order"),
     [("gather", False, 2), ("gather", True, 1), ("ladder", False, 1), ("ladder", True, 1)],
@@ -79,29 +107,14 @@ def coefficients(update, candidate, rate):
 def test_gated_scan_over_eight_devices_equals_one(exchange, reverse, order, monkeypatch):
     if exchange == "ladder":
         monkeypatch.setattr(time_shards, "MAX_GATHERED_SHARDS", 4)
+    require_equal_gated_scan(24, order=order, reverse=reverse)
 
-    def scan(update, candidate, rate, h0, reset_state, reset, mask):
-        return gated_scan(
-            coefficients,
-            (update, candidate),
-            h0,
-            params=(rate,),
-            reset_state=reset_state,
-            reset=reset,
-            mask=mask,
-            reverse=reverse,
-        )
 
-    shape = BATCH, 24, FEATURES
-    constants = normal(3, FEATURES), normal(4, BATCH, FEATURES), normal(5, FEATURES)
-    require_equal(
-        scan,
-        (normal(1, *shape), normal(2, *shape), *constants),
-        (SEQUENCE, SEQUENCE, P(), P(), P()),
-        flags(24),
-        (SEQUENCE, P()),
-        order=order,
-    )
+@pytest.mark.slow
+@pytest.mark.devices(64)
+@pytest.mark.parametrize("devices", [16, 32, 64])
+def test_gated_scan_over_up_to_64_devices_equals_one(devices):
+    require_equal_gated_scan(2 * devices, order=1, devices=devices)
 
 
 @pytest.mark.parametrize(
@@ -183,3 +196,44 @@ def test_published_log_space_scan_of_a_cut_sequence_is_refused():
     run = cut(heinsen_scan, (P("time"), P("time")), P("time"))
     with pytest.raises(ValueError, match="use log_linear_scan"):
         jax.jit(run)(jnp.zeros((16, 1)), jnp.zeros((16, 1)))
+
+
+def only_the_first_shard(steps, axis, *, reverse, gathered=None):
+    """An exchange that hands on the state of the first shard, without the maps behind it."""
+    every = time_shards._gather(steps.b, axis)
+    return every[-1 if reverse else 0], None
+
+
+def one_shard_too_far(steps, axis, *, reverse, gathered=None):
+    """An exchange in which a shard gets the state that it should hand on."""
+    state, maps = time_shards.entering(steps, axis, reverse=reverse)
+    return steps(state), maps
+
+
+def only_forward(steps, axis, *, reverse, gathered=None):
+    """An exchange that sends nothing back in the gradient."""
+    state, maps = time_shards.entering(steps, axis, reverse=reverse)
+    return (0 * state if reverse else state), maps
+
+
+@pytest.fixture
+def own_programs():
+    """Compiles the programs of a test again, and again those of the next one."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("own_programs")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        only_forward,
+        pytest.param(only_the_first_shard, marks=pytest.mark.slow),
+        pytest.param(one_shard_too_far, marks=pytest.mark.slow),
+    ],
+)
+def test_wrong_exchange_is_found_by_the_comparison(wrong, monkeypatch):
+    monkeypatch.setattr(sequence_parallel, "entering", wrong)
+    with pytest.raises(AssertionError, match="relative error"):
+        require_equal_gated_scan(24, order=1)
