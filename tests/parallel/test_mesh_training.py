@@ -20,7 +20,7 @@ from rnnlab.train.step import initial_state, make_train_step
 
 pytestmark = pytest.mark.devices(8)
 
-VOCABULARY, EXAMPLES, LENGTH, UPDATES = 8, 8, 16, 50
+VOCABULARY, EXAMPLES, LENGTH, UPDATES = 8, 8, 24, 50
 ONE = None
 DATA, FSDP, MODEL = MeshConfig(data=8), MeshConfig(data=8, fsdp=True), MeshConfig(model=8)
 TIME, CUBE = MeshConfig(time=8), MeshConfig(data=2, time=2, model=2)
