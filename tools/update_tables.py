@@ -259,6 +259,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "token files": lambda: study("token_files"),
     "token files, memory": lambda: study("token_files", table="memory_table"),
     "sequence parallel": lambda: study("sequence_parallel"),
+    "virtual devices": lambda: study("virtual_devices"),
     "scaling forms": lambda: study("scaling_payloads", table="forms_table"),
     "scaling memory": lambda: study("scaling_payloads", table="memory_table"),
     "scaling projection": lambda: study("scaling_projection"),
