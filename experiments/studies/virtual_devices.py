@@ -105,11 +105,12 @@ def main() -> int:
         jax.config.update("jax_num_cpu_devices", devices)
         print(json.dumps(update_seconds(cell, devices)))
         return 0
-    measured = measure()
-    OUT.unlink(missing_ok=True)
     environment = provenance.environment(jax.devices()[0])
+    shared = {"benchmark": "virtual_devices", **environment, "seed": 0}
+    measured = [{**shared, **record} for record in measure()]
+    OUT.unlink(missing_ok=True)
     for record in measured:
-        records.append(OUT, {"benchmark": "virtual_devices", **environment, "seed": 0, **record})
+        records.append(OUT, record)
     print_table(table(measured))
     return 0
 
