@@ -1,5 +1,6 @@
 """Make a bundle of a run: its best model, the preparation of its data, statistics and a card."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,7 +131,9 @@ def reference_of(model: SequenceModel, data: TaskData) -> Reference:
     predicts_inputs = (
         data.autoregressive and data.loss == "categorical" and data.vocab_size == data.out_features
     )
-    outputs = model_outputs(model, data) if predicts_inputs else None
+    # The likelihood of given targets, not what a decoder generates.
+    teacher_forced = dataclasses.replace(data, decoding=None)
+    outputs = model_outputs(model, teacher_forced) if predicts_inputs else None
     return make_reference(name, batches(), outputs, data.vocab_size)
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from rnnlab.cli.commands import Sample
+from rnnlab.cli.sample_pairs import DECODED, print_decoded
 from rnnlab.cli.sample_sketches import sample_sketches
 from rnnlab.cli.text_stream import TextStream
 from rnnlab.errors import DataError
@@ -26,6 +27,7 @@ def sample(command: Sample) -> int:
     """Prints the prompt and its continuation as it is generated, or writes a picture of drawings.
 
     Several prompts are continued as one batch, and each text is printed when all are complete.
+    A model of pronunciations or translations prints what it decodes from the words or sentences.
     Returns the exit code.
 
     Raises:
@@ -40,6 +42,8 @@ def sample(command: Sample) -> int:
     text = trained.data.preparation
     if isinstance(text, SketchPreparation):
         return sample_sketches(command, trained, text)
+    if isinstance(text, DECODED):
+        return print_decoded(command, trained)
     if not isinstance(text, TextPreparation):
         if not trained.data.vocabulary:
             raise ValueError(f"{command.folder} is not a run on text or drawings; name one that is")

@@ -32,7 +32,11 @@ abbreviations that are read letter by letter."""
 VALID_SHARE, TEST_SHARE = 0.02, 0.1
 """Shares of the words in the validation and in the test part."""
 
-METRICS = tuple(name for name in text_scores.SCORES if name.startswith(("word_error", "phone")))
+METRICS = (
+    *("word_error", "phone_error"),
+    *("word_error_known_stem", "word_error_new_stem"),
+    *("phone_error_known_stem", "phone_error_new_stem"),
+)
 
 MIN_WORDS = 10
 
