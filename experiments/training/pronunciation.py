@@ -23,13 +23,11 @@ from rnnlab import Experiment, ModelConfig, Preset, Pronunciation, TrainConfig
 SEEDS = {"train.seed": (0, 1, 2)}
 
 EXPERIMENT = Experiment(
-    Pronunciation(batch_size=128),
-    ModelConfig(
-        width=128, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=2, dropout=0.1
-    ),
+    Pronunciation(batch_size=64),
+    ModelConfig(width=128, depth=2, expansion=1, conv_kernel_size=None, mlp_expansion=2),
     TrainConfig(
-        steps=1600,
-        learning_rate=4e-3,
+        steps=3200,
+        learning_rate=3e-3,
         weight_decay=0.01,
         schedule="cosine",
         warmup_steps=100,
