@@ -7,15 +7,14 @@ Paper:    none.
 Expected: somewhat. A loop over time steps uses one core, so that two devices along data use both;
           matrix products use both cores already. 1.1 to 1.5 times as fast for both cells.
 
-Each measurement is a process of its own, as with `--devices`, and the two alternate. The fastest
-update counts, which other work on the machine disturbs least.
+One process has two devices. Updates on one of them and on both alternate, so that other work on the
+machine disturbs both alike, and each pair gives a ratio. The table has the median of the ratios, and
+their quartiles.
 """
 
-import json
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -34,12 +33,12 @@ from rnnlab.train.config import TrainConfig
 from rnnlab.train.step import initial_state, make_train_step
 
 OUT = Path(__file__).parent.parent / "results" / "virtual_devices" / "rows.jsonl"
-CELLS, DEVICES, ROUNDS, WARM_UP, UPDATES = ("mingru", "gru"), (1, 2), 2, 2, 8
+CELLS, DEVICES, WARM_UP, PAIRS = ("mingru", "gru"), 2, 2, 16
 VOCABULARY, WIDTH, DEPTH, BATCH, LENGTH = 64, 128, 2, 32, 256
 
 
-def update_seconds(cell: str, devices: int) -> list[float]:
-    """Returns the seconds of each update of a model, with its examples divided over devices."""
+def make_timed_update(cell: str, devices: int) -> Callable[[], float]:
+    """Returns a function that updates a model, and returns the seconds that the update took."""
     model = ModelConfig(cell, width=WIDTH, depth=DEPTH).build(
         VOCABULARY, vocab_size=VOCABULARY, rngs=nnx.Rngs(0)
     )
@@ -50,64 +49,63 @@ def update_seconds(cell: str, devices: int) -> list[float]:
         placement = Placement(MeshConfig(data=devices), nnx.state(model, nnx.Param))
         batches = jax.device_put(batches, placement.batch(batches, stacked=True))
     step = make_train_step(nnx.graphdef(model), "categorical", config, None, placement)
-    state, seconds = initial_state(model, config, (), placement), []
-    for _ in range(WARM_UP + UPDATES):
+    state = initial_state(model, config, (), placement)
+
+    def update() -> float:
+        nonlocal state
         start = time.perf_counter()
         state, _ = jax.block_until_ready(step(state, batches))
-        seconds.append(time.perf_counter() - start)
-    return seconds[WARM_UP:]
+        return time.perf_counter() - start
+
+    return update
 
 
-def measure() -> list[Record]:
-    """Returns a record per cell and number of devices, of the rounds together."""
-    seconds: dict[tuple[str, int], list[float]] = {}
-    for _ in range(ROUNDS):
-        for cell in CELLS:
-            for devices in DEVICES:
-                words = [sys.executable, __file__, cell, str(devices)]
-                done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-                found = json.loads(done.stdout.splitlines()[-1])
-                seconds.setdefault((cell, devices), []).extend(found)
-                print(f"{cell}, {devices} devices: {min(found):.3f} s", flush=True)
-    return [
-        {
-            "cell": cell,
-            "devices": devices,
-            "batch_size": BATCH,
-            "length": LENGTH,
-            "width": WIDTH,
-            "depth": DEPTH,
-            "seconds": min(of_all),
-            "seconds_of_updates": of_all,
-            "speedup": min(seconds[cell, 1]) / min(of_all),
-        }
-        for (cell, devices), of_all in seconds.items()
-    ]
+def measure(cell: str) -> Record:
+    """Returns the record of a cell: the seconds of each pair of updates, and their ratios."""
+    one, several = make_timed_update(cell, 1), make_timed_update(cell, DEVICES)
+    pairs = [(one(), several()) for _ in range(WARM_UP + PAIRS)][WARM_UP:]
+    low, middle, high = np.percentile([x / y for x, y in pairs], (25, 50, 75))
+    return {
+        "cell": cell,
+        "devices": DEVICES,
+        "batch_size": BATCH,
+        "length": LENGTH,
+        "width": WIDTH,
+        "depth": DEPTH,
+        "seconds_of_one": [x for x, _ in pairs],
+        "seconds_of_several": [y for _, y in pairs],
+        "speedup": middle,
+        "speedup_quartiles": [low, high],
+    }
+
+
+def spread(record: Record) -> str:
+    """The quartiles of the ratios of a record."""
+    return " to ".join(f"{x:.2f}" for x in record["speedup_quartiles"])
 
 
 COLUMNS = (
     key_column("cell"),
     key_column("devices"),
-    Column("fastest update, ms", lambda r: f"{1e3 * r['seconds']:,.0f}"),
     Column("times as fast as one device", lambda r: f"{r['speedup']:.2f}"),
+    Column("quartiles", spread),
 )
 
 
 def table(measured: Sequence[Record]) -> Table:
-    """One table row per cell and number of devices."""
+    """One table row per cell."""
     shape = f"{DEPTH} blocks of width {WIDTH}, {BATCH} examples of {LENGTH} time steps"
     return make_table(f"{device_labels(list(measured))}; {shape}", COLUMNS, measured, ())
 
 
 def main() -> int:
-    if len(sys.argv) > 1:
-        cell, devices = sys.argv[1], int(sys.argv[2])
-        jax.config.update("jax_num_cpu_devices", devices)
-        print(json.dumps(update_seconds(cell, devices)))
-        return 0
-    environment = provenance.environment(jax.devices()[0])
-    shared = {"benchmark": "virtual_devices", **environment, "seed": 0}
-    measured = [{**shared, **record} for record in measure()]
+    jax.config.update("jax_num_cpu_devices", DEVICES)
+    shared = {
+        "benchmark": "virtual_devices",
+        **provenance.environment(jax.devices()[0]),
+        "seed": 0,
+    }
+    measured = [{**shared, **measure(cell)} for cell in CELLS]
     OUT.unlink(missing_ok=True)
     for record in measured:
         records.append(OUT, record)
