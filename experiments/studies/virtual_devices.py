@@ -1,15 +1,15 @@
 """Do two virtual devices of a CPU with two cores train faster than one device?
 
 Command:  python experiments/studies/virtual_devices.py
-Device:   a CPU with 2 cores that does nothing else; 4 minutes.
+Device:   a CPU with 2 cores; 4 minutes.
 Result:   experiments/results/virtual_devices/rows.jsonl and a table in docs/scaling.md.
 Paper:    none.
 Expected: somewhat. A loop over time steps uses one core, so that two devices along data use both;
           matrix products use both cores already. 1.1 to 1.5 times as fast for both cells.
 
-One process has two devices. Updates on one of them and on both alternate, so that other work on the
-machine disturbs both alike, and each pair gives a ratio. The table has the median of the ratios, and
-their quartiles.
+One process has two devices. Updates on one of them and on both alternate, so that other work on
+the machine disturbs both alike, and each pair gives a ratio. The table has the median of the ratios
+and their quartiles.
 """
 
 import sys
