@@ -1,7 +1,6 @@
 """Does a small encoder-decoder translate better than the nearest sentence that it has read?
 
-Command:  rnnlab data get tatoeba-fra
-          rnnlab run experiments/training/translation.py --preset cpu
+Command:  rnnlab run experiments/training/translation.py --preset cpu
           rnnlab run experiments/training/translation.py --preset input_feeding
           rnnlab run experiments/training/translation.py --preset characters
           rnnlab run experiments/training/translation.py --preset beam
@@ -12,10 +11,11 @@ Expected: a test BLEU of minGRU at least 10 above that of the translation of the
 Paper:    none on this split. Recurrent models with attention are those of Bahdanau et al. 2014
           (arXiv 1409.0473) and Luong et al. 2015 (arXiv 1508.04025).
 
-The data are not part of the package: English and French sentences of up to 8 words of Tatoeba
-(CC BY 2.0 FR; manythings.org/anki, tatoeba.org), as byte pairs that are learned in the training
-part. BLEU and chrF are those of sacrebleu on whole sentences, with all translations of
-a sentence as references, so compare them only with the baselines of the same table.
+The data are not part of the package: `rnnlab data get tatoeba-fra` gets them. They are English and
+French sentences of up to 8 words of Tatoeba (CC BY 2.0 FR; manythings.org/anki, tatoeba.org), as
+byte pairs that are learned in the training part. BLEU and chrF are those of sacrebleu on whole
+sentences, with all translations of a sentence as references, so compare them only with the
+baselines of the same table.
 """
 
 from rnnlab import Experiment, ModelConfig, Preset, TrainConfig, Translation
