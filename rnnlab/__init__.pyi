@@ -4,6 +4,7 @@ This is the only list: type checkers read it, and `rnnlab/__init__.py` imports f
 """
 
 from rnnlab import analysis as analysis
+from rnnlab import audio as audio
 from rnnlab import bench as bench
 from rnnlab import cells as cells
 from rnnlab import export as export
@@ -75,6 +76,8 @@ from rnnlab.tasks import SelectiveCopying as SelectiveCopying
 from rnnlab.tasks import Sequences as Sequences
 from rnnlab.tasks import Sessions as Sessions
 from rnnlab.tasks import Sketches as Sketches
+from rnnlab.tasks import Speech as Speech
+from rnnlab.tasks import SpokenDigits as SpokenDigits
 from rnnlab.tasks import Text as Text
 from rnnlab.tasks import Tokens as Tokens
 from rnnlab.tasks import Translation as Translation

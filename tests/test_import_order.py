@@ -23,6 +23,7 @@ ORDER = (
     {"atomic_io", "call_arguments", "call_validation", "provenance", "registry"},
     {"records", "plotting"},
     {"tables", "scan", "datasets"},
+    {"tables", "scan", "heads", "datasets", "audio"},
     {"recurrent", "losses"},
     {"layers", "heads"},
     {"cells"},
