@@ -14,6 +14,7 @@ from rnnlab.tasks.sequence_preparation import SequencePreparation
 from rnnlab.tasks.series_preparation import SeriesPreparation
 from rnnlab.tasks.session_preparation import SessionPreparation
 from rnnlab.tasks.sketch_preparation import SketchPreparation
+from rnnlab.tasks.speech_preparation import SpeechPreparation
 from rnnlab.tasks.text_preparation import TextPreparation
 from rnnlab.tasks.tokenizer_preparation import TokenizerPreparation
 from rnnlab.tasks.translation_preparation import TranslationPreparation
@@ -26,6 +27,7 @@ PREPARATIONS: dict[str, type] = {
         *(SequencePreparation, SeriesPreparation, RecordPreparation, EntityPreparation),
         *(SessionPreparation, SketchPreparation),
         *(PronunciationPreparation, TranslationPreparation),
+        SpeechPreparation,
     )
 }
 """Classes of preparations by name."""

@@ -19,6 +19,8 @@ from rnnlab.tasks.rare_beats import RareBeats as RareBeats
 from rnnlab.tasks.sequences import Sequences as Sequences
 from rnnlab.tasks.sessions import Sessions as Sessions
 from rnnlab.tasks.sketches import Sketches as Sketches
+from rnnlab.tasks.speech import Speech as Speech
+from rnnlab.tasks.spoken_digits import SpokenDigits as SpokenDigits
 from rnnlab.tasks.text import Text as Text
 from rnnlab.tasks.tokens import Tokens as Tokens
 from rnnlab.tasks.translation import Translation as Translation
@@ -46,6 +48,8 @@ TASKS = {
         Sequences,
         Sessions,
         Sketches,
+        Speech,
+        SpokenDigits,
         Text,
         Tokens,
         Translation,
