@@ -16,11 +16,6 @@ def committed_records(name: str) -> list[Record]:
     return [_with_kneser_ney(record) for record in _read(name)]
 
 
-def is_measured(name: str) -> bool:
-    """Whether an experiment has committed records."""
-    return (RESULTS / name / "rows.jsonl").is_file()
-
-
 def ngram_nll(record: Record) -> float:
     """Loss of the Kneser-Ney n-gram on the text of a language model's record."""
     (nll,) = [

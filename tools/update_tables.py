@@ -17,7 +17,6 @@ import readme_tables
 import reliability_tables
 import results_tables
 from committed_records import RESULTS, committed_records
-from committed_records import committed_records, is_measured
 from page_tables import by_cell, folded, page_table, pivoted, with_details
 
 from rnnlab import load_module
@@ -144,15 +143,11 @@ def full(name: str, table: Callable[[list[Record]], Table]) -> str:
     return page_table(table(committed_records(name)))
 
 
-def once_recorded(name: str) -> str:
-    """All records of a training; a sentence where it has not been run."""
-    recorded = (RESULTS / name / "rows.jsonl").exists()
-    return full(name, result_table) if recorded else "The results are not recorded yet."
-def if_measured(name: str, text: Callable[[str], str] | None = None) -> str:
-    """A text from the records of an experiment, by default their table, if there are some."""
-    if not is_measured(name):
-        return "Not measured yet."
-    return full(name, result_table) if text is None else text(name)
+def once_recorded(name: str, table: Callable[[], str] | None = None) -> str:
+    """All records of a training, or another table of them; a sentence where it has not been run."""
+    if not (RESULTS / name / "rows.jsonl").exists():
+        return "The results are not recorded yet."
+    return full(name, result_table) if table is None else table()
 
 
 def study(name: str, records: str | None = None, table: str = "table") -> str:
@@ -212,7 +207,7 @@ TRAININGS = (
         "selective_copying",
         "sequential_digits",
     ),
-    *("shakespeare", "shakespeare_paper", "speech", "spoken_digits", "turbofan", "vowels"),
+    *("shakespeare", "shakespeare_paper", "turbofan", "vowels"),
 )
 """Training experiments whose results the summary shows."""
 
@@ -261,6 +256,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": lambda: page_table(claims.claims_table()),
     "claims, evidence": lambda: claims.evidence(),
     **{f"compression, {part}": lambda part=part: compression(part) for part in COMPRESSION},
+    "streaming speech": lambda: once_recorded(
+        "streaming_speech", lambda: study("streaming_speech")
+    ),
     "parameters": lambda: study("parameters"),
     "token files": lambda: study("token_files"),
     "token files, memory": lambda: study("token_files", table="memory_table"),
@@ -298,15 +296,13 @@ TABLES: dict[str, Callable[[], str]] = {
             "sessions, actions",
             "sketches",
             "sketches, tried",
+            "speech",
+            "speech, transducer",
+            "speech, tried",
+            "spoken_digits",
+            "spoken_digits, speakers",
         )
     },
-    "speech, tried": lambda: if_measured("speech_tried"),
-    "speech, transducer": lambda: if_measured("speech_transducer"),
-    "spoken_digits, speakers": lambda: if_measured("spoken_digits_speakers"),
-    "streaming speech": lambda: if_measured(
-        "streaming_speech", lambda _: study("streaming_speech")
-    ),
-    **{name: lambda name=name: if_measured(name) for name in TRAININGS},
 }
 
 
@@ -326,7 +322,7 @@ def cells_table() -> str:
 
 
 def _training_records() -> list[Record]:
-    return [record for name in filter(is_measured, TRAININGS) for record in committed_records(name)]
+    return [record for name in TRAININGS for record in committed_records(name)]
 
 
 def with_tables(page: str) -> str:

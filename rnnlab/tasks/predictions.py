@@ -42,10 +42,8 @@ class Predictions:
     Attributes:
       kind: what a row is: a `"forecast"` of a date, the `"class"` of a sequence or of a time step,
         the `"labels"` of a time step, the `"value"` of a sequence or of a time step, a `"symbol"`
-        of a text, a `"text"` that is generated from another, a recommended item of a `"ranking"`,
+        of a text, a `"text"` that is generated, a recommended item of a `"ranking"`,
         or a `"drawing"` with its likelihood.
-        the `"labels"` of a time step, the `"value"` of a sequence or of a time step, or a
-        `"symbol"` of a text, or the `"text"` of a recording.
       columns: arrays by name. `"actual"` holds the truth, where it is known.
       summary: a sentence about them.
 
@@ -54,7 +52,6 @@ class Predictions:
     """
 
     kind: Literal["forecast", "class", "labels", "value", "symbol", "text", "ranking", "drawing"]
-    kind: Literal["forecast", "class", "labels", "value", "symbol", "text"]
     columns: Mapping[str, np.ndarray]
     summary: str = ""
 
