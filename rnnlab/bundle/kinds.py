@@ -7,6 +7,9 @@ from rnnlab.bundle.values import dump, kept_fields, load_dataclass, require_keys
 from rnnlab.heads import LinearChain, Mixture, NegativeBinomial, Quantiles, StudentT
 from rnnlab.heads.base import Head, SequenceHead
 from rnnlab.tasks.entity_preparation import EntityPreparation
+from rnnlab.heads import Mixture, NegativeBinomial, Quantiles, StudentT
+from rnnlab.heads.base import Head
+from rnnlab.tasks.digit_preparation import DigitPreparation
 from rnnlab.tasks.predictions import Preparation
 from rnnlab.tasks.pronunciation_preparation import PronunciationPreparation
 from rnnlab.tasks.record_preparation import RecordPreparation
@@ -27,7 +30,7 @@ PREPARATIONS: dict[str, type] = {
         *(SequencePreparation, SeriesPreparation, RecordPreparation, EntityPreparation),
         *(SessionPreparation, SketchPreparation),
         *(PronunciationPreparation, TranslationPreparation),
-        SpeechPreparation,
+        *(SpeechPreparation, DigitPreparation),
     )
 }
 """Classes of preparations by name."""

@@ -10,15 +10,9 @@ import numpy as np
 from rnnlab.audio import FrontEnd
 from rnnlab.tasks.alphabet import Alphabet
 from rnnlab.tasks.batch import Batch
-from rnnlab.tasks.batching.padding import pad
 from rnnlab.tasks.predictions import RUN_DATA, Outputs, Predictions, require_run_data
-from rnnlab.tasks.readers.errors import data_error
-from rnnlab.tasks.readers.utterances import features_of
-from rnnlab.tasks.readers.wav import read_wav
+from rnnlab.tasks.recordings import recording_batches
 from rnnlab.tasks.speech_features import SpeechFeatures
-
-LENGTH_STEP = 64
-"""Time steps to whose multiples a recording is padded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,21 +33,6 @@ class SpeechPreparation:
     test: Callable[[], Iterable[Batch]] | None = field(default=None, repr=False, metadata=RUN_DATA)
     texts: tuple[str, ...] | None = field(default=None, repr=False, metadata=RUN_DATA)
 
-    def inputs(self, path: Path) -> np.ndarray:
-        """Returns the inputs of a WAV file, (steps, features) float32.
-
-        Raises:
-          DataError: it cannot be read, or has another rate than the training data.
-          ValueError: the training data were frames, not recordings.
-        """
-        if self.front_end is None:
-            raise ValueError(
-                "new recordings need a model of recordings, but this one was trained on the frames "
-                "of AN4; train with --data.path"
-            )
-        wav = read_wav(path)
-        return self.features(features_of(wav.mono(), wav.rate, self.front_end, path))
-
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
         """Returns a transcript of each utterance.
 
@@ -71,16 +50,12 @@ class SpeechPreparation:
         if source is None:
             require_run_data(self.test)
             return self._of_test(outputs)
-        files = _wav_files(Path(source))
-        texts = []
-        for file in files:
-            inputs = self.inputs(file)
-            # One compiled program serves files of similar length.
-            inputs, mask = pad([inputs], -(-len(inputs) // LENGTH_STEP) * LENGTH_STEP)
-            made = np.asarray(outputs(Batch(inputs, None, mask)))[0]
-            texts.append(_text(self.alphabet, made, int(mask.sum())))
-        columns = {"file": np.array([x.name for x in files]), "predicted": np.array(texts)}
-        return Predictions("text", columns, f"{len(files)} transcripts.")
+        names, texts = [], []
+        for file, batch in recording_batches(Path(source), self.features, self.front_end):
+            names.append(file.name)
+            texts.append(_text(self.alphabet, outputs(batch)[0], int(batch.mask.sum())))
+        columns = {"file": np.array(names), "predicted": np.array(texts)}
+        return Predictions("text", columns, f"{len(texts)} transcripts.")
 
     def _of_test(self, outputs: Outputs) -> Predictions:
         predicted, actual = [], []
@@ -117,12 +92,3 @@ def decoded(
 def _text(alphabet: Alphabet, outputs: np.ndarray, steps: int) -> str:
     """The text of logits (time, classes), of which `steps` are no padding, or of labels."""
     return alphabet.text(outputs) if outputs.ndim == 1 else alphabet.best_path(outputs[:steps])
-
-
-def _wav_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = sorted(x for x in path.iterdir() if x.suffix.lower() == ".wav")
-    if not files:
-        raise data_error(path, "must have a WAV file, got none; give another folder")
-    return files

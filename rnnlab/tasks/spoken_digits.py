@@ -16,6 +16,7 @@ from rnnlab.datasets import dataset_files
 from rnnlab.errors import DataError
 from rnnlab.tasks.augment import Augmentation
 from rnnlab.tasks.data import TaskData
+from rnnlab.tasks.digit_preparation import DigitPreparation
 from rnnlab.tasks.labelled_data import labelled_data, pad_labelled
 from rnnlab.tasks.readers.utterances import at_rate, read_spoken_digits
 from rnnlab.tasks.reference import hidden_markov
@@ -26,6 +27,8 @@ TESTED, VALIDATED = range(5), range(5, 10)
 """Numbers of the recordings of each digit of a speaker that test, officially, and that validate."""
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+
+DIGITS = tuple(map(str, range(10)))
 
 STATES = 8
 """States of the hidden Markov model of a digit."""
@@ -89,7 +92,7 @@ class SpokenDigits:
 
     def load(self, seed: int) -> TaskData:
         """Reads the recordings. `seed` draws the training batches."""
-        parts = _parts(_digit_data(self.path), self.features, self.test_speaker)
+        parts, front_end = _parts(_digit_data(self.path), self.features, self.test_speaker)
         features = SpeechFeatures.fit(parts["train"].frames, self.mean, self.stack)
         batches = {
             name: pad_labelled([features(x) for x in part.frames], part.digits)
@@ -107,7 +110,8 @@ class SpokenDigits:
         sizes = ", ".join(f"{len(part.frames)} ({name})" for name, part in parts.items())
         return dataclasses.replace(
             data,
-            classes=tuple(map(str, range(10))),
+            classes=DIGITS,
+            preparation=DigitPreparation(DIGITS, features, front_end, data.eval_sets["test"]),
             baselines=functools.partial(_baselines, _digit_data(self.path), self.test_speaker),
             notes=(f"Recordings: {sizes}.",),
         )
@@ -128,7 +132,10 @@ def _digit_data(path: Path | None) -> Path:
 
 
 @functools.lru_cache(maxsize=4)
-def _parts(path: Path, features: Features, test_speaker: str | None) -> Mapping[str, _Part]:
+def _parts(
+    path: Path, features: Features, test_speaker: str | None
+) -> tuple[Mapping[str, _Part], FrontEnd]:
+    """The parts by name, and the front end that made their frames."""
     names, recordings, rate = read_spoken_digits(path)
     front_end = at_rate(FrontEnd(8000, features, snip_edges=False), rate, path)
     digits, speakers, numbers = _described(path, names)
@@ -146,7 +153,7 @@ def _parts(path: Path, features: Features, test_speaker: str | None) -> Mapping[
             )
         indices = np.flatnonzero(chosen)
         parts[name] = _Part(tuple(frames[k] for k in indices), digits[indices])
-    return parts
+    return parts, front_end
 
 
 def _described(path: Path, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -167,7 +174,7 @@ def _described(path: Path, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarr
 @functools.lru_cache(maxsize=8)
 def _baselines(path: Path, test_speaker: str | None) -> dict[str, dict[str, float]]:
     """The accuracies of the baselines, once per process."""
-    parts = _parts(path, "mfcc", test_speaker)
+    parts, _ = _parts(path, "mfcc", test_speaker)
     train, test = (
         ([Differences()(subtract_mean(x)) for x in parts[name].frames], parts[name].digits)
         for name in ("train", "test")

@@ -1,10 +1,13 @@
 """Speech: parts by speaker, labels, decoding, what the test part must not change; own files."""
 
+import json
+
 import numpy as np
 import pytest
 from small_data_set import is_here
 from speech_files import an4_utterances, write_wav
 
+from rnnlab.bundle.kinds import dump_preparation, load_preparation
 from rnnlab.datasets.catalog import DATASETS
 from rnnlab.datasets.data_set import DataFile
 from rnnlab.errors import DataError
@@ -155,6 +158,14 @@ def test_own_recordings_are_split_by_speaker(tmp_path, features):
     assert predicted.kind == "text"
     assert set(predicted.columns) == {"file", "predicted"}
     assert data.preparation.texts[0] in ("ja", "ja nein")
+    # A bundle keeps all but the data of the run.
+    stored = json.loads(json.dumps(dump_preparation(data.preparation)))
+    again = load_preparation(stored, "preparation")
+    assert again.alphabet == data.preparation.alphabet
+    assert again.front_end == front_end
+    xs = parts["test"].frames[0]
+    np.testing.assert_array_equal(again.features(xs), data.preparation.features(xs))
+    assert again.test is again.texts is None
 
 
 def test_own_parts_are_those_of_the_column(tmp_path):

@@ -39,6 +39,15 @@ def test_official_parts_are_numbers_of_recordings(folder):
 def test_tested_speaker_is_in_no_other_part(folder):
     data = SpokenDigits(folder, features="mfcc", test_speaker="theo", batch_size=4).load(0)
     assert data.notes == ("Recordings: 21 (train), 15 (valid), 36 (test).",)
+    predicted = data.preparation.predict(
+        lambda batch: np.eye(10)[np.full(batch.mask.shape, 7)], folder / "1_theo_3.wav", None
+    )
+    assert predicted.columns["file"].tolist() == ["1_theo_3.wav"]
+    assert predicted.columns["predicted"].tolist() == ["7"]
+    shown = data.preparation.predict(
+        lambda batch: np.eye(10)[np.full(batch.mask.shape, 2)], None, None
+    )
+    assert "12 of 36" in shown.summary
     with pytest.raises(DataError, match="recording of the test part"):
         SpokenDigits(folder, test_speaker="george").load(0)
 
