@@ -6,10 +6,8 @@ from typing import Any
 from rnnlab.bundle.values import dump, kept_fields, load_dataclass, require_keys
 from rnnlab.heads import LinearChain, Mixture, NegativeBinomial, Quantiles, StudentT
 from rnnlab.heads.base import Head, SequenceHead
-from rnnlab.tasks.entity_preparation import EntityPreparation
-from rnnlab.heads import Mixture, NegativeBinomial, Quantiles, StudentT
-from rnnlab.heads.base import Head
 from rnnlab.tasks.digit_preparation import DigitPreparation
+from rnnlab.tasks.entity_preparation import EntityPreparation
 from rnnlab.tasks.predictions import Preparation
 from rnnlab.tasks.pronunciation_preparation import PronunciationPreparation
 from rnnlab.tasks.record_preparation import RecordPreparation
