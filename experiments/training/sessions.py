@@ -30,12 +30,12 @@ EXPERIMENT = Experiment(
         width=96, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None, dropout=0.2
     ),
     TrainConfig(
-        steps=600,
+        steps=800,
         learning_rate=1e-2,
         weight_decay=0.01,
         schedule="cosine",
         warmup_steps=20,
-        eval_every=100,
+        eval_every=200,
     ),
 )
 

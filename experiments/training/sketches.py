@@ -26,7 +26,7 @@ EXPERIMENT = Experiment(
         width=128, depth=2, expansion=1, conv_kernel_size=None, mlp_expansion=2, dropout=0.0
     ),
     TrainConfig(
-        steps=800,
+        steps=1200,
         learning_rate=3e-3,
         weight_decay=0.01,
         schedule="cosine",

@@ -38,6 +38,11 @@ class SketchCoding:
     length: int
 
     @property
+    def unit(self) -> float:
+        """The unit of likelihoods, in the units of the data: the grid, or 1 without noise."""
+        return self.noise or 1.0
+
+    @property
     def in_features(self) -> int:
         """Number of input values of a time step."""
         return 4

@@ -34,7 +34,7 @@ class SketchPreparation:
         """Returns how likely a model finds each drawing, in nats per point.
 
         The columns are `drawing`, its number; `points`; `nats`, the mean negative log likelihood of
-        its points in the units of the data; and `pen_nats`, the part of the pen.
+        its points in units of the grid; and `pen_nats`, the part of the pen.
 
         Args:
           outputs: the model.
@@ -73,7 +73,7 @@ class SketchPreparation:
         return Predictions("drawing", columns, summary)
 
     def nats(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the nats of each movement, in the units of the data, and of each pen state.
+        """Returns the nats of each movement, in units of the grid, and of each pen state.
 
         Args:
           outputs: (*batch, out_features).
@@ -81,7 +81,8 @@ class SketchPreparation:
         """
         movement, pen = (np.asarray(x, np.float64) for x in self.head.nats(outputs, targets))
         known = ~np.isnan(targets).any(-1)
-        return movement + np.where(known, 2 * np.log(self.coding.scale), 0), pen
+        units = 2 * np.log(self.coding.scale / self.coding.unit)
+        return movement + np.where(known, units, 0), pen
 
     def _drawings(self, source: Any) -> Drawings:
         if source is None:

@@ -36,8 +36,9 @@ class Sketches:
 
     Movements on a grid have no density: a model that is sure of one gets a likelihood without
     bound. Targets therefore get uniform noise of the width of the grid, new in every update and
-    fixed in evaluation; inputs stay exact. The metrics are in nats per point, in the units of the
-    data: of movement and pen together, and of the pen.
+    fixed in evaluation; inputs stay exact. The metrics are nats per point, in units of the grid: of
+    movement and pen together, and of the pen. They are an upper bound of the negative log
+    likelihood of the points of the grid.
 
     Baselines are one normal distribution and a mixture of 10 of all movements, and one mixture for
     each state of the pen before, with the frequencies of the pen.
@@ -47,8 +48,8 @@ class Sketches:
         `strokes` and `lengths`, see `rnnlab.tasks.readers.strokes.read_strokes`; or the folder of
         the data set `omniglot-strokes`; None is the folder of `rnnlab data`.
       components: normal distributions of the mixture.
-      noise: width of the noise, in the units of the data; None: 1 where all movements are integers,
-        else 0.
+      noise: width of the noise, in the units of the data; None: the greatest common divisor of all
+        movements where they are integers, else 0.
       length: points of the longest drawing; a longer one is cut.
       batch_size: rows per batch.
 
@@ -104,7 +105,7 @@ class Sketches:
             preparation=preparation,
             notes=(
                 f"{sizes} to train, validate and test on; {counted(count, 'point')} in the first; "
-                f"movements deviate by {coding.scale:.4g} and get noise of width {coding.noise:g}.",
+                f"movements deviate by {coding.scale:.4g}, with noise of width {coding.noise:g}.",
             ),
         )
 
@@ -131,8 +132,16 @@ def _parts(task: Sketches) -> tuple[SketchCoding, dict[str, Drawings]]:
     scale = float(np.sqrt(movements.var(axis=0).mean())) or 1.0
     noise = task.noise
     if noise is None:
-        noise = float((movements == np.round(movements)).all())
+        noise = _grid(movements)
     return SketchCoding(scale, noise, task.length), parts
+
+
+def _grid(movements: np.ndarray) -> float:
+    """The width of the grid that all movements are on; 0 where they are not integers."""
+    integers = np.abs(movements).astype(np.int64)
+    if not (integers == np.abs(movements)).all():
+        return 0.0
+    return float(np.gcd.reduce(integers, axis=None) or 1)
 
 
 def _evaluated(coding: SketchCoding, parts: dict[str, Drawings]) -> dict[str, Batch]:
@@ -159,7 +168,7 @@ def _baselines(task: Sketches, digest: str) -> dict[str, dict[str, float]]:
     coding, parts = _parts(task)
     train = coding.noisy(coding.packed(parts["train"]), rng_for(RngStream.FIXED, 0))
     test = _evaluated(coding, parts)["test"]
-    units = np.array([coding.scale, coding.scale, 1])
+    units = np.array([coding.scale / coding.unit, coding.scale / coding.unit, 1])
     return stroke_scores.scores(
         *([units * x for x in _sequences(part)] for part in (train, test)), PEN_STATES
     )

@@ -80,10 +80,12 @@ def test_noise_has_the_width_of_the_grid_and_follows_from_seed_and_number(task):
         np.testing.assert_array_equal(a.targets, b.targets)
 
 
-def test_drawings_that_are_not_on_a_grid_get_no_noise(tmp_path):
-    write_strokes(tmp_path / "a.npz", [x * [0.3, 0.3, 1.0] for x in DRAWINGS])
+@pytest.mark.parametrize(("factor", "noise"), [(0.3, 0.0), (1, 1.0), (6, 6.0)])
+def test_noise_is_as_wide_as_the_grid(tmp_path, factor, noise):
+    write_strokes(tmp_path / "a.npz", [x * np.array([factor, factor, 1]) for x in DRAWINGS])
     coding = Sketches(tmp_path / "a.npz").load(0).preparation.coding
-    assert coding.noise == 0
+    assert coding.noise == noise
+    assert coding.unit == (noise or 1)
 
 
 def test_likelihood_does_not_depend_on_the_units_of_the_model(task):
