@@ -15,8 +15,8 @@ PAPER = {
     "(2410.01201)",
     "chorales": "on the .mat file LSTM 8.45, GRU 8.43, RNN 8.91, TCN 8.10 (1803.01271)",
     "copy_memory": "LSTM 0.0204, GRU 0.0197, TCN 3.5e-5 after 1000 steps (1803.01271)",
-    "pronunciation": "word errors of cmudict, without stress: on another version of it Phonetisaurus "
-    "0.339, Transformer 0.302 (github.com/cmusphinx/g2p-seq2seq)",
+    "pronunciation": "word errors of cmudict, without stress: on another version of it "
+    "Phonetisaurus 0.339, Transformer 0.302 (github.com/cmusphinx/g2p-seq2seq)",
     "selective_copying": "minGRU 0.995 at length 4096, 3 layers (2410.01201)",
 }
 
