@@ -51,7 +51,8 @@ def labelled_data(
 
     Baselines, on the last set, are the most common class or the mean value of the training part.
     If each example has one class, at its last time step, and scikit-learn is installed, they
-    include the classifiers of `rnnlab.tasks.reference.classical`.
+    include the classifiers of `rnnlab.tasks.reference.classical`: naive Bayes for tokens, the
+    others for values.
 
     Args:
       train: all training examples.
@@ -115,6 +116,10 @@ def _class_baselines(train: Batch, test: Batch) -> dict[str, float]:
     are_sequences = train.inputs.ndim == 3 and all(map(one_target, (train, test)))
     if are_sequences and find_spec("sklearn"):
         baselines |= classical.accuracies(*_unpadded(train), *_unpadded(test))
+    are_tokens = train.inputs.ndim == 2 and all(map(one_target, (train, test)))
+    if are_tokens and find_spec("sklearn"):
+        accuracy = classical.naive_bayes_accuracy(*_unpadded(train), *_unpadded(test))
+        baselines["naive Bayes on n-grams"] = accuracy
     return baselines
 
 

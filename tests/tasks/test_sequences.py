@@ -78,6 +78,18 @@ def test_baselines_of_labelled_sequences_include_classifiers(tmp_path):
     assert baselines["logistic regression"] > 2 / 3
 
 
+def test_baseline_of_tokens_is_naive_bayes_on_their_ngrams(tmp_path):
+    pytest.importorskip("sklearn")
+    rng, labels = np.random.default_rng(0), np.arange(40) % 2
+    ids = rng.integers(2, 6, (40, 7))
+    # The classes differ in the order of two tokens only.
+    ids[:, 3], ids[:, 4] = labels, 1 - labels
+    np.savez(tmp_path / "a.npz", inputs=ids, targets=labels)
+    baselines = Sequences(tmp_path / "a.npz").load(seed=0).baselines()
+    assert set(baselines) == {"majority class", "naive Bayes on n-grams"}
+    assert baselines["naive Bayes on n-grams"] == 1.0
+
+
 def test_token_ids_with_a_class_per_time_step_are_read(tmp_path):
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 5, (20, 6))

@@ -1,5 +1,6 @@
 """Classifiers of scikit-learn on whole sequences, without recurrence."""
 
+import functools
 import warnings
 from collections.abc import Sequence
 
@@ -67,3 +68,36 @@ def accuracies(
             name: float(model.fit(train, train_labels).score(test, test_labels))
             for name, model in models.items()
         }
+
+
+def naive_bayes_accuracy(
+    train: Sequence[np.ndarray],
+    train_labels: np.ndarray,
+    test: Sequence[np.ndarray],
+    test_labels: np.ndarray,
+    longest: int = 4,
+) -> float:
+    """Returns the accuracy on `test` of naive Bayes on counts of n-grams of tokens.
+
+    Args:
+      train, test: token ids (time,) of each sequence.
+      train_labels, test_labels: the class of each sequence.
+      longest: tokens of the longest n-grams; shorter ones count too.
+
+    Raises:
+      ValueError: scikit-learn is not installed.
+
+    >>> sequences, labels = [np.array([1, 2]), np.array([2, 3])], np.array([0, 1])
+    >>> naive_bayes_accuracy(sequences, labels, [np.array([1, 2, 4])], np.array([0]))
+    1.0
+    """
+    extraction = require_module("sklearn.feature_extraction.text")
+    counts = extraction.CountVectorizer(analyzer=functools.partial(_ngrams, longest=longest))
+    model = require_module("sklearn.naive_bayes").MultinomialNB()
+    model.fit(counts.fit_transform(train), train_labels)
+    return float(model.score(counts.transform(test), test_labels))
+
+
+def _ngrams(tokens: np.ndarray, longest: int) -> list[tuple[int, ...]]:
+    ids = tokens.tolist()
+    return [tuple(ids[k : k + n]) for n in range(1, longest + 1) for k in range(len(ids) - n + 1)]
