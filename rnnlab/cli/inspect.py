@@ -185,16 +185,17 @@ def _prediction(data: TaskData, selected: Selected, outputs: np.ndarray, step: i
         elif data.target_scale != 1:
             text += f" (standardized; 1 is {data.target_scale:.4g} in the data's unit)"
         return Prediction(step, output, text, f"predicted value{number}")
+    if isinstance(data.loss, LinearChain):
+        output = int(np.argmax(outputs))
+        before, tag = (_class_name(data, k) for k in divmod(output, data.loss.num_tags))
+        true = f"target {_class_name(data, int(target))}" if is_known else "no target"
+        text = f"highest score: {tag} after {before}, {true}"
+        return Prediction(step, output, text, f"score of {tag} after {before}")
     if not isinstance(data.loss, str):
         output = int(np.argmax(np.abs(outputs)))
         text = f"largest output {output} of {data.loss}: {outputs[output]:.4g}"
         return Prediction(step, output, text, f"output {output}")
     output = int(np.argmax(outputs))
-    if isinstance(data.loss, LinearChain):
-        before, tag = (_class_name(data, k) for k in divmod(output, data.loss.num_tags))
-        true = f"target {_class_name(data, int(target))}" if is_known else "no target"
-        text = f"highest score: {tag} after {before}, {true}"
-        return Prediction(step, output, text, f"score of {tag} after {before}")
     if data.loss == "binary":
         listed = " ".join(map(str, np.flatnonzero(target == 1))) or "none"
         true = f"target labels {listed}" if is_known else "no target"

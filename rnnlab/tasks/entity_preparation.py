@@ -21,7 +21,7 @@ from rnnlab.tasks.tag_schemes import OUTSIDE
 UNKNOWN, PADDING = 0, 0
 """The id of a word, and of a character, that is not there."""
 
-RARE = 1
+UNSEEN = 1
 """The id of a character that the training part lacks."""
 
 
@@ -64,7 +64,7 @@ class EntityPreparation:
           sentences: at least one word each.
         """
         words = {word: k for k, word in enumerate(self.words, UNKNOWN + 1)}
-        characters = {c: k for k, c in enumerate(self.characters, RARE + 1)}
+        characters = {c: k for k, c in enumerate(self.characters, UNSEEN + 1)}
         tags = {tag: k for k, tag in enumerate(self.tags)}
         known: dict[str, np.ndarray] = {}
 
@@ -73,7 +73,7 @@ class EntityPreparation:
                 row = np.zeros(1 + self.word_length, np.int32)
                 row[0] = words.get(word.lower(), UNKNOWN)
                 read = shortened(word, self.word_length)
-                row[1 : 1 + len(read)] = [characters.get(c, RARE) for c in read]
+                row[1 : 1 + len(read)] = [characters.get(c, UNSEEN) for c in read]
                 known[word] = row
             return known[word]
 

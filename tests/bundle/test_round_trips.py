@@ -10,12 +10,25 @@ import rnnlab
 from rnnlab.bundle import Description, Sizes, bundle_model, open_bundle, write_bundle
 from rnnlab.bundle.kinds import HEADS, PREPARATIONS, dump_loss, dump_preparation, load_loss
 from rnnlab.errors import DataError
-from rnnlab.heads import LinearChain, NegativeBinomial, Quantiles, StudentT
+from rnnlab.heads import LinearChain, Mixture, NegativeBinomial, Quantiles, StudentT
 from rnnlab.models import ModelConfig
 from rnnlab.models.parameters import named_parameters
 from rnnlab.registry import REGISTRY
 from rnnlab.runs.trained_model import TrainedModel
-from rnnlab.tasks import Adding, Entities, Forecasting, IrregularRecords, Sequences, Text, Tokens
+from rnnlab.tasks import (
+    Adding,
+    Entities,
+    Forecasting,
+    IrregularRecords,
+    Pronunciation,
+    Sequences,
+    Sessions,
+    Sketches,
+    Text,
+    Tokens,
+    Translation,
+)
+from rnnlab.tasks.readers.strokes import write_strokes
 from rnnlab.tasks.token_files import prepare_token_file
 
 CONFIG = ModelConfig(width=4, depth=1, expansion=1, conv_kernel_size=None, mlp_expansion=None)
@@ -90,6 +103,36 @@ TASKS = {
 }
 
 
+def sessions(folder):
+    rows = [f"{k},{item},{60 * k + t}" for k in range(20) for t, item in enumerate("abc")]
+    (folder / "clicks.csv").write_text("\n".join(["session,item,time", *rows]))
+    return Sessions(folder / "clicks.csv", batch_size=2)
+
+
+def drawings(folder):
+    square = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0], [-9, 0, 0], [0, -9, 1]])
+    write_strokes(folder / "squares.npz", [square] * 20)
+    return Sketches(folder / "squares.npz", components=2, batch_size=4)
+
+
+def pronunciations(folder):
+    words = [f"{a}{b}{c}" for a in "bdkm" for b in "aou" for c in "bdkm"]
+    lines = [f"{word} {' '.join(word.upper())}" for word in words]
+    (folder / "words.dict").write_text("\n".join(lines) + "\n")
+    return Pronunciation(folder / "words.dict", batch_size=4)
+
+
+def translations(folder):
+    pytest.importorskip("sacrebleu")
+    lines = [f"I see {k}.\tje vois {k}." for k in range(100, 140)]
+    (folder / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    return Translation(folder / "pairs.tsv", units="characters", batch_size=4)
+
+
+PREPARED = (*TASKS.values(), sessions, drawings, pronunciations, translations)
+"""Tasks with each kind of preparation. Those not in `TASKS` compare predictions in their tests."""
+
+
 @pytest.mark.parametrize("make", TASKS.values(), ids=TASKS)
 def test_predictions_of_a_bundle_equal_those_of_the_model(make, tmp_path):
     task = make(tmp_path)
@@ -115,13 +158,13 @@ def test_predictions_of_a_bundle_equal_those_of_the_model(make, tmp_path):
 
 def test_every_preparation_and_head_has_a_round_trip(tmp_path):
     covered = set()
-    for k, make in enumerate(TASKS.values()):
+    for k, make in enumerate(PREPARED):
         folder = tmp_path / str(k)
         folder.mkdir()
         covered.add(type(make(folder).load(seed=0).preparation).__name__)
     assert covered == set(PREPARATIONS)
     chain = LinearChain(3, ((0, 2),), constrained_training=True)
-    heads = NegativeBinomial(2), Quantiles(2, (0.1, 0.5)), StudentT(3), chain
+    heads = NegativeBinomial(2), Quantiles(2, (0.1, 0.5)), StudentT(3), chain, Mixture(2, 3)
     assert {type(head).__name__ for head in heads} == set(HEADS)
     for head in heads:
         assert load_loss(dump_loss(head), "loss") == head
