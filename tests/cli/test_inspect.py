@@ -10,6 +10,7 @@ from flax import nnx
 from rnnlab import errors
 from rnnlab.cli import main
 from rnnlab.cli.inspect import Selected, _prediction, _without_padding
+from rnnlab.heads import LinearChain
 from rnnlab.models.config import ModelConfig
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.data import TaskData
@@ -174,6 +175,13 @@ def test_inspect_of_a_directory_without_a_run_names_it(tmp_path, capsys):
             "predicted value 1: 2, target 1.5 (standardized; 1 is 10 in the data's unit)",
         ),
         ("squared", [0.25, 2.0], [np.nan, np.nan], 0, "predicted value 0: 0.25, no target"),
+        (
+            LinearChain(2),
+            [0.0, 0.0, 2.0, 1.0],
+            1,
+            2,
+            "highest score: class 0 after class 1, target class 1",
+        ),
     ],
 )
 def test_prediction_is_named_with_its_target(loss, outputs, target, output, text):
