@@ -83,7 +83,7 @@ def reviews(folder, count=24):
     rng = np.random.default_rng(1)
     kinds = {"good": ("liked", "great", "lovely"), "bad": ("hated", "dull", "awful")}
     rows = [("good", "bad")[k % 2] for k in range(count)]
-    texts = [f"we {rng.choice(kinds[kind])} it, says {rng.choice(VERSE.split())}" for kind in rows]
+    texts = [f"we {rng.choice(kinds[kind])} it on day {rng.choice(VERSE.split())}" for kind in rows]
     X = [np.frombuffer(text.encode(), np.uint8) for text in texts]
     Sequences.from_arrays(X, rows, path=folder / "reviews.npz")
     return folder / "reviews.npz"
