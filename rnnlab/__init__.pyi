@@ -41,6 +41,7 @@ from rnnlab.losses import transducer_loss as transducer_loss
 from rnnlab.models import EncoderDecoder as EncoderDecoder
 from rnnlab.models import ModelConfig as ModelConfig
 from rnnlab.models import SequenceModel as SequenceModel
+from rnnlab.models import Transducer as Transducer
 from rnnlab.models import stack_cells as stack_cells
 from rnnlab.models.generate import generate as generate
 from rnnlab.models.saving import save as save

@@ -260,6 +260,8 @@ TABLES: dict[str, Callable[[], str]] = {
         "streaming_speech", lambda: study("streaming_speech")
     ),
     "parameters": lambda: study("parameters"),
+    "transducer loss": lambda: study("transducer_memory", table="loss_table"),
+    "transducer joint": lambda: study("transducer_memory", table="joint_table"),
     "token files": lambda: study("token_files"),
     "token files, memory": lambda: study("token_files", table="memory_table"),
     "sequence parallel": lambda: study("sequence_parallel"),

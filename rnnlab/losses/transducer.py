@@ -107,11 +107,11 @@ def _lengths(name: str, lengths: Array | None, batch: tuple[int, ...], largest: 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _loss(blank, emit, lengths, label_lengths, fast_emit):
-    return _forward(blank, emit, lengths, label_lengths)[0]
+    return sum_over_paths(blank, emit, lengths, label_lengths)[0]
 
 
 def _loss_forward(blank, emit, lengths, label_lengths, fast_emit):
-    nats, share = _forward(blank, emit, lengths, label_lengths)
+    nats, share = sum_over_paths(blank, emit, lengths, label_lengths)
     return nats, (share, nats, lengths, label_lengths)
 
 
@@ -144,12 +144,16 @@ _loss.defvjp(_loss_forward, _loss_backward)
 _jitted = jax.jit(_loss, static_argnums=4)
 
 
-def _forward(
-    blank: Array, emit: Array, lengths: Array, label_lengths: Array
-) -> tuple[Array, Array]:
+def sum_over_paths(
+    blank: Float[Array, "batch time nodes"],
+    emit: Float[Array, "batch time label_time"],
+    lengths: Int[Array, " batch"],
+    label_lengths: Int[Array, " batch"],
+) -> tuple[Float[Array, " batch"], Float[Array, "diagonals batch nodes"]]:
     """Returns the losses, and of each node the share of its paths that come by the blank.
 
-    The shares are (diagonals, batch, nodes); the node (t, u) is at [t + u - 1, :, u].
+    The share of node (t, u) is at [t + u - 1, :, u]. Arguments are those of `transducer_loss`,
+    whose gradients follow from the shares.
     """
     _, time, nodes = blank.shape
     t = jnp.arange(time, dtype=jnp.int32)[None, :, None]
@@ -183,9 +187,10 @@ def _log_add(x: Array, y: Array) -> tuple[Array, Array]:
     """Returns log(exp(x) + exp(y)) and the share of exp(x) in that, whose gradients are finite."""
     both = (x > -jnp.inf) & (y > -jnp.inf)
     difference = jnp.where(both, x, 0) - jnp.where(both, y, 0)
-    total = jnp.maximum(x, y) + jnp.where(both, jnp.log1p(jnp.exp(-jnp.abs(difference))), 0)
-    share = jnp.where(both, jax.nn.sigmoid(difference), (x > -jnp.inf).astype(x.dtype))
-    return total, share
+    ratio = jnp.exp(-jnp.abs(difference))  # of the smaller to the larger
+    total = jnp.maximum(x, y) + jnp.where(both, jnp.log1p(ratio), 0)
+    share = jnp.where(difference >= 0, 1, ratio) / (1 + ratio)
+    return total, jnp.where(both, share, (x > -jnp.inf).astype(x.dtype))
 
 
 def _move_right(x: Array) -> Array:

@@ -1,5 +1,6 @@
 """Build the model that a configuration describes for the sizes and the loss of a task."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from rnnlab.layers import (
 )
 from rnnlab.models.encoder_decoder import EncoderDecoder
 from rnnlab.models.sequence_model import SequenceModel
+from rnnlab.models.transducer import Transducer
 from rnnlab.registry import CellEntry, find_cell
 from rnnlab.validation import require_one_of
 
@@ -42,10 +44,11 @@ def build_model(
     source_features: int | None,
     word_sizes: tuple[int, int] | None,
     loss: Any,
-) -> SequenceModel | EncoderDecoder:
+) -> SequenceModel | EncoderDecoder | Transducer:
     """Returns a model of a configuration, of the kind that the task needs.
 
-    A task with a source gets an `EncoderDecoder`, others a `SequenceModel`.
+    A task with a source gets an `EncoderDecoder`, one whose loss is `"transducer"` a `Transducer`,
+    others a `SequenceModel`.
 
     Args:
       config: the settings.
@@ -73,6 +76,16 @@ def build_model(
         raise ValueError(
             "input_decay must be False for data without flags of observed values, "
             "got True; remove --model.input-decay"
+        )
+    if isinstance(loss, str) and loss == "transducer":
+        return _transducer(
+            config,
+            out_features,
+            vocab_size=vocab_size,
+            in_features=in_features,
+            input_decay=num_variables if config.input_decay else 0,
+            word_sizes=word_sizes,
+            **dtypes,
         )
     return SequenceModel(
         build_stack(config, rngs=rngs),
@@ -119,6 +132,24 @@ def _encoder_decoder(
         **sizes,
         **dtypes,
     )
+
+
+def _transducer(
+    config: "ModelConfig", out_features: int, *, rngs: nnx.Rngs, dtype: Any, **inputs: Any
+) -> Transducer:
+    """Builds a transducer, whose encoder is the stack of a configuration.
+
+    The prediction network has one block per kind of cell, and reads labels in one direction. The
+    outputs of both are as wide as the stream.
+    """
+    for name in ("readout", "tie_embeddings"):
+        _require_default(config, name, "for the loss 'transducer', whose model has no such part")
+    dtypes = {"rngs": rngs, "dtype": dtype}
+    encoder = SequenceModel(build_stack(config, rngs=rngs), config.width, **inputs, **dtypes)
+    causal = dataclasses.replace(config, bidirectional=False, cell_features=None)
+    labels = build_stack(causal, rngs=rngs, depth=len(config.cell.split("+")))
+    predictor = SequenceModel(labels, config.width, vocab_size=out_features, **dtypes)
+    return Transducer(encoder, predictor, out_features, **dtypes)
 
 
 def build_stack(

@@ -15,6 +15,7 @@ from rnnlab.models.building import build_model
 from rnnlab.models.encoder_decoder import EncoderDecoder
 from rnnlab.models.options import NOT_OPTIONS, CellOption, cell_options
 from rnnlab.models.sequence_model import SequenceModel
+from rnnlab.models.transducer import Transducer
 from rnnlab.registry import CellEntry, find_cell, require_constructor
 
 
@@ -133,7 +134,7 @@ class ModelConfig:
         source_features: int | None = None,
         word_sizes: tuple[int, int] | None = None,
         loss: Any = None,
-    ) -> SequenceModel | EncoderDecoder:
+    ) -> SequenceModel | EncoderDecoder | Transducer:
         """Builds the model for a task's inputs, outputs, source and loss, as in `TaskData`.
 
         The task decides the kind of model, see `rnnlab.models.building.build_model`.
