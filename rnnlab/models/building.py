@@ -143,7 +143,7 @@ def _transducer(
     outputs of both are as wide as the stream.
     """
     for name in ("readout", "tie_embeddings"):
-        _require_default(config, name, "for the loss 'transducer', whose model has no such part")
+        _require_default(config, name, "for the loss 'transducer', whose model lacks it")
     dtypes = {"rngs": rngs, "dtype": dtype}
     encoder = SequenceModel(build_stack(config, rngs=rngs), config.width, **inputs, **dtypes)
     causal = dataclasses.replace(config, bidirectional=False, cell_features=None)

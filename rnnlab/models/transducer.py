@@ -34,7 +34,7 @@ class Transducer(nnx.Module):
     until it predicts the blank, class 0, which leads to the next time step. Labels are classes
     from 1 on. The prediction network reads class 0 in place of a label at the beginning.
 
-    A call computes what `rnnlab.transducer_loss` needs; `rnnlab.models.decoding.transducer` finds
+    A call computes what `rnnlab.transducer_loss` needs; `rnnlab.models.decoding` finds
     the labels of inputs, also as a stream, unless the encoder is bidirectional.
 
     Args:

@@ -10,12 +10,9 @@ import rnnlab
 from rnnlab import ModelConfig, transducer_loss
 from rnnlab.models.config import count_parameters
 from rnnlab.models.decoding.emissions import emission_times, labels_of
-from rnnlab.models.decoding.transducer import (
-    beam_carry,
-    transducer_beam,
-    transducer_decode,
-    transducer_greedy,
-)
+from rnnlab.models.decoding.transducer import transducer_decode
+from rnnlab.models.decoding.transducer_beam import beam_carry, transducer_beam
+from rnnlab.models.decoding.transducer_greedy import transducer_greedy
 from rnnlab.models.joint import Joint, node_log_probs
 from rnnlab.tasks.batch import Batch
 from rnnlab.train.model_call import call_model
