@@ -252,7 +252,7 @@ def layer_of(path: tuple[str, ...]) -> str:
     """
     if path[:2] == ("body", "layers"):
         return f"layer {path[2]}"
-    if path[0] in ("encoder", "decoder"):
+    if path[0] in ("encoder", "decoder", "predictor"):
         for kind, k in itertools.pairwise(path[1:]):
             if kind in ("layers", "attention") and k.isdigit():
                 return f"{path[0]} {kind.removesuffix('s')} {k}"

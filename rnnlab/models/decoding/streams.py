@@ -18,7 +18,7 @@ def first_prediction(model: nnx.Module, shape: tuple[int, ...]) -> tuple[Any, Ar
 
 
 def encoded_frames(model, carry, xs, mask, gaps):
-    """Returns the encoder's carry, and by time step its outputs and the mask, with one batch axis."""
+    """Returns the encoder's carry, and its outputs and the mask by time step, of flat batches."""
     options = {} if gaps is None else {"gaps": gaps}
     carry, encoded = model.encode(carry, xs, mask=mask, **options)
     batch, (time, features) = encoded.shape[:-2], encoded.shape[-2:]
