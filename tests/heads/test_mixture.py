@@ -56,8 +56,9 @@ def test_loss_is_the_mean_over_points_that_count():
     wanted = [
         sum(nats_by_scipy(outputs[at], targets[at])) for at in map(tuple, np.argwhere(counted))
     ]
-    assert float(HEAD.loss(outputs, targets, mask)) == pytest.approx(np.mean(wanted), rel=3e-5)
-    gradient = np.asarray(jax.grad(lambda x: HEAD.loss(x, targets, mask))(jnp.asarray(outputs)))
+    graded = jax.jit(jax.value_and_grad(lambda x: HEAD.loss(x, targets, mask)))
+    value, gradient = map(np.asarray, graded(jnp.asarray(outputs)))
+    assert float(value) == pytest.approx(np.mean(wanted), rel=3e-5)
     assert not gradient[~counted].any()
     assert gradient[counted].any(-1).all()
 
@@ -66,7 +67,7 @@ def test_loss_and_gradient_are_finite_for_any_outputs():
     _, targets = random_case(5, 3)
     sizes = jnp.array([-1e4, -80.0, 0.0, 80.0, 1e4])[:, None, None]
     outputs = jnp.broadcast_to(sizes, (5, 3, HEAD.out_features))
-    value, gradient = jax.value_and_grad(lambda x: HEAD.loss(x, targets))(outputs)
+    value, gradient = jax.jit(jax.value_and_grad(lambda x: HEAD.loss(x, targets)))(outputs)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -84,9 +85,8 @@ def test_samples_have_the_moments_of_the_mixture():
     outputs = np.array([0.5, -0.5, 0.0, 1, 0, -1, 2, 0, 0, 0.3, -0.2, 0, 0, 0.1, 0, 0.5, -0.5, 0])
     outputs = np.concatenate([outputs, [0.2, -0.4, 0.0]]).astype(np.float32)
     weight, mean, scale, correlation, pen = parameters(outputs)
-    drawn = np.asarray(
-        HEAD.sample(jnp.broadcast_to(outputs, (40_000, len(outputs))), jax.random.key(0))
-    )
+    many = jnp.broadcast_to(outputs, (40_000, len(outputs)))
+    drawn = np.asarray(jax.jit(HEAD.sample)(many, jax.random.key(0)))
     np.testing.assert_allclose(drawn[:, :2].mean(0), weight @ mean, atol=0.03)
     product = sum(
         w * (c * s.prod() + m.prod())
@@ -98,7 +98,7 @@ def test_samples_have_the_moments_of_the_mixture():
 
 def test_samples_at_temperature_0_are_the_best_component_and_state():
     outputs, _ = random_case(7)
-    drawn = np.asarray(HEAD.sample(outputs, jax.random.key(1), temperature=0.0))
+    drawn = np.asarray(jax.jit(HEAD.sample)(outputs, jax.random.key(1), temperature=0.0))
     for row, found in zip(outputs, drawn, strict=True):
         weight, mean, _, _, pen = parameters(row)
         np.testing.assert_allclose(found[:2], mean[weight.argmax()], rtol=1e-6)

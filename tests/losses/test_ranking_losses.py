@@ -49,8 +49,13 @@ def test_loss_of_extreme_or_no_items_has_a_finite_gradient(name):
     sizes = jnp.array([-1e4, 0.0, 1e4])[:, None]
     counts = jnp.array([[True, True], [False, False], [True, False]])
     scores = jnp.broadcast_to(-sizes, (3, 3)), jnp.broadcast_to(sizes[..., None], (3, 3, 2))
-    value = loss(*scores, counts)
-    gradient = jax.grad(lambda a, b: loss(a, b, counts).sum(), (0, 1))(*scores)
+
+    def summed(a, b):
+        values = loss(a, b, counts)
+        return values.sum(), values
+
+    # One program: without jit every operation is compiled on its own.
+    gradient, value = jax.jit(jax.grad(summed, (0, 1), has_aux=True))(*scores)
     assert all(np.isfinite(x).all() for x in (value, *gradient))
     assert not value[:, 1].any()
 
@@ -67,11 +72,10 @@ def test_named_loss_is_the_mean_over_scored_steps_without_the_target_among_negat
     for r, t in np.argwhere(mask & (targets >= 0)):
         sample = negatives[r][negatives[r] != targets[r, t]]
         terms.append(summed(outputs[r, t, targets[r, t]], outputs[r, t, sample]))
-    assert float(loss_function(name, options)(outputs, batch)) == pytest.approx(
-        np.mean(terms), rel=1e-5
-    )
+    graded = jax.jit(jax.value_and_grad(loss_function(name, options)))
+    value, gradient = graded(jnp.asarray(outputs), batch)
+    assert float(value) == pytest.approx(np.mean(terms), rel=1e-5)
     assert float(loss_weight(name)(batch)) == len(terms)
-    gradient = jax.grad(loss_function(name, options))(jnp.asarray(outputs), batch)
     assert not np.asarray(gradient)[1, 2].any()
     assert not np.asarray(gradient)[0, 2].any()
 
