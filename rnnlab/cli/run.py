@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flax import nnx
-
 from rnnlab import records
 from rnnlab.cli import suggestions
 from rnnlab.cli.best_run import best_run
@@ -22,6 +20,7 @@ from rnnlab.cli.parser import Session
 from rnnlab.cli.progress_bar import progress_display
 from rnnlab.cli.shipped import documented_command, shipped_experiments
 from rnnlab.cli.virtual_devices import require_devices
+from rnnlab.models.building import require_buildable
 from rnnlab.parallel import watch
 from rnnlab.parallel.agreement import from_first_process
 from rnnlab.parallel.processes import is_first_process
@@ -109,10 +108,9 @@ def plan_runs(command: Run, flags: Sequence[str]) -> list[tuple[Experiment, dict
         if command.only not in names:
             raise ValueError(f"--only must be one of {', '.join(names)}, got {command.only!r}")
         planned = [planned[names.index(command.only)]]
-    inputs = {"in_features": 3, "num_variables": 1}
     for model in {experiment.model for experiment, _ in planned}:
         # Check all models before the first run is trained: only shapes, with placeholder features.
-        nnx.eval_shape(lambda model=model: model.build(2, **inputs, rngs=nnx.Rngs(0)))
+        require_buildable(model)
     return planned
 
 

@@ -32,6 +32,21 @@ ATTENTION_HEADS = 4
 """Heads of the attention over a source where the configuration has no number."""
 
 
+def require_buildable(config: "ModelConfig") -> None:
+    """Builds the shapes of a model before its data is known, with placeholder sizes.
+
+    The data has a source where a setting needs one.
+
+    Raises:
+      ValueError: a setting is out of range, or settings do not fit together.
+    """
+    sizes = {"in_features": 3, "num_variables": 1}
+    fields = type(config).__dataclass_fields__
+    if any(getattr(config, name) != fields[name].default for name in SOURCE_SETTINGS):
+        sizes["source_features"] = 3
+    nnx.eval_shape(lambda: config.build(2, **sizes, rngs=nnx.Rngs(0)))
+
+
 def build_model(
     config: "ModelConfig",
     out_features: int,

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from flax import nnx
-
 from rnnlab.atomic_io import lock, mkdir_durable
+from rnnlab.models.building import require_buildable
 from rnnlab.records import Record
 from rnnlab.runs import api, serialization
 from rnnlab.runs.experiment import Experiment
@@ -221,9 +220,8 @@ def require_valid(space: Space, bases: Mapping[str, Experiment], *, models: bool
                 checked.add(trial_experiment(base, {name: value}).model)
             except TypeError as error:
                 raise ValueError(f"{name} cannot be {value!r}: {error}; change it") from None
-    inputs = {"in_features": 3, "num_variables": 1}
     for model in checked if models else ():  # only shapes, with placeholder features
-        nnx.eval_shape(lambda model=model: model.build(2, **inputs, rngs=nnx.Rngs(0)))
+        require_buildable(model)
 
 
 def _objective(experiment: Experiment) -> Record:

@@ -5,6 +5,7 @@ import re
 import pytest
 from flax import nnx
 
+from rnnlab.models.building import require_buildable
 from rnnlab.models.config import ModelConfig, available_options, settings_class
 from rnnlab.models.options import cell_options
 from rnnlab.registry import REGISTRY, find_cell
@@ -107,3 +108,10 @@ def test_cell_features_set_the_width_of_each_blocks_cell():
     for wrong in ((3,), (3, 5)):
         with pytest.raises(ValueError, match="cell_features"):
             config.override({"cell_features": wrong}).build(2, in_features=2, rngs=nnx.Rngs(0))
+
+
+def test_settings_of_a_source_are_buildable_before_the_data_is_known():
+    require_buildable(ModelConfig(width=8, depth=1, attention_heads=2, input_feeding=True))
+    require_buildable(ModelConfig(width=8, depth=1, input_decay=True))
+    with pytest.raises(ValueError, match="depth must be >= 2 for cell"):
+        require_buildable(ModelConfig("mingru+gru", width=8, depth=1))
