@@ -256,6 +256,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": lambda: page_table(claims.claims_table()),
     "claims, evidence": lambda: claims.evidence(),
     **{f"compression, {part}": lambda part=part: compression(part) for part in COMPRESSION},
+    "speech, beams": lambda: once_recorded("speech_beams", lambda: study("speech_beams")),
     "streaming speech": lambda: once_recorded(
         "streaming_speech", lambda: study("streaming_speech")
     ),

@@ -9,8 +9,9 @@ Expected: the same transcripts as offline; a median delay of a word of 0 to 200 
           a character while its sound lasts, and slopes and stacking wait for at most 4 frames; a
           real-time factor below 0.1; a state of a few kilobytes.
 
-A RUN is one of experiments/training/speech.py with CTC and the running mean. Each test utterance is
-streamed frame by frame: features, one step of the model per stacked frame, greedy decoding.
+A RUN is one of experiments/training/speech.py with the running mean, by CTC or a transducer. Each
+test utterance is streamed frame by frame: features, one step of the model per stacked frame, greedy
+decoding.
 
 The delay of a word is the time from its end to the frame at which its last character is emitted,
 over the words that are right. The end of a word is that of a forced alignment: hidden Markov models
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import nnx
+from rnnlab.models.decoding.transducer_greedy import greedy_carry, transducer_greedy
 
 from rnnlab import provenance, records
 from rnnlab.audio import Differences, subtract_mean
@@ -47,7 +49,6 @@ from rnnlab.tasks.reference.hidden_markov import StatePath
 from rnnlab.tasks.reference.text_scores import EXTRA, cer, wer
 from rnnlab.tasks.speech import utterance_parts
 from rnnlab.tasks.speech_features import SpeechFeatures
-from rnnlab.train.evaluate import make_predict
 
 OUT = Path(__file__).parent.parent / "results" / "streaming_speech" / "rows.jsonl"
 STATES_PER_PHONE = 3
@@ -55,6 +56,7 @@ SILENCE = "SIL"
 
 COLUMNS = (
     Column("cell", lambda r: cell_label(r["cell"])),
+    Column("loss", lambda r: r["loss"]),
     Column("seed", lambda r: str(r["seed"])),
     Column("WER", lambda r: f"{r['wer']:.3f}"),
     Column("CER", lambda r: f"{r['cer']:.3f}"),
@@ -74,7 +76,7 @@ class Streamed(NamedTuple):
     Attributes:
       labels: emitted labels.
       frames: number of frames that were received when each was emitted.
-      logits: (steps, classes) of all steps.
+      logits: (steps, classes) of all steps; (steps, 0) of a transducer.
       seconds: computing time of each call.
     """
 
@@ -84,55 +86,86 @@ class Streamed(NamedTuple):
     seconds: list[float]
 
 
-def make_step(model: nnx.Module) -> tuple[Callable[[Any, np.ndarray], tuple[Any, Any]], Any]:
-    """Returns the jitted step of a model, `(carry, x) -> (carry, logits)`, and the first carry."""
+class Recognizer(NamedTuple):
+    """A model with its greedy decoder, one time step at a time.
+
+    Attributes:
+      start: the state before the first time step.
+      step: `(state, x) -> (state, labels, logits)`: the labels that a time step emits, and its
+        logits, which are empty for a transducer.
+    """
+
+    start: Any
+    step: Callable[[Any, np.ndarray], tuple[Any, np.ndarray, np.ndarray]]
+
+
+def ctc_recognizer(model: nnx.Module) -> Recognizer:
+    """Returns a model that was trained by CTC."""
     graphdef, params = nnx.split(model, nnx.Param)
 
-    def step(params, carry, x):
+    @jax.jit
+    def outputs(params, carry, x):
         model = nnx.merge(graphdef, params, copy=True)
         model.eval()
         return model.step(carry, x)
 
-    jitted = jax.jit(step)
-    return lambda carry, x: jitted(params, carry, x), model.initial_carry(())
+    def step(state, x):
+        carry, last = state
+        carry, logits = outputs(params, carry, x)
+        logits = np.asarray(logits)
+        return (
+            (carry, int(logits.argmax())),
+            emissions(logits.argmax(keepdims=True), last)[1],
+            logits,
+        )
+
+    return Recognizer((model.initial_carry(()), BLANK), step)
+
+
+def transducer_recognizer(model: nnx.Module) -> Recognizer:
+    """Returns a transducer."""
+
+    def step(carry, x):
+        carry, emitted = transducer_greedy(model, x[None], carry)
+        emitted = np.asarray(emitted)
+        return carry, emitted[emitted >= 0], np.zeros(0)
+
+    return Recognizer(greedy_carry(model), step)
+
+
+RECOGNIZERS = {"ctc": ctc_recognizer, "transducer": transducer_recognizer}
+"""Recognizers by the loss of the run."""
 
 
 def stream(
-    frames: np.ndarray,
-    features: SpeechFeatures,
-    step: Callable[[Any, np.ndarray], tuple[Any, Any]],
-    carry: Any,
-    chunk: int = 1,
+    frames: np.ndarray, features: SpeechFeatures, recognizer: Recognizer, chunk: int = 1
 ) -> Streamed:
     """Returns what a recognizer emits for frames that arrive one after the other.
 
     Args:
       frames: (time, features) of the front end.
       features: makes the inputs of the model.
-      step, carry: as of `make_step`.
+      recognizer: emits labels.
       chunk: frames per call.
     """
-    state, last = features.stream(), BLANK
+    stream, state = features.stream(), recognizer.start
     labels, times, logits, seconds = [], [], [], []
 
     def receive(inputs: np.ndarray, received: int) -> None:
-        nonlocal carry, last
+        nonlocal state
         for x in inputs.astype(np.float32):
-            carry, made = step(carry, x)
-            made = np.asarray(made)
-            found = emissions(made.argmax(keepdims=True), last)[1]
-            last = int(made.argmax())
-            labels.extend(found)
-            times.extend([received] * len(found))
+            state, emitted, made = recognizer.step(state, x)
+            labels.extend(emitted)
+            times.extend([received] * len(emitted))
             logits.append(made)
 
     for start in range(0, len(frames), chunk):
         begun = time.perf_counter()
         piece = frames[start : start + chunk]
-        receive(state.push(piece), start + len(piece))
+        receive(stream.push(piece), start + len(piece))
         seconds.append(time.perf_counter() - begun)
     begun = time.perf_counter()
-    receive(state.finish(), len(frames))
+    receive(stream.finish(), len(frames))
     seconds.append(time.perf_counter() - begun)
     return Streamed(np.array(labels, int), np.array(times, int), np.array(logits), seconds)
 
@@ -213,26 +246,15 @@ def delays(emitted: Sequence[tuple[str, int]], text: str, ends: np.ndarray) -> l
 def measure(folder: Path, ends: Sequence[np.ndarray]) -> Record:
     """Returns the record of a run."""
     _, _, experiment = load_run(folder)
-    task = experiment.data
-    if task.loss != "ctc":
-        raise ValueError(f"{folder} must be a run with loss 'ctc', got {task.loss!r}; name another")
-    trained = load(folder)
+    task, trained = experiment.data, load(folder)
     prepared = trained.data.preparation
     parts, _, _ = utterance_parts(task.path, task.features, task.valid, task.test)
     test = parts["test"]
-    step, carry = make_step(trained.model)
-    stream(test.frames[0], prepared.features, step, carry)  # compiles
-    streamed = [stream(frames, prepared.features, step, carry) for frames in test.frames]
+    recognizer = RECOGNIZERS[task.loss](trained.model)
+    stream(test.frames[0], prepared.features, recognizer)  # compiles
+    streamed = [stream(frames, prepared.features, recognizer) for frames in test.frames]
     texts = [prepared.alphabet.text(one.labels) for one in streamed]
-    graphdef, params = nnx.split(trained.model, nnx.Param)
-    predict, offline, largest = make_predict(graphdef), [], 0.0
-    for batch in trained.data.eval_sets["test"]():
-        outputs = np.asarray(predict(params, batch))
-        offline += [text for text, _ in trained.data.decode(outputs, batch)]
-        for row in np.flatnonzero(batch.example >= 0):
-            one = streamed[len(offline) - int((batch.example >= 0).sum()) + int(row)]
-            difference = outputs[row][: len(one.logits)] - one.logits
-            largest = max(largest, float(np.abs(difference).max()))
+    offline = trained.predict().columns["predicted"].tolist()
     late = np.concatenate(
         [
             delays(word_frames(prepared.alphabet, one), text, end)
@@ -246,12 +268,12 @@ def measure(folder: Path, ends: Sequence[np.ndarray]) -> Record:
         "benchmark": "streaming_speech",
         **provenance.environment(jax.devices()[0]),
         "cell": experiment.model.cell,
+        "loss": task.loss,
         "seed": experiment.train.seed,
         "wer": wer(texts, test.texts),
         "cer": cer(texts, test.texts),
         "utterances": len(texts),
         "same_texts": sum(a == b for a, b in zip(texts, offline, strict=True)),
-        "largest_logit_difference": largest,
         "word_delay_ms": {
             "words": len(late),
             "mean": float(late.mean()),

@@ -43,9 +43,9 @@ class Speech:
     their slopes, standardized by the training part; several frames are one time step. `labels` are
     the characters of the text, and class 0 is the blank.
 
-    The metrics are the word and the character error rate of greedy decoding, without a language
-    model. Baselines are the constant texts of the training part that have the lowest word and the
-    lowest character error rate there.
+    The metrics are the word and the character error rate of decoding without a language model.
+    Baselines are the constant texts of the training part that have the lowest word and the lowest
+    character error rate there.
 
     Your own recordings are WAV files and a table with the columns `file` and `text`, and maybe
     `speaker` and `part` (train, valid or test). Without parts, `valid` and `test` of the speakers,
@@ -63,6 +63,7 @@ class Speech:
         those of SpecAugment. Changes of the time axis raise an error.
       features: of your recordings: `"mfcc"`, 13 cepstral coefficients, or `"mel"`, 40 log mel
         energies.
+      beam: hypotheses of a transducer's beam search in evaluations; 1 decodes greedily.
       valid, test: fractions of your recordings without parts.
 
     Raises:
@@ -85,14 +86,20 @@ class Speech:
     batch_size: int = 16
     augment: tuple[str, ...] = ()
     features: Features = "mfcc"
+    beam: int = 1
     valid: float = 0.1
     test: float = 0.1
 
     def __post_init__(self):
-        require_positive_int(stack=self.stack, batch_size=self.batch_size)
+        require_positive_int(stack=self.stack, batch_size=self.batch_size, beam=self.beam)
         require_one_of("loss", self.loss, get_args(Loss))
         require_one_of("mean", self.mean, get_args(Mean))
         require_one_of("features", self.features, get_args(Features))
+        if self.beam > 1 and self.loss == "ctc":
+            raise ValueError(
+                f"beam must be 1 with loss 'ctc', whose decoding here is greedy, got {self.beam}; "
+                "omit it"
+            )
         changes = Augmentation.parse(self.augment)
         if changes.time_warp or changes.window_slice:
             raise ValueError(
@@ -121,7 +128,7 @@ class Speech:
         decoding = None
         if self.loss == "transducer":
             longest = max(int((x.labels >= 0).sum(1).max()) for x in (train, *sets.values()))
-            decoding = Decoding(max_length=2 * longest)
+            decoding = Decoding(max_length=2 * longest, beam=self.beam)
         return TaskData(
             loss=self.loss,
             metrics=("wer", "cer"),

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from rnnlab.models.decoding.transducer_greedy import transducer_greedy
 
 from rnnlab import ModelConfig, load_module
 from rnnlab.tasks.alphabet import Alphabet
@@ -34,11 +35,11 @@ def test_streamed_transcript_equals_the_offline_one(cell):
     inputs, mask = pad([features(x) for x in frames])
     graphdef, params = nnx.split(model, nnx.Param)
     outputs = np.asarray(make_predict(graphdef)(params, Batch(inputs, None, mask)))
-    step, carry = study.make_step(model)
+    recognizer = study.ctc_recognizer(model)
     texts = []
     for row, xs in enumerate(frames):
-        whole = study.stream(xs, features, step, carry, chunk=len(xs))
-        streamed = study.stream(xs, features, step, carry)
+        whole = study.stream(xs, features, recognizer, chunk=len(xs))
+        streamed = study.stream(xs, features, recognizer)
         steps = int(mask[row].sum())
         assert len(streamed.logits) == steps
         np.testing.assert_allclose(streamed.logits, outputs[row, :steps], atol=1e-5)
@@ -49,6 +50,23 @@ def test_streamed_transcript_equals_the_offline_one(cell):
         # Slopes wait for two frames, and a time step has three.
         assert (streamed.frames[:-1] >= 5).all() or len(xs) < 5
     assert len(texts[0]) > 3
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_streamed_transducer_emits_the_labels_of_the_whole_utterance():
+    rng = np.random.default_rng(0)
+    frames = rng.normal(size=(30, 13))
+    features = SpeechFeatures.fit([frames], "running", 3)
+    model = ModelConfig(width=8, depth=1, expansion=1).build(
+        5, in_features=features.out_features, loss="transducer", rngs=nnx.Rngs(2)
+    )
+    params = nnx.state(model, nnx.Param)
+    nnx.update(model, jax.tree.map(lambda x: 3 * x, params))
+    streamed = study.stream(frames, features, study.transducer_recognizer(model))
+    _, emitted = transducer_greedy(model, features(frames))
+    np.testing.assert_array_equal(streamed.labels, emitted[emitted >= 0])
+    assert len(streamed.labels) > 1
+    assert len(streamed.logits) == 10
 
 
 def test_words_and_their_delays_are_those_of_the_emissions():
