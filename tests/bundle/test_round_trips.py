@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from flax import nnx
+from speech_files import write_wav
 
 import rnnlab
 from rnnlab.bundle import Description, Sizes, bundle_model, open_bundle, write_bundle
@@ -24,6 +25,8 @@ from rnnlab.tasks import (
     Sequences,
     Sessions,
     Sketches,
+    Speech,
+    SpokenDigits,
     Text,
     Tokens,
     Translation,
@@ -98,8 +101,28 @@ def entities(folder):
     return Entities(path, batch_size=4, word_length=4)
 
 
+def speech(folder):
+    rng, lines = np.random.default_rng(0), ["file\ttext"]
+    for k in range(12):
+        write_wav(folder / f"{k}.wav", rng.uniform(-0.5, 0.5, 4000))
+        lines.append(f"{k}.wav\t{('ja', 'nein')[k % 2]}")
+    (folder / "texts.tsv").write_text("\n".join(lines))
+    return Speech(folder, batch_size=2)
+
+
+def digits(folder):
+    rng = np.random.default_rng(0)
+    for k in range(24):
+        write_wav(folder / f"{k % 2}_theo_{k // 2}.wav", rng.uniform(-0.5, 0.5, 2000))
+    return SpokenDigits(folder, batch_size=2)
+
+
 TASKS = {
-    task.__name__: task for task in (text, sequences, targets, series, records, tokens, entities)
+    task.__name__: task
+    for task in (
+        *(text, sequences, targets, series, records, tokens, entities),
+        *(speech, digits),
+    )
 }
 
 
