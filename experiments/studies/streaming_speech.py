@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from rnnlab.models.decoding.transducer_greedy import greedy_carry, transducer_greedy
@@ -126,7 +127,7 @@ def transducer_recognizer(model: nnx.Module) -> Recognizer:
     """Returns a transducer."""
 
     def step(carry, x):
-        carry, emitted = transducer_greedy(model, x[None], carry)
+        carry, emitted = transducer_greedy(model, jnp.asarray(x[None]), carry)
         emitted = np.asarray(emitted)
         return carry, emitted[emitted >= 0], np.zeros(0)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -63,7 +64,7 @@ def test_streamed_transducer_emits_the_labels_of_the_whole_utterance():
     params = nnx.state(model, nnx.Param)
     nnx.update(model, jax.tree.map(lambda x: 3 * x, params))
     streamed = study.stream(frames, features, study.transducer_recognizer(model))
-    _, emitted = transducer_greedy(model, features(frames))
+    _, emitted = transducer_greedy(model, jnp.asarray(features(frames)))
     np.testing.assert_array_equal(streamed.labels, emitted[emitted >= 0])
     assert len(streamed.labels) > 1
     assert len(streamed.logits) == 10
