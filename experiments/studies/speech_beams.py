@@ -20,10 +20,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from rnnlab.models.decoding.ctc import ctc_decode
 
 from rnnlab import provenance, records
 from rnnlab.bench.base import Column, make_table
+from rnnlab.models.decoding.ctc import ctc_decode
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record
 from rnnlab.runs.api import load_run

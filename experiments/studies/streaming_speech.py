@@ -30,13 +30,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from rnnlab.models.decoding.transducer_greedy import greedy_carry, transducer_greedy
 
 from rnnlab import provenance, records
 from rnnlab.audio import Differences, subtract_mean
 from rnnlab.bench.base import Column, make_table
 from rnnlab.datasets.folder import set_folder
 from rnnlab.models.config import count_parameters, state_bytes
+from rnnlab.models.decoding.transducer_greedy import greedy_carry, transducer_greedy
 from rnnlab.optional import require_module
 from rnnlab.plotting import cell_label
 from rnnlab.records import Record

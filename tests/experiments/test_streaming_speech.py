@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from rnnlab.models.decoding.transducer_greedy import transducer_greedy
 
 from rnnlab import ModelConfig, load_module
+from rnnlab.models.decoding.transducer_greedy import transducer_greedy
 from rnnlab.tasks.alphabet import Alphabet
 from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.batching.padding import pad
