@@ -88,6 +88,21 @@ def gap_option(module: Any, gaps: Array | None) -> dict[str, Array | None]:
     return {"gaps": gaps} if uses_gaps(module) else {}
 
 
+def require_one_sequence(module: Any, action: str) -> None:
+    """Raises ValueError for a model that reads a source or labels besides its inputs.
+
+    Args:
+      module: a cell, layer, stack or model.
+      action: what is done with it, for the message: "be exported".
+    """
+    for name, what in (("source", "a source"), ("labels", "labels")):
+        if getattr(module, f"uses_{name}", False):
+            raise ValueError(
+                f"a model must read one sequence to {action}, got {type(module).__name__}, which "
+                f"also reads {what}; keep the run or the bundle, and call decode in Python"
+            )
+
+
 def validate_carry(module: Any, carry: Any, batch_shape: Sequence[Any]) -> Any:
     """Returns a carry that fits `module`, in the dtypes of `initial_carry`; None becomes that.
 

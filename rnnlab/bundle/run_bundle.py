@@ -129,7 +129,10 @@ def reference_of(model: SequenceModel, data: TaskData) -> Reference:
     """Returns the statistics of a run's last evaluation set."""
     name, batches = list(data.eval_sets.items())[-1]
     predicts_inputs = (
-        data.autoregressive and data.loss == "categorical" and data.vocab_size == data.out_features
+        data.autoregressive
+        and data.loss == "categorical"
+        and data.vocab_size == data.out_features
+        and data.decoding is None
     )
     # The likelihood of given targets, not what a decoder generates.
     teacher_forced = dataclasses.replace(data, decoding=None)

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from rnnlab.call_validation import gap_option
+from rnnlab.call_validation import gap_option, require_one_sequence
 from rnnlab.compress.elimination import Moments, backward_elimination, refit
 from rnnlab.compress.units import copy_of, keep_units_of_block, prunable_cells
 from rnnlab.layers import Block
@@ -62,6 +62,7 @@ def prune(
     6
     """
     require_one_of("criterion", criterion, CRITERIA)
+    require_one_sequence(model, "be pruned")
     if not 0 <= share < 1:
         raise ValueError(f"share must be in [0, 1), got {share}; choose one such as 0.25")
     pruned = copy_of(model)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from rnnlab.call_validation import require_one_sequence
 from rnnlab.export.formats import FORMATS, Format
 from rnnlab.export.names import FORMS, Form
 from rnnlab.export.parity import evaluation_copy, package_versions, require_small_error
@@ -22,10 +23,14 @@ PARITY_FILE = "parity.json"
 def forms_of(module: nnx.Module) -> tuple[Form, ...]:
     """Returns the forms that a module has: no step where a cell reads from the end.
 
+    Raises:
+      ValueError: the module reads a source or labels besides its inputs.
+
     >>> from rnnlab import MinGRU
     >>> forms_of(MinGRU(3, 8, rngs=nnx.Rngs(0)))
     ('step', 'sequence')
     """
+    require_one_sequence(module, "be exported")
     reads_the_end = any(isinstance(part, Bidirectional) for _, part in nnx.iter_modules(module))
     return ("sequence",) if reads_the_end else FORMS
 

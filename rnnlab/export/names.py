@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from rnnlab.call_validation import uses_gaps
+from rnnlab.call_validation import require_one_sequence, uses_gaps
 from rnnlab.validation import require_one_of
 
 Form = Literal["step", "sequence"]
@@ -61,7 +61,8 @@ def input_fields(module: nnx.Module, form: Form, flags: Collection[str] = ()) ->
       flags: which of `FLAGS` are inputs.
 
     Raises:
-      ValueError: the form or a flag is unknown.
+      ValueError: the form or a flag is unknown, or the module reads a source or labels besides its
+        inputs.
 
     >>> from rnnlab import MinGRU
     >>> for field in input_fields(MinGRU(3, 8, rngs=nnx.Rngs(0)), "sequence", ["reset"]):
@@ -70,6 +71,7 @@ def input_fields(module: nnx.Module, form: Form, flags: Collection[str] = ()) ->
     carry.0 float32 ('batch', 8)
     reset bool ('batch', 'time')
     """
+    require_one_sequence(module, "be exported")
     for flag in flags:
         require_one_of("flags", flag, FLAGS)
     lead = _leading_axes(form)

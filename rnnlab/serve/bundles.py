@@ -9,6 +9,7 @@ import numpy as np
 from rnnlab.bundle import Bundle, open_bundle
 from rnnlab.bundle.reference import Reference
 from rnnlab.bundle.values import load_dataclass
+from rnnlab.call_validation import require_one_sequence
 from rnnlab.serve.drift import DriftMonitor
 from rnnlab.serve.interface import Interface
 from rnnlab.serve.jax_slots import JaxSlots
@@ -62,6 +63,7 @@ def _engine(bundle: Bundle, limits: Limits, engine: Engine) -> tuple[Slots, Inte
             f"{bundle.path} must read tokens or values to be served, got words; use rnnlab predict"
         )
     model = bundle.model()
+    require_one_sequence(model, "be served")
     sizes = bundle.description.sizes
     # Classes may be other than the tokens, such as actions at items.
     predicts_next = (
