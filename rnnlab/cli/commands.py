@@ -227,7 +227,7 @@ class Sample:
     folder: Positional[Path]
     """The run directory, or a bundle."""
     prompt: str = "The "
-    """Text to continue."""
+    """Text to continue, or the source of a model that generates from one, such as a word."""
     prompts: Path | None = None
     """File with a text to continue per line, all at the same time; in place of --prompt."""
     length: int = 500
@@ -242,6 +242,9 @@ class Sample:
     perplexity: str | None = None
     """A text, or a file with one: print the perplexity and the nats and bits per character of the
     model on it, and generate nothing."""
+    beam: int | None = None
+    """Hypotheses of a model that generates from a source, all of which are printed with their log
+    probabilities; default: those of the run."""
     seed: int = 0
     """Seed of the samples."""
     strict: bool = False
@@ -276,14 +279,14 @@ class Inspect:
 
     Prints a table of its layers and writes figures: gradient flow, memory, gates, the trajectory
     of the state, attribution of one prediction, and attention weights. Each names its sequence and
-    its prediction.
+    its prediction. Of an encoder-decoder it writes the alignment of a target with its source.
     """
 
     folder: Positional[Path]
     """The run directory, or a bundle."""
     text: str | None = None
-    """Input of the model, for runs on text; default: a sequence of the run's data. A bundle has no
-    data of its run and needs it."""
+    """Input of the model, for runs on text, or its source; default: a sequence of the run's data. A
+    bundle has no data of its run and needs it."""
     sequence: int | None = None
     """Number of a sequence in the last evaluation set, from 0; default: the longest of its first
     batch."""

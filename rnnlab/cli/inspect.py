@@ -9,9 +9,10 @@ from jax import Array
 from scipy.special import expit, softmax
 
 from rnnlab.cli.commands import Inspect
+from rnnlab.cli.inspect_source import inspect_source
 from rnnlab.cli.outputs import default_directory
 from rnnlab.loading import load_trained
-from rnnlab.models import SequenceModel
+from rnnlab.models import EncoderDecoder, SequenceModel
 from rnnlab.runs.api import read_settings
 from rnnlab.tables import print_table, print_text
 from rnnlab.tasks.batch import IGNORE_INDEX, Batch
@@ -70,6 +71,8 @@ def inspect(command: Inspect) -> int:
 
     trained = load_trained(command.folder, strict=command.strict)
     model, data = trained.model, trained.data
+    if isinstance(model, EncoderDecoder):
+        return inspect_source(command, trained)
     selected = _from_text(command, data) if command.text is not None else _from_data(command, data)
     step = command.time_step
     if step is None:

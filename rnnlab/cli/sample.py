@@ -9,6 +9,7 @@ import numpy as np
 from rnnlab.cli.commands import Sample
 from rnnlab.cli.sample_pairs import DECODED, print_decoded
 from rnnlab.cli.sample_sketches import sample_sketches
+from rnnlab.cli.sample_sources import sample_sources
 from rnnlab.cli.text_stream import TextStream
 from rnnlab.errors import DataError
 from rnnlab.loading import load_trained
@@ -18,6 +19,7 @@ from rnnlab.models.perplexity import likelihood
 from rnnlab.tasks.batching.padding import pad
 from rnnlab.tasks.readers.text import read_text
 from rnnlab.tasks.sketch_preparation import SketchPreparation
+from rnnlab.tasks.source_preparation import SourcePreparation
 from rnnlab.tasks.text_preparation import TextPreparation
 
 MAX_SAMPLE_LENGTH = 1_000_000
@@ -26,6 +28,7 @@ MAX_SAMPLE_LENGTH = 1_000_000
 def sample(command: Sample) -> int:
     """Prints the prompt and its continuation as it is generated, or writes a picture of drawings.
 
+    A prompt of a model that generates from a source is the source, and all hypotheses are printed.
     Several prompts are continued as one batch, and each text is printed when all are complete.
     A model of pronunciations or translations prints what it decodes from the words or sentences.
     Returns the exit code.
@@ -40,6 +43,14 @@ def sample(command: Sample) -> int:
         raise ValueError(f"seed must be in 0 to {2**32 - 1}, got {command.seed}")
     trained = load_trained(command.folder, strict=command.strict)
     text = trained.data.preparation
+    if isinstance(text, SourcePreparation):
+        sources = [command.prompt] if command.prompts is None else _read_prompts(command.prompts)
+        return sample_sources(command, trained, text, sources)
+    if command.beam is not None:
+        raise ValueError(
+            f"beam must be None for {command.folder}, whose model generates from no source, got "
+            f"{command.beam}; remove --beam"
+        )
     if isinstance(text, SketchPreparation):
         return sample_sketches(command, trained, text)
     if isinstance(text, DECODED):

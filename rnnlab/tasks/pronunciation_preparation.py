@@ -63,6 +63,22 @@ class PronunciationPreparation:
             )
         return np.array([numbers[letter] for letter in word], np.int32)
 
+    def encode_source(self, text: str) -> np.ndarray:
+        """Returns the token ids of the letters of a word, whatever their case."""
+        return self.encode(text.strip().lower())
+
+    def source_symbols(self, ids: np.ndarray) -> Sequence[str]:
+        """Returns the letter of each token id."""
+        return [self.letters[k] for k in ids]
+
+    def target_symbols(self, labels: np.ndarray) -> Sequence[str]:
+        """Returns the phone of each label, `"<end>"` for the end."""
+        return [self.symbols[k] for k in labels]
+
+    def target_text(self, labels: np.ndarray) -> str:
+        """Returns the phones of labels, separated by spaces."""
+        return " ".join(self.symbols[k] for k in labels if k > 0)
+
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
         """Returns the predicted pronunciation of each word.
 

@@ -50,6 +50,31 @@ class TranslationPreparation:
         """Returns the sentence of each example of a batch, from a decoder's labels."""
         return self.target_units.decode_all(list(np.asarray(labels)))
 
+    def encode_source(self, text: str) -> np.ndarray:
+        """Returns the token ids of a sentence.
+
+        Raises:
+          DataError: it is empty.
+        """
+        ids = self.source_units.encode(normalize_sentence(text))
+        if not len(ids):
+            raise DataError("source must have >= 1 symbol, got none; write a sentence")
+        return ids
+
+    def source_symbols(self, ids: np.ndarray) -> Sequence[str]:
+        """Returns the symbol of each token id of a sentence."""
+        symbols = self.source_units.symbols
+        return [symbols[k] for k in ids]
+
+    def target_symbols(self, labels: np.ndarray) -> Sequence[str]:
+        """Returns the symbol of each label of a translation, `"<end>"` for the end."""
+        symbols = self.target_units.symbols
+        return [symbols[k] for k in labels]
+
+    def target_text(self, labels: np.ndarray) -> str:
+        """Returns the translation of labels."""
+        return self.target_units.decode(labels[labels >= 0])
+
     def predict(self, outputs: Outputs, source: Any, horizon: int | None) -> Predictions:
         """Returns the translation of each sentence.
 
