@@ -40,7 +40,7 @@ def alignment_figure(
                 f"weights of {name} must be of {down} time steps and {across} positions, the "
                 f"symbols, got {x.shape}; pass the symbols of the same example"
             )
-    size = (1.2 + len(means) * (1.6 + 0.27 * min(across, 60)), 1.6 + 0.27 * min(down, 60))
+    size = (1.2 + len(means) * (1.6 + 0.27 * min(across, 60)), max(2.6, 1.6 + 0.27 * min(down, 60)))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(means), squeeze=False)[0]
     for axes, (name, x) in zip(panels, means.items(), strict=True):
@@ -53,6 +53,6 @@ def alignment_figure(
             axes.set_xticks(range(across), shown, rotation=90 if is_long else 0, fontsize=9)
         if down <= MAX_NAMED:
             axes.set_yticks(range(down), [visible_symbol(x) for x in target], fontsize=9)
-    figure.colorbar(image, ax=list(panels), label="mean weight of the heads")
+    figure.colorbar(image, ax=list(panels), label="weight, mean of heads")
     figure.suptitle(title, fontsize=11)
     return figure

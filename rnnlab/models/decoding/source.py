@@ -11,6 +11,7 @@ from jax import Array
 from rnnlab.layers.decoder_stack import DecoderCarry
 from rnnlab.models.decoding.beam_search import beam_search, greedy_search
 from rnnlab.models.decoding.decoded import Decoded
+from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_positive_int
 
 
@@ -66,6 +67,8 @@ def _decode(
     model.eval()
     # Behind the axis of the examples one of the hypotheses, which share the memory of the source.
     start = jax.tree.map(lambda x: jnp.expand_dims(x, 1), model.encode(source, mask))
+    # The state after a step varies over the axes of the source and of the parameters.
+    _, start = match_varying((nnx.state(model), start))
 
     def step(layers, tokens):
         carry, logits = model.step(DecoderCarry(layers, start.memory), tokens)
