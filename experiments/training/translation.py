@@ -24,14 +24,14 @@ SEEDS = {"train.seed": (0, 1, 2)}
 
 EXPERIMENT = Experiment(
     Translation(max_words=8, vocab_size=2000, batch_size=64),
-    ModelConfig(width=128, depth=2, expansion=1, conv_kernel_size=4, mlp_expansion=2),
+    ModelConfig(width=128, depth=2, expansion=1, conv_kernel_size=None, mlp_expansion=2),
     TrainConfig(
-        steps=2800,
-        learning_rate=4e-3,
+        steps=3200,
+        learning_rate=3e-3,
         weight_decay=0.01,
         schedule="cosine",
         warmup_steps=100,
-        eval_every=700,
+        eval_every=800,
     ),
 )
 
