@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from rnnlab.cli.commands import Sample
-from rnnlab.cli.sample_pairs import DECODED, print_decoded
+from rnnlab.cli.sample_pairs import print_decoded
 from rnnlab.cli.sample_sketches import sample_sketches
 from rnnlab.cli.sample_sources import sample_sources
 from rnnlab.cli.text_stream import TextStream
@@ -30,7 +30,6 @@ def sample(command: Sample) -> int:
 
     A prompt of a model that generates from a source is the source, and all hypotheses are printed.
     Several prompts are continued as one batch, and each text is printed when all are complete.
-    A model of pronunciations or translations prints what it decodes from the words or sentences.
     Returns the exit code.
 
     Raises:
@@ -43,6 +42,8 @@ def sample(command: Sample) -> int:
         raise ValueError(f"seed must be in 0 to {2**32 - 1}, got {command.seed}")
     trained = load_trained(command.folder, strict=command.strict)
     text = trained.data.preparation
+    if isinstance(text, SourcePreparation) and text.decoding is None:
+        return print_decoded(command, trained)
     if isinstance(text, SourcePreparation):
         sources = [command.prompt] if command.prompts is None else _read_prompts(command.prompts)
         return sample_sources(command, trained, text, sources)
@@ -53,8 +54,6 @@ def sample(command: Sample) -> int:
         )
     if isinstance(text, SketchPreparation):
         return sample_sketches(command, trained, text)
-    if isinstance(text, DECODED):
-        return print_decoded(command, trained)
     if not isinstance(text, TextPreparation):
         if not trained.data.vocabulary:
             raise ValueError(f"{command.folder} is not a run on text or drawings; name one that is")

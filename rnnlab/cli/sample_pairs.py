@@ -1,25 +1,25 @@
-"""Decoded targets of prompts, for `rnnlab sample`."""
+"""Targets that follow from the outputs of a model, as those of CTC, for `rnnlab sample`."""
 
 from rnnlab.cli.commands import Sample
 from rnnlab.runs.trained_model import TrainedModel
-from rnnlab.tasks.pronunciation_preparation import PronunciationPreparation
-from rnnlab.tasks.translation_preparation import TranslationPreparation
-
-DECODED = (PronunciationPreparation, TranslationPreparation)
-"""Preparations of models that decode a target from a source."""
 
 
 def print_decoded(command: Sample, trained: TrainedModel) -> int:
-    """Prints each word or sentence of the prompt, or of the file of prompts, and its target.
+    """Prints each word of the prompt, or of the file of prompts, and its decoded phones.
 
     Returns the exit code.
 
     Raises:
-      DataError: a word has a letter that the training lacks, or there is nothing to decode.
+      DataError: a word has a letter that the training lacks, or there is no word.
+      ValueError: an option is only of other models.
     """
+    if command.beam is not None or command.perplexity is not None:
+        raise ValueError(
+            f"beam and perplexity must be None for {command.folder}, whose model has no decoder, "
+            f"got {command.beam} and {command.perplexity}; remove them"
+        )
     source = command.prompt if command.prompts is None else command.prompts
     columns = trained.predict(source).columns
-    sources = columns["word"] if "word" in columns else columns["source"]
-    for given, predicted in zip(sources, columns["predicted"], strict=True):
-        print(f"{given}: {predicted}")
+    for word, predicted in zip(columns["word"], columns["predicted"], strict=True):
+        print(f"{word}: {predicted}")
     return 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from rnnlab.errors import DataError
@@ -45,7 +46,8 @@ class PronunciationPreparation:
     def phones(self, outputs: np.ndarray, batch: Batch) -> list[Phones]:
         """Returns the phones of each example, from a decoder's labels or from outputs of CTC."""
         if self.decoding is None:
-            outputs = np.asarray(ctc_best_path(np.asarray(outputs, np.float32), batch.mask))
+            logits, mask = jnp.asarray(outputs, jnp.float32), jnp.asarray(batch.mask)
+            outputs = np.asarray(ctc_best_path(logits, mask))
         return [tuple(self.symbols[k] for k in row[row > 0]) for row in np.asarray(outputs)]
 
     def encode(self, word: str) -> np.ndarray:
