@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int, Key
@@ -205,7 +206,8 @@ def _validated_prompt(model: SequenceModel, prompt: Array, mask: Array | None) -
             f"{prompt.shape}; start with a token"
         )
     require_flags(prompt.shape, "the shape of prompt", mask=mask)
-    if mask is not None and not bool(jnp.asarray(mask)[..., 0].all()):
+    is_known = mask is not None and not isinstance(mask, jax.core.Tracer)
+    if is_known and not np.asarray(mask)[..., 0].all():
         raise ValueError(
             "mask must be True at the first token of each prompt, got a prompt of padding only; "
             "start with a token"
