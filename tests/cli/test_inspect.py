@@ -186,7 +186,7 @@ def test_inspect_of_a_directory_without_a_run_names_it(tmp_path, capsys):
 )
 def test_prediction_is_named_with_its_target(loss, outputs, target, output, text):
     data = TaskData(loss, ("mse",), 2, None, {}, dict, target_scale=10.0)
-    dtype = np.int32 if loss == "categorical" else np.float32
+    dtype = np.float32 if loss in ("binary", "squared") else np.int32
     selected = Selected(np.zeros((1, 2)), np.array([target], dtype), "file")
     found = _prediction(data, selected, np.array(outputs), 0)
     assert (found.step, found.output) == (0, output)
