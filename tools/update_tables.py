@@ -157,9 +157,12 @@ def study(name: str, records: str | None = None, table: str = "table") -> str:
 
 
 def compression(part: str) -> str:
-    """A part of the study of smaller models below its finding."""
+    """A part of the study of smaller models below its finding, of seed 0, or all of its seeds."""
     module = load_module.load(STUDIES / "compression_parts" / "tables.py", "tables of a study")
-    records = [r for r in committed_records("compression") if r["part"] == part]
+    records = committed_records("compression")
+    if part == "seeds":
+        return page_table(module.seeds_table(records))
+    records = [r for r in records if (r["part"], r["seed"]) == (part, 0)]
     if not records:
         return "The times are not measured yet."
     whole, finding = module.table(part, records), module.finding(part, records)
@@ -211,7 +214,16 @@ TRAININGS = (
 )
 """Training experiments whose results the summary shows."""
 
-COMPRESSION = ("quantize", "sensitivity", "prune", "onnx", "onnx tried", "onnx static", "xla")
+COMPRESSION = (
+    "quantize",
+    "sensitivity",
+    "prune",
+    "seeds",
+    "onnx",
+    "onnx tried",
+    "onnx static",
+    "xla",
+)
 """Parts of the study of smaller models."""
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -1,6 +1,7 @@
 """Tables of smaller models, and their findings in a sentence or two."""
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 from rnnlab.bench.base import RATIO_QUARTILES, Column, key_column, make_table, ratio_column
 from rnnlab.records import Record
@@ -79,6 +80,37 @@ COLUMNS = {
         RATIO_QUARTILES,
     ),
 }
+
+
+def seeds_table(measured: Sequence[Record]) -> Table:
+    """Returns the changes of the loss over the seeds, of what was measured for several."""
+    changes: dict[tuple[str, str], dict[int, float]] = {}
+    for record in measured:
+        if record["part"] in ("quantize", "prune"):
+            key = _description(record), UPDATES.text(record)
+            changes.setdefault(key, {})[record["seed"]] = record["nll_change"]
+    lines = [
+        (
+            *key,
+            ", ".join(map(str, sorted(found))),
+            f"{fmean(found.values()):+.4f}",
+            f"{min(found.values()):+.4f} to {max(found.values()):+.4f}",
+        )
+        for key, found in changes.items()
+        if len(found) > 1 and key[0] != "float32"
+    ]
+    headings = ("model", "updates after", "seeds", "change of nll, mean", "smallest to largest")
+    title = f"change of the loss in several trainings; {device_label(measured[0])}"
+    return Table(title, headings, lines)
+
+
+def _description(record: Record) -> str:
+    if record["part"] == "quantize":
+        return record["scheme"]
+    if not record["share"]:
+        return "all units"
+    fit = "refitted" if record["repair"] else "kept"
+    return f"{record['share']:.1%} of the units removed by {CRITERIA[record['criterion']]}, {fit}"
 
 
 def table(part: str, measured: Sequence[Record]) -> Table:
