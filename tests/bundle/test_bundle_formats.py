@@ -1,7 +1,7 @@
 """Bundles of format 1 in `tests/data/bundle_v1` are read, and predict what they predicted.
 
-They are one per kind of preparation. All but `tokens`, which is younger, are without the setting
-`cell_features` in their description, which format 1 did not have at first. Their weights are
+They are one per kind of preparation. The oldest ones are without the setting `cell_features` in
+their description, which format 1 did not have at first. Their weights are
 computed by a formula, not stored. If this test fails, either a change of the format needs a new
 `FORMAT_VERSION` and a reader of format 1, or a default no longer means what it meant.
 """
