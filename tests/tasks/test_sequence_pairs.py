@@ -1,5 +1,6 @@
 """Pairs of sequences as batches, and predictions of new ones."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -87,7 +88,7 @@ def test_ctc_repeats_the_source_and_fits_as_the_loss_needs():
     pairs = random_pairs(form)
     for batch in pairs.eval_batches(16):
         assert batch.targets is None
-        needed = np.asarray(frames_needed(batch.labels))
+        needed = np.asarray(frames_needed(jnp.asarray(batch.labels)))
         for row in np.flatnonzero(batch.example >= 0):
             k = int(batch.example[row])
             frames = batch.inputs[row][batch.mask[row]]
