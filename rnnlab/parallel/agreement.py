@@ -55,7 +55,10 @@ def _maximum() -> Callable[[int], int]:
     first = {d.process_index: d for d in sorted(jax.devices(), key=lambda d: -d.id)}
     mesh = Mesh(np.array([first[k] for k in range(own_place.count)]), ("process",))
     cut, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["process"], []))
-    maximum = jax.jit(lambda x: x.max(), out_shardings=whole)
+    numbers = jax.ShapeDtypeStruct((own_place.count,), np.int32, sharding=cut)
+    maximum = jax.jit(lambda x: x.max(), out_shardings=whole).lower(numbers).compile()
+    # Gloo connects the processes in their first collective, and waits only 30 s for the others.
+    barrier("the first all-reduce")
 
     def over_processes(number: int) -> int:
         own = np.full(1, number, np.int32)
