@@ -15,7 +15,11 @@ from rnnlab.models.decoding.transducer_beam import beam_carry, transducer_beam
 from rnnlab.models.decoding.transducer_greedy import transducer_greedy
 from rnnlab.models.joint import Joint, node_log_probs
 from rnnlab.tasks.batch import Batch
+from rnnlab.train.config import TrainConfig
 from rnnlab.train.model_call import call_model
+from rnnlab.train.step import initial_state, make_train_step
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
 RNG = np.random.default_rng(0)
 CLASSES = 4
@@ -45,9 +49,14 @@ def inputs():
 
 def log_prob(model, xs, mask, labels):
     """The model's own log probability of labels, over all alignments."""
-    _, nodes = model(xs, labels=labels, mask=mask)
-    lengths, counts = mask.sum(-1), (labels >= 0).sum(-1)
-    return -np.asarray(transducer_loss(nodes[..., 0], nodes[..., :-1, 1], lengths, counts))
+
+    @jax.jit  # one program: without it every operation is compiled on its own
+    def run(xs, mask, labels):
+        _, nodes = model(xs, labels=labels, mask=mask)
+        lengths, counts = mask.sum(-1), (labels >= 0).sum(-1)
+        return -transducer_loss(nodes[..., 0], nodes[..., :-1, 1], lengths, counts)
+
+    return np.asarray(run(xs, mask, labels))
 
 
 @pytest.mark.parametrize("frames", [1, 3, 8])
@@ -69,8 +78,8 @@ def test_slices_of_frames_equal_the_full_joint(frames):
         assert nodes.shape == (2, 7, 4, 2)
         return transducer_loss(nodes[..., 0], nodes[..., :-1, 1], None, jnp.array([3, 1])).sum()
 
-    found = jax.value_and_grad(lean, (0, 1))(encoded, predicted)
-    wanted = jax.value_and_grad(full, (0, 1))(encoded, predicted)
+    found = jax.jit(jax.value_and_grad(lean, (0, 1)))(encoded, predicted)
+    wanted = jax.jit(jax.value_and_grad(full, (0, 1)))(encoded, predicted)
     for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(x, y, rtol=2e-5, atol=1e-5)
 
@@ -88,7 +97,9 @@ def test_model_saves_loads_and_counts_its_parameters(model, inputs, tmp_path):
     rnnlab.save(tmp_path / "model.npz", model)
     loaded = rnnlab.load(tmp_path / "model.npz")
     labels = jnp.array([[1, 2]] * 5)
-    found, wanted = (m(inputs[0], labels=labels)[1] for m in (loaded, model))
+    found, wanted = (
+        jax.jit(lambda xs, m=m: m(xs, labels=labels)[1])(inputs[0]) for m in (loaded, model)
+    )
     assert (np.asarray(found) == np.asarray(wanted)).all()
     parts = model.encoder, model.predictor, model.joint
     assert count_parameters(model) == sum(map(count_parameters, parts))
@@ -97,16 +108,36 @@ def test_model_saves_loads_and_counts_its_parameters(model, inputs, tmp_path):
 def test_call_of_a_batch_passes_its_labels(model, inputs):
     xs, mask = inputs
     labels = jnp.array([[3, 1]] * 5)
-    _, found = call_model(model, (), Batch(xs, None, mask=mask, labels=labels))
-    _, wanted = model(xs, mask=mask, labels=labels)
+    batch = Batch(xs, None, mask=mask, labels=labels)
+    _, found = jax.jit(lambda batch: call_model(model, (), batch))(batch)
+    _, wanted = jax.jit(lambda xs: model(xs, mask=mask, labels=labels))(xs)
     assert (np.asarray(found) == np.asarray(wanted)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("implicit_promotion")
+def test_transducer_learns_to_repeat_its_inputs():
+    config = TrainConfig(steps=200, learning_rate=0.02, warmup_steps=1)
+    built = ModelConfig(width=16, depth=1).build(
+        CLASSES, vocab_size=CLASSES, loss="transducer", rngs=nnx.Rngs(0)
+    )
+    step = make_train_step(nnx.graphdef(built), "transducer", config, {"fast_emit": 0.01})
+    state = initial_state(built, config)
+    for n in range(config.steps):
+        ids = np.random.default_rng(n).integers(1, CLASSES, size=(1, 16, 6), dtype=np.int32)
+        state, metrics = step(state, Batch(ids, None, labels=ids))
+    assert metrics["loss"] < 0.2
+    nnx.update(built, state.params)
+    found = built.decode(jnp.asarray(ids[0]), max_length=8, beam=2)
+    errors = (np.asarray(found.labels[:, 0, :6]) != ids[0]).mean()
+    assert errors < 0.1
 
 
 def test_model_in_bfloat16_returns_float32_log_probabilities(inputs):
     built = ModelConfig(width=8, depth=1, dtype="bfloat16").build(
         CLASSES, vocab_size=5, loss="transducer", rngs=nnx.Rngs(1)
     )
-    _, nodes = built(jnp.array([[1, 2, 4]]), labels=jnp.array([[1]]))
+    _, nodes = jax.eval_shape(lambda xs: built(xs, labels=jnp.array([[1]])), jnp.array([[1, 2, 4]]))
     assert nodes.dtype == jnp.float32
     assert built.joint.dtype == built.encoder.dtype == jnp.bfloat16
 
@@ -156,7 +187,7 @@ def test_greedy_decoding_equals_a_plain_loop(model, inputs):
     xs, mask = inputs
     carry, emitted = transducer_greedy(model, xs, mask=mask, max_symbols=2)
     labels, times = labels_of(emitted), emission_times(emitted)
-    encoded = np.asarray(model.encode(xs)[1])
+    encoded = np.asarray(jax.jit(model.encode)(xs)[1])
     for k, count in enumerate(np.asarray(mask).sum(-1)):
         found, total = greedy_by_hand(model, encoded[k, :count], 2)
         pairs = zip(times[k].tolist(), labels[k].tolist(), strict=True)
@@ -183,9 +214,10 @@ def test_stream_of_chunks_equals_the_whole_sequence(model, inputs, decoder):
 
 
 def test_encoder_of_a_stream_equals_the_whole_sequence(model, inputs):
-    _, whole = model.encode(inputs[0])
-    carry, first = model.encode(inputs[0][:, :5])
-    _, last = model.encode(carry, inputs[0][:, 5:])
+    encode = jax.jit(model.encode)
+    _, whole = encode(inputs[0])
+    carry, first = encode(inputs[0][:, :5])
+    _, last = encode(carry, inputs[0][:, 5:])
     np.testing.assert_allclose(np.concatenate([first, last], 1), whole, atol=1e-5)
 
 
@@ -205,7 +237,7 @@ def test_large_beam_finds_the_probability_of_each_sequence_of_labels(model, inpu
     used = np.asarray(found.scores) > -np.inf
     assert used.sum() == 1 + 3 + 9 + 27
     assert (np.diff(found.scores[used]) <= 0).all()
-    encoded = model.encode(xs)[1][None].repeat(used.sum(), 0)
+    encoded = jax.jit(model.encode)(xs)[1][None].repeat(used.sum(), 0)
     lattices = np.asarray(jax.jit(model.lattice)(encoded, found.labels[used]), np.float64)
     for nodes, labels, score in zip(lattices, found.labels[used], found.scores[used], strict=True):
         own = one_label_per_frame(nodes[:, : 1 + int((labels >= 0).sum())])
