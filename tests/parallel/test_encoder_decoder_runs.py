@@ -37,12 +37,13 @@ def metrics_of(path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "mesh"),
     [
         ({"beam": 2}, MeshConfig(data=4, fsdp=True)),
-        pytest.param({"input_feeding": True}, MeshConfig(data=4), marks=pytest.mark.slow),
-        pytest.param({}, MeshConfig(data=2, model=2), marks=pytest.mark.slow),
+        ({"input_feeding": True}, MeshConfig(data=4)),
+        ({}, MeshConfig(data=2, model=2)),
     ],
 )
 def test_encoder_decoder_on_a_mesh_equals_one_device_and_resumes(settings, mesh, tmp_path):
