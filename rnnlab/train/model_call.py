@@ -26,10 +26,9 @@ def call_model(
       batch: examples.
       key: randomness of dropout; None: without dropout.
 
-    >>> import numpy as np
     >>> from rnnlab import ModelConfig
     >>> model = ModelConfig(width=8, depth=1).build(5, vocab_size=5, rngs=nnx.Rngs(0))
-    >>> call_model(model, (), Batch(np.array([[1, 4, 2]]), None))[1].shape
+    >>> call_model(model, (), Batch(jnp.array([[1, 4, 2]]), None))[1].shape
     (1, 3, 5)
     """
     if carry == ():

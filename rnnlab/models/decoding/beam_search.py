@@ -123,7 +123,7 @@ def beam_search(
     ...     lambda carry, token: (carry, logits[token]),  # of a Markov chain
     ...     (), 1, begin=0, end=1, max_length=2, beam=2,
     ... )
-    >>> np.asarray(found.labels[0]).tolist(), np.exp(found.scores[0]).round(3).tolist()
+    >>> found.labels[0].tolist(), np.exp(np.float64(found.scores[0])).round(3).tolist()
     ([[-1, -1], [2, -1]], [0.6, 0.392])
     """
     require_positive_int(max_length=max_length, beam=beam)
