@@ -38,7 +38,8 @@ def test_loss_equals_its_sum_over_the_items_that_count(name):
     target, others = RNG.normal(size=3), 2 * RNG.normal(size=(3, 5))
     counts = RNG.random((3, 5)) < 0.6
     counts[:, 0] = True
-    found = loss(jnp.asarray(target, jnp.float32), jnp.asarray(others, jnp.float32), counts)
+    scores = jnp.asarray(target, jnp.float32), jnp.asarray(others, jnp.float32)
+    found = loss(*scores, jnp.asarray(counts))
     wanted = [summed(a, b[c]) for a, b, c in zip(target, others, counts, strict=True)]
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
@@ -48,6 +49,7 @@ def test_loss_of_extreme_or_no_items_has_a_finite_gradient(name):
     loss = CASES[name][0]
     sizes = jnp.array([-1e4, 0.0, 1e4])[:, None]
     counts = jnp.array([[True, True], [False, False], [True, False]])
+    counts = jnp.broadcast_to(counts, (3, 3, 2))
     scores = jnp.broadcast_to(-sizes, (3, 3)), jnp.broadcast_to(sizes[..., None], (3, 3, 2))
 
     def summed(a, b):
