@@ -2,7 +2,7 @@
 
 import threading
 import time
-from types import SimpleNamespace
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -10,12 +10,21 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 
 from rnnlab.tasks.batch import Batch, select
+from rnnlab.tasks.data import TaskData
 from rnnlab.train import placement
 from rnnlab.train import prefetch as module
 
 
 def data(train):
-    return SimpleNamespace(train_batch=train, rows=None, vocab_size=None, loss="squared")
+    return TaskData(
+        loss="squared",
+        metrics=("mse",),
+        out_features=1,
+        train_batch=train,
+        eval_sets={},
+        baselines=dict,
+        in_features=1,
+    )
 
 
 def batch(n):
@@ -121,7 +130,7 @@ def test_prefetch_with_shardings_reads_own_rows_and_places_them():
         return select(batch(n), rows)
 
     device = SingleDeviceSharding(jax.devices()[0])
-    task = SimpleNamespace(**vars(data(batch)) | {"rows": rows, "train_rows": rows})
+    task = replace(data(batch), rows=rows)
     stream = module.prefetch_batches(
         task, 2, 3, 5, shardings=lambda x: jax.tree.map(lambda _: device, x)
     )
