@@ -184,7 +184,7 @@ def smallest_in_nucleus(
 
     >>> import jax.numpy as jnp
     >>> logits = jnp.log(jnp.array([0.5, 0.1, 0.4]))
-    >>> float(jnp.exp(smallest_in_nucleus(logits, jnp.float32(0.6))).round(3))
+    >>> print(jnp.exp(smallest_in_nucleus(logits, jnp.float32(0.6))).round(3))
     0.4
     """
     descending = -jnp.sort(-logits, axis=-1)
