@@ -10,6 +10,8 @@ from rnnlab.bundle.run_bundle import bundle_run
 from rnnlab.cli import main
 from rnnlab.train.callbacks import Reporter
 
+pytest.importorskip("rapidfuzz")
+
 SOUNDS = {"b": "B", "d": "D", "k": "K", "a": "AE", "e": "EH", "o": "AA"}
 
 
