@@ -57,6 +57,8 @@ collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 
 EXAMPLES_OF_EXTRAS = {
     "sklearn": (
+        "rnnlab.tasks.reference.classical.naive_bayes_accuracy",
+        "rnnlab.tasks.reference.translation_baselines.copied_and_nearest",
         "rnnlab.tasks.reference.boosting.class_scores",
         "rnnlab.tasks.reference.risk.risk_scores",
         "rnnlab.tasks.reference.risk.sensitivity_precision",
@@ -65,6 +67,7 @@ EXAMPLES_OF_EXTRAS = {
     ),
     "jiwer": ("rnnlab.tasks.reference.text_scores.wer", "rnnlab.tasks.reference.text_scores.cer"),
     "rapidfuzz": (
+        "rnnlab.tasks.reference.constant_text.constant_text_scores",
         "rnnlab.tasks.reference.text_scores.phone_error",
         "rnnlab.tasks.reference.text_scores.nearest_pronunciation",
     ),

@@ -71,6 +71,7 @@ def test_streamed_transducer_emits_the_labels_of_the_whole_utterance():
 
 
 def test_words_and_their_delays_are_those_of_the_emissions():
+    pytest.importorskip("rapidfuzz")
     alphabet = Alphabet(tuple(" ENOW"))
     labels = alphabet.labels("ONE NO WE")
     frames = np.array([10, 12, 15, 15, 30, 33, 33, 50, 53])
