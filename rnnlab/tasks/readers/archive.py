@@ -1,9 +1,10 @@
-"""Files that are compressed with xz, and the files inside of tar archives and folders."""
+"""Files that are compressed with xz, and the files inside of archives and folders."""
 
 import io
 import lzma
 import os
 import tarfile
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ XZ = b"\xfd7zXZ\0"
 
 GZIP = b"\x1f\x8b"
 """The first bytes of a file that is compressed with gzip."""
+
+ZIP = b"PK\x03\x04"
+"""The first bytes of a zip file."""
 
 MAX_UNPACKED_BYTES = 2**30
 """Greatest size of the content of a compressed file or an archive."""
@@ -39,12 +43,12 @@ def unpack_xz(path: Path, raw: bytes) -> bytes:
 
 
 def read_members(path: str | os.PathLike, *suffixes: str) -> dict[str, bytes]:
-    """Returns the content of files in a tar archive or in a folder, by their path in it, in order.
+    """Returns the content of files in an archive or in a folder, by their path in it, in order.
 
     Nothing is written. Links and files with other suffixes are skipped.
 
     Args:
-      path: a folder, or an archive: `.tar`, `.tar.gz` or `.tar.xz`.
+      path: a folder, or an archive: `.tar`, `.tar.gz`, `.tar.xz` or `.zip`.
       suffixes: of the files to read, such as `.txt`.
 
     Raises:
@@ -60,8 +64,10 @@ def read_members(path: str | os.PathLike, *suffixes: str) -> dict[str, bytes]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        reason = f"cannot be read: {error.strerror}; give a tar archive or a folder"
+        reason = f"cannot be read: {error.strerror}; give an archive or a folder"
         raise data_error(path, reason) from error
+    if raw.startswith(ZIP) or path.suffix.lower() == ".zip":
+        return _zip_members(path, raw, suffixes)
     if raw.startswith(GZIP):
         raw = _decompress(path, raw, zlib.decompressobj(wbits=31))
     content = unpack_xz(path, raw)
@@ -73,6 +79,20 @@ def read_members(path: str | os.PathLike, *suffixes: str) -> dict[str, bytes]:
         reason = f"cannot be read as a tar archive: {error}; copy it again"
         raise data_error(path, reason) from error
     return dict(sorted(members.items()))
+
+
+def _zip_members(path: Path, raw: bytes, suffixes: tuple[str, ...]) -> dict[str, bytes]:
+    """The content of files in a zip file, of which none is larger than it says."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            names = sorted(name for name in archive.namelist() if name.endswith(suffixes))
+            size = sum(archive.getinfo(name).file_size for name in names)
+            members = {name: archive.read(name) for name in names if size <= MAX_UNPACKED_BYTES}
+    except Exception as error:  # a corrupt or encrypted file makes the parsers raise any kind
+        reason = f"cannot be read as a zip file: {error}; copy it again"
+        raise data_error(path, reason) from error
+    _require_size(path, size)
+    return members
 
 
 def _decompress(path: Path, raw: bytes, decompressor: Any) -> bytes:

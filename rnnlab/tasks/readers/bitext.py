@@ -2,12 +2,11 @@
 
 import os
 import unicodedata
-import zipfile
 from pathlib import Path
 
-from rnnlab.tasks.readers.archive import MAX_UNPACKED_BYTES
+from rnnlab.tasks.readers.archive import read_members
 from rnnlab.tasks.readers.errors import data_error, quote_cell
-from rnnlab.tasks.readers.text import decode_text, read_bytes, read_text
+from rnnlab.tasks.readers.text import decode_text, read_text
 
 NO_BREAK_SPACES = dict.fromkeys(map(ord, "\u00a0\u202f\u2007"), " ")
 
@@ -74,18 +73,7 @@ def _text(path: Path) -> str:
     """The text of a file, or of the file with tabs in a zip file."""
     if path.suffix.lower() != ".zip":
         return read_text(path)
-    read_bytes(path)  # raises one-line errors for folders, missing and empty files
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if not member.filename.lower().endswith((".txt", ".tsv")):
-                    continue
-                if member.file_size > MAX_UNPACKED_BYTES:
-                    reason = f"must contain <= {MAX_UNPACKED_BYTES} bytes, got {member.file_size}"
-                    raise data_error(path, f"{reason}; split it")
-                raw = archive.read(member)
-                if b"\t" in raw.partition(b"\n")[0]:
-                    return decode_text(path / member.filename, raw)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-        raise data_error(path, f"is not a zip file: {error}; get it again") from error
+    for name, raw in read_members(path, ".txt", ".tsv").items():
+        if b"\t" in raw.partition(b"\n")[0]:
+            return decode_text(path / name, raw)
     raise data_error(path, "must have a .txt or .tsv file with tabs, got none; give another file")

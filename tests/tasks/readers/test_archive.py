@@ -3,6 +3,7 @@
 import io
 import lzma
 import tarfile
+import zipfile
 
 import pytest
 from reader_files import assert_refused
@@ -80,9 +81,51 @@ def test_corrupt_archive_is_refused(write_file, content, message):
     assert_refused(read_members, write_file(content), message, ".txt")
 
 
+def zipped(change=lambda raw: raw):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as of:
+        for name, content in FILES.items():
+            of.writestr(zipfile.ZipInfo(name), 9 * content, zipfile.ZIP_DEFLATED)
+    return change(file.getvalue())
+
+
+def test_members_of_a_zip_file_are_read_in_order(write_file):
+    found = read_members(write_file(zipped(), "a.zip"), ".txt")
+    assert list(found.items()) == [(name, 9 * content) for name, content in READ.items()]
+
+
+def with_flag(raw):
+    """A zip file whose directory says that its members are encrypted."""
+    at = raw.index(b"PK\x01\x02")
+    return raw[: at + 8] + b"\x01" + raw[at + 9 :]
+
+
+def with_method(raw):
+    """A zip file whose directory names a compression that nobody knows."""
+    at = raw.index(b"PK\x01\x02")
+    return raw[: at + 10] + b"\x63\x00" + raw[at + 12 :]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw[:-30],
+        lambda raw: raw[:36] + b"\xff" * 12 + raw[48:],
+        with_flag,
+        with_method,
+        lambda raw: b"text",
+    ],
+    ids=["short", "corrupt", "encrypted", "unknown compression", "text"],
+)
+def test_corrupt_zip_file_is_refused(write_file, change):
+    file = write_file(zipped(change), "a.zip")
+    assert_refused(read_members, file, "cannot be read as a zip file: .*; copy it again", ".txt")
+
+
 def test_missing_or_too_large_archive_is_refused(tmp_path, write_file, monkeypatch):
     assert_refused(read_members, tmp_path / "a.tar", "cannot be read: No such file", ".txt")
     monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 9)
     message = "must contain <= 9 bytes, got more; split it"
     for mode in ("w:gz", "w:xz"):
         assert_refused(read_members, write_file(packed(mode)), message, ".txt")
+    assert_refused(read_members, write_file(zipped()), message, ".txt")
