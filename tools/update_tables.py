@@ -7,7 +7,7 @@ committed records, and a test fails if the two differ: no number is typed by han
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import claims  # next to this file
@@ -16,31 +16,32 @@ import front_numbers
 import readme_tables
 import reliability_tables
 import results_tables
-from committed_records import RESULTS, committed_records
-from page_tables import by_cell, folded, page_table, pivoted, with_details
+from benchmark_tables import (
+    accuracy,
+    bench,
+    exported_steps,
+    forward_passes,
+    libraries,
+    scan,
+    training_steps,
+)
+from committed_records import committed_records
+from page_tables import page_table, with_details
+from study_tables import bandwidth, compression, full, once_recorded, study, time_chunks
 
-from rnnlab import load_module
-from rnnlab.bench import speedup_table
-from rnnlab.bench.accuracy import AccuracyBenchmark
-from rnnlab.bench.base import Benchmark
-from rnnlab.bench.export import ExportBenchmark
 from rnnlab.bench.language_model import LanguageModelBenchmark
 from rnnlab.bench.layer import LayerBenchmark
-from rnnlab.bench.libraries import LibrariesBenchmark
 from rnnlab.bench.malloc import MallocBenchmark
 from rnnlab.bench.newton_convergence import NewtonBenchmark
 from rnnlab.bench.scaling import ScalingBenchmark
-from rnnlab.bench.scan import ScanBenchmark
 from rnnlab.bench.serving import ServingBenchmark
 from rnnlab.bench.serving_churn import ServingChurnBenchmark
 from rnnlab.bench.streaming import StreamingBenchmark
 from rnnlab.cli.compare import result_table
 from rnnlab.records import Record
 from rnnlab.registry import REGISTRY
-from rnnlab.tables import Table, format_ms
 
 ROOT = Path(__file__).parent.parent
-STUDIES = ROOT / "experiments" / "studies"
 PAGES = (
     "README.md",
     "docs/index.md",
@@ -58,135 +59,6 @@ PAGES = (
     "docs/deploy.md",
     "docs/scaling.md",
 )
-
-
-def training_steps(name: str, lengths: Sequence[int] = ()) -> str:
-    """The training steps of a speedup benchmark: times per cell, and all of it folded."""
-    chosen = [r for r in committed_records(name) if r["pass"] == "train"]
-    short = readme_tables.speedup(chosen, lengths)
-    return with_details(short, speedup_table.table(chosen), speedup_table.conclusion(chosen))
-
-
-def forward_passes(name: str) -> str:
-    """The forward passes of a speedup benchmark, folded."""
-    chosen = [r for r in committed_records(name) if r["pass"] == "forward"]
-    return folded(speedup_table.table(chosen))
-
-
-def libraries(name: str) -> str:
-    """Times per cell of several libraries, and all of it folded."""
-    records = committed_records(name)
-    shapes, position = list(map(shape, records)), readme_tables.implementation_position
-    short = by_cell(
-        sorted(records, key=lambda r: (r["pass"] != "train", shapes.index(shape(r)), position(r))),
-        LibrariesBenchmark.title(records),
-        "time in ms",
-        lambda r: f"{r['pass']}, {shape(r)}: {readme_tables.implementation(r)}",
-        lambda r: format_ms(r["seconds"]) if r["seconds"] else "not timed",
-    )
-    full = LibrariesBenchmark.table(records)
-    return with_details(short, full, LibrariesBenchmark.conclusion(records))
-
-
-def scan(name: str) -> str:
-    """Times of the scan relative to the bandwidth bound, per backend, and all of it folded."""
-    records = committed_records(name)
-    full = ScanBenchmark.table(records)
-    rows, order = ("batch × time × width", "pass"), ("pallas", "sequential", "associative")
-    short = pivoted(full, rows, "backend", "× bandwidth bound", order)
-    short = short._replace(title=f"{full.title}; times relative to the bandwidth bound")
-    return with_details(short, full, ScanBenchmark.conclusion(records))
-
-
-def bandwidth(name: str) -> str:
-    """The scan's share of the bandwidth of a copy, per backend, and all of it folded."""
-    module = load_module.load(STUDIES / "gpu.py", "a study")
-    full = module.bandwidth_table(committed_records(name))
-    rows = ("batch × time × width", "dtype", "pass")
-    short = pivoted(full, rows, "backend", "share of a copy", ("pallas", "associative"))
-    short = short._replace(title=f"{full.title}; bytes per second relative to a copy")
-    return with_details(short, full)
-
-
-def time_chunks(name: str) -> str:
-    """The scan's share of the bandwidth of a copy, per number of chunks, and all of it folded."""
-    full = load_module.load(STUDIES / f"{name}.py", "a study").table(committed_records(name))
-    rows = ("batch × time × width", "thread blocks of one chunk", "pass")
-    short = pivoted(full, rows, "chunks", "share of a copy", ())
-    short = short._replace(
-        title=f"{full.title}; bytes per second relative to a copy, by number of chunks"
-    )
-    return with_details(short, full)
-
-
-def accuracy(name: str) -> str:
-    """The errors in float32, and in all dtypes folded."""
-    records = committed_records(name)
-    full = AccuracyBenchmark.table(records)
-    at = full.headings.index("dtype")
-    short = full._replace(lines=[line for line in full.lines if line[at] == "float32"])
-    return with_details(short, full, AccuracyBenchmark.conclusion(records))
-
-
-def shape(record: Record) -> str:
-    return " × ".join(str(record[key]) for key in ("batch_size", "length", "width"))
-
-
-def bench(name: str, benchmark: type[Benchmark]) -> str:
-    """A benchmark's table below its conclusion."""
-    records = committed_records(name)
-    return page_table(benchmark.table(records), benchmark.conclusion(records))
-
-
-def full(name: str, table: Callable[[list[Record]], Table]) -> str:
-    """All records of an experiment as a table."""
-    return page_table(table(committed_records(name)))
-
-
-def once_recorded(name: str, table: Callable[[], str] | None = None) -> str:
-    """All records of a training, or another table of them; a sentence where it has not been run."""
-    if not (RESULTS / name / "rows.jsonl").exists():
-        return "The results are not recorded yet."
-    return full(name, result_table) if table is None else table()
-
-
-def study(name: str, records: str | None = None, table: str = "table") -> str:
-    """A table that a study of experiments/studies defines, by default of its own records."""
-    module = load_module.load(STUDIES / f"{name}.py", "a study")
-    return full(records or name, getattr(module, table))
-
-
-def compression(part: str) -> str:
-    """A part of the study of smaller models below its finding, of seed 0, or all of its seeds."""
-    module = load_module.load(STUDIES / "compression_parts" / "tables.py", "tables of a study")
-    records = committed_records("compression")
-    if part == "seeds":
-        return page_table(module.seeds_table(records))
-    records = [r for r in records if (r["part"], r["seed"]) == (part, 0)]
-    if not records:
-        return "The times are not measured yet."
-    whole, finding = module.table(part, records), module.finding(part, records)
-    if part == "sensitivity":
-        return folded(whole)
-    if part != "prune":
-        return page_table(whole, finding)
-    chosen = [
-        r for r in records if r["criterion"] == "refit" or (r["share"], r["updates"]) == (0.25, 0)
-    ]
-    return with_details(module.table(part, chosen), whole, finding)
-
-
-def exported_steps() -> str:
-    """Exported steps at the faster number of threads, and all records folded."""
-    records = committed_records("export")
-    fastest: dict[tuple, Record] = {}
-    for record in records:
-        key = tuple(record[name] for name in ("cell", "batch_size", "implementation"))
-        is_faster = key not in fastest or record["seconds"] < fastest[key]["seconds"]
-        if is_faster and not record["implementation"].endswith("bound buffers"):
-            fastest[key] = record
-    tables = map(ExportBenchmark.table, (list(fastest.values()), records))
-    return with_details(*tables, ExportBenchmark.conclusion(records))
 
 
 TRAININGS = (
