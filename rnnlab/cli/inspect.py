@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from scipy.special import expit, softmax
 
+from rnnlab.call_validation import require_one_sequence
 from rnnlab.cli.commands import Inspect
 from rnnlab.cli.inspect_source import inspect_source
 from rnnlab.cli.outputs import default_directory
@@ -63,8 +64,8 @@ def inspect(command: Inspect) -> int:
 
     Raises:
       DataError: the text has symbols that the run's data does not have.
-      ValueError: text was given for a run on other data or is too short, or the sequence or time
-        step does not exist.
+      ValueError: text was given for a run on other data or is too short, the sequence or time step
+        does not exist, or the model also reads labels.
     """
     from rnnlab.analysis import report
     from rnnlab.plotting import save_figure
@@ -73,6 +74,7 @@ def inspect(command: Inspect) -> int:
     model, data = trained.model, trained.data
     if isinstance(model, EncoderDecoder):
         return inspect_source(command, trained)
+    require_one_sequence(model, "be inspected")
     selected = _from_text(command, data) if command.text is not None else _from_data(command, data)
     step = command.time_step
     if step is None:
@@ -147,7 +149,10 @@ def _without_padding(batch: Batch, n: int, end: int) -> Batch:
     if batch.reset is not None and batch.reset[n, 1:end].any():
         end = 1 + int(np.argmax(batch.reset[n, 1:end]))
     gaps = None if batch.gaps is None else batch.gaps[n, :end]
-    return Batch(batch.inputs[n, :end], batch.targets[n, :end], gaps=gaps)
+    # Labels belong to no time step of their own.
+    no_targets = np.full(end, IGNORE_INDEX, np.int32)
+    targets = no_targets if batch.targets is None else batch.targets[n, :end]
+    return Batch(batch.inputs[n, :end], targets, gaps=gaps)
 
 
 def _require_step(selected: Selected, step: int) -> None:

@@ -134,6 +134,13 @@ def test_gaps_of_a_sequence_end_at_a_reset_and_go_to_models_that_use_them():
     assert selected.read_by(models[1], 1, 3)[1] is None
 
 
+def test_labels_are_targets_of_no_time_step():
+    batch = Batch(np.zeros((1, 5), np.int32), None, labels=np.array([[2, 1]], np.int32))
+    example = _without_padding(batch, 0, 3)
+    selected = Selected(example.inputs, example.targets, "file")
+    assert selected.is_scored.tolist() == [False] * 3
+
+
 @pytest.mark.parametrize(
     ("options", "message", "code"),
     [

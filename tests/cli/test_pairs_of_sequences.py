@@ -84,6 +84,9 @@ def test_dictionary_of_a_user_is_trained_bundled_and_predicted(tmp_path, capsys,
     assert tables[0][0]["predicted"] in printed
     assert main.main(["sample", str(bundle), "--prompt", "zoo"]) == 3
     assert "got 'z' in 'zoo'" in capsys.readouterr().err
+    status = main.main(["inspect", str(run), "--out", str(tmp_path / "figures")])
+    refused = "to be inspected, got Transducer, which also reads labels"
+    assert (status == 2) == (refused in capsys.readouterr().err) == (alignment == "transducer")
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def read_members(path: str | os.PathLike, *suffixes: str) -> dict[str, bytes]:
 
 
 def _zip_members(path: Path, raw: bytes, suffixes: tuple[str, ...]) -> dict[str, bytes]:
-    """The content of files in a zip file, of which none is larger than it says."""
+    """The content of files in a zip file, of which none is larger than its entry states."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = sorted(name for name in archive.namelist() if name.endswith(suffixes))
