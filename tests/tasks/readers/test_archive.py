@@ -95,7 +95,7 @@ def test_members_of_a_zip_file_are_read_in_order(write_file):
 
 
 def with_flag(raw):
-    """A zip file whose directory says that its members are encrypted."""
+    """A zip file whose directory marks a member as encrypted."""
     at = raw.index(b"PK\x01\x02")
     return raw[: at + 8] + b"\x01" + raw[at + 9 :]
 
