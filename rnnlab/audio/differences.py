@@ -10,7 +10,7 @@ from rnnlab.validation import require_positive_int
 
 @dataclass(frozen=True)
 class Differences(Transform):
-    """Frames with the slope of each feature next to it, by a regression over neighbouring frames.
+    """Frames with the slope of each feature next to it, by a regression over neighboring frames.
 
         d[t] = sum_k k (x[t+k] - x[t-k]) / (2 sum_k k²),  k = 1 ... window
 

@@ -14,7 +14,7 @@ from rnnlab.validation import require_positive_int
 
 @dataclass(frozen=True)
 class LinearChain:
-    """A linear-chain CRF: outputs are the scores of all pairs of neighbouring tags.
+    """A linear-chain CRF: outputs are the scores of all pairs of neighboring tags.
 
     Output `p * num_tags + q` scores tag q after tag p. The bias of a model's head is then the
     matrix of transitions, and what the model adds to it may depend on the input. The tag before a

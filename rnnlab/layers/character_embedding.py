@@ -25,7 +25,7 @@ class CharacterEmbedding(nnx.Module):
       features: width of the outputs.
       rngs: source of the keys of the parameters.
       character_width: width of the vector of a character.
-      kernel_size: number of neighbouring characters that the convolution reads, odd.
+      kernel_size: number of neighboring characters that the convolution reads, odd.
       dtype: dtype of the computation; None is `param_dtype`.
       param_dtype: dtype of the parameters.
 

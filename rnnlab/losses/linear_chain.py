@@ -1,6 +1,6 @@
 """Linear-chain conditional random fields: likelihood, marginals, and the most likely tags.
 
-A chain scores each pair of neighbouring tags of a sequence:
+A chain scores each pair of neighboring tags of a sequence:
 
     log p(tags) = sum over t of scores[t, tags[t - 1], tags[t]] - log Z
 
@@ -39,7 +39,7 @@ def log_partition(
     """Returns the logarithm of the sum over all sequences of tags, `log Z`.
 
     Args:
-      scores: of each pair of neighbouring tags; -inf forbids a pair.
+      scores: of each pair of neighboring tags; -inf forbids a pair.
       mask: False in padding, which may be anywhere.
       reset: True where a new sequence starts, whose previous tag is 0.
 
@@ -184,7 +184,7 @@ def _forward(scores: Array, mask: Array) -> tuple[Array, Array]:
 
 
 def _pair_marginals(scores: Array, mask: Array, before: Array, total: Array) -> Array:
-    """The probability of each pair of neighbouring tags, 0 in padding."""
+    """The probability of each pair of neighboring tags, 0 in padding."""
     xs, flags = _time_first(scores, 2), _time_first(mask, 0)[..., None]
     end = jnp.zeros(total.shape + scores.shape[-1:], scores.dtype)
     end, xs, flags = match_varying((end, xs, flags))

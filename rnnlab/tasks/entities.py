@@ -97,7 +97,7 @@ class Entities:
             raise ValueError(
                 f"word_dropout must be finite and >= 0, got {self.word_dropout}; pass 0.5"
             )
-        if (self.valid_path or self.test_path) and (self.path is None or self.path.is_dir()):
+        if (self.valid_path or self.test_path) and _is_data_set(self.path):
             raise ValueError(
                 "valid_path and test_path must be used with a file as path, got "
                 f"{'no path' if self.path is None else 'a folder'}; give a file"
@@ -170,7 +170,7 @@ class Entities:
 @functools.lru_cache(maxsize=2)
 def _read(task: Entities) -> Mapping[str, Sequence[Sentence]]:
     """The sentences of each part."""
-    if task.path is None or task.path.is_dir():
+    if _is_data_set(task.path):
         files = dataset_files("uner-danish", task.path)
         named = {"train": "train", "valid": "dev", "test": "test"}
         return {part: read_iob2(files[f"da_ddt-ud-{name}.iob2"]) for part, name in named.items()}
@@ -193,6 +193,11 @@ def _read(task: Entities) -> Mapping[str, Sequence[Sentence]]:
                 task.path, f"must have a sentence in the part {name!r}, got none; add sentences"
             )
     return parts
+
+
+def _is_data_set(path: Path | str | None) -> bool:
+    """Whether a path is the folder of the default data, not a file."""
+    return path is None or Path(path).is_dir()
 
 
 def _require_known_tags(
