@@ -16,6 +16,7 @@ from rnnlab.parallel.gradient import sharded_call
 from rnnlab.parallel.placement import Placement
 from rnnlab.recurrent import SATURATION_MARGIN
 from rnnlab.tasks.batch import Batch
+from rnnlab.train.shared_programs import share_last
 
 VANISHED = 1e-6
 """Fraction of the largest layer's gradient norm below which a layer's gradient has vanished."""
@@ -25,6 +26,7 @@ EXPLODED, NORM_WINDOW, NORM_MIN_HISTORY = 100.0, 100, 10
 minimum number of entries."""
 
 
+@share_last
 def make_gate_saturation(
     graphdef: Any, placement: Placement | None = None
 ) -> Callable[[Any, Batch], dict[str, jax.Array]]:

@@ -17,11 +17,13 @@ from rnnlab.tasks.operating_points import metrics_at_chosen_thresholds
 from rnnlab.train.accumulate import MetricAccumulator
 from rnnlab.train.model_call import call_model, decode_batch
 from rnnlab.train.prefetch import validate_batch
+from rnnlab.train.shared_programs import share_last
 
 Decode = Callable[[Any, Batch], jax.Array | np.ndarray]
 """A decoder: `(params, batch) -> labels`, (batch, label_time) of int32."""
 
 
+@share_last
 def make_predict(
     graphdef: Any, placement: Placement | None = None
 ) -> Callable[[Any, Batch], jax.Array | np.ndarray]:
@@ -42,6 +44,7 @@ def make_predict(
     return lambda params, batch: on_mesh(params, batch)[:, : batch.inputs.shape[1]]
 
 
+@share_last
 def make_decode(
     graphdef: Any, decoding: Decoding | None, placement: Placement | None = None
 ) -> Decode | None:

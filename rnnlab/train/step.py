@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from rnnlab.train.config import TrainConfig
 from rnnlab.train.losses import loss_function, loss_weight
 from rnnlab.train.model_call import call_model
 from rnnlab.train.optimizer import named_parameters, optimizer, recurrent_regularizer
+from rnnlab.train.shared_programs import share_last
 
 SPIKE_WINDOW, SPIKE_MIN_HISTORY = 128, 16
 """History length for spike detection, and the minimum number of entries."""
@@ -121,7 +123,17 @@ def make_train_step(
 
     With a placement the gradient is that of the mean over all devices, which each computes for its
     part of the batch; norms, optimizer and guards see whole arrays.
+
+    Equal arguments, whatever the seed, have one compiled program; see `share_last`.
     """
+    # The seed is in the state; nothing here reads it.
+    options = tuple((loss_options or {}).items())
+    return _train_step(graphdef, loss, replace(config, seed=0), options, placement)
+
+
+@share_last
+def _train_step(graphdef, loss, config, loss_options, placement):
+    loss_options = dict(loss_options)
     loss_of, transform = loss_function(loss, loss_options), optimizer(config)
     weight_of, axes = loss_weight(loss, loss_options), ()
     if placement is not None:

@@ -1,5 +1,7 @@
 """The update: padding, packing, gradient accumulation, stateful data, dropout, the optimizer."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +110,23 @@ def step_of(of, settings):
 
 def stacked(*batches):
     return jax.tree.map(lambda *x: jnp.stack(x), *batches)
+
+
+def test_runs_of_several_seeds_share_a_program_and_other_settings_do_not():
+    of, settings = model(), TrainConfig()
+    shared = step_of(of, settings)
+    assert step_of(model(), replace(settings, seed=1)) is shared
+    assert step_of(model("gru"), settings) is not shared
+    faster = step_of(of, replace(settings, learning_rate=1e-2))
+    large = stacked(tokens(4, 6))
+    slow_update, fast_update = (
+        step(initial_state(of, settings), large)[0].params for step in (shared, faster)
+    )
+    moved = jax.tree.leaves(nnx.state(of, nnx.Param))[0]
+    slow_change, fast_change = (
+        np.abs(jax.tree.leaves(x)[0] - moved).max() for x in (slow_update, fast_update)
+    )
+    assert fast_change > 2 * slow_change > 0
 
 
 def test_accumulated_batches_equal_one_large_batch():
