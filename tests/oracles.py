@@ -77,6 +77,36 @@ def numerical_gradient(f, x, dx=1e-6):
     return grad
 
 
+# Matrix states
+
+
+def matrix_scan(
+    q, k, v, log_decay, s0=None, beta=None, erase=None, sign=None, reset=None, mask=None
+):
+    """Outputs and the last state; with `beta`, of the delta rule. `log_decay` may lack features."""
+    q, k, v = f64(q, k, v)
+    decay = np.exp(f64(log_decay)[0]) * (1 if sign is None else f64(sign)[0])
+    decay = decay if decay.ndim == k.ndim else decay[..., None]
+    *batch, time, heads, values = v.shape
+    shape = (*batch, heads, k.shape[-1], values)
+    state = np.zeros(shape) if s0 is None else f64(s0)[0]
+    o = np.zeros_like(v)
+    for t in range(time):
+        if reset is not None:
+            state = np.where(np.asarray(reset)[..., t, None, None, None], 0.0, state)
+        key, value = k[..., t, :, :], v[..., t, :, :]
+        new = decay[..., t, :, :, None] * state
+        if beta is not None:
+            rate = f64(beta)[0][..., t, :, None]
+            reading = (rate if erase is None else f64(erase)[0][..., t, :, :]) * key
+            value = rate * value - np.einsum("...kv,...k->...v", new, reading)
+        new = new + key[..., None] * value[..., None, :]
+        keep = True if mask is None else np.asarray(mask)[..., t, None, None, None]
+        state = np.where(keep, new, state)
+        o[..., t, :, :] = np.einsum("...kv,...k->...v", state, q[..., t, :, :])
+    return o, state
+
+
 # The cells: one step each, from arXiv 2410.01201 and the classic definitions
 
 

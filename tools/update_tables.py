@@ -144,6 +144,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "streaming speech": lambda: once_recorded(
         "streaming_speech", lambda: study("streaming_speech")
     ),
+    "matrix scans, time": lambda: once_recorded(
+        "matrix_scans", lambda: study("matrix_scans", table="time_table")
+    ),
+    "matrix scans, error": lambda: once_recorded(
+        "matrix_scans", lambda: study("matrix_scans", table="error_table")
+    ),
     "parameters": lambda: study("parameters"),
     "transducer loss": lambda: study("transducer_memory", table="loss_table"),
     "transducer joint": lambda: study("transducer_memory", table="joint_table"),
@@ -178,16 +184,28 @@ TABLES: dict[str, Callable[[], str]] = {
     **{
         name: lambda name=name: once_recorded(name.replace(", ", "_"))
         for name in (
+            "entities",
+            "entities, cells",
+            "entities, tried",
+            "pronunciation",
+            "pronunciation, alignments",
+            "pronunciation, beam",
+            "pronunciation, input_feeding",
             "sessions",
             "sessions, tried",
             "sessions, actions",
             "sketches",
             "sketches, tried",
             "speech",
+            "speech, cells",
             "speech, transducer",
             "speech, tried",
             "spoken_digits",
             "spoken_digits, speakers",
+            "translation",
+            "translation, beam",
+            "translation, characters",
+            "translation, input_feeding",
         )
     },
 }

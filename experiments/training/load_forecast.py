@@ -1,9 +1,10 @@
 """Does one recurrent model of 414 hourly series beat the seasonal naive forecast and its intervals?
 
 Command:  rnnlab run experiments/training/load_forecast.py --preset cpu
+          rnnlab run experiments/training/load_forecast.py --preset lstm
           rnnlab run experiments/training/load_forecast.py --preset student_t
 Data:     rnnlab data get m4-hourly
-Device:   two cores of a shared x86 machine.
+Device:   two cores of a shared x86 machine; 12 minutes for the 9 runs of cpu.
 Expected: MASE of minGRU below 1.0 and MSIS below 8, with 92% to 98% of the values inside the 95%
           interval; the seasonal naive forecast has a MASE of 1.193. minLSTM and LSTM are within
           0.03 of minGRU and GRU. The head of Student t distributions has a MASE within 0.05 of that
@@ -29,8 +30,9 @@ MEASURED = Experiment(
 PRESETS = {
     "cpu": Preset(
         MEASURED,
-        {"model.cell": ("mingru", "minlstm", "gru", "lstm"), "train.seed": (0, 1, 2)},
+        {"model.cell": ("mingru", "minlstm", "gru"), "train.seed": (0, 1, 2)},
     ),
+    "lstm": Preset(MEASURED, {"model.cell": ("lstm",), "train.seed": (0, 1, 2)}),
     "student_t": Preset(
         MEASURED.override({"data.head": "student_t"}),
         {"model.cell": ("mingru", "gru"), "train.seed": (0, 1, 2)},
