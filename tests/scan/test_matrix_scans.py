@@ -47,7 +47,7 @@ def example(kind, length, decays="key", *, batch=(2,), signed=False, seed=0, dty
 
 
 def run(kind, arrays, chunk=4, **flags):
-    """The scan of a kind, chunks of 4 steps unless said otherwise."""
+    """The scan of a kind, chunks of 4 steps unless given."""
     scan = matrix_scan if kind == "matrix" else delta_scan
     return scan(**arrays, **flags, chunk=chunk)
 
