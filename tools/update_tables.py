@@ -195,7 +195,6 @@ TABLES: dict[str, Callable[[], str]] = {
             "sessions, tried",
             "sessions, actions",
             "sketches",
-            "sketches, cells",
             "sketches, tried",
             "speech",
             "speech, cells",
