@@ -190,6 +190,7 @@ TABLES: dict[str, Callable[[], str]] = {
             "pronunciation",
             "pronunciation, alignments",
             "pronunciation, beam",
+            "pronunciation, cells",
             "pronunciation, input_feeding",
             "sessions",
             "sessions, tried",
@@ -205,6 +206,7 @@ TABLES: dict[str, Callable[[], str]] = {
             "spoken_digits, speakers",
             "translation",
             "translation, beam",
+            "translation, cells",
             "translation, characters",
             "translation, input_feeding",
         )
