@@ -19,7 +19,9 @@ from rnnlab import testing as testing
 from rnnlab import train as train
 from rnnlab.cells import CELLS as CELLS
 from rnnlab.cells import GRU as GRU
+from rnnlab.cells import LRU as LRU
 from rnnlab.cells import LSTM as LSTM
+from rnnlab.cells import RGLRU as RGLRU
 from rnnlab.cells import LSTMCarry as LSTMCarry
 from rnnlab.cells import Mamba as Mamba
 from rnnlab.cells import MinGRU as MinGRU

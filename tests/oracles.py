@@ -139,6 +139,20 @@ def minlstm_step(p, h, x, kind="positive", low=0, normalize=True):
     return decay_range(f, low) * h + i * c
 
 
+def block_dense(x, kernel, bias):
+    """Each head's share of `x` times its own kernel."""
+    parts = np.split(x, len(kernel), -1)
+    return np.concatenate([x @ w for x, w in zip(parts, kernel, strict=True)], -1) + bias
+
+
+def rglru_step(p, h, x):
+    u = x @ p["input_kernel"]
+    r = sigmoid(block_dense(u, p["recurrence_gate_kernel"], p["recurrence_gate_bias"]))
+    i = sigmoid(block_dense(u, p["input_gate_kernel"], p["input_gate_bias"]))
+    a = np.exp(-8 * r * np.logaddexp(0, p["rate"]))
+    return a * h + np.sqrt(1 - a**2) * i * u
+
+
 def rnn_step(p, h, x, activation="tanh"):
     pre = x @ p["kernel"] + h @ p["recurrent_kernel"] + p["bias"]
     return np.tanh(pre) if activation == "tanh" else np.maximum(pre, 0)

@@ -7,7 +7,19 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from rnnlab import CELLS, GRU, LSTM, Bidirectional, Block, CausalConv, MinGRU, MinLSTM, Stack
+from rnnlab import (
+    CELLS,
+    GRU,
+    LRU,
+    LSTM,
+    RGLRU,
+    Bidirectional,
+    Block,
+    CausalConv,
+    MinGRU,
+    MinLSTM,
+    Stack,
+)
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS
 
 
@@ -48,6 +60,9 @@ STREAMING = {
     "mingru learned carry": functools.partial(MinGRU, 3, 4, learn_initial_state=True),
     "gru reset before": functools.partial(GRU, 3, 4, reset_after=False),
     "lstm newton": functools.partial(LSTM, 3, 4, backend="newton"),
+    "rglru": functools.partial(RGLRU, 3, 4, heads=2),
+    "lru": functools.partial(LRU, 3, 4, state_size=3),
+    "s5": functools.partial(LRU, 3, 4, init="hippo", delta=True, learn_initial_state=True),
     "conv": functools.partial(CausalConv, 4, 3),
     "block": full_block(MinGRU),
     "stack of blocks": stack_of_blocks,
@@ -56,7 +71,7 @@ STREAMING = {
 
 slow = pytest.mark.slow
 # Whole models, which are stacks of blocks: tests/models/test_sequence_model.py.
-SLOW = ("stack of blocks", "minlstm associative", "gru reset before")
+SLOW = ("rglru", "s5", "stack of blocks", "minlstm associative", "gru reset before")
 QUICK = [name for name in STREAMING if name not in SLOW]
 
 

@@ -13,8 +13,8 @@ from rnnlab.registry import find_cell
 from rnnlab.testing import CELL_CHECKS, SEQUENCE_CHECKS
 from rnnlab.train.optimizer import weight_decay_mask
 
-FILE = Path(__file__).parent.parent / "external" / "rglru_cell.py"
-CELL = f"{FILE}:RGLRU"
+FILE = Path(__file__).parent.parent / "external" / "qrnn_cell.py"
+CELL = f"{FILE}:QRNN"
 EXPERIMENT = '''
 """Does the external cell fit a text?"""
 
@@ -59,12 +59,12 @@ def test_external_cell_is_timed_with_the_others(tmp_path, capsys):
     assert main.main(["speedup", "--cells", CELL, "mingru", *flags]) == 0
     measured = list(records.read(tmp_path / "rows.jsonl"))
     (own,) = (r for r in measured if r["implementation"] == speedup_table.USER)
-    assert own["cell"] == "RG-LRU"
-    assert "RG-LRU" in capsys.readouterr().out
+    assert own["cell"] == "QRNN"
+    assert "QRNN" in capsys.readouterr().out
 
 
 def test_external_cell_marks_its_own_weight_decay():
     params = nnx.state(find_cell(CELL).load()(3, 4, rngs=nnx.Rngs(0)), nnx.Param)
     mask = nnx.to_pure_dict(weight_decay_mask(params, gates=True))
-    assert not mask["decay"]
+    assert not mask["forget_bias"]
     assert mask["gates"]["kernel"]

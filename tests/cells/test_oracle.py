@@ -9,7 +9,7 @@ import oracles
 import pytest
 from flax import nnx
 
-from rnnlab import CELLS, GRU, LSTMCarry, MinGRU, MinLSTM, VanillaRNN
+from rnnlab import CELLS, GRU, RGLRU, LSTMCarry, MinGRU, MinLSTM, VanillaRNN
 
 VARIANTS = {
     "rnn": (VanillaRNN, oracles.rnn_step, {}, {}),
@@ -22,6 +22,8 @@ VARIANTS = {
     "gru": (GRU, oracles.gru_step, {}, {}),
     "gru before": (GRU, oracles.gru_step, {"reset_after": False}, {"reset_after": False}),
     "lstm": (CELLS["lstm"], oracles.lstm_step, {}, {}),
+    "rglru": (RGLRU, oracles.rglru_step, {}, {}),
+    "rglru heads": (RGLRU, oracles.rglru_step, {"heads": 3}, {}),
 }
 for _kind in ("positive", "identity", "tanh"):
     for _low in (0, -1):

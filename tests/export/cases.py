@@ -1,9 +1,11 @@
 """Models whose files are compared with them, and the comparison."""
 
+from functools import partial
+
 import jax
 from flax import nnx
 
-from rnnlab import ModelConfig, stack_cells
+from rnnlab import LRU, RGLRU, ModelConfig, stack_cells
 from rnnlab.export import evaluation_copy, largest_error
 from rnnlab.export.onnx import read, write
 from rnnlab.optional import require_module
@@ -47,6 +49,12 @@ def option(cell, **options):
     return lambda: build(cell, options=options)
 
 
+def bare(cell, **options):
+    """Returns two layers of a class of cells."""
+    make = partial(cell, **options)
+    return with_random_parameters(stack_cells(make, 4, 8, num_layers=2, rngs=nnx.Rngs(0)))
+
+
 MODELS = {
     **{name: lambda name=name: build(name, depth=2) for name in REGISTRY},
     "all cells": build,
@@ -84,6 +92,9 @@ MODELS = {
     "dilations": lambda: build("tcn", depth=4, options={"kernel_size": 2}),
     "kernel of 1": option("tcn", kernel_size=1),
     "bare cells": lambda: stack_cells("lstm", 3, 8, num_layers=2, dropout=0.1, rngs=nnx.Rngs(0)),
+    "rglru": lambda: bare(RGLRU, heads=2),
+    "lru": lambda: bare(LRU, state_size=5),
+    "s5": lambda: bare(LRU, init="hippo", delta=True, learn_initial_state=True),
     "bare directions": lambda: stack_cells(
         "gru", 3, 8, num_layers=2, bidirectional=True, rngs=nnx.Rngs(0)
     ),

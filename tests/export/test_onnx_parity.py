@@ -31,7 +31,7 @@ def test_file_of_all_cells_equals_the_model(form, flags):
     assert onnx_error(build(), form, flags, sizes) <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["gap decay", "bidirectional gaps", "attention"])
+@pytest.mark.parametrize("name", ["gap decay", "bidirectional gaps", "attention", "rglru", "lru"])
 def test_sequence_with_a_mask_equals_the_model(name):
     assert onnx_error(MODELS[name](), "sequence", ("mask",), [(3, 7)]) <= TOLERANCE
 

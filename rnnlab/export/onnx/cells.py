@@ -58,7 +58,7 @@ def linear_recurrence(part: Part, state: str, a: str, b: str) -> tuple[str, str]
     def body(part, states, inputs):
         (h,), (a, b) = states, inputs
         graph = part.graph
-        h = graph.where(part.call.reset, _initial_state(part), h)
+        h = graph.where(part.call.reset, initial_state(part), h)
         h = graph.op("Add", graph.op("Mul", a, h), b)
         return [h], [h]
 
@@ -89,7 +89,7 @@ def mamba(part: Part, carry: MambaCarry, x: str) -> tuple[MambaCarry, str]:
         (h,), (dt, u, b, c) = states, inputs
         graph, reset = part.graph, part.call.reset
         if reset is not None:
-            h = graph.where(graph.unsqueeze(reset, -1), _initial_state(part), h)
+            h = graph.where(graph.unsqueeze(reset, -1), initial_state(part), h)
         a = graph.op("Exp", graph.op("Mul", dt, rates))
         h = graph.op("Add", graph.op("Mul", a, h), graph.op("Mul", u, b))
         return [h], [graph.op("MatMul", h, c)]
@@ -283,7 +283,7 @@ def _silu(graph: Graph, x: str) -> str:
     return graph.op("Mul", x, graph.op("Sigmoid", x))
 
 
-def _initial_state(part: Part) -> str:
+def initial_state(part: Part) -> str:
     """Returns the state that a reset restores, without the batch axis."""
     learned = part.module.learn_initial_state
     return part.parameter("carry") if learned else part.graph.constant(0.0)

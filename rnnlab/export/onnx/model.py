@@ -19,14 +19,14 @@ from rnnlab.export.names import (
     input_fields,
     output_fields,
 )
-from rnnlab.export.onnx import attention, cells, layers, windows
+from rnnlab.export.onnx import attention, cells, layers, linear_cells, windows
 from rnnlab.export.onnx.forms import Call, Part, onnx_form
 from rnnlab.export.onnx.graph import IR_VERSION, OPSET, Graph
 from rnnlab.models.parameters import named_parameters
 from rnnlab.models.sequence_model import ModelCarry, SequenceModel
 from rnnlab.optional import require_module
 
-MODULES_OF_FORMS = (attention, cells, layers, windows)
+MODULES_OF_FORMS = (attention, cells, layers, linear_cells, windows)
 """The modules whose import registers forms."""
 
 MAX_BYTES = 2**31 - 2**20
