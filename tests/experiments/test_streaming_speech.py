@@ -15,6 +15,7 @@ from rnnlab.tasks.batch import Batch
 from rnnlab.tasks.batching.padding import pad
 from rnnlab.tasks.readers.utterances import Utterances
 from rnnlab.tasks.speech_features import SpeechFeatures
+from rnnlab.testing import assert_close
 from rnnlab.train.evaluate import make_predict
 
 STUDY = Path(__file__).parents[2] / "experiments" / "studies" / "streaming_speech.py"
@@ -43,7 +44,7 @@ def test_streamed_transcript_equals_the_offline_one(cell):
         streamed = study.stream(xs, features, recognizer)
         steps = int(mask[row].sum())
         assert len(streamed.logits) == steps
-        np.testing.assert_allclose(streamed.logits, outputs[row, :steps], atol=1e-5)
+        assert_close(streamed.logits, outputs[row, :steps], "streamed logits")
         np.testing.assert_array_equal(streamed.logits, whole.logits)
         texts.append(alphabet.text(streamed.labels))
         assert texts[-1] == alphabet.best_path(outputs[row, :steps])
