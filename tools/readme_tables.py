@@ -37,6 +37,10 @@ TASKS = {
     "cycle navigation": ("formal_languages", {"language": "cycle_navigation"}),
     "selective copying, 3 layers": ("selective_copying", {"depth": 3}),
     "digits, one pixel per step": ("sequential_digits", {}),
+    "speech by CTC": ("speech", {}),
+    "pronunciation of unseen words": ("pronunciation", {}),
+    "English to French": ("translation", {}),
+    "next item of a session": ("sessions", {}),
 }
 """Label of a table row: the experiment and the settings of its grid."""
 
