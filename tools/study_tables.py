@@ -19,11 +19,11 @@ def full(name: str, table: Callable[[list[Record]], Table]) -> str:
     return page_table(table(committed_records(name)))
 
 
-def once_recorded(name: str, table: Callable[[], str] | None = None) -> str:
-    """All records of a training, or another table of them; a sentence where it has not been run."""
+def once_recorded(name: str) -> str:
+    """All records of a training; a sentence where it has not been run."""
     if not (RESULTS / name / "rows.jsonl").exists():
         return "The results are not recorded yet."
-    return full(name, result_table) if table is None else table()
+    return full(name, result_table)
 
 
 def study(name: str, records: str | None = None, table: str = "table") -> str:

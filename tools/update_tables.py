@@ -125,16 +125,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "claims": lambda: page_table(claims.claims_table()),
     "claims, evidence": lambda: claims.evidence(),
     **{f"compression, {part}": lambda part=part: compression(part) for part in COMPRESSION},
-    "speech, beams": lambda: once_recorded("speech_beams", lambda: study("speech_beams")),
-    "streaming speech": lambda: once_recorded(
-        "streaming_speech", lambda: study("streaming_speech")
-    ),
-    "matrix scans, time": lambda: once_recorded(
-        "matrix_scans", lambda: study("matrix_scans", table="time_table")
-    ),
-    "matrix scans, error": lambda: once_recorded(
-        "matrix_scans", lambda: study("matrix_scans", table="error_table")
-    ),
+    "speech, beams": lambda: study("speech_beams"),
+    "streaming speech": lambda: study("streaming_speech"),
+    "matrix scans, time": lambda: study("matrix_scans", table="time_table"),
+    "matrix scans, error": lambda: study("matrix_scans", table="error_table"),
     "parameters": lambda: study("parameters"),
     "transducer loss": lambda: study("transducer_memory", table="loss_table"),
     "transducer joint": lambda: study("transducer_memory", table="joint_table"),
