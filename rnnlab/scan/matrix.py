@@ -50,8 +50,8 @@ def matrix_scan(
     The gradient (reverse mode, of any order) recomputes each chunk from the state before it.
 
     Raises:
-      ValueError: shapes differ, a dtype is not floating (flags: not bool), or `chunk` is not a
-        power of 2.
+      ValueError: shapes differ, a dtype is not floating (flags: not bool), `chunk` is not a power
+        of 2, or the time axis is cut over devices inside `jax.shard_map`.
 
     Source: arXiv 2405.21060, section 6 (one decay per head), arXiv 2312.06635, section 4 (one per
     key feature). Here exponents are sums only, see `rnnlab.scan.decayed_products`.

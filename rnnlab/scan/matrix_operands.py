@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from rnnlab.dtypes import accumulation_dtype
+from rnnlab.scan.time_shards import time_axis
 from rnnlab.scan.varying import match_varying
 from rnnlab.validation import require_flags, require_floating, require_shape
 
@@ -49,7 +50,7 @@ def matrix_operands(
       others: further arrays of the shape of q, or of it without features, which a mask sets to 0.
 
     Raises:
-      ValueError: shapes differ, or a dtype is wrong.
+      ValueError: shapes differ, a dtype is wrong, or the time axis is cut over devices.
     """
     require_floating(q=q, k=k, v=v, log_decay=log_decay, **others)
     if q.ndim < 3:
@@ -74,6 +75,12 @@ def matrix_operands(
         require_floating(sign=sign)
         require_shape("sign", sign, log_decay.shape, "the shape of log_decay")
     require_flags(steps[:-1], "that of q without heads and features", reset=reset, mask=mask)
+    axis = time_axis(q, k, v, log_decay, *others.values(), sign, reset, mask)
+    if axis is not None and lax.axis_size(axis) > 1:
+        raise ValueError(
+            f"time must be whole on each device in a scan of matrix states, got parts on the "
+            f"{lax.axis_size(axis)} devices of the mesh axis {axis!r}; cut the batch instead"
+        )
     state = jnp.zeros(state_shape, dtype) if s0 is None else jnp.asarray(s0, dtype)
     q, written, state, sign, reset, mask = match_varying(
         (q, (k, v, *others.values(), log_decay), state, sign, reset, mask)

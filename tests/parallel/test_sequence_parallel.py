@@ -13,7 +13,13 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from rnnlab import gated_scan, linear_scan
-from rnnlab.scan import heinsen_scan, log_linear_scan, sequence_parallel, time_shards
+from rnnlab.scan import (
+    heinsen_scan,
+    log_linear_scan,
+    matrix_scan,
+    sequence_parallel,
+    time_shards,
+)
 
 pytestmark = [pytest.mark.devices(8), pytest.mark.usefixtures("x64", "quick_compile")]
 
@@ -237,3 +243,12 @@ def test_wrong_exchange_is_found_by_the_comparison(wrong, monkeypatch):
     monkeypatch.setattr(sequence_parallel, "entering", wrong)
     with pytest.raises(AssertionError, match="relative error"):
         require_equal_gated_scan(24, order=1)
+
+
+def test_scan_of_matrix_states_refuses_a_cut_time_axis_in_one_line():
+    arrays = [normal(k, BATCH, 16, 1, 2) for k in range(4)]
+    specs = (P(None, "time"),) * 4
+    scan = cut(lambda *arrays: matrix_scan(*arrays)[0], specs)
+    with pytest.raises(ValueError, match=r"time must be whole .* 8 devices .*'time'") as error:
+        scan(*arrays)
+    assert "\n" not in str(error.value)
