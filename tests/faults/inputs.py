@@ -104,5 +104,10 @@ def in_a_process(lab: Lab, case: Case, arguments: list[str], here: Path) -> Ende
 
 
 def _tree(folder: Path) -> set[str]:
-    found = (str(path.relative_to(folder)) for path in folder.rglob("*"))
-    return {name for name in found if not name.startswith("reached")}
+    """Returns the files of a folder, without Python's cache of those that were executed."""
+    found = (path.relative_to(folder) for path in folder.rglob("*"))
+    return {
+        str(path)
+        for path in found
+        if not str(path).startswith("reached") and "__pycache__" not in path.parts
+    }
