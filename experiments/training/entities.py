@@ -8,9 +8,8 @@ Expected: a test F1 of entities of at least 0.60 for minGRU with the CRF, 2 to 4
           single tags whose decoding excludes what IOB2 does not allow, which are above single tags
           without that; GRU within 2 points of minGRU; and none of them above a CRF on features of
           words (0.671), since 4,383 sentences are few and the words are not pretrained.
-Paper:    none on these tags. On the same sentences with the tags of DaNE, models with pretrained
-          words or language models have 0.757 (spaCy), 0.818 (Flair) and 0.840 (BERT)
-          (github.com/alexandrainst/danlp).
+Paper:    none on these tags. On the same sentences with the tags of DaNE, Flair with pretrained
+          words has 0.818 (huggingface.co/flair/ner-danish).
 
 The data are not part of the package: `rnnlab data` gets them.
 """

@@ -69,9 +69,9 @@ class LRU(LinearCell):
         h[t] = a h[t-1] + exp(log_scale) (x[t] B)
         y[t] = Re(h[t] C) + x[t] D
 
-    B and C are complex. With `delta` it is S5: a step size per state, and inputs that are held
-    between steps, `a = exp(A delta)` with `A = -exp(log_rate) + i exp(log_phase)`, and the scale of
-    the inputs is `(a - 1) / A`. The layer is linear: the nonlinearity is the block's MLP.
+    B and C are complex. With `delta` it is S5, which has a step size per state and a zero-order
+    hold of the inputs: `a = exp(A delta)` with `A = -exp(log_rate) + i exp(log_phase)`, and the
+    scale of the inputs is `(a - 1) / A`. The layer is linear: the nonlinearity is the block's MLP.
 
     Args:
       in_features, features: width of the input and of the output.

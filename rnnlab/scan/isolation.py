@@ -28,8 +28,8 @@ def isolated(
     """Returns `scan(read, written, state)` with NaN only where a loop over time would have it.
 
     Args:
-      scan: hashable by value. The log decay is the last of `written`; it is minus infinity at a
-        reset.
+      scan: computes outputs and last state. The log decay is the last of `written`; it is minus
+        infinity at a reset.
       read: what reads the state of its own step only, (*batch, time, key_features).
       written: what the state depends on, arrays (*batch, time, ...).
       state: the state before the first step, (*batch, key_features, value_features).

@@ -45,7 +45,7 @@ def minlstm(part: Part, state: str, x: str) -> tuple[str, str]:
 
 
 def linear_recurrence(part: Part, state: str, a: str, b: str) -> tuple[str, str]:
-    """Adds `h[t] = a[t] h[t-1] + b[t]` for a minimal cell's decay in (0, 1) and input term."""
+    """Adds `h[t] = a[t] h[t-1] + b[t]` for a decay in (0, 1) and an input term, both real."""
     graph, module = part.graph, part.module
     if module.decay_range != (0, 1):
         a = graph.op("Sub", graph.op("Add", a, a), graph.constant(1.0))

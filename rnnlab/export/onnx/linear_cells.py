@@ -5,7 +5,7 @@ from scipy.linalg import block_diag
 
 from rnnlab.cells.lru import LRU
 from rnnlab.cells.rglru import RGLRU, SHARPNESS
-from rnnlab.export.onnx.cells import initial_state
+from rnnlab.export.onnx.cells import initial_state, linear_recurrence
 from rnnlab.export.onnx.forms import Part, onnx_form, over_time
 
 
@@ -22,19 +22,7 @@ def rglru(part: Part, state: str, x: str) -> tuple[str, str]:
     total = graph.op("Add", graph.constant(1.0), graph.op("Mul", a, a))
     scale = graph.op("Sqrt", graph.op("Mul", graph.op("Tanh", cost), total))
     b = graph.op("Mul", scale, graph.op("Mul", i, u))
-    if part.call.mask is not None:
-        a = graph.op("Where", part.call.mask, a, graph.constant(1.0))
-        b = graph.op("Where", part.call.mask, b, graph.constant(0.0))
-
-    def body(part, states, inputs):
-        (h,), (a, b) = states, inputs
-        graph = part.graph
-        h = graph.where(part.call.reset, initial_state(part), h)
-        h = graph.op("Add", graph.op("Mul", a, h), b)
-        return [h], [h]
-
-    (state,), (ys,) = over_time(part, body, [state], [a, b])
-    return state, ys
+    return linear_recurrence(part, state, a, b)
 
 
 def _block_dense(part: Part, x: str, gate: str) -> str:
