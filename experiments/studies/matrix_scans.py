@@ -59,7 +59,7 @@ def time_table(measured: Sequence[Record]) -> Table:
         RATIO_QUARTILES,
         MEMORY,
     )
-    title = f"Forward and backward at {BATCH} × {LENGTH}, on {device_label(chosen[0])}; float32"
+    title = f"{device_label(chosen[0])}; forward and backward at {BATCH} × {LENGTH}, float32"
     return make_table(title, columns, chosen, ())
 
 
@@ -72,7 +72,8 @@ def error_table(measured: Sequence[Record]) -> Table:
         key_column("operands"),
         Column("largest relative error", lambda r: f"{r['error']:.1e}"),
     )
-    return make_table(f"After {LONG:,} steps in float32", columns, chosen, ())
+    title = f"{device_label(chosen[0])}; after {LONG:,} steps, float32"
+    return make_table(title, columns, chosen, ())
 
 
 def operands(scan: str, decay: str, heads: int, features: int, length: int, lowest: float):
